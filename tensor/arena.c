@@ -1,0 +1,88 @@
+/* Arenas: memory in blocks that double, filled from the front and kept on reset. */
+#include "tensor/tensor.h"
+
+#include <stdlib.h>
+
+enum { ALIGNMENT = 64, FIRST_BLOCK = 1 << 16 };
+
+/* The header at the front of a block's memory; the padding keeps what follows aligned. */
+typedef struct block {
+    _Alignas(ALIGNMENT) struct block *next;
+    size_t bytes; /* of the block, header included */
+} block;
+
+struct tensor_arena {
+    block *first, *current, *last;
+    size_t used; /* of the current block, header included */
+    size_t total;
+};
+
+tensor_arena *tensor_arena_new(tensor_error *err) {
+    tensor_arena *arena = calloc(1, sizeof *arena);
+    if (!arena) tensor_fail(err, "out of memory: %zu bytes for an arena", sizeof *arena);
+    return arena;
+}
+
+void tensor_arena_free(tensor_arena *arena) {
+    if (!arena) return;
+    for (block *b = arena->first; b;) {
+        block *next = b->next;
+        free(b);
+        b = next;
+    }
+    free(arena);
+}
+
+void tensor_arena_reset(tensor_arena *arena) {
+    if (!arena) return;
+    arena->current = arena->first;
+    arena->used = sizeof(block);
+}
+
+size_t tensor_arena_bytes(const tensor_arena *arena) {
+    return arena ? arena->total : 0;
+}
+
+/* A new last block with room for `bytes`, at least twice as large as the one before. Where that much is
+ * not to be had, as much as is needed. */
+static bool grow(tensor_arena *arena, size_t bytes, tensor_error *err) {
+    size_t need = bytes + sizeof(block);
+    size_t size = arena->last && arena->last->bytes <= SIZE_MAX / 4 ? 2 * arena->last->bytes : FIRST_BLOCK;
+    if (size < need) size = need;
+    block *b = aligned_alloc(ALIGNMENT, size);
+    if (!b && size > need) b = aligned_alloc(ALIGNMENT, size = need);
+    if (!b) return tensor_fail(err, "out of memory: %zu bytes", bytes);
+    *b = (block){.next = NULL, .bytes = size};
+    if (arena->last)
+        arena->last->next = b;
+    else
+        arena->first = b;
+    arena->last = arena->current = b;
+    arena->used = sizeof(block);
+    arena->total += size;
+    return true;
+}
+
+void *tensor_arena_alloc(tensor_arena *arena, size_t bytes, tensor_error *err) {
+    if (!arena) {
+        tensor_fail(err, "no arena to allocate on");
+        return NULL;
+    }
+    if (bytes > PTRDIFF_MAX - 2 * ALIGNMENT) {
+        tensor_fail(err, "out of memory: %zu bytes", bytes);
+        return NULL;
+    }
+    /* Nothing takes up a unit too, so that every pointer is its own. */
+    size_t size = bytes ? (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT : ALIGNMENT;
+    /* A block that is too small for this request is passed over until the next reset: a loop that asks
+     * for the same sizes again gets the same places again. */
+    while (arena->current && size > arena->current->bytes - arena->used && arena->current->next) {
+        arena->current = arena->current->next;
+        arena->used = sizeof(block);
+    }
+    if (!arena->current || size > arena->current->bytes - arena->used)
+        if (!grow(arena, size, err)) return NULL;
+    void *memory = (char *)arena->current + arena->used;
+    arena->used += size;
+    return memory;
+}

@@ -1,0 +1,173 @@
+/* Elementwise operations: shapes, broadcasting and threads around kernels that see contiguous memory. */
+#include <string.h>
+
+#include "tensor/kernels/kernels.h"
+#include "tensor/tensor_internal.h"
+
+enum {
+    GRAIN = 32768, /* elements a thread takes at least */
+    STAGE = 256    /* elements of a strided operand copied to the stack at a time */
+};
+
+#define NAME_ENTRY(name, text) text,
+const char *tensor_unary_name(tensor_unary_op op) {
+    static const char *const names[] = {TENSOR_UNARY_OPS(NAME_ENTRY)};
+    return op < TENSOR_UNARY_COUNT ? names[op] : "unknown";
+}
+const char *tensor_binary_name(tensor_binary_op op) {
+    static const char *const names[] = {TENSOR_BINARY_OPS(NAME_ENTRY)};
+    return op < TENSOR_BINARY_COUNT ? names[op] : "unknown";
+}
+
+/* One elementwise operation: `apply` calls its kernel on n contiguous elements of at[0] (the result) and
+ * of the operands at[1], ... */
+typedef struct job job;
+struct job {
+    tensor_loop loop;
+    void (*apply)(const job *t, int64_t n, float *const at[]);
+    unary_kernel *unary;
+    binary_kernel *binary;
+    float a, b;
+};
+
+static void load_strided(float *to, const float *from, int64_t stride, int64_t n) {
+    for (int64_t i = 0; i < n; i++) to[i] = from[i * stride];
+}
+
+/* One run in which some operand is not contiguous: through the stack, a piece at a time. An operand that
+ * repeats one element is spread out once. */
+static void apply_staged(const job *t, const tensor_run *run) {
+    float stage[TENSOR_LOOP_OPERANDS][STAGE];
+    float *at[TENSOR_LOOP_OPERANDS];
+    const int64_t *stride = t->loop.inner_stride;
+    for (int64_t i = 0; i < run->n; i += STAGE) {
+        const int64_t n = run->n - i < STAGE ? run->n - i : STAGE;
+        for (int k = 0; k < t->loop.operands; k++) {
+            float *from = (float *)run->at[k] + i * stride[k];
+            at[k] = stride[k] == 1 ? from : stage[k];
+            if (k > 0 && stride[k] != 1 && (stride[k] != 0 || i == 0))
+                load_strided(at[k], from, stride[k], n);
+        }
+        t->apply(t, n, at);
+        float *out = (float *)run->at[0] + i * stride[0];
+        if (stride[0] != 1)
+            for (int64_t j = 0; j < n; j++) out[j * stride[0]] = at[0][j];
+    }
+}
+
+static void apply_runs(void *context, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const job *t = context;
+    bool contiguous = true;
+    for (int k = 0; k < t->loop.operands; k++) contiguous &= t->loop.inner_stride[k] == 1;
+    tensor_run run = tensor_loop_runs(&t->loop, begin, end);
+    while (tensor_run_next(&run)) {
+        if (contiguous)
+            t->apply(t, run.n, (float *const[]){run.at[0], run.at[1], run.at[2], run.at[3]});
+        else
+            apply_staged(t, &run);
+    }
+}
+
+/* Checks the operands x[1..], expands them to x[0], the result, and runs the job. */
+static bool run_job(const char *what, job *t, int operands, tensor *x, const char *const names[],
+                    tensor_error *err) {
+    for (int k = 0; k < operands; k++)
+        if (!tensor_expect(what, names[k], x[k], TENSOR_F32, err)) return false;
+    tensor common = x[1];
+    for (int k = 2; k < operands; k++)
+        if (!tensor_broadcast_shape(what, common, x[k], &common.rank, common.shape, err)) return false;
+    if (!tensor_expect_shape(what, "out", x[0], common.rank, common.shape, err)) return false;
+    for (int k = 1; k < operands; k++) x[k] = tensor_expand(x[k], x[0].rank, x[0].shape, err);
+    tensor_loop_init(&t->loop, TENSOR_ANY_ORDER, operands, x);
+    tensor_parallel(t->loop.size, GRAIN, apply_runs, t);
+    tensor_touch(x[0]);
+    return true;
+}
+
+static void apply_unary(const job *t, int64_t n, float *const at[]) {
+    t->unary(n, at[0], at[1]);
+}
+static void apply_binary(const job *t, int64_t n, float *const at[]) {
+    t->binary(n, at[0], at[1], at[2]);
+}
+static void apply_affine(const job *t, int64_t n, float *const at[]) {
+    tensor_kernels_get()->affine(n, at[0], t->a, at[1], t->b);
+}
+static void apply_where(const job *t, int64_t n, float *const at[]) {
+    (void)t;
+    tensor_kernels_get()->where(n, at[0], at[1], at[2], at[3]);
+}
+
+bool tensor_unary(tensor out, tensor_unary_op op, tensor x, tensor_error *err) {
+    if (op >= TENSOR_UNARY_COUNT) return tensor_fail(err, "unary: there is no operation %d", (int)op);
+    job t = {.apply = apply_unary, .unary = tensor_kernels_get()->unary[op]};
+    return run_job(tensor_unary_name(op), &t, 2, (tensor[]){out, x}, (const char *[]){"out", "x"}, err);
+}
+
+bool tensor_binary(tensor out, tensor_binary_op op, tensor a, tensor b, tensor_error *err) {
+    if (op >= TENSOR_BINARY_COUNT) return tensor_fail(err, "binary: there is no operation %d", (int)op);
+    job t = {.apply = apply_binary, .binary = tensor_kernels_get()->binary[op]};
+    return run_job(tensor_binary_name(op), &t, 3, (tensor[]){out, a, b}, (const char *[]){"out", "a", "b"},
+                   err);
+}
+
+bool tensor_affine(tensor out, float a, tensor x, float b, tensor_error *err) {
+    job t = {.apply = apply_affine, .a = a, .b = b};
+    return run_job("affine", &t, 2, (tensor[]){out, x}, (const char *[]){"out", "x"}, err);
+}
+
+bool tensor_where(tensor out, tensor cond, tensor a, tensor b, tensor_error *err) {
+    job t = {.apply = apply_where};
+    return run_job("where", &t, 4, (tensor[]){out, cond, a, b}, (const char *[]){"out", "cond", "a", "b"},
+                   err);
+}
+
+/* ---- Copies: of four bytes an element, whatever they mean ------------------------------------- */
+
+typedef uint32_t __attribute__((may_alias)) word;
+
+static void copy_runs(void *context, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const tensor_loop *loop = context;
+    const int64_t to = loop->inner_stride[0], from = loop->inner_stride[1];
+    tensor_run run = tensor_loop_runs(loop, begin, end);
+    while (tensor_run_next(&run)) {
+        word *out = run.at[0];
+        const word *x = run.at[1];
+        if (to == 1 && from == 1)
+            memcpy(out, x, (size_t)run.n * sizeof *out);
+        else if (to == 1 && from == 0)
+            for (int64_t i = 0, v = *x; i < run.n; i++) out[i] = (word)v;
+        else
+            for (int64_t i = 0; i < run.n; i++) out[i * to] = x[i * from];
+    }
+}
+
+bool tensor_copy(tensor out, tensor x, tensor_error *err) {
+    if (!tensor_expect("copy", "out", out, out.dtype, err) || !tensor_expect("copy", "x", x, out.dtype, err))
+        return false;
+    x = tensor_expand(x, out.rank, out.shape, err);
+    if (!tensor_ok(x)) return false;
+    tensor_loop loop;
+    tensor_loop_init(&loop, TENSOR_ANY_ORDER, 2, (tensor[]){out, x});
+    tensor_parallel(loop.size, GRAIN, copy_runs, &loop);
+    tensor_touch(out);
+    return true;
+}
+
+bool tensor_fill(tensor out, double value, tensor_error *err) {
+    if (!tensor_expect("fill", "out", out, out.dtype, err)) return false;
+    union {
+        float f32;
+        int32_t i32;
+    } element;
+    tensor_storage storage = {&element, sizeof element, 0};
+    if (out.dtype == TENSOR_F32)
+        element.f32 = (float)value;
+    else if (value > -2147483649.0 && value < 2147483648.0)
+        element.i32 = (int32_t)value;
+    else
+        return tensor_fail(err, "fill: %g does not fit into int32", value);
+    return tensor_copy(out, tensor_wrap(&storage, out.dtype, 0, NULL, err), err);
+}

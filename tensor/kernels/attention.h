@@ -1,0 +1,173 @@
+/* Causal attention of one head of one sequence, tiled over queries and keys (Dao et al. 2022): a tile of
+ * scores stays in the first-level cache, the part above the diagonal is never computed, and the backward
+ * pass recomputes the probabilities from the saved log-sum-exp. Tiles of keys begin at multiples of
+ * ATTENTION_TILE whatever the number of queries, so a row has the same bits with a key/value cache. */
+#ifndef SAMPO_TENSOR_ATTENTION_H
+#define SAMPO_TENSOR_ATTENTION_H
+
+#include <math.h>
+
+#include "tensor/kernels/gemm.h"
+#include "tensor/kernels/math.h"
+
+enum { ATTENTION_TILE = 64 };
+
+/* One tile: queries i0.. and keys j0.., and which of its keys a query may see. */
+typedef struct attention_tile {
+    int64_t i0, rows, j0, cols;
+    int64_t diagonal; /* row r sees columns up to r + diagonal */
+} attention_tile;
+
+static attention_tile tile_at(const attention_args *t, int64_t i0, int64_t j0) {
+    const int64_t rows = min64(ATTENTION_TILE, t->tq - i0), position = i0 + t->tk - t->tq;
+    const int64_t cols = min64(ATTENTION_TILE, position + rows - j0);
+    return (attention_tile){i0, rows, j0, cols, position - j0};
+}
+
+static int64_t visible(const attention_tile *t, int64_t row) {
+    return max64(0, min64(t->cols, row + t->diagonal + 1));
+}
+
+/* out[rows, cols] = x[rows, d] y[cols, d]^T, where visible. */
+static void tile_scores(float *out, const attention_tile *t, int64_t d, const float *x, int64_t x_row,
+                        const float *y, int64_t y_row) {
+    gemm(&(gemm_args){.m = t->rows, .n = t->cols, .k = d, .a = x, .a_row = x_row, .a_col = 1, .b = y,
+                      .b_row = 1, .b_col = y_row, .c = out, .c_row = ATTENTION_TILE, .c_col = 1,
+                      .part = GEMM_C_LOWER, .diagonal = t->diagonal});
+}
+
+/* out[rows, d] (+)= p[rows, cols] x[cols, d], p zero where not visible. */
+static void tile_rows(float *out, int64_t out_row, const attention_tile *t, int64_t d, const float *p,
+                      const float *x, int64_t x_row, bool accumulate) {
+    gemm(&(gemm_args){.m = t->rows, .n = d, .k = t->cols, .a = p, .a_row = ATTENTION_TILE, .a_col = 1, .b = x,
+                      .b_row = x_row, .b_col = 1, .c = out, .c_row = out_row, .c_col = 1,
+                      .start = accumulate ? out : NULL, .start_row = out_row, .start_col = 1,
+                      .part = GEMM_A_LOWER, .diagonal = t->diagonal});
+}
+
+/* out[cols, d] += p[rows, cols]^T x[rows, d], p zero where not visible. */
+static void tile_columns(float *out, int64_t out_row, const attention_tile *t, int64_t d, const float *p,
+                         const float *x, int64_t x_row) {
+    gemm(&(gemm_args){.m = t->cols, .n = d, .k = t->rows, .a = p, .a_row = 1, .a_col = ATTENTION_TILE, .b = x,
+                      .b_row = x_row, .b_col = 1, .c = out, .c_row = out_row, .c_col = 1, .start = out,
+                      .start_row = out_row, .start_col = 1, .part = GEMM_A_UPPER, .diagonal = t->diagonal});
+}
+
+/* Fills a row of scores from `n` to the end: -inf in the last begun group of lanes, so that e^x is 0 there;
+ * returns the number of elements in whole groups. */
+static int64_t pad_scores(float *s, int64_t n) {
+    const int64_t whole = (n + LANES - 1) / LANES * LANES;
+    for (int64_t j = n; j < whole; j++) s[j] = -INFINITY;
+    return whole;
+}
+
+static void clear(float *p, int64_t from, int64_t to) {
+    for (int64_t j = from; j < to; j++) p[j] = 0;
+}
+
+static void attention_queries(const attention_args *t, int64_t i0) {
+    float s[ATTENTION_TILE * ATTENTION_TILE] __attribute__((aligned(64)));
+    float high[ATTENTION_TILE], sum[ATTENTION_TILE]; /* of each row, over the keys so far */
+    const int64_t rows = min64(ATTENTION_TILE, t->tq - i0), keys = i0 + t->tk - t->tq + rows;
+    float *y = t->y + i0 * t->y_row;
+    for (int64_t j0 = 0; j0 < keys; j0 += ATTENTION_TILE) {
+        const attention_tile tile = tile_at(t, i0, j0);
+        tile_scores(s, &tile, t->d, t->q + i0 * t->q_row, t->q_row, t->k + j0 * t->k_row, t->k_row);
+        for (int64_t r = 0; r < rows; r++) {
+            float *row = s + r * ATTENTION_TILE;
+            const int64_t n = visible(&tile, r), whole = pad_scores(row, n);
+            clear(row, whole, tile.cols);
+            if (n == 0) continue;
+            vec top = vec_load(row);
+            for (int64_t j = VEC_WIDTH; j < whole; j += VEC_WIDTH) {
+                const vec x = vec_load(row + j);
+                top = vec_select(x > top, x, top);
+            }
+            float next = top[0];
+            for (int l = 1; l < VEC_WIDTH; l++) next = top[l] > next ? top[l] : next;
+            next *= t->scale;
+            if (j0 > 0 && high[r] > next) next = high[r];
+            lanes total = {0};
+            for (int64_t j = 0; j < whole; j += LANES)
+                for (int v = 0; v < LANE_VECS; v++) {
+                    float *at = row + j + v * VEC_WIDTH;
+                    const vec p = vec_exp(vec_load(at) * vec_splat(t->scale) - vec_splat(next));
+                    vec_store(at, p);
+                    total.v[v] += p;
+                }
+            if (j0 > 0) {
+                const float shrink = vec_exp(vec_splat(high[r] - next))[0];
+                sum[r] = sum[r] * shrink + lanes_sum(total);
+                if (shrink != 1)
+                    for (int64_t c = 0; c < t->d; c++) y[r * t->y_row + c] *= shrink;
+            } else {
+                sum[r] = lanes_sum(total);
+            }
+            high[r] = next;
+        }
+        tile_rows(y, t->y_row, &tile, t->d, s, t->v + j0 * t->v_row, t->v_row, j0 > 0);
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        const float inverse = 1 / sum[r];
+        for (int64_t c = 0; c < t->d; c++) y[r * t->y_row + c] *= inverse;
+        if (t->lse) t->lse[(i0 + r) * t->lse_row] = high[r] + vec_log(vec_splat(sum[r]))[0];
+    }
+}
+
+static void attention(const attention_args *t) {
+    for (int64_t i0 = 0; i0 < t->tq; i0 += ATTENTION_TILE) attention_queries(t, i0);
+}
+
+/* p = e^(scale s - lse); ds = scale p (dp - share), where share = sum_j p_j dp_j = y . dy. */
+static void attention_tile_vjp(const attention_args *t, const attention_tile *tile, float *s, float *dp,
+                               const float *share) {
+    for (int64_t r = 0; r < tile->rows; r++) {
+        float *p = s + r * ATTENTION_TILE, *ds = dp + r * ATTENTION_TILE;
+        const int64_t n = visible(tile, r), whole = pad_scores(p, n);
+        clear(ds, n, tile->cols);
+        clear(p, whole, tile->cols);
+        const vec lse = vec_splat(t->lse[(tile->i0 + r) * t->lse_row]);
+        for (int64_t j = 0; j < whole; j += VEC_WIDTH) {
+            const vec x = vec_exp(vec_load(p + j) * vec_splat(t->scale) - lse);
+            vec_store(p + j, x);
+            vec_store(ds + j, x * (vec_load(ds + j) - vec_splat(share[r])) * vec_splat(t->scale));
+        }
+    }
+}
+
+static void attention_queries_vjp(const attention_args *t, int64_t i0) {
+    float p[ATTENTION_TILE * ATTENTION_TILE] __attribute__((aligned(64)));
+    float ds[ATTENTION_TILE * ATTENTION_TILE] __attribute__((aligned(64)));
+    float share[ATTENTION_TILE];
+    const int64_t rows = min64(ATTENTION_TILE, t->tq - i0), keys = i0 + t->tk - t->tq + rows;
+    const float *q = t->q + i0 * t->q_row, *dy = t->dy + i0 * t->dy_row;
+    for (int64_t r = 0; r < rows; r++) {
+        lanes total = {0};
+        for (int64_t c = 0; c < t->d; c += LANES)
+            for (int v = 0; v < LANE_VECS; v++) {
+                const int64_t at = c + v * VEC_WIDTH, n = min64(VEC_WIDTH, t->d - at);
+                if (n <= 0) break;
+                const float *a = dy + r * t->dy_row + at, *b = t->y + (i0 + r) * t->y_row + at;
+                const vec x = n == VEC_WIDTH ? vec_load(a) : vec_load_part(a, n);
+                const vec y = n == VEC_WIDTH ? vec_load(b) : vec_load_part(b, n);
+                total.v[v] += x * y;
+            }
+        share[r] = lanes_sum(total);
+    }
+    for (int64_t j0 = 0; j0 < keys; j0 += ATTENTION_TILE) {
+        const attention_tile tile = tile_at(t, i0, j0);
+        const float *k = t->k + j0 * t->k_row, *v = t->v + j0 * t->v_row;
+        tile_scores(p, &tile, t->d, q, t->q_row, k, t->k_row);
+        tile_scores(ds, &tile, t->d, dy, t->dy_row, v, t->v_row);
+        attention_tile_vjp(t, &tile, p, ds, share);
+        if (t->dv) tile_columns(t->dv + j0 * t->dv_row, t->dv_row, &tile, t->d, p, dy, t->dy_row);
+        if (t->dk) tile_columns(t->dk + j0 * t->dk_row, t->dk_row, &tile, t->d, ds, q, t->q_row);
+        if (t->dq) tile_rows(t->dq + i0 * t->dq_row, t->dq_row, &tile, t->d, ds, k, t->k_row, true);
+    }
+}
+
+static void attention_vjp(const attention_args *t) {
+    for (int64_t i0 = 0; i0 < t->tq; i0 += ATTENTION_TILE) attention_queries_vjp(t, i0);
+}
+
+#endif

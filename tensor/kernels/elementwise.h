@@ -1,0 +1,109 @@
+/* Elementwise kernels over contiguous memory: one expression on vectors each. The last, incomplete vector
+ * goes through the same expression, so an element's bits do not depend on its position. */
+#ifndef SAMPO_TENSOR_ELEMENTWISE_H
+#define SAMPO_TENSOR_ELEMENTWISE_H
+
+#include "tensor/kernels/math.h"
+
+/* unary_OP over vec x, binary_OP over vec a, b. */
+#define UNARY(op, expression)                                                                                \
+    static inline vec apply_##op(vec x) {                                                                    \
+        return expression;                                                                                   \
+    }                                                                                                        \
+    static void unary_##op(int64_t n, float *out, const float *in) {                                         \
+        int64_t i = 0;                                                                                       \
+        for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) vec_store(out + i, apply_##op(vec_load(in + i)));         \
+        if (i < n) vec_store_part(out + i, apply_##op(vec_load_part(in + i, n - i)), n - i);                 \
+    }
+
+#define BINARY(op, expression)                                                                               \
+    static inline vec apply_##op(vec a, vec b) {                                                             \
+        return expression;                                                                                   \
+    }                                                                                                        \
+    static void binary_##op(int64_t n, float *out, const float *in_a, const float *in_b) {                   \
+        int64_t i = 0;                                                                                       \
+        for (; i + VEC_WIDTH <= n; i += VEC_WIDTH)                                                           \
+            vec_store(out + i, apply_##op(vec_load(in_a + i), vec_load(in_b + i)));                          \
+        if (i < n) {                                                                                         \
+            const vec a = vec_load_part(in_a + i, n - i), b = vec_load_part(in_b + i, n - i);                \
+            vec_store_part(out + i, apply_##op(a, b), n - i);                                                \
+        }                                                                                                    \
+    }
+
+/* A comparison's mask as 1 or 0. */
+static inline vec vec_truth(veci mask) {
+    return (vec)(mask & (veci)vec_splat(1));
+}
+
+static inline vec vec_sign(vec x) {
+    const vec zero = vec_splat(0), one = vec_splat(1);
+    return vec_select(x > zero, one, vec_select(x < zero, -one, x));
+}
+
+UNARY(NEG, -x)
+UNARY(ABS, vec_abs(x))
+UNARY(SIGN, vec_sign(x))
+UNARY(EXP, vec_exp(x))
+UNARY(LOG, vec_log(x))
+UNARY(SQRT, vec_sqrt(x))
+UNARY(TANH, vec_tanh(x))
+UNARY(ERF, vec_erf(x))
+UNARY(SIGMOID, vec_sigmoid(x))
+UNARY(RELU, vec_select(x < vec_splat(0), vec_splat(0), x))
+UNARY(GELU_TANH, vec_gelu_tanh(x))
+UNARY(GELU_ERF, vec_gelu_erf(x))
+UNARY(RECIPROCAL, 1 / x)
+UNARY(SQUARE, x *x)
+
+BINARY(ADD, a + b)
+BINARY(SUB, a - b)
+BINARY(MUL, a *b)
+BINARY(DIV, a / b)
+BINARY(MAX, vec_select((a > b) | (a != a), a, b))
+BINARY(MIN, vec_select((a < b) | (a != a), a, b))
+BINARY(LESS, vec_truth(a < b))
+BINARY(LESS_EQUAL, vec_truth(a <= b))
+BINARY(EQUAL, vec_truth(a == b))
+BINARY(RELU_VJP, vec_select(b > vec_splat(0), a, vec_splat(0)))
+BINARY(GELU_TANH_VJP, vec_gelu_tanh_vjp(a, b))
+BINARY(GELU_ERF_VJP, vec_gelu_erf_vjp(a, b))
+
+static void binary_POW(int64_t n, float *out, const float *a, const float *b) {
+    for (int64_t i = 0; i < n; i += HALF_WIDTH) {
+        const size_t bytes = sizeof(float) * (size_t)(n - i < HALF_WIDTH ? n - i : HALF_WIDTH);
+        vech x = {0}, y = {0};
+        if (bytes == sizeof x) {
+            memcpy(&x, a + i, sizeof x);
+            memcpy(&y, b + i, sizeof y);
+            x = half_pow(x, y);
+            memcpy(out + i, &x, sizeof x);
+        } else {
+            memcpy(&x, a + i, bytes);
+            memcpy(&y, b + i, bytes);
+            x = half_pow(x, y);
+            memcpy(out + i, &x, bytes);
+        }
+    }
+}
+
+static void affine(int64_t n, float *out, float a, const float *x, float b) {
+    const vec scale = vec_splat(a), shift = vec_splat(b);
+    int64_t i = 0;
+    for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) vec_store(out + i, vec_load(x + i) * scale + shift);
+    if (i < n) vec_store_part(out + i, vec_load_part(x + i, n - i) * scale + shift, n - i);
+}
+
+static void where(int64_t n, float *out, const float *cond, const float *a, const float *b) {
+    int64_t i = 0;
+    for (; i + VEC_WIDTH <= n; i += VEC_WIDTH)
+        vec_store(out + i, vec_select(vec_load(cond + i) != vec_splat(0), vec_load(a + i), vec_load(b + i)));
+    if (i < n) {
+        const vec c = vec_load_part(cond + i, n - i);
+        const vec x = vec_load_part(a + i, n - i), y = vec_load_part(b + i, n - i);
+        vec_store_part(out + i, vec_select(c != vec_splat(0), x, y), n - i);
+    }
+}
+
+#undef UNARY
+#undef BINARY
+#endif

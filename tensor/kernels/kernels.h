@@ -1,0 +1,97 @@
+/* The table of kernels that each instruction set exports. Private to tensor/.
+ *
+ * Kernels see raw pointers; shapes, strides, broadcasting and threads are the callers' business. `n`
+ * counts elements; elementwise kernels are contiguous and accept out == operand. */
+#ifndef SAMPO_TENSOR_KERNELS_H
+#define SAMPO_TENSOR_KERNELS_H
+
+#include "tensor/tensor.h"
+
+/* Which part of a product is known to be zero or not wanted; indices as in C[i, j] = A[i, p] B[p, j]. */
+typedef enum gemm_part {
+    GEMM_FULL,
+    GEMM_C_LOWER, /* C wanted where j <= i + diagonal; elsewhere C is left undefined */
+    GEMM_A_LOWER, /* A zero where p > i + diagonal */
+    GEMM_A_UPPER  /* A zero where p + diagonal < i */
+} gemm_part;
+
+/* C[m, n] = start + A[m, k] B[k, n]. Each element is one chain of fused multiply-adds over ascending p
+ * that begins with its `start`: NULL: 0; start == c: accumulate; start_row 0: a row added to all. */
+typedef struct gemm_args {
+    int64_t m, n, k;
+    const float *a;
+    int64_t a_row, a_col; /* strides in elements */
+    const float *b;
+    int64_t b_row, b_col;
+    float *c;
+    int64_t c_row, c_col;
+    const float *start;
+    int64_t start_row, start_col;
+    gemm_part part;
+    int64_t diagonal;
+} gemm_args;
+
+/* One head of attention for one sequence: row strides in elements, columns are contiguous. */
+typedef struct attention_args {
+    int64_t tq, tk, d; /* queries, keys, head size; query i is at position i + tk - tq */
+    float scale;
+    const float *q, *k, *v;
+    int64_t q_row, k_row, v_row;
+    float *y; /* forward: written; backward: read */
+    int64_t y_row;
+    float *lse; /* [tq], stride lse_row; forward: written, NULL: not wanted; backward: read */
+    int64_t lse_row;
+    /* backward only */
+    const float *dy;
+    int64_t dy_row;
+    float *dq, *dk, *dv; /* added to; NULL: not wanted */
+    int64_t dq_row, dk_row, dv_row;
+} attention_args;
+
+typedef void unary_kernel(int64_t n, float *out, const float *x);
+typedef void binary_kernel(int64_t n, float *out, const float *a, const float *b);
+
+typedef struct tensor_kernels {
+    const char *name;
+
+    /* elementwise.h */
+    unary_kernel *unary[TENSOR_UNARY_COUNT];
+    binary_kernel *binary[TENSOR_BINARY_COUNT];
+    void (*affine)(int64_t n, float *out, float a, const float *x, float b); /* out = a x + b */
+    void (*where)(int64_t n, float *out, const float *cond, const float *a, const float *b);
+
+    /* reduce.h: rows of n contiguous elements */
+    float (*sum)(int64_t n, const float *x);         /* 16 lanes, blocks of 4096 added in double */
+    float (*max)(int64_t n, const float *x);         /* n >= 1; NaN if any is */
+    double (*sum_squares)(int64_t n, const float *x); /* in double */
+
+    /* softmax.h: rows of n contiguous elements, n >= 1 */
+    void (*softmax)(int64_t n, float *out, const float *x);
+    void (*log_softmax)(int64_t n, float *out, const float *x);
+    float (*log_sum_exp)(int64_t n, const float *x);
+    /* dx += scale (e^(x - lse) - [j == target]) */
+    void (*cross_entropy_vjp)(int64_t n, float *dx, float scale, float lse, const float *x, int32_t target);
+
+    /* norm.h: one row of n; w, b may be NULL; stats = {mean, rstd} */
+    void (*layer_norm)(int64_t n, float *y, float stats[2], const float *x, const float *w,
+                       const float *b, float eps);
+    /* dx (+= one row; NULL: not wanted) */
+    void (*layer_norm_vjp)(int64_t n, float *dx, const float stats[2], const float *dy, const float *x,
+                           const float *w);
+    /* dw += dy (x - mean) rstd, db += dy; both [n], each may be NULL */
+    void (*layer_norm_param_vjp)(int64_t n, float *dw, float *db, const float stats[2], const float *dy,
+                                 const float *x);
+
+    /* gemm.h, attention.h */
+    void (*gemm)(const gemm_args *args);
+    void (*attention)(const attention_args *args);
+    void (*attention_vjp)(const attention_args *args);
+
+    /* optim.h */
+    void (*adamw)(int64_t n, float *p, float *m, float *v, const float *g, const tensor_adamw_step *step);
+} tensor_kernels;
+
+/* The table in use; chosen once. */
+const tensor_kernels *tensor_kernels_get(void);
+
+#endif

@@ -1,0 +1,81 @@
+/* Sixteen lanes at a time over rows of contiguous elements: element i belongs to lane i mod 16. */
+#ifndef SAMPO_TENSOR_LANES_H
+#define SAMPO_TENSOR_LANES_H
+
+#include "tensor/kernels/vec.h"
+
+static inline lanes lanes_splat(float x) {
+    lanes a;
+    for (int v = 0; v < LANE_VECS; v++) a.v[v] = vec_splat(x);
+    return a;
+}
+
+static inline lanes lanes_load(const float *p) {
+    lanes a;
+    for (int v = 0; v < LANE_VECS; v++) a.v[v] = vec_load(p + v * VEC_WIDTH);
+    return a;
+}
+
+static inline void lanes_store(float *p, lanes a) {
+    for (int v = 0; v < LANE_VECS; v++) vec_store(p + v * VEC_WIDTH, a.v[v]);
+}
+
+/* The first n < 16 elements, the rest `fill`. */
+static inline lanes lanes_load_part(const float *p, int64_t n, float fill) {
+    float pad[LANES];
+    lanes_store(pad, lanes_splat(fill));
+    copy_part(pad, p, n);
+    return lanes_load(pad);
+}
+
+/* The first `count` elements of 16 at most. */
+static inline lanes lanes_load_some(const float *p, int64_t count, float fill) {
+    return count == LANES ? lanes_load(p) : lanes_load_part(p, count, fill);
+}
+
+static inline void lanes_store_some(float *p, lanes a, int64_t count) {
+    if (count == LANES) {
+        lanes_store(p, a);
+    } else {
+        float pad[LANES];
+        lanes_store(pad, a);
+        copy_part(p, pad, count);
+    }
+}
+
+/* Runs the statements for each group of 16 of n elements, the first of which is i, and then for the `count`
+ * elements that are left. They stand in two loops because `count` is a constant in the first, where the
+ * compiler keeps lanes in registers. */
+#define EACH_LANES(n, i, count, ...)                                                                         \
+    do {                                                                                                     \
+        int64_t i = 0;                                                                                       \
+        for (; i + LANES <= (n); i += LANES) {                                                               \
+            enum { count = LANES };                                                                          \
+            __VA_ARGS__                                                                                      \
+        }                                                                                                    \
+        if (i < (n)) {                                                                                       \
+            const int64_t count = (n)-i;                                                                     \
+            __VA_ARGS__                                                                                      \
+        }                                                                                                    \
+    } while (0)
+
+/* The larger; NaN if either is: where no comparison holds, x is taken. */
+static inline vec vec_max(vec top, vec x) {
+    return vec_select((top >= x) | (top != top), top, x);
+}
+static inline float max_one(float top, float x) {
+    return top >= x || top != top ? top : x;
+}
+
+/* The largest lane by the tree of lanes_sum. */
+static inline float lanes_max(lanes a) {
+    float s[LANES];
+    for (int v = LANE_VECS / 2; v >= 1; v /= 2)
+        for (int i = 0; i < v; i++) a.v[i] = vec_max(a.v[i], a.v[i + v]);
+    vec_store(s, a.v[0]);
+    for (int half = VEC_WIDTH / 2; half >= 1; half /= 2)
+        for (int i = 0; i < half; i++) s[i] = max_one(s[i], s[i + half]);
+    return s[0];
+}
+
+#endif

@@ -1,0 +1,43 @@
+/* Compiled once per instruction set: all kernels, and the one table of them that leaves this file. */
+#include "tensor/kernels/kernels.h"
+
+#include "tensor/kernels/attention.h"
+#include "tensor/kernels/elementwise.h"
+#include "tensor/kernels/gemm.h"
+#include "tensor/kernels/norm.h"
+#include "tensor/kernels/optim.h"
+#include "tensor/kernels/reduce.h"
+#include "tensor/kernels/softmax.h"
+
+#define PASTE_(a, b) a##b
+#define PASTE(a, b) PASTE_(a, b)
+#define STRING_(a) #a
+#define STRING(a) STRING_(a)
+
+const tensor_kernels PASTE(tensor_kernels_, SAMPO_ISA);
+
+const tensor_kernels PASTE(tensor_kernels_, SAMPO_ISA) = {
+    .name = STRING(SAMPO_ISA),
+#define ENTRY(op, text) [TENSOR_##op] = unary_##op,
+    .unary = {TENSOR_UNARY_OPS(ENTRY)},
+#undef ENTRY
+#define ENTRY(op, text) [TENSOR_##op] = binary_##op,
+    .binary = {TENSOR_BINARY_OPS(ENTRY)},
+#undef ENTRY
+    .affine = affine,
+    .where = where,
+    .sum = reduce_sum,
+    .max = reduce_max,
+    .sum_squares = reduce_sum_squares,
+    .softmax = softmax_row,
+    .log_softmax = log_softmax_row,
+    .log_sum_exp = log_sum_exp_row,
+    .cross_entropy_vjp = cross_entropy_vjp_row,
+    .layer_norm = layer_norm_row,
+    .layer_norm_vjp = layer_norm_vjp_row,
+    .layer_norm_param_vjp = layer_norm_param_vjp_row,
+    .gemm = gemm,
+    .attention = attention,
+    .attention_vjp = attention_vjp,
+    .adamw = adamw,
+};

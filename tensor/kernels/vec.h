@@ -1,0 +1,79 @@
+/* The vector types that kernels are written in: portable GCC/Clang vector extensions of the width that
+ * the instruction set at hand has. Elementwise work and matrix products do not depend on the width;
+ * reductions always use 16 lanes (`lanes`), so that every instruction set adds in the same order. */
+#ifndef SAMPO_TENSOR_VEC_H
+#define SAMPO_TENSOR_VEC_H
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#define VEC_WIDTH 16
+#elif defined(__AVX__)
+#define VEC_WIDTH 8
+#else
+#define VEC_WIDTH 4
+#endif
+
+typedef float vec __attribute__((vector_size(4 * VEC_WIDTH)));
+typedef int32_t veci __attribute__((vector_size(4 * VEC_WIDTH)));
+typedef float vec_unaligned __attribute__((vector_size(4 * VEC_WIDTH), aligned(4), may_alias));
+
+static inline vec vec_load(const float *p) {
+    return *(const vec_unaligned *)p;
+}
+static inline void vec_store(float *p, vec v) {
+    *(vec_unaligned *)p = v;
+}
+static inline vec vec_splat(float x) {
+    return x - (vec){0};
+}
+
+/* Sixteen lanes in as many vectors as the width needs. */
+enum { LANES = 16, LANE_VECS = LANES / VEC_WIDTH };
+typedef struct lanes {
+    vec v[LANE_VECS];
+} lanes;
+
+/* Copies n < 16 elements in pieces of fixed sizes: a memcpy of unknown size is a call. */
+static inline void copy_part(float *to, const float *from, int64_t n) {
+    int64_t i = 0;
+    if (n & 8) memcpy(to, from, 8 * sizeof(float)), i = 8;
+    if (n & 4) memcpy(to + i, from + i, 4 * sizeof(float)), i += 4;
+    if (n & 2) memcpy(to + i, from + i, 2 * sizeof(float)), i += 2;
+    if (n & 1) to[i] = from[i];
+}
+
+/* The first n < VEC_WIDTH elements, the rest 0. */
+static inline vec vec_load_part(const float *p, int64_t n) {
+    float v[LANES] = {0};
+    copy_part(v, p, n);
+    return vec_load(v);
+}
+static inline void vec_store_part(float *p, vec v, int64_t n) {
+    float from[LANES];
+    vec_store(from, v);
+    copy_part(p, from, n);
+}
+
+/* mask ? a : b, where mask is the result of a vector comparison (all bits or none). */
+static inline vec vec_select(veci mask, vec a, vec b) {
+    return (vec)((mask & (veci)a) | (~mask & (veci)b));
+}
+
+/* Half and a quarter of the lanes, where these are folded. */
+typedef float lanes8 __attribute__((vector_size(32)));
+typedef float lanes4 __attribute__((vector_size(16)));
+
+/* Adds the sixteen lanes in a fixed tree: i with i + 8, then + 4, 2, 1. */
+static inline float lanes_sum(lanes a) {
+    lanes8 eight[2];
+    memcpy(eight, &a, sizeof eight);
+    eight[0] += eight[1];
+    lanes4 four[2];
+    memcpy(four, eight, sizeof four);
+    four[0] += four[1];
+    return (four[0][0] + four[0][2]) + (four[0][1] + four[0][3]);
+}
+
+#endif

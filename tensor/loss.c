@@ -1,0 +1,136 @@
+/* Softmax cross-entropy with integer targets. */
+#include "tensor/kernels/kernels.h"
+#include "tensor/softmax_internal.h"
+#include "tensor/tensor_internal.h"
+
+enum { GRAIN = 8192, STAGE = 256 };
+
+/* The rows of the logits with their targets, in row-major order; row r has lse[r lse_stride]. */
+typedef struct loss_job {
+    tensor_loop rows; /* targets, logits, and dlogits in the vjp */
+    int64_t n, stride, d_stride;
+    float *lse;
+    int64_t lse_stride;
+    float scale;
+} loss_job;
+
+static tensor without_last_axis(tensor x) {
+    x.rank--;
+    return x;
+}
+
+static bool check_targets(const loss_job *t, tensor_error *err) {
+    int64_t row = 0;
+    tensor_run run = tensor_loop_runs(&t->rows, 0, t->rows.size);
+    while (tensor_run_next(&run))
+        for (int64_t i = 0; i < run.n; i++, row++) {
+            const int32_t target = ((const int32_t *)run.at[0])[i * t->rows.inner_stride[0]];
+            if (target < 0 || target >= t->n)
+                return tensor_fail(err, "cross_entropy: target %d of row %lld is outside 0..%lld",
+                                   (int)target, (long long)row, (long long)t->n - 1);
+        }
+    return true;
+}
+
+static bool loss_init(loss_job *t, tensor lse, tensor logits, tensor targets, tensor dlogits,
+                      tensor_error *err) {
+    const char *what = "cross_entropy";
+    if (!tensor_expect(what, "lse", lse, TENSOR_F32, err) ||
+        !tensor_expect(what, "logits", logits, TENSOR_F32, err) ||
+        !tensor_expect(what, "targets", targets, TENSOR_I32, err))
+        return false;
+    if (logits.rank == 0) return tensor_fail(err, "cross_entropy: logits have no axis of classes");
+    const int last = logits.rank - 1;
+    if (!tensor_expect_shape(what, "targets", targets, last, logits.shape, err) ||
+        !tensor_expect_shape(what, "lse", lse, 1, (int64_t[]){tensor_size(targets)}, err))
+        return false;
+    *t = (loss_job){
+        .n = logits.shape[last], .stride = logits.stride[last], .lse = lse.f32, .lse_stride = lse.stride[0]};
+    const bool vjp = tensor_ok(dlogits);
+    if (vjp) t->d_stride = dlogits.stride[last];
+    tensor_loop_init(
+        &t->rows, TENSOR_ROW_MAJOR, vjp ? 3 : 2,
+        (tensor[]){targets, without_last_axis(logits), without_last_axis(vjp ? dlogits : logits)});
+    return check_targets(t, err);
+}
+
+static void lse_rows(void *context, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const loss_job *t = context;
+    float *lse = t->lse + begin * t->lse_stride;
+    tensor_run run = tensor_loop_runs(&t->rows, begin, end);
+    while (tensor_run_next(&run))
+        for (int64_t i = 0; i < run.n; i++, lse += t->lse_stride) {
+            const float *x = (const float *)run.at[1] + i * t->rows.inner_stride[1];
+            *lse = tensor_row_log_sum_exp(t->n, x, t->stride);
+        }
+}
+
+bool tensor_cross_entropy(tensor loss, tensor lse, tensor logits, tensor targets, tensor_error *err) {
+    loss_job t;
+    if (!tensor_expect("cross_entropy", "loss", loss, TENSOR_F32, err) ||
+        !tensor_expect_shape("cross_entropy", "loss", loss, 0, NULL, err) ||
+        !loss_init(&t, lse, logits, targets, (tensor){0}, err))
+        return false;
+    tensor_parallel(t.rows.size, GRAIN / (t.n + 1) + 1, lse_rows, &t);
+    double total = 0;
+    const float *log_sum = t.lse;
+    tensor_run run = tensor_loop_runs(&t.rows, 0, t.rows.size);
+    while (tensor_run_next(&run))
+        for (int64_t i = 0; i < run.n; i++, log_sum += t.lse_stride) {
+            const int32_t target = ((const int32_t *)run.at[0])[i * t.rows.inner_stride[0]];
+            const float *x = (const float *)run.at[1] + i * t.rows.inner_stride[1];
+            total += (double)*log_sum - (double)x[target * t.stride];
+        }
+    *loss.f32 = (float)(total / (double)t.rows.size);
+    tensor_touch(loss);
+    tensor_touch(lse);
+    return true;
+}
+
+/* A row with any strides, in pieces: a target outside a piece is not in it. */
+static void vjp_strided(const loss_job *t, float *dx, float lse, const float *x, int32_t target) {
+    float x_stage[STAGE], d_stage[STAGE];
+    for (int64_t i = 0; i < t->n; i += STAGE) {
+        const int64_t n = t->n - i < STAGE ? t->n - i : STAGE;
+        for (int64_t j = 0; j < n; j++) {
+            x_stage[j] = x[(i + j) * t->stride];
+            d_stage[j] = dx[(i + j) * t->d_stride];
+        }
+        tensor_kernels_get()->cross_entropy_vjp(n, d_stage, t->scale, lse, x_stage,
+                                                target >= i && target < i + n ? (int32_t)(target - i) : -1);
+        for (int64_t j = 0; j < n; j++) dx[(i + j) * t->d_stride] = d_stage[j];
+    }
+}
+
+static void vjp_rows(void *context, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const loss_job *t = context;
+    const tensor_kernels *kernels = tensor_kernels_get();
+    const float *lse = t->lse + begin * t->lse_stride;
+    tensor_run run = tensor_loop_runs(&t->rows, begin, end);
+    while (tensor_run_next(&run))
+        for (int64_t i = 0; i < run.n; i++, lse += t->lse_stride) {
+            const int32_t target = ((const int32_t *)run.at[0])[i * t->rows.inner_stride[0]];
+            const float *x = (const float *)run.at[1] + i * t->rows.inner_stride[1];
+            float *dx = (float *)run.at[2] + i * t->rows.inner_stride[2];
+            if (t->stride == 1 && t->d_stride == 1)
+                kernels->cross_entropy_vjp(t->n, dx, t->scale, *lse, x, target);
+            else
+                vjp_strided(t, dx, *lse, x, target);
+        }
+}
+
+bool tensor_cross_entropy_vjp(tensor dlogits, float scale, tensor lse, tensor logits, tensor targets,
+                              tensor_error *err) {
+    if (!tensor_expect("cross_entropy", "dlogits", dlogits, TENSOR_F32, err)) return false;
+    if (tensor_ok(logits) &&
+        !tensor_expect_shape("cross_entropy", "dlogits", dlogits, logits.rank, logits.shape, err))
+        return false;
+    loss_job t;
+    if (!loss_init(&t, lse, logits, targets, dlogits, err)) return false;
+    t.scale = scale;
+    tensor_parallel(t.rows.size, GRAIN / (t.n + 1) + 1, vjp_rows, &t);
+    tensor_touch(dlogits);
+    return true;
+}

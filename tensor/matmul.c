@@ -1,0 +1,170 @@
+/* Matrix products: shapes, broadcasting and threads around the gemm kernel. */
+#include "tensor/kernels/kernels.h"
+#include "tensor/tensor_internal.h"
+
+static bool mismatch(const char *what, tensor a, tensor b, tensor_error *err) {
+    char at[TENSOR_SHAPE_TEXT], bt[TENSOR_SHAPE_TEXT];
+    return tensor_fail(err, "%s: %s x %s", what, tensor_shape_text(at, sizeof at, a.rank, a.shape),
+                       tensor_shape_text(bt, sizeof bt, b.rank, b.shape));
+}
+
+bool tensor_matmul_shape(tensor a, tensor b, int *rank, int64_t *shape, tensor_error *err) {
+    if (!tensor_expect("matmul", "a", a, TENSOR_F32, err) || !tensor_expect("matmul", "b", b, TENSOR_F32, err))
+        return false;
+    if (a.rank < 2 || b.rank < 2) return mismatch("matmul: both operands need rank 2 or more", a, b, err);
+    if (a.shape[a.rank - 1] != b.shape[b.rank - 2]) return mismatch("matmul: inner sizes differ", a, b, err);
+    tensor a_batch = a, b_batch = b;
+    a_batch.rank -= 2;
+    b_batch.rank -= 2;
+    if (!tensor_broadcast_shape("matmul", a_batch, b_batch, rank, shape, NULL))
+        return mismatch("matmul: batch sizes do not broadcast", a, b, err);
+    shape[*rank] = a.shape[a.rank - 2];
+    shape[*rank + 1] = b.shape[b.rank - 1];
+    *rank += 2;
+    return true;
+}
+
+/* The products of a batch: out, a and b expanded to one batch shape, and a grid of blocks of C. */
+typedef struct product {
+    tensor out, a, b;
+    gemm_args g;          /* of the first product */
+    int64_t rows, cols;   /* of a block */
+    int64_t grid_m, grid_n; /* blocks of one product */
+} product;
+
+static void product_blocks(void *context, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const product *t = context;
+    const tensor_kernels *kernels = tensor_kernels_get();
+    for (int64_t task = begin; task < end; task++) {
+        gemm_args g = t->g;
+        const int64_t block = task % (t->grid_m * t->grid_n);
+        const int64_t i = block % t->grid_m * t->rows, j = block / t->grid_m * t->cols;
+        int64_t batch = task / (t->grid_m * t->grid_n);
+        g.m = g.m - i < t->rows ? g.m - i : t->rows;
+        g.n = g.n - j < t->cols ? g.n - j : t->cols;
+        g.a += i * g.a_row;
+        g.b += j * g.b_col;
+        int64_t c = i * g.c_row + j * g.c_col;
+        for (int axis = t->out.rank - 3; axis >= 0; axis--) {
+            const int64_t at = batch % t->out.shape[axis];
+            batch /= t->out.shape[axis];
+            g.a += at * t->a.stride[axis];
+            g.b += at * t->b.stride[axis];
+            c += at * t->out.stride[axis];
+        }
+        if (g.start == g.c)
+            g.start += c;
+        else if (g.start)
+            g.start += i * g.start_row + j * g.start_col;
+        g.c += c;
+        kernels->gemm(&g);
+    }
+}
+
+static gemm_args transposed(gemm_args g) {
+    return (gemm_args){.m = g.n, .n = g.m, .k = g.k, .a = g.b, .a_row = g.b_col, .a_col = g.b_row, .b = g.a,
+                       .b_row = g.a_col, .b_col = g.a_row, .c = g.c, .c_row = g.c_col, .c_col = g.c_row,
+                       .start = g.start, .start_row = g.start_col, .start_col = g.start_row};
+}
+
+/* out = start + a b for operands of one rank whose batch axes have out's sizes; `bias`: no tensor, or [N]. */
+static void multiply(tensor out, tensor a, tensor b, bool accumulate, tensor bias) {
+    enum { ROWS = 240, COLS = 256, GRAIN_FLOPS = 1 << 20 };
+    const int m = out.rank - 2, n = out.rank - 1;
+    product t = {.out = out, .a = a, .b = b,
+                 .g = {.m = out.shape[m], .n = out.shape[n], .k = a.shape[n], .a = a.f32, .a_row = a.stride[m],
+                       .a_col = a.stride[n], .b = b.f32, .b_row = b.stride[m], .b_col = b.stride[n],
+                       .c = out.f32, .c_row = out.stride[m], .c_col = out.stride[n]}};
+    if (tensor_ok(bias)) {
+        t.g.start = bias.f32;
+        t.g.start_col = bias.stride[0];
+    } else if (accumulate) {
+        t.g.start = t.g.c;
+        t.g.start_row = t.g.c_row;
+        t.g.start_col = t.g.c_col;
+    }
+    if (t.g.c_col != 1 && t.g.c_row == 1) { /* C is written along its rows: compute its transpose instead */
+        t.g = transposed(t.g);
+        t.a = b;
+        t.b = a;
+    }
+    t.rows = ROWS;
+    t.cols = COLS;
+    t.grid_m = (t.g.m + ROWS - 1) / ROWS;
+    t.grid_n = (t.g.n + COLS - 1) / COLS;
+    int64_t tasks = t.grid_m * t.grid_n;
+    for (int axis = 0; axis < m; axis++) tasks *= out.shape[axis];
+    const double flops = 2.0 * (double)(t.g.m < ROWS ? t.g.m : ROWS) * (double)(t.g.n < COLS ? t.g.n : COLS) *
+                         (double)t.g.k;
+    const double grain = flops > 0 ? GRAIN_FLOPS / flops : (double)tasks;
+    tensor_parallel(tasks, grain < 1 ? 1 : grain > (double)tasks ? tasks : (int64_t)grain, product_blocks, &t);
+    tensor_touch(out);
+}
+
+/* x as [rows, last axis], where its strides permit. */
+static bool fold_rows(tensor *x) {
+    const int64_t last = x->shape[x->rank - 1];
+    int64_t rows = 1;
+    for (int axis = 0; axis < x->rank - 1; axis++) rows *= x->shape[axis];
+    const tensor folded = tensor_reshape(*x, TENSOR_SHAPE(rows, last), NULL);
+    if (tensor_ok(folded)) *x = folded;
+    return tensor_ok(folded);
+}
+
+static void multiply_folded(tensor out, tensor a, tensor b, bool accumulate, tensor bias, tensor_error *err) {
+    tensor out2 = out, a2 = a;
+    if (out.rank > 2 && b.rank == 2 && fold_rows(&out2) && fold_rows(&a2)) {
+        multiply(out2, a2, b, accumulate, bias);
+        return;
+    }
+    int64_t shape[TENSOR_MAX_RANK];
+    for (int axis = 0; axis < out.rank; axis++) shape[axis] = out.shape[axis];
+    shape[out.rank - 2] = a.shape[a.rank - 2];
+    shape[out.rank - 1] = a.shape[a.rank - 1];
+    a = tensor_expand(a, out.rank, shape, err);
+    shape[out.rank - 2] = b.shape[b.rank - 2];
+    shape[out.rank - 1] = b.shape[b.rank - 1];
+    b = tensor_expand(b, out.rank, shape, err);
+    multiply(out, a, b, accumulate, bias);
+}
+
+bool tensor_matmul(tensor out, tensor a, tensor b, bool accumulate, tensor_error *err) {
+    int rank;
+    int64_t shape[TENSOR_MAX_RANK];
+    if (!tensor_matmul_shape(a, b, &rank, shape, err) || !tensor_expect("matmul", "out", out, TENSOR_F32, err) ||
+        !tensor_expect_shape("matmul", "out", out, rank, shape, err))
+        return false;
+    multiply_folded(out, a, b, accumulate, (tensor){0}, err);
+    return true;
+}
+
+bool tensor_linear_shape(tensor x, tensor w, tensor bias, int *rank, int64_t *shape, tensor_error *err) {
+    if (!tensor_expect("linear", "x", x, TENSOR_F32, err) || !tensor_expect("linear", "w", w, TENSOR_F32, err))
+        return false;
+    if (x.rank < 1 || w.rank != 2) return mismatch("linear: needs x[..., K] and w[K, N]", x, w, err);
+    if (x.shape[x.rank - 1] != w.shape[0]) return mismatch("linear: inner sizes differ", x, w, err);
+    if (tensor_ok(bias) &&
+        (!tensor_expect("linear", "bias", bias, TENSOR_F32, err) ||
+         !tensor_expect_shape("linear", "bias", bias, 1, &w.shape[1], err)))
+        return false;
+    *rank = x.rank;
+    for (int axis = 0; axis < x.rank; axis++) shape[axis] = x.shape[axis];
+    shape[x.rank - 1] = w.shape[1];
+    return true;
+}
+
+bool tensor_linear(tensor out, tensor x, tensor w, tensor bias, tensor_error *err) {
+    int rank;
+    int64_t shape[TENSOR_MAX_RANK];
+    if (!tensor_linear_shape(x, w, bias, &rank, shape, err) ||
+        !tensor_expect("linear", "out", out, TENSOR_F32, err) ||
+        !tensor_expect_shape("linear", "out", out, rank, shape, err))
+        return false;
+    if (x.rank == 1) {
+        x = tensor_unsqueeze(x, 0, err);
+        out = tensor_unsqueeze(out, 0, err);
+    }
+    multiply_folded(out, x, w, false, bias, err);
+    return true;
+}

@@ -1,0 +1,182 @@
+/* Layer normalisation over the last axis. */
+#include "tensor/kernels/kernels.h"
+#include "tensor/tensor_internal.h"
+
+enum {
+    GRAIN = 16384, /* elements a thread takes at least */
+    COLUMNS = 16   /* columns that stay on one thread */
+};
+
+/* The kernels want neighbouring elements along the last axis. An operand that has not is copied for the
+ * call, onto an arena that exists only then; an output's copy goes back at the end. */
+typedef struct dense {
+    tensor given, used;
+} dense;
+
+static bool dense_init(dense *d, tensor x, tensor_arena **arena, tensor_error *err) {
+    *d = (dense){x, x};
+    if (!tensor_ok(x) || x.shape[x.rank - 1] <= 1 || x.stride[x.rank - 1] == 1) return true;
+    if (!*arena) *arena = tensor_arena_new(err);
+    if (!*arena) return false;
+    d->used = tensor_contiguous(*arena, x, err);
+    return tensor_ok(d->used);
+}
+
+static bool dense_write_back(const dense *d, tensor_error *err) {
+    return d->used.data == d->given.data || tensor_copy(d->given, d->used, err);
+}
+
+typedef struct norm_job {
+    tensor_loop rows; /* first elements of y, x or dy, x, dx */
+    int64_t n;
+    float *stats;
+    int64_t stats_row, stats_column;
+    const float *w, *b;
+    float *dw, *db;
+    float eps;
+} norm_job;
+
+/* x may be no tensor: NULL. */
+static float *data_of(tensor x) {
+    return tensor_ok(x) ? x.f32 : NULL;
+}
+
+static tensor row_starts(tensor x) {
+    x.rank--;
+    return x;
+}
+
+/* The arguments that both directions share. `y`: y or dy. */
+static bool check(const char *what, const char *y_name, tensor y, tensor x, tensor w, tensor stats,
+                  tensor_error *err) {
+    if (!tensor_expect(what, "x", x, TENSOR_F32, err) || !tensor_expect(what, y_name, y, TENSOR_F32, err) ||
+        !tensor_expect(what, "stats", stats, TENSOR_F32, err))
+        return false;
+    if (x.rank == 0) return tensor_fail(err, "%s: x has no axis to normalise", what);
+    int64_t rows = 1;
+    for (int i = 0; i < x.rank - 1; i++) rows *= x.shape[i];
+    return tensor_expect_shape(what, y_name, y, x.rank, x.shape, err) &&
+           tensor_expect_shape(what, "stats", stats, 2, (int64_t[]){rows, 2}, err) &&
+           (!tensor_ok(w) || (tensor_expect(what, "w", w, TENSOR_F32, err) &&
+                              tensor_expect_shape(what, "w", w, 1, &x.shape[x.rank - 1], err)));
+}
+
+/* An optional argument of shape [n]. */
+static bool check_vector(const char *what, const char *name, tensor x, int64_t n, tensor_error *err) {
+    return !tensor_ok(x) ||
+           (tensor_expect(what, name, x, TENSOR_F32, err) && tensor_expect_shape(what, name, x, 1, &n, err));
+}
+
+static void norm_rows(void *context, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const norm_job *t = context;
+    float *stats = t->stats + begin * t->stats_row;
+    tensor_run run = tensor_loop_runs(&t->rows, begin, end);
+    while (tensor_run_next(&run))
+        for (int64_t i = 0; i < run.n; i++, stats += t->stats_row) {
+            float row_stats[2];
+            tensor_kernels_get()->layer_norm(t->n, (float *)run.at[0] + i * t->rows.inner_stride[0],
+                                             row_stats, (float *)run.at[1] + i * t->rows.inner_stride[1],
+                                             t->w, t->b, t->eps);
+            stats[0] = row_stats[0];
+            stats[t->stats_column] = row_stats[1];
+        }
+}
+
+static norm_job norm_init(tensor x, tensor stats) {
+    return (norm_job){.n = x.shape[x.rank - 1],
+                      .stats = stats.f32,
+                      .stats_row = stats.stride[0],
+                      .stats_column = stats.stride[1]};
+}
+
+bool tensor_layer_norm(tensor y, tensor stats, tensor x, tensor w, tensor b, float eps, tensor_error *err) {
+    if (!check("layer_norm", "y", y, x, w, stats, err) ||
+        !check_vector("layer_norm", "b", b, x.shape[x.rank - 1], err))
+        return false;
+    tensor_arena *arena = NULL;
+    dense dy, dx, dw, db;
+    bool ok = dense_init(&dy, y, &arena, err) && dense_init(&dx, x, &arena, err) &&
+              dense_init(&dw, w, &arena, err) && dense_init(&db, b, &arena, err);
+    if (ok) {
+        norm_job t = norm_init(x, stats);
+        t.w = data_of(dw.used);
+        t.b = data_of(db.used);
+        t.eps = eps;
+        tensor_loop_init(&t.rows, TENSOR_ROW_MAJOR, 2, (tensor[]){row_starts(dy.used), row_starts(dx.used)});
+        tensor_parallel(t.rows.size, GRAIN / (t.n + 1) + 1, norm_rows, &t);
+        ok = dense_write_back(&dy, err);
+        tensor_touch(y);
+        tensor_touch(stats);
+    }
+    tensor_arena_free(arena);
+    return ok;
+}
+
+static void vjp_rows(void *context, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const norm_job *t = context;
+    const float *stats = t->stats + begin * t->stats_row;
+    tensor_run run = tensor_loop_runs(&t->rows, begin, end);
+    while (tensor_run_next(&run))
+        for (int64_t i = 0; i < run.n; i++, stats += t->stats_row)
+            tensor_kernels_get()->layer_norm_vjp(t->n, (float *)run.at[2] + i * t->rows.inner_stride[2],
+                                                 (float[]){stats[0], stats[t->stats_column]},
+                                                 (float *)run.at[0] + i * t->rows.inner_stride[0],
+                                                 (float *)run.at[1] + i * t->rows.inner_stride[1], t->w);
+}
+
+/* Threads share the columns, not the rows: every sum keeps its order. */
+static void vjp_columns(void *context, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const norm_job *t = context;
+    const int64_t first = begin * COLUMNS, n = (end * COLUMNS < t->n ? end * COLUMNS : t->n) - first;
+    const float *stats = t->stats;
+    tensor_run run = tensor_loop_runs(&t->rows, 0, t->rows.size);
+    while (tensor_run_next(&run))
+        for (int64_t i = 0; i < run.n; i++, stats += t->stats_row)
+            tensor_kernels_get()->layer_norm_param_vjp(
+                n, t->dw ? t->dw + first : NULL, t->db ? t->db + first : NULL,
+                (float[]){stats[0], stats[t->stats_column]},
+                (float *)run.at[0] + i * t->rows.inner_stride[0] + first,
+                (float *)run.at[1] + i * t->rows.inner_stride[1] + first);
+}
+
+/* All operands dense. */
+static void vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x, tensor w, tensor stats) {
+    norm_job t = norm_init(x, stats);
+    t.w = data_of(w);
+    t.dw = data_of(dw);
+    t.db = data_of(db);
+    tensor_loop_init(&t.rows, TENSOR_ROW_MAJOR, tensor_ok(dx) ? 3 : 2,
+                     (tensor[]){row_starts(dy), row_starts(x), row_starts(tensor_ok(dx) ? dx : x)});
+    if (tensor_ok(dx)) tensor_parallel(t.rows.size, GRAIN / (t.n + 1) + 1, vjp_rows, &t);
+    if (t.dw || t.db)
+        tensor_parallel((t.n + COLUMNS - 1) / COLUMNS, GRAIN / (COLUMNS * (t.rows.size + 1)) + 1, vjp_columns,
+                        &t);
+}
+
+bool tensor_layer_norm_vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x, tensor w, tensor stats,
+                           tensor_error *err) {
+    const char *what = "layer_norm_vjp";
+    if (!check(what, "dy", dy, x, w, stats, err)) return false;
+    if (tensor_ok(dx) && (!tensor_expect(what, "dx", dx, TENSOR_F32, err) ||
+                          !tensor_expect_shape(what, "dx", dx, x.rank, x.shape, err)))
+        return false;
+    const int64_t n = x.shape[x.rank - 1];
+    if (!check_vector(what, "dw", dw, n, err) || !check_vector(what, "db", db, n, err)) return false;
+    tensor_arena *arena = NULL;
+    dense all[6];
+    const tensor given[6] = {dx, dw, db, dy, x, w};
+    bool ok = true;
+    for (int i = 0; i < 6 && ok; i++) ok = dense_init(&all[i], given[i], &arena, err);
+    if (ok) {
+        vjp(all[0].used, all[1].used, all[2].used, all[3].used, all[4].used, all[5].used, stats);
+        for (int i = 0; i < 3; i++) {
+            ok = dense_write_back(&all[i], err) && ok;
+            if (tensor_ok(given[i])) tensor_touch(given[i]);
+        }
+    }
+    tensor_arena_free(arena);
+    return ok;
+}

@@ -1,0 +1,217 @@
+/* Reductions. The order of a sum follows from the shape alone, not from strides or threads: where the last
+ * axis is reduced, each result is a row of elements in row-major order, summed by the kernel in blocks that
+ * are added in double; elsewhere each result adds its elements one by one, many columns side by side. */
+#include <math.h>
+
+#include "tensor/kernels/kernels.h"
+#include "tensor/tensor_internal.h"
+
+enum {
+    GRAIN = 32768,  /* elements a thread takes at least */
+    BLOCK = 4096,   /* elements of a row reduced at once */
+    PARTIALS = 256, /* blocks reduced side by side */
+    COLUMNS = 1024  /* columns added side by side */
+};
+
+typedef enum block_op { BLOCK_SUM, BLOCK_MAX, BLOCK_SQUARES } block_op;
+
+static double combine(block_op op, double a, double b) {
+    if (op != BLOCK_MAX) return a + b;
+    return a >= b || isnan(a) ? a : b;
+}
+
+/* ---- Rows ------------------------------------------------------------------------------------- */
+
+typedef struct row_blocks {
+    const tensor_loop *row;
+    block_op op;
+    int64_t first;
+    double partial[PARTIALS];
+} row_blocks;
+
+static double reduce_block(const tensor_loop *row, block_op op, int64_t block) {
+    float stage[BLOCK];
+    const int64_t begin = block * BLOCK, n = row->size - begin < BLOCK ? row->size - begin : BLOCK;
+    const float *x = stage;
+    if (row->outer_rank == 0 && (row->inner_stride[0] == 1 || n == 1)) {
+        x = (const float *)row->base[0] + begin;
+    } else {
+        float *to = stage;
+        tensor_run run = tensor_loop_runs(row, begin, begin + n);
+        while (tensor_run_next(&run))
+            for (int64_t i = 0; i < run.n; i++) *to++ = ((const float *)run.at[0])[i * row->inner_stride[0]];
+    }
+    const tensor_kernels *kernels = tensor_kernels_get();
+    if (op == BLOCK_SQUARES) return kernels->sum_squares(n, x);
+    return (double)(op == BLOCK_SUM ? kernels->sum(n, x) : kernels->max(n, x));
+}
+
+static void reduce_blocks(void *context, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    row_blocks *t = context;
+    for (int64_t i = begin; i < end; i++) t->partial[i] = reduce_block(t->row, t->op, t->first + i);
+}
+
+static double reduce_row(const tensor_loop *row, block_op op) {
+    const int64_t blocks = (row->size + BLOCK - 1) / BLOCK;
+    if (blocks == 1) return reduce_block(row, op, 0);
+    row_blocks t = {.row = row, .op = op};
+    double total = op == BLOCK_MAX ? -(double)INFINITY : 0;
+    for (; t.first < blocks; t.first += PARTIALS) {
+        const int64_t count = blocks - t.first < PARTIALS ? blocks - t.first : PARTIALS;
+        tensor_parallel(count, GRAIN / BLOCK, reduce_blocks, &t);
+        for (int64_t i = 0; i < count; i++) total = combine(op, total, t.partial[i]);
+    }
+    return total;
+}
+
+/* ---- The two ways ----------------------------------------------------------------------------- */
+
+typedef struct reduce_job {
+    tensor_reduce_op op;
+    bool accumulate;
+    tensor_loop kept;    /* over the results: out and, along the kept axes, x */
+    tensor_loop reduced; /* over the elements of one result, in row-major order */
+} reduce_job;
+
+static void finish(const reduce_job *t, float *out, double value) {
+    if (t->op == TENSOR_MEAN) value /= (double)t->reduced.size;
+    *out = t->accumulate ? *out + (float)value : (float)value;
+}
+
+static void reduce_rows(void *context, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const reduce_job *t = context;
+    const block_op op = t->op == TENSOR_REDUCE_MAX ? BLOCK_MAX : BLOCK_SUM;
+    tensor_loop row = t->reduced;
+    tensor_run run = tensor_loop_runs(&t->kept, begin, end);
+    while (tensor_run_next(&run))
+        for (int64_t i = 0; i < run.n; i++) {
+            row.base[0] = (float *)run.at[1] + i * t->kept.inner_stride[1];
+            finish(t, (float *)run.at[0] + i * t->kept.inner_stride[0], reduce_row(&row, op));
+        }
+}
+
+/* Up to COLUMNS neighbouring results. */
+static void reduce_columns_at(const reduce_job *t, int64_t n, float *out, float *x) {
+    float total[COLUMNS], stage[COLUMNS];
+    const tensor_kernels *kernels = tensor_kernels_get();
+    binary_kernel *add = kernels->binary[t->op == TENSOR_REDUCE_MAX ? TENSOR_MAX : TENSOR_ADD];
+    const int64_t out_stride = t->kept.inner_stride[0], x_stride = t->kept.inner_stride[1];
+    const float start = t->op == TENSOR_REDUCE_MAX ? -INFINITY : 0;
+    for (int64_t j = 0; j < n; j++) total[j] = start;
+    tensor_loop rows = t->reduced;
+    rows.base[0] = x;
+    tensor_run run = tensor_loop_runs(&rows, 0, rows.size);
+    while (tensor_run_next(&run))
+        for (int64_t i = 0; i < run.n; i++) {
+            const float *row = (const float *)run.at[0] + i * rows.inner_stride[0];
+            if (x_stride != 1) {
+                for (int64_t j = 0; j < n; j++) stage[j] = row[j * x_stride];
+                row = stage;
+            }
+            add(n, total, total, row);
+        }
+    for (int64_t j = 0; j < n; j++) finish(t, out + j * out_stride, (double)total[j]);
+}
+
+static void reduce_columns(void *context, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const reduce_job *t = context;
+    tensor_run run = tensor_loop_runs(&t->kept, begin, end);
+    while (tensor_run_next(&run))
+        for (int64_t i = 0; i < run.n; i += COLUMNS)
+            reduce_columns_at(t, run.n - i < COLUMNS ? run.n - i : COLUMNS,
+                              (float *)run.at[0] + i * t->kept.inner_stride[0],
+                              (float *)run.at[1] + i * t->kept.inner_stride[1]);
+}
+
+/* x without the axes whose bit in `axes` is `drop`. */
+static tensor without_axes(tensor x, unsigned axes, unsigned drop) {
+    tensor view = x;
+    view.rank = 0;
+    for (int i = 0; i < x.rank; i++)
+        if ((axes >> i & 1u) != drop) {
+            view.shape[view.rank] = x.shape[i];
+            view.stride[view.rank++] = x.stride[i];
+        }
+    return view;
+}
+
+bool tensor_reduce(tensor out, tensor_reduce_op op, tensor x, unsigned axes, bool accumulate,
+                   tensor_error *err) {
+    static const char *const names[] = {"sum", "mean", "max"};
+    if (op >= TENSOR_REDUCE_COUNT) return tensor_fail(err, "reduce: there is no operation %d", (int)op);
+    const char *what = names[op];
+    if (!tensor_expect(what, "out", out, TENSOR_F32, err) || !tensor_expect(what, "x", x, TENSOR_F32, err))
+        return false;
+    if (axes >> x.rank)
+        return tensor_fail(err, "%s: axes 0x%x are outside a tensor of rank %d", what, axes, x.rank);
+    int64_t shape[TENSOR_MAX_RANK];
+    bool rows = true; /* the last axis of more than one element is reduced */
+    for (int i = 0; i < x.rank; i++) {
+        const bool reduced = axes >> i & 1u;
+        shape[i] = reduced ? 1 : x.shape[i];
+        if (x.shape[i] != 1) rows = reduced;
+    }
+    if (!tensor_expect_shape(what, "out", out, x.rank, shape, err)) return false;
+    if (accumulate && op == TENSOR_REDUCE_MAX) return tensor_fail(err, "max: cannot accumulate");
+
+    reduce_job t = {.op = op, .accumulate = accumulate};
+    tensor_loop_init(&t.kept, TENSOR_ANY_ORDER, 2,
+                     (tensor[]){without_axes(out, axes, 1), without_axes(x, axes, 1)});
+    tensor_loop_init(&t.reduced, TENSOR_ROW_MAJOR, 1, (tensor[]){without_axes(x, axes, 0)});
+    const int64_t each = t.reduced.size;
+    if (op == TENSOR_REDUCE_MAX && each == 0 && t.kept.size > 0)
+        return tensor_fail(err, "max: there are no elements");
+    tensor_parallel(t.kept.size, each < GRAIN ? GRAIN / (each + 1) + 1 : 1,
+                    rows ? reduce_rows : reduce_columns, &t);
+    tensor_touch(out);
+    return true;
+}
+
+double tensor_sum_squares(tensor x) {
+    if (!tensor_ok(x) || x.dtype != TENSOR_F32) return 0;
+    tensor_loop row;
+    tensor_loop_init(&row, TENSOR_ROW_MAJOR, 1, &x);
+    return reduce_row(&row, BLOCK_SQUARES);
+}
+
+/* ---- Argmax ----------------------------------------------------------------------------------- */
+
+typedef struct argmax_job {
+    tensor_loop kept;
+    int64_t n, stride;
+} argmax_job;
+
+static void argmax_rows(void *context, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const argmax_job *t = context;
+    tensor_run run = tensor_loop_runs(&t->kept, begin, end);
+    while (tensor_run_next(&run))
+        for (int64_t i = 0; i < run.n; i++) {
+            const float *x = (const float *)run.at[1] + i * t->kept.inner_stride[1];
+            int64_t best = 0;
+            for (int64_t j = 1; j < t->n && !isnan(x[best * t->stride]); j++)
+                if (!(x[j * t->stride] <= x[best * t->stride])) best = j;
+            ((int32_t *)run.at[0])[i * t->kept.inner_stride[0]] = (int32_t)best;
+        }
+}
+
+bool tensor_argmax(tensor out, tensor x, int axis, tensor_error *err) {
+    if (!tensor_expect("argmax", "out", out, TENSOR_I32, err) ||
+        !tensor_expect("argmax", "x", x, TENSOR_F32, err))
+        return false;
+    axis = tensor_expect_axis("argmax", axis, x.rank, err);
+    if (axis < 0) return false;
+    argmax_job t = {.n = x.shape[axis], .stride = x.stride[axis]};
+    tensor along = x;
+    along.shape[axis] = 1;
+    if (!tensor_expect_shape("argmax", "out", out, along.rank, along.shape, err)) return false;
+    tensor_loop_init(&t.kept, TENSOR_ANY_ORDER, 2, (tensor[]){out, along});
+    if (t.kept.size > 0 && t.n == 0) return tensor_fail(err, "argmax: axis %d has no elements", axis);
+    if (t.n > INT32_MAX) return tensor_fail(err, "argmax: axis %d is too long for int32", axis);
+    tensor_parallel(t.kept.size, GRAIN / (t.n + 1) + 1, argmax_rows, &t);
+    tensor_touch(out);
+    return true;
+}

@@ -1,0 +1,134 @@
+/* Softmax along any axis. Rows of neighbouring elements go to the kernels as they are, short strided ones
+ * through the stack; long strided rows are taken in the kernels' own blocks, in the same order of sums. */
+#include "tensor/softmax_internal.h"
+
+#include <math.h>
+
+#include "tensor/kernels/kernels.h"
+#include "tensor/tensor_internal.h"
+
+enum {
+    GRAIN = 8192, /* elements a thread takes at least */
+    BLOCK = 4096
+};
+
+static void load(float *to, const float *x, int64_t stride, int64_t n) {
+    for (int64_t i = 0; i < n; i++) to[i] = x[i * stride];
+}
+
+static void store(float *out, int64_t stride, const float *from, int64_t n) {
+    for (int64_t i = 0; i < n; i++) out[i * stride] = from[i];
+}
+
+static int64_t block_at(int64_t n, int64_t i) {
+    return n - i < BLOCK ? n - i : BLOCK;
+}
+
+/* The largest element, and the sum of e^(x - largest). */
+static float long_row_sum(int64_t n, const float *x, int64_t stride, float *top) {
+    const tensor_kernels *kernels = tensor_kernels_get();
+    float stage[BLOCK];
+    *top = -INFINITY;
+    for (int64_t i = 0; i < n; i += BLOCK) {
+        load(stage, x + i * stride, stride, block_at(n, i));
+        const float next = kernels->max(block_at(n, i), stage);
+        if (!(*top >= next) && !isnan(*top)) *top = next;
+    }
+    double sum = 0;
+    for (int64_t i = 0; i < n; i += BLOCK) {
+        const int64_t size = block_at(n, i);
+        load(stage, x + i * stride, stride, size);
+        kernels->affine(size, stage, 1, stage, -*top);
+        kernels->unary[TENSOR_EXP](size, stage, stage);
+        sum += (double)kernels->sum(size, stage);
+    }
+    return (float)sum;
+}
+
+static float log_one(float x) {
+    tensor_kernels_get()->unary[TENSOR_LOG](1, &x, &x);
+    return x;
+}
+
+float tensor_row_log_sum_exp(int64_t n, const float *x, int64_t stride) {
+    if (stride == 1) return tensor_kernels_get()->log_sum_exp(n, x);
+    if (n <= BLOCK) {
+        float stage[BLOCK];
+        load(stage, x, stride, n);
+        return tensor_kernels_get()->log_sum_exp(n, stage);
+    }
+    float top;
+    const float sum = long_row_sum(n, x, stride, &top);
+    return isinf(top) ? top : top + log_one(sum);
+}
+
+typedef struct softmax_job {
+    tensor_loop rows; /* out and x at the first element of each row */
+    int64_t n, out_stride, x_stride;
+    bool log;
+} softmax_job;
+
+static void long_row(const softmax_job *t, float *out, const float *x) {
+    const tensor_kernels *kernels = tensor_kernels_get();
+    float stage[BLOCK], top;
+    const float sum = long_row_sum(t->n, x, t->x_stride, &top), log_sum = log_one(sum), inverse = 1 / sum;
+    for (int64_t i = 0; i < t->n; i += BLOCK) {
+        const int64_t size = block_at(t->n, i);
+        load(stage, x + i * t->x_stride, t->x_stride, size);
+        kernels->affine(size, stage, 1, stage, -top);
+        if (t->log) {
+            kernels->affine(size, stage, 1, stage, -log_sum);
+        } else {
+            kernels->unary[TENSOR_EXP](size, stage, stage);
+            kernels->affine(size, stage, inverse, stage, 0);
+        }
+        store(out + i * t->out_stride, t->out_stride, stage, size);
+    }
+}
+
+static void softmax_rows(void *context, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const softmax_job *t = context;
+    const tensor_kernels *kernels = tensor_kernels_get();
+    void (*kernel)(int64_t, float *, const float *) = t->log ? kernels->log_softmax : kernels->softmax;
+    float stage[BLOCK];
+    tensor_run run = tensor_loop_runs(&t->rows, begin, end);
+    while (tensor_run_next(&run))
+        for (int64_t i = 0; i < run.n; i++) {
+            float *out = (float *)run.at[0] + i * t->rows.inner_stride[0];
+            const float *x = (const float *)run.at[1] + i * t->rows.inner_stride[1];
+            if (t->out_stride == 1 && t->x_stride == 1) {
+                kernel(t->n, out, x);
+            } else if (t->n <= BLOCK) {
+                load(stage, x, t->x_stride, t->n);
+                kernel(t->n, stage, stage);
+                store(out, t->out_stride, stage, t->n);
+            } else {
+                long_row(t, out, x);
+            }
+        }
+}
+
+static bool softmax(const char *what, bool log, tensor out, tensor x, int axis, tensor_error *err) {
+    if (!tensor_expect(what, "out", out, TENSOR_F32, err) || !tensor_expect(what, "x", x, TENSOR_F32, err))
+        return false;
+    axis = tensor_expect_axis(what, axis, x.rank, err);
+    if (axis < 0 || !tensor_expect_shape(what, "out", out, x.rank, x.shape, err)) return false;
+    softmax_job t = {
+        .n = x.shape[axis], .out_stride = out.stride[axis], .x_stride = x.stride[axis], .log = log};
+    if (t.n > 0) {
+        out.shape[axis] = x.shape[axis] = 1;
+        tensor_loop_init(&t.rows, TENSOR_ANY_ORDER, 2, (tensor[]){out, x});
+        tensor_parallel(t.rows.size, GRAIN / t.n + 1, softmax_rows, &t);
+    }
+    tensor_touch(out);
+    return true;
+}
+
+bool tensor_softmax(tensor out, tensor x, int axis, tensor_error *err) {
+    return softmax("softmax", false, out, x, axis, err);
+}
+
+bool tensor_log_softmax(tensor out, tensor x, int axis, tensor_error *err) {
+    return softmax("log_softmax", true, out, x, axis, err);
+}

@@ -1,0 +1,349 @@
+/* Sampo tensors: strided views of float32 and int32 storage, and the numerical kernels over them.
+ *
+ * Conventions, valid for every function below:
+ *  - A `tensor` is a small value: a view of storage that an arena (or the caller) owns. Copying the
+ *    struct copies the view, never the elements. A tensor lives as long as its storage.
+ *  - A tensor whose `storage` is NULL is "no tensor": what a failed function returns. Every function
+ *    accepts it and fails in turn, without replacing the first error text, so that a chain of calls
+ *    is checked once at its end.
+ *  - The last argument `err` receives the text of the first failure; it may be NULL.
+ *  - Kernels write into a destination `out` whose shape must be the result's shape. They take any
+ *    strides, also 0 and negative ones. Unless said otherwise `out` may be an operand itself (the
+ *    same view), but must not overlap one in another way, nor have strides of 0.
+ *  - Numerics: elements are float32; sums have an order fixed by the source alone (16 lanes and a
+ *    fixed tree, or ascending index), so results do not depend on the number of threads, nor on the
+ *    instruction set as long as it has fused multiply-add.
+ *  - Axes may be negative: -1 is the last.
+ */
+#ifndef SAMPO_TENSOR_H
+#define SAMPO_TENSOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Errors ------------------------------------------------------------------------------- */
+
+/* The text of the first failure, empty while there is none. Initialise with {0}. */
+typedef struct tensor_error {
+    char text[256];
+} tensor_error;
+
+#if defined(__GNUC__)
+#define TENSOR_PRINTF(text, first) __attribute__((format(printf, text, first)))
+#else
+#define TENSOR_PRINTF(text, first)
+#endif
+
+/* Writes the formatted text into `err`, unless `err` is NULL or holds an earlier failure. Always
+ * returns false, so that a function can `return tensor_fail(err, ...)`. */
+bool tensor_fail(tensor_error *err, const char *format, ...) TENSOR_PRINTF(2, 3);
+
+/* ---- Memory ------------------------------------------------------------------------------- */
+
+/* Memory behind one or more tensors. `version` counts the changes made in place by kernels, so that
+ * autograd can tell when a value it saved has been overwritten. */
+typedef struct tensor_storage {
+    void *data;
+    size_t bytes;
+    uint64_t version;
+} tensor_storage;
+
+/* An arena: memory that is handed out in order and taken back all at once. It grows by blocks and
+ * keeps them on reset, so a loop that resets it allocates nothing after its first turn. */
+typedef struct tensor_arena tensor_arena;
+
+/* A new, empty arena; NULL when memory is out. Free with tensor_arena_free (NULL is accepted). */
+tensor_arena *tensor_arena_new(tensor_error *err);
+void tensor_arena_free(tensor_arena *arena);
+
+/* Takes back everything allocated on the arena; O(1), the memory is kept for what comes next. All
+ * tensors on the arena end here. */
+void tensor_arena_reset(tensor_arena *arena);
+
+/* `bytes` bytes, 64-byte aligned, not initialised; they live until the next reset. NULL on failure. */
+void *tensor_arena_alloc(tensor_arena *arena, size_t bytes, tensor_error *err);
+
+/* Bytes the arena holds from the system, in use or not. */
+size_t tensor_arena_bytes(const tensor_arena *arena);
+
+/* ---- Tensors and views -------------------------------------------------------------------- */
+
+enum { TENSOR_MAX_RANK = 8 };
+
+typedef enum tensor_dtype { TENSOR_F32 = 1, TENSOR_I32 = 2 } tensor_dtype; /* both four bytes wide */
+
+typedef struct tensor {
+    union { /* the element at index 0, 0, ... */
+        void *data;
+        float *f32;
+        int32_t *i32;
+    };
+    tensor_storage *storage; /* NULL: no tensor */
+    tensor_dtype dtype;
+    int rank;                        /* 0 to 8; a rank of 0 is a scalar */
+    int64_t shape[TENSOR_MAX_RANK];  /* sizes, each >= 0; an empty tensor has one that is 0 */
+    int64_t stride[TENSOR_MAX_RANK]; /* in elements; 0 repeats an element, negative walks backwards */
+} tensor;
+
+/* A shape as an argument pair "rank, sizes": tensor_new(arena, TENSOR_F32, TENSOR_SHAPE(2, 3), err).
+ * The array lives until the enclosing block ends. A scalar is written 0, NULL. */
+#define TENSOR_SHAPE(...) \
+    (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]) { __VA_ARGS__ }
+
+/* A new tensor on the arena: row-major, elements not initialised (tensor_zeros: all zero). Fails on
+ * a rank over 8, a negative size, a size that overflows, or when memory is out. */
+tensor tensor_new(tensor_arena *arena, tensor_dtype dtype, int rank, const int64_t *shape,
+                  tensor_error *err);
+tensor tensor_zeros(tensor_arena *arena, tensor_dtype dtype, int rank, const int64_t *shape,
+                    tensor_error *err);
+
+/* A row-major view of memory that the caller owns: `storage` (data and bytes set, version 0) must
+ * outlive the view. Fails when the shape needs more than storage->bytes. */
+tensor tensor_wrap(tensor_storage *storage, tensor_dtype dtype, int rank, const int64_t *shape,
+                   tensor_error *err);
+
+static inline bool tensor_ok(tensor x) { return x.storage != NULL; }
+int64_t tensor_size(tensor x);           /* number of elements: the product of the sizes */
+bool tensor_is_contiguous(tensor x);     /* row-major without gaps (axes of size 1 are ignored) */
+bool tensor_same_shape(tensor a, tensor b);
+
+/* The shape as text, "[256, 64]", into `buffer`; returns `buffer`. TENSOR_SHAPE_TEXT bytes hold any. */
+enum { TENSOR_SHAPE_TEXT = 192 };
+char *tensor_shape_text(char *buffer, size_t size, int rank, const int64_t *shape);
+
+/* Views: no element is copied, storage is shared. Each fails on an axis, a size or a range that does
+ * not fit, naming both. */
+
+/* Same elements, other shape; one size may be -1 and is computed. Fails where strides rule out a view
+ * (copy with tensor_contiguous first). */
+tensor tensor_reshape(tensor x, int rank, const int64_t *shape, tensor_error *err);
+tensor tensor_transpose(tensor x, int axis0, int axis1, tensor_error *err); /* swaps two axes */
+tensor tensor_permute(tensor x, const int *axes, tensor_error *err); /* axis i is x's axis axes[i] */
+/* Elements start, start+step, ... before `stop` along `axis`, as Python's x[start:stop:step]: negative
+ * bounds count from the end, bounds outside are clipped, step is not 0. With a negative step, a stop
+ * of INT64_MIN means "through index 0". */
+tensor tensor_slice(tensor x, int axis, int64_t start, int64_t stop, int64_t step,
+                    tensor_error *err);
+/* Broadcasts to `shape`: axes of size 1, and missing leading axes, repeat with stride 0. */
+tensor tensor_expand(tensor x, int rank, const int64_t *shape, tensor_error *err);
+tensor tensor_squeeze(tensor x, int axis, tensor_error *err);   /* drops an axis of size 1 */
+tensor tensor_unsqueeze(tensor x, int axis, tensor_error *err); /* inserts one before `axis`; -1: last */
+
+/* x itself where it is contiguous, else a row-major copy on the arena. */
+tensor tensor_contiguous(tensor_arena *arena, tensor x, tensor_error *err);
+
+/* NumPy's broadcasting rule: the common shape of a and b into *rank and shape[TENSOR_MAX_RANK]. `what`
+ * names the operation in the error text: "add: shapes do not broadcast: [3, 4] and [5]". */
+bool tensor_broadcast_shape(const char *what, tensor a, tensor b, int *rank, int64_t *shape,
+                            tensor_error *err);
+
+/* ---- Elementwise -------------------------------------------------------------------------- */
+
+/* out = x; the same dtype, x broadcasts to out. Overlap is not permitted. */
+bool tensor_copy(tensor out, tensor x, tensor_error *err);
+bool tensor_fill(tensor out, double value, tensor_error *err); /* int32: value is truncated */
+
+/* Unary operations on float32: name, formula and the bound on its error in units in the last place.
+ * One list for the enumeration, the names and the kernels. */
+#define TENSOR_UNARY_OPS(_)                                                          \
+    _(NEG, "neg")            /* -x; exact */                                         \
+    _(ABS, "abs")            /* |x|; exact */                                        \
+    _(SIGN, "sign")          /* -1, 0 or 1; NaN stays; exact */                      \
+    _(EXP, "exp")            /* e^x; 1 ulp */                                        \
+    _(LOG, "log")            /* natural logarithm; 1 ulp; NaN below 0 */             \
+    _(SQRT, "sqrt")          /* correctly rounded; NaN below 0 */                    \
+    _(TANH, "tanh")          /* 2 ulp */                                             \
+    _(ERF, "erf")            /* 2 ulp */                                             \
+    _(SIGMOID, "sigmoid")    /* 1 / (1 + e^-x); 3 ulp */                             \
+    _(RELU, "relu")          /* max(x, 0); NaN stays; exact */                       \
+    _(GELU_TANH, "gelu_tanh") /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */    \
+    _(GELU_ERF, "gelu_erf")  /* x/2 (1 + erf(x / sqrt 2)) */                         \
+    _(RECIPROCAL, "reciprocal") /* 1 / x; correctly rounded */                       \
+    _(SQUARE, "square")      /* x x; correctly rounded */
+
+/* Binary operations on float32 with broadcasting. Comparisons give 1 or 0. The last three are
+ * products of a gradient with a slope, which fused backward passes use. */
+#define TENSOR_BINARY_OPS(_)                                                         \
+    _(ADD, "add")            /* a + b */                                             \
+    _(SUB, "sub")            /* a - b */                                             \
+    _(MUL, "mul")            /* a b */                                               \
+    _(DIV, "div")            /* a / b; correctly rounded */                          \
+    _(POW, "pow")            /* a^b as C's powf, 1 ulp */                            \
+    _(MAX, "max")            /* the larger; NaN if either is */                      \
+    _(MIN, "min")            /* the smaller; NaN if either is */                     \
+    _(LESS, "less")          /* a < b */                                             \
+    _(LESS_EQUAL, "less_equal") /* a <= b */                                         \
+    _(EQUAL, "equal")        /* a == b */                                            \
+    _(RELU_VJP, "relu_vjp")  /* b > 0 ? a : 0 */                                     \
+    _(GELU_TANH_VJP, "gelu_tanh_vjp") /* a times the slope of gelu_tanh at b */      \
+    _(GELU_ERF_VJP, "gelu_erf_vjp")   /* a times the slope of gelu_erf at b */
+
+#define TENSOR_ENUM_ENTRY(name, text) TENSOR_##name,
+typedef enum tensor_unary_op { TENSOR_UNARY_OPS(TENSOR_ENUM_ENTRY) TENSOR_UNARY_COUNT } tensor_unary_op;
+typedef enum tensor_binary_op {
+    TENSOR_BINARY_OPS(TENSOR_ENUM_ENTRY) TENSOR_BINARY_COUNT
+} tensor_binary_op;
+
+const char *tensor_unary_name(tensor_unary_op op);
+const char *tensor_binary_name(tensor_binary_op op);
+
+bool tensor_unary(tensor out, tensor_unary_op op, tensor x, tensor_error *err);            /* out = op(x) */
+bool tensor_binary(tensor out, tensor_binary_op op, tensor a, tensor b, tensor_error *err); /* a op b */
+
+/* out = a x + b with two numbers, one multiply-add an element. */
+bool tensor_affine(tensor out, float a, tensor x, float b, tensor_error *err);
+
+/* out = cond != 0 ? a : b; the three broadcast to out; all float32. */
+bool tensor_where(tensor out, tensor cond, tensor a, tensor b, tensor_error *err);
+
+/* ---- Reductions --------------------------------------------------------------------------- */
+
+typedef enum tensor_reduce_op { TENSOR_SUM, TENSOR_MEAN, TENSOR_REDUCE_MAX, TENSOR_REDUCE_COUNT } tensor_reduce_op;
+
+/* Reduces the axes whose bit is set in `axes` (bit i: axis i). out has x's rank with 1 for each reduced
+ * axis. An empty sum is 0, an empty mean NaN, an empty max an error. With `accumulate`, which sum and
+ * mean permit, the result is added to out. Max of a row with NaN is NaN. */
+bool tensor_reduce(tensor out, tensor_reduce_op op, tensor x, unsigned axes, bool accumulate,
+                   tensor_error *err);
+
+/* Index of the first largest element along `axis` (NaN counts as largest); out is int32 with 1 at `axis`. */
+bool tensor_argmax(tensor out, tensor x, int axis, tensor_error *err);
+
+/* Sum of squares of all elements, in double, in a fixed order. 0 for "no tensor". */
+double tensor_sum_squares(tensor x);
+
+/* ---- Matrix products ---------------------------------------------------------------------- */
+
+/* out[..., M, N] = a[..., M, K] b[..., K, N], batch axes broadcast; ranks >= 2. Each element is one
+ * chain of fused multiply-adds over ascending k, starting from 0 or, with `accumulate`, from out.
+ * out must not overlap a or b. Error: "matmul: inner sizes differ: [256, 64] x [63, 192]". */
+bool tensor_matmul(tensor out, tensor a, tensor b, bool accumulate, tensor_error *err);
+
+/* The shape of the result, by the rules above. */
+bool tensor_matmul_shape(tensor a, tensor b, int *rank, int64_t *shape, tensor_error *err);
+
+/* out[..., N] = x[..., K] w[K, N] + bias[N]: the chain starts from bias; no tensor: from 0. */
+bool tensor_linear(tensor out, tensor x, tensor w, tensor bias, tensor_error *err);
+bool tensor_linear_shape(tensor x, tensor w, tensor bias, int *rank, int64_t *shape, tensor_error *err);
+
+/* ---- Rows --------------------------------------------------------------------------------- */
+
+/* out[..., C] = table[ids[...], C]; ids int32. An id outside 0..V-1 is an error that names it. */
+bool tensor_gather_rows(tensor out, tensor table, tensor ids, tensor_error *err);
+
+/* table[ids[...], C] += rows[..., C], in ascending order of the ids' positions. */
+bool tensor_scatter_add_rows(tensor table, tensor ids, tensor rows, tensor_error *err);
+
+/* ---- Fused kernels of neural networks ------------------------------------------------------ *
+ * Each comes with its vector-Jacobian product (vjp): the operands' share in a change dy of the result.
+ * A vjp adds to its outputs; an output that is "no tensor" is not computed. */
+
+/* Softmax along `axis`: e^(x - max) / sum e^(x - max); log-softmax: x - max - log sum e^(x - max). */
+bool tensor_softmax(tensor out, tensor x, int axis, tensor_error *err);
+bool tensor_log_softmax(tensor out, tensor x, int axis, tensor_error *err);
+
+/* y = (x - mean) rstd w + b over the last axis C, rstd = 1/sqrt(variance + eps), variance divided by C
+ * (Ba et al. 2016). w and b [C] may be no tensor (1 and 0). stats [rows, 2] receives mean and rstd. */
+bool tensor_layer_norm(tensor y, tensor stats, tensor x, tensor w, tensor b, float eps,
+                       tensor_error *err);
+bool tensor_layer_norm_vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x, tensor w,
+                           tensor stats, tensor_error *err);
+
+/* Causal scaled dot-product attention (Vaswani et al. 2017), tiled so that its memory grows with T:
+ * y_i = sum_{j <= i} softmax_j(scale q_i . k_j) v_j, scale > 0. q, k, v, y are [B, H, T, D] with any strides
+ * whose last is 1; lse [B, H, T] receives log sum_j e^(scale q_i . k_j). The keys may be longer than the
+ * queries (a cache): query i is then at position i + T_k - T_q. */
+bool tensor_attention(tensor y, tensor lse, tensor q, tensor k, tensor v, float scale,
+                      tensor_error *err);
+bool tensor_attention_vjp(tensor dq, tensor dk, tensor dv, tensor dy, tensor y, tensor lse, tensor q,
+                          tensor k, tensor v, float scale, tensor_error *err);
+
+/* Softmax cross-entropy with integer targets: the mean over rows of lse(row) - row[target], into the
+ * scalar `loss` (accumulated in double). logits [..., V], targets [...] int32; lse [rows] receives
+ * log sum e^x. A target outside 0..V-1 is an error that names it. */
+bool tensor_cross_entropy(tensor loss, tensor lse, tensor logits, tensor targets, tensor_error *err);
+/* dlogits += scale (softmax(logits) - onehot(targets)). */
+bool tensor_cross_entropy_vjp(tensor dlogits, float scale, tensor lse, tensor logits, tensor targets,
+                              tensor_error *err);
+
+/* ---- Optimizer updates: one sweep over flat, contiguous memory ----------------------------- */
+
+/* AdamW (Loshchilov & Hutter 2019), as PyTorch computes it:
+ * p -= rate decay p; m += (1 - beta1)(g - m); v += (1 - beta2)(g g - v);
+ * p -= rate / bias1 m / (sqrt(v / bias2) + eps), where bias_i = 1 - beta_i^step. g is first multiplied
+ * by grad_scale (clipping). */
+typedef struct tensor_adamw_step {
+    float rate, beta1, beta2, eps, decay, bias1, bias2, grad_scale;
+} tensor_adamw_step;
+bool tensor_adamw(tensor p, tensor m, tensor v, tensor g, const tensor_adamw_step *step,
+                  tensor_error *err);
+
+/* ---- Random numbers ------------------------------------------------------------------------ *
+ * Philox 4x32-10 (Salmon et al. 2011): block number `counter` of stream `stream` of seed `seed` is a
+ * pure function of the three. */
+typedef struct tensor_rng {
+    uint64_t seed, stream, counter;
+} tensor_rng;
+
+/* The four 32-bit words of the block at rng->counter; rng->counter grows by one. */
+void tensor_rng_block(tensor_rng *rng, uint32_t words[4]);
+uint64_t tensor_rng_below(tensor_rng *rng, uint64_t bound); /* uniform in 0..bound-1, unbiased; one block or more */
+double tensor_rng_uniform(tensor_rng *rng);                 /* uniform in [0, 1), 53 bits; one block */
+
+/* Fill `out`. Element i (row-major) uses word i mod 4 of block counter + i / 4; the counter then grows
+ * by ceil(size / 4). No libm function is used: the same bits everywhere. */
+bool tensor_rand_uniform(tensor out, tensor_rng *rng, float low, float high, tensor_error *err); /* [low, high) */
+bool tensor_rand_normal(tensor out, tensor_rng *rng, float mean, float deviation, tensor_error *err);
+/* low..high-1, without bias: a word that would bring one is replaced from another key. */
+bool tensor_rand_integers(tensor out, tensor_rng *rng, int32_t low, int32_t high, tensor_error *err);
+/* out[...] int32 drawn from the unnormalised probabilities >= 0 along the last axis of weights[..., V];
+ * one block a row. Fails where a row has no positive finite sum. */
+bool tensor_rand_categorical(tensor out, tensor_rng *rng, tensor weights, tensor_error *err);
+/* out = with probability p: 0, else 1 / (1 - p): dropout's mask, 0 <= p < 1. */
+bool tensor_rand_dropout(tensor out, tensor_rng *rng, float p, tensor_error *err);
+
+/* ---- Printing ------------------------------------------------------------------------------ */
+
+/* Writes x as NumPy's print does (up to its version 2.2; 8 digits at most, long tensors abbreviated with "..."), without a
+ * newline at the end. False where writing fails or x is no tensor. */
+bool tensor_print(FILE *file, tensor x);
+
+/* ---- Threads ------------------------------------------------------------------------------- *
+ * One pool a process, started at first use, sized from the processors the process may run on. */
+
+/* Number of threads that parallel work uses, the caller's included; at least 1. */
+int tensor_threads(void);
+/* Sets it (1 to TENSOR_MAX_THREADS; 0: as many as processors). Not while parallel work runs. Fails where
+ * threads cannot be started; the old number stays. */
+enum { TENSOR_MAX_THREADS = 256 };
+bool tensor_set_threads(int threads, tensor_error *err);
+
+/* Calls work(context, begin, end, worker) for ranges that cover 0..n-1, on up to tensor_threads()
+ * threads, `grain` indices a range at least; returns when all are done. Every `begin` is a multiple of
+ * grain. `worker` in 0..tensor_threads()-1 is unique among the calls under way within one outermost
+ * tensor_parallel. Which worker gets which range varies: results must not depend on it. Runs inline where
+ * n < 2 grain, with one thread, and inside another tensor_parallel (the worker's number is then kept). */
+typedef void tensor_work(void *context, int64_t begin, int64_t end, int worker);
+void tensor_parallel(int64_t n, int64_t grain, tensor_work *work, void *context);
+
+/* ---- Instruction sets ---------------------------------------------------------------------- *
+ * Kernels exist once per instruction set; the best one this processor has is chosen at first use. The
+ * environment variable SAMPO_ISA forces another: baseline, avx2, avx512, neon. */
+
+/* The set in use. Where SAMPO_ISA names one that is unknown or not to be had here, the best one is used
+ * and tensor_isa_check fails with a text that says so: programs call it once at their start. */
+const char *tensor_isa(void);
+bool tensor_isa_check(tensor_error *err);
+/* The i-th set compiled in that this processor can run, best first; NULL after the last. */
+const char *tensor_isa_available(int i);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,77 @@
+/* What the files of tensor/ share: checks of arguments, and loops over strided operands. */
+#ifndef SAMPO_TENSOR_INTERNAL_H
+#define SAMPO_TENSOR_INTERNAL_H
+
+#include "tensor/tensor.h"
+
+/* ---- Checks: `what` names the operation, `name` the argument: "add: out is no tensor" ------- */
+
+/* x is a tensor (of the given dtype). */
+bool tensor_expect(const char *what, const char *name, tensor x, tensor_dtype dtype, tensor_error *err);
+
+/* x has this shape: "softmax: out is [3, 4], expected [3, 5]". */
+bool tensor_expect_shape(const char *what, const char *name, tensor x, int rank, const int64_t *shape,
+                         tensor_error *err);
+
+/* The axis counted from the front, 0..rank-1; -1 and "transpose: axis 3 is outside a tensor of rank 2"
+ * where there is no such axis. */
+int tensor_expect_axis(const char *what, int axis, int rank, tensor_error *err);
+
+/* Counts a change in place: every kernel calls it for what it has written. Atomic, because two threads
+ * may write to different parts of one storage. */
+static inline void tensor_touch(tensor x) {
+    __atomic_fetch_add(&x.storage->version, 1, __ATOMIC_RELAXED);
+}
+
+/* ---- Loops over up to four tensors of one shape ---------------------------------------------- *
+ * Axes of size 1 are dropped and neighbouring axes merged where the strides of all operands permit, so
+ * that contiguous operands become one row. What is left is cut into runs along the innermost axis:
+ *
+ *     tensor_loop loop;
+ *     tensor_loop_init(&loop, TENSOR_ANY_ORDER, 2, (tensor[]){out, x}); // x expanded to out's shape
+ *     tensor_parallel(loop.size, grain, work, &loop);
+ * and in work:
+ *     tensor_run run = tensor_loop_runs(&loop, begin, end);
+ *     while (tensor_run_next(&run)) kernel(run.n, run.at[0], run.at[1]);
+ *
+ * Positions in the loop count elements. One range may cut a run in two; to keep rows whole, divide the
+ * loop.size / loop.inner rows and multiply by loop.inner. */
+
+enum { TENSOR_LOOP_OPERANDS = 4 };
+
+typedef enum tensor_loop_order {
+    TENSOR_ROW_MAJOR, /* elements come in row-major order */
+    TENSOR_ANY_ORDER  /* axes are sorted: innermost the smallest stride of operand 0, the destination;
+                         an axis along which it repeats (stride 0) goes by the next operand */
+} tensor_loop_order;
+
+typedef struct tensor_loop {
+    int64_t size;  /* elements in all; 0 where the tensors are empty */
+    int64_t inner; /* length of the innermost axis, at least 1 */
+    int64_t inner_stride[TENSOR_LOOP_OPERANDS];
+    int operands;
+    int outer_rank; /* the other axes, outermost first */
+    int64_t outer_shape[TENSOR_MAX_RANK];
+    int64_t outer_stride[TENSOR_MAX_RANK][TENSOR_LOOP_OPERANDS];
+    void *base[TENSOR_LOOP_OPERANDS];
+} tensor_loop;
+
+/* The operands have one shape (see tensor_expand); their dtypes may differ. */
+void tensor_loop_init(tensor_loop *loop, tensor_loop_order order, int operands, const tensor *operand);
+
+/* `n` elements along the innermost axis: operand k has them at at[k], inner_stride[k] apart. */
+typedef struct tensor_run {
+    int64_t n;
+    void *at[TENSOR_LOOP_OPERANDS];
+    /* private: */
+    const tensor_loop *loop;
+    int64_t left, column;
+    int64_t index[TENSOR_MAX_RANK];
+    float *row[TENSOR_LOOP_OPERANDS];
+} tensor_run;
+
+/* The runs that make up the positions begin..end-1; tensor_run_next goes to the first, then the next. */
+tensor_run tensor_loop_runs(const tensor_loop *loop, int64_t begin, int64_t end);
+bool tensor_run_next(tensor_run *run);
+
+#endif
