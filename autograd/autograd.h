@@ -1,0 +1,289 @@
+/* Sampo autograd: reverse-mode differentiation over tensors.
+ *
+ *     ag_tape *tape = ag_tape_new();
+ *     ag_var *x = ag_input(tape, batch);                      // data: no gradient
+ *     ag_var *h = ag_relu(ag_linear(x, w1, b1));              // w1, b1: parameters, on no tape
+ *     ag_var *loss = ag_cross_entropy(ag_linear(h, w2, b2), ag_input(tape, targets));
+ *     if (!ag_backward(loss)) puts(ag_error(tape));           // one check for the whole expression
+ *     ag_reset(tape);                                         // takes everything back, keeps the memory
+ *
+ * Conventions, valid for every operation below:
+ *  - An operation returns a new variable on the tape of its operands, which owns it: it lives until the
+ *    next ag_reset. At least one operand must be on a tape, and all that are must be on the same one.
+ *  - An operation that cannot be done returns NULL; the first failure stays on the tape as a text. Every
+ *    operation accepts NULL and returns NULL, so an expression is checked once, at its end.
+ *  - Operands of elementwise operations broadcast as in NumPy. Axes may be negative: -1 is the last.
+ *  - A tape, and all on it, belongs to one thread at a time.
+ */
+#ifndef SAMPO_AUTOGRAD_H
+#define SAMPO_AUTOGRAD_H
+
+#include "tensor/tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct ag_tape ag_tape;
+typedef struct ag_var ag_var;
+typedef struct ag_op ag_op;
+
+/* ---- Tapes -------------------------------------------------------------------------------- */
+
+/* A tape is an arena that owns every variable, saved buffer and intermediate gradient made on it. NULL
+ * when memory is out. Free with ag_tape_free (NULL is accepted). */
+ag_tape *ag_tape_new(void);
+void ag_tape_free(ag_tape *tape);
+
+/* Ends all variables on the tape and clears its error; O(1), the memory is kept: a loop that repeats the
+ * same work allocates nothing after its first turn. */
+void ag_reset(ag_tape *tape);
+
+/* The first failure since the last reset; NULL: none. For a NULL tape: "out of memory". */
+const char *ag_error(const ag_tape *tape);
+
+/* Writes a failure of the caller's own (unless there is one already); returns NULL, as operations do. */
+ag_var *ag_fail(ag_tape *tape, const char *format, ...) TENSOR_PRINTF(2, 3);
+
+/* Whether operations are recorded for ag_backward (they are on a new tape). Without it the same code
+ * computes values only. */
+void ag_set_recording(ag_tape *tape, bool recording);
+
+/* Memory that lives as long as the tape's variables: for data that is handed to them. */
+tensor ag_tensor(ag_tape *tape, tensor_dtype dtype, int rank, const int64_t *shape);
+
+/* Bytes the tape holds from the system. */
+size_t ag_tape_bytes(const ag_tape *tape);
+
+/* ---- Variables ---------------------------------------------------------------------------- */
+
+struct ag_var {
+    tensor value;
+    ag_var *grad;     /* of a leaf, after ag_backward; NULL: none yet */
+    ag_tape *tape;    /* NULL: a parameter */
+    const char *name; /* of a parameter, for error texts; NULL: none */
+    tensor sink;      /* of a parameter: what its gradients are added to */
+
+    /* What follows is for operations; see "Writing an operation". */
+    const ag_op *op;        /* NULL: a leaf */
+    ag_var **in;            /* operands */
+    uint64_t *in_version;   /* of the operands' storage when this was computed */
+    uint64_t version;       /* of value's storage when this was computed */
+    int inputs;
+    bool needs_grad;
+    void *saved;            /* the operation's own data */
+    struct ag_buffer *buffer; /* the memory of `value` where the tape allocated it */
+    ag_var *previous;       /* the node recorded before this one */
+};
+
+/* A leaf without gradient (data, integer ids) and one with. The tensor is not copied: its storage must
+ * live until the next ag_reset. */
+ag_var *ag_input(ag_tape *tape, tensor value);
+ag_var *ag_variable(ag_tape *tape, tensor value);
+
+/* A float32 scalar without gradient. */
+ag_var *ag_constant(ag_tape *tape, float value);
+
+/* Makes *p a parameter: a leaf on no tape, used by any number of tapes, whose gradients are added to
+ * `grad` (same shape as value; "no tensor": the parameter is frozen). The caller owns all three and the
+ * name. One thread at a time may run backward into one `grad`; see ag_set_lane. */
+void ag_parameter(ag_var *p, tensor value, tensor grad, const char *name);
+
+/* The parameter as a variable on a tape, for expressions that have no other operand there. */
+ag_var *ag_use(ag_tape *tape, ag_var *parameter);
+
+/* Redirects this tape's gradients of parameters to a lane: the gradient whose storage is `grads` (flat,
+ * holding all gradients of a model) goes to `lane` (same size) at the same offset. No tensor: off. Lanes
+ * let several threads run backward at once. */
+void ag_set_lane(ag_tape *tape, tensor grads, tensor lane);
+
+/* The gradient of a leaf; no tensor where there is none. It lives as long as the tape's variables. */
+tensor ag_grad(const ag_var *leaf);
+
+/* ---- Backward ----------------------------------------------------------------------------- */
+
+/* Adds dy/dx to the gradient of every leaf x that y, a scalar, depends on. Gradients of intermediate
+ * variables are given up on the way. False with a text on y's tape where y is not a scalar, or where a value
+ * that is needed was changed in place since it was used. */
+bool ag_backward(ag_var *y);
+
+/* The same, and records the gradients' own computation, so that leaf->grad can be used in further
+ * expressions and differentiated again. Set leaf->grad = NULL before a second backward where its
+ * gradient should not be added to the first. A parameter's gradient is then its ->grad as well, which ends
+ * with the tape, and is not added to its sink. */
+bool ag_backward_graph(ag_var *y);
+
+/* ---- Elementwise -------------------------------------------------------------------------- */
+
+ag_var *ag_add(ag_var *a, ag_var *b);
+ag_var *ag_sub(ag_var *a, ag_var *b);
+ag_var *ag_mul(ag_var *a, ag_var *b);
+ag_var *ag_div(ag_var *a, ag_var *b);
+ag_var *ag_pow(ag_var *a, ag_var *b); /* a^b; the gradient for b needs a > 0 */
+ag_var *ag_max(ag_var *a, ag_var *b); /* the larger; at a tie each side gets half of the gradient */
+ag_var *ag_min(ag_var *a, ag_var *b);
+
+ag_var *ag_affine(ag_var *x, float a, float b); /* a x + b */
+ag_var *ag_neg(ag_var *x);
+ag_var *ag_exp(ag_var *x);
+ag_var *ag_log(ag_var *x);
+ag_var *ag_sqrt(ag_var *x);
+ag_var *ag_square(ag_var *x);
+ag_var *ag_tanh(ag_var *x);
+ag_var *ag_erf(ag_var *x);
+ag_var *ag_sigmoid(ag_var *x);   /* 1 / (1 + e^-x) */
+ag_var *ag_relu(ag_var *x);      /* max(x, 0); slope 0 at 0 */
+ag_var *ag_gelu(ag_var *x);      /* x/2 (1 + erf(x / sqrt 2)), Hendrycks & Gimpel 2016; PyTorch's default */
+ag_var *ag_gelu_tanh(ag_var *x); /* its tanh approximation, as GPT-2 uses it */
+
+ag_var *ag_where(ag_var *cond, ag_var *a, ag_var *b);             /* cond != 0 ? a : b; cond gets no gradient */
+ag_var *ag_masked_fill(ag_var *x, ag_var *mask, float value);     /* mask != 0 ? value : x */
+ag_var *ag_less(ag_var *a, ag_var *b);  /* a < b ? 1 : 0, no gradient */
+ag_var *ag_equal(ag_var *a, ag_var *b); /* a == b ? 1 : 0, no gradient */
+
+/* With probability p an element becomes 0, else x / (1 - p) (Srivastava et al. 2014). The mask is a pure
+ * function of *rng, which advances. p = 0 returns x. */
+ag_var *ag_dropout(ag_var *x, float p, tensor_rng *rng);
+
+/* ---- Reductions --------------------------------------------------------------------------- */
+
+/* Over the axes whose bit is set (bit i: axis i; AG_ALL: all of them). The axes vanish, or stay with size
+ * 1 where keep is true. */
+#define AG_AXIS(axis) (1u << (axis))
+#define AG_ALL (~0u)
+ag_var *ag_sum(ag_var *x, unsigned axes, bool keep);
+ag_var *ag_mean(ag_var *x, unsigned axes, bool keep);
+ag_var *ag_max_over(ag_var *x, unsigned axes, bool keep); /* equal maxima share the gradient */
+
+/* ---- Shape -------------------------------------------------------------------------------- */
+
+/* Views of x where strides permit; reshape copies where they do not. */
+ag_var *ag_reshape(ag_var *x, int rank, const int64_t *shape); /* one size may be -1 */
+ag_var *ag_transpose(ag_var *x, int axis0, int axis1);
+ag_var *ag_permute(ag_var *x, const int *axes);
+ag_var *ag_slice(ag_var *x, int axis, int64_t start, int64_t stop, int64_t step); /* as tensor_slice */
+ag_var *ag_expand(ag_var *x, int rank, const int64_t *shape);
+ag_var *ag_squeeze(ag_var *x, int axis);
+ag_var *ag_unsqueeze(ag_var *x, int axis);
+
+/* The opposite of a slice: zeros of the given shape in which the slice is x. */
+ag_var *ag_unslice(ag_var *x, int rank, const int64_t *shape, int axis, int64_t start, int64_t stop,
+                   int64_t step);
+
+/* The `count` variables one after the other along `axis`; all other sizes are equal. */
+ag_var *ag_concat(ag_var *const *x, int count, int axis);
+
+/* ---- Matrix products ---------------------------------------------------------------------- */
+
+ag_var *ag_matmul(ag_var *a, ag_var *b);               /* [..., M, K] x [..., K, N], batches broadcast */
+ag_var *ag_linear(ag_var *x, ag_var *w, ag_var *bias); /* x[..., K] w[K, N] + bias[N] */
+/* The same without bias. (NULL as a bias is a failed operand, as everywhere.) */
+ag_var *ag_linear_no_bias(ag_var *x, ag_var *w);
+/* Rows of a table: table[ids[...], C]; ids is int32 */
+ag_var *ag_embedding(ag_var *table, ag_var *ids);
+
+/* ---- Neural networks ---------------------------------------------------------------------- */
+
+ag_var *ag_softmax(ag_var *x, int axis);
+ag_var *ag_log_softmax(ag_var *x, int axis);
+
+/* (x - mean) / sqrt(variance + eps) w + b over the last axis C; w, b [C] (Ba et al. 2016). */
+ag_var *ag_layer_norm(ag_var *x, ag_var *w, ag_var *b, float eps);
+
+/* Causal self-attention: qkv [B, T, 3C] holds queries, keys and values, each with its heads side by side
+ * (head size C / heads); the result is [B, T, C]: softmax over j <= i of scale q_i . k_j, times v_j. Never
+ * stores a T x T matrix. Add the projection after it. */
+ag_var *ag_causal_attention(ag_var *qkv, int heads, float scale);
+
+/* Mean over all rows of log sum e^x - x[target]: logits [..., V], targets [...] int32; a scalar, in nats. */
+ag_var *ag_cross_entropy(ag_var *logits, ag_var *targets);
+
+/* ---- Checking gradients ------------------------------------------------------------------- */
+
+/* An operand of a check: its shape and values. */
+typedef struct ag_operand {
+    int rank;
+    int64_t shape[4];
+    float low, high; /* values are spread evenly over low..high and shuffled; both 0: -2..2 */
+    int32_t ids;     /* above 0: int32 values in 0..ids-1, which get no gradient */
+    bool constant;   /* gets no gradient */
+} ag_operand;
+
+enum { AG_MAX_OPERANDS = 4 };
+
+/* A function and the operands it is checked on. */
+typedef struct ag_case {
+    const char *name;
+    ag_var *(*run)(ag_var **in);
+    int inputs;
+    ag_operand in[AG_MAX_OPERANDS];
+} ag_case;
+
+/* Compares the gradient of sum(r run(in)), r fixed weights, with a 4-point difference quotient (in double,
+ * step 1/64) for every element of every operand, and, with order 2, the gradient of that gradient as well.
+ * The error of an element is |gradient - quotient| / max(1, largest |quotient| of the operand). Returns the
+ * largest error, or a negative number with a text in err where the function itself fails. */
+double ag_check(const ag_case *c, int order, tensor_error *err);
+
+/* ---- Writing an operation ----------------------------------------------------------------- *
+ * An operation is one block in one file: its function, its backward, its table entry with check cases:
+ *
+ *     static void exp_backward(ag_var *y, ag_var *dy) { ag_give(y->in[0], ag_mul(dy, y)); }
+ *     static ag_var *exp_case(ag_var **in) { return ag_exp(in[0]); }
+ *     const ag_op ag_op_exp = {"exp", exp_backward, .reads = AG_READS_OUTPUT, .cases = ...};
+ *     ag_var *ag_exp(ag_var *x) {
+ *         ag_var *y = ag_begin(&ag_op_exp, 1, &x);
+ *         if (ag_out(y, TENSOR_F32, x->value.rank, x->value.shape))
+ *             tensor_unary(y->value, TENSOR_EXP, x->value, ag_err(y));
+ *         return ag_end(y);
+ *     }
+ */
+struct ag_op {
+    const char *name;
+
+    /* Gives each operand that needs it its share of dy, the gradient of y: with ag_give and operations of
+     * this header, which serves both kinds of backward; or, for speed, straight into ag_grad_target. */
+    void (*backward)(ag_var *y, ag_var *dy);
+
+    /* For an operation whose backward writes numbers: the same function of the same operands, composed of
+     * other operations. ag_backward_graph differentiates this instead. */
+    ag_var *(*composed)(ag_var *y);
+
+    unsigned reads; /* what backward reads: bit i: operand i's value; AG_READS_OUTPUT: y's value */
+
+    const ag_case *cases; /* for ag_check */
+    int case_count;
+    const char *no_cases; /* the reason for having none */
+};
+#define AG_READS(i) (1u << (i))
+#define AG_READS_OUTPUT (1u << 31)
+
+/* All operations; a NULL ends the table. */
+extern const ag_op *const ag_ops[];
+
+/* Begins a node: finds the tape of the operands. NULL where an operand is NULL, where the tapes differ, or
+ * where the tape holds a failure. */
+ag_var *ag_begin(const ag_op *op, int inputs, ag_var *const *in);
+/* The tape's error, for kernels to report to. */
+tensor_error *ag_err(ag_var *y);
+/* Allocates y's value. False for a NULL y or without memory. */
+bool ag_out(ag_var *y, tensor_dtype dtype, int rank, const int64_t *shape);
+/* Makes y's value a view of operand `of`. False for a NULL y or no tensor. */
+bool ag_out_view(ag_var *y, ag_var *of, tensor view);
+/* Memory for y->saved, until the next reset. */
+void *ag_save(ag_var *y, size_t bytes);
+/* Records the node, if anything needs its gradient. Returns y, or NULL where the tape holds a failure. */
+ag_var *ag_end(ag_var *y);
+
+/* In backward: whether x needs its share. */
+bool ag_wants(const ag_var *x);
+/* In backward: adds g to the gradient of x, summed over the axes along which x was broadcast. */
+void ag_give(ag_var *x, ag_var *g);
+/* In a backward that writes numbers: the memory of x's gradient, no tensor where it is not wanted or memory is
+ * out. With `fresh` the caller overwrites it where *fresh becomes true, else adds; with NULL it always adds. */
+tensor ag_grad_target(ag_var *y, ag_var *x, bool *fresh);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,80 @@
+/* Normalisations over an axis: softmax, log-softmax, layer norm. */
+#include "autograd/ops.h"
+
+/* ---- softmax and log-softmax ---------------------------------------------------------------- */
+
+typedef bool softmax_kernel(tensor out, tensor x, int axis, tensor_error *err);
+
+static ag_var *softmax(const ag_op *op, softmax_kernel *kernel, ag_var *x, int axis) {
+    ag_var *y = ag_begin(op, 1, &x);
+    int *saved = ag_save(y, sizeof *saved);
+    if (!saved) return NULL;
+    *saved = ag_axis(y, axis, x->value.rank);
+    if (*saved >= 0 && ag_out(y, TENSOR_F32, x->value.rank, x->value.shape))
+        kernel(y->value, x->value, *saved, ag_err(y));
+    return ag_end(y);
+}
+
+/* dx = y (dy - sum(dy y)) */
+static void softmax_backward(ag_var *y, ag_var *dy) {
+    const int axis = *(const int *)y->saved;
+    ag_give(y->in[0], ag_mul(y, ag_sub(dy, ag_sum(ag_mul(dy, y), AG_AXIS(axis), true))));
+}
+/* dx = dy - e^y sum(dy) */
+static void log_softmax_backward(ag_var *y, ag_var *dy) {
+    const int axis = *(const int *)y->saved;
+    ag_give(y->in[0], ag_sub(dy, ag_mul(ag_exp(y), ag_sum(dy, AG_AXIS(axis), true))));
+}
+
+#define SOFTMAX(fn)                                                                                        \
+    static ag_var *fn##_last(ag_var **in) { return ag_##fn(in[0], -1); }                                   \
+    static ag_var *fn##_first(ag_var **in) { return ag_##fn(in[0], 0); }                                   \
+    static const ag_case fn##_cases[] = {{"last axis", fn##_last, 1, {{2, {3, 6}}}},                       \
+                                         {"first axis", fn##_first, 1, {{2, {5, 3}}}}};                    \
+    const ag_op ag_op_##fn = {#fn, fn##_backward, .reads = AG_READS_OUTPUT, AG_CASES(fn##_cases)};         \
+    ag_var *ag_##fn(ag_var *x, int axis) { return softmax(&ag_op_##fn, tensor_##fn, x, axis); }
+SOFTMAX(softmax)
+SOFTMAX(log_softmax)
+
+/* ---- layer norm --------------------------------------------------------------------------- */
+
+typedef struct layer_norm {
+    float eps;
+    tensor stats; /* mean and 1 / deviation of each row */
+} layer_norm;
+
+static void layer_norm_backward(ag_var *y, ag_var *dy) {
+    const layer_norm *saved = y->saved;
+    ag_var *x = y->in[0], *w = y->in[1], *b = y->in[2];
+    const tensor dx = ag_grad_target(y, x, NULL), dw = ag_grad_target(y, w, NULL), db = ag_grad_target(y, b, NULL);
+    tensor_layer_norm_vjp(dx, dw, db, dy->value, x->value, w->value, saved->stats, ag_err(y));
+}
+static ag_var *layer_norm_composed(ag_var *y) {
+    const layer_norm *saved = y->saved;
+    ag_var *x = y->in[0];
+    const unsigned last = AG_AXIS(x->value.rank - 1);
+    ag_var *centred = ag_sub(x, ag_mean(x, last, true));
+    ag_var *deviation = ag_sqrt(ag_affine(ag_mean(ag_square(centred), last, true), 1, saved->eps));
+    return ag_add(ag_mul(ag_div(centred, deviation), y->in[1]), y->in[2]);
+}
+static ag_var *layer_norm_case(ag_var **in) { return ag_layer_norm(in[0], in[1], in[2], 1e-5f); }
+static ag_var *layer_norm_residual(ag_var **in) { return ag_add(in[0], ag_layer_norm(in[0], in[1], in[2], 1e-2f)); }
+static const ag_case layer_norm_cases[] = {
+    {"rows", layer_norm_case, 3, {{3, {2, 2, 5}}, {1, {5}}, {1, {5}}}},
+    {"residual", layer_norm_residual, 3, {{2, {2, 17}}, {1, {17}}, {1, {17}}}},
+};
+const ag_op ag_op_layer_norm = {"layer_norm", layer_norm_backward, layer_norm_composed, AG_READS(0) | AG_READS(1),
+                                AG_CASES(layer_norm_cases)};
+
+ag_var *ag_layer_norm(ag_var *x, ag_var *w, ag_var *b, float eps) {
+    ag_var *y = ag_begin(&ag_op_layer_norm, 3, (ag_var *[]){x, w, b});
+    layer_norm *saved = ag_save(y, sizeof *saved);
+    if (!saved) return NULL;
+    if (x->value.rank < 1) return ag_fail(y->tape, "layer_norm: x needs an axis");
+    const int64_t width = x->value.shape[x->value.rank - 1];
+    saved->eps = eps;
+    saved->stats = ag_tensor(y->tape, TENSOR_F32, TENSOR_SHAPE(width ? tensor_size(x->value) / width : 0, 2));
+    if (ag_out(y, TENSOR_F32, x->value.rank, x->value.shape))
+        tensor_layer_norm(y->value, saved->stats, x->value, w->value, b->value, eps, ag_err(y));
+    return ag_end(y);
+}
