@@ -23,7 +23,8 @@ static void causal_attention_backward(ag_var *y, ag_var *dy) {
     tensor_attention_vjp(heads_of(y, dqkv, 0, 3, s->heads), heads_of(y, dqkv, 1, 3, s->heads),
                          heads_of(y, dqkv, 2, 3, s->heads), heads_of(y, g, 0, 1, s->heads),
                          heads_of(y, y->value, 0, 1, s->heads), s->lse, heads_of(y, qkv, 0, 3, s->heads),
-                         heads_of(y, qkv, 1, 3, s->heads), heads_of(y, qkv, 2, 3, s->heads), s->scale, ag_err(y));
+                         heads_of(y, qkv, 1, 3, s->heads), heads_of(y, qkv, 2, 3, s->heads), s->scale,
+                         ag_err(y));
 }
 
 static ag_var *composed_part(ag_var *qkv, int part, int heads) {
@@ -38,12 +39,15 @@ static ag_var *causal_attention_composed(ag_var *y) {
     const tensor future = ag_tensor(y->tape, TENSOR_F32, TENSOR_SHAPE(t, t));
     if (!tensor_ok(future)) return NULL;
     for (int64_t i = 0; i < t * t; i++) future.f32[i] = i % t > i / t;
-    ag_var *scores = ag_matmul(composed_part(qkv, 0, s->heads), ag_transpose(composed_part(qkv, 1, s->heads), 2, 3));
+    ag_var *scores =
+        ag_matmul(composed_part(qkv, 0, s->heads), ag_transpose(composed_part(qkv, 1, s->heads), 2, 3));
     scores = ag_masked_fill(ag_affine(scores, s->scale, 0), ag_input(y->tape, future), -1e30f);
     ag_var *out = ag_matmul(ag_softmax(scores, -1), composed_part(qkv, 2, s->heads));
     return ag_reshape(ag_transpose(out, 1, 2), y->value.rank, y->value.shape);
 }
-static ag_var *causal_attention_case(ag_var **in) { return ag_causal_attention(in[0], 2, 0.5f); }
+static ag_var *causal_attention_case(ag_var **in) {
+    return ag_causal_attention(in[0], 2, 0.5f);
+}
 static ag_var *causal_attention_residual(ag_var **in) {
     return ag_add(ag_slice(in[0], 2, 0, 3, 1), ag_causal_attention(in[0], 1, 1));
 }
@@ -51,8 +55,9 @@ static const ag_case causal_attention_cases[] = {
     {"two heads", causal_attention_case, 1, {{3, {2, 5, 12}, -1, 1}}},
     {"one head, used twice", causal_attention_residual, 1, {{3, {1, 7, 9}, -1, 1}}},
 };
-const ag_op ag_op_causal_attention = {"causal_attention", causal_attention_backward, causal_attention_composed,
-                                      AG_READS(0) | AG_READS_OUTPUT, AG_CASES(causal_attention_cases)};
+const ag_op ag_op_causal_attention = {"causal_attention", causal_attention_backward,
+                                      causal_attention_composed, AG_READS(0) | AG_READS_OUTPUT,
+                                      AG_CASES(causal_attention_cases)};
 
 ag_var *ag_causal_attention(ag_var *qkv, int heads, float scale) {
     ag_var *y = ag_begin(&ag_op_causal_attention, 1, &qkv);
@@ -65,7 +70,8 @@ ag_var *ag_causal_attention(ag_var *qkv, int heads, float scale) {
                        tensor_shape_text(text, sizeof text, x.rank, x.shape));
     }
     if (heads < 1 || x.shape[2] / 3 % heads)
-        return ag_fail(y->tape, "causal_attention: %d heads do not divide a width of %lld", heads, (long long)(x.shape[2] / 3));
+        return ag_fail(y->tape, "causal_attention: %d heads do not divide a width of %lld", heads,
+                       (long long)(x.shape[2] / 3));
     const int64_t batch = x.shape[0], t = x.shape[1], width = x.shape[2] / 3;
     *s = (attention){heads, scale, ag_tensor(y->tape, TENSOR_F32, TENSOR_SHAPE(batch, heads, t))};
     x = tensor_contiguous(y->tape->arena, x, ag_err(y));

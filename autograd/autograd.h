@@ -13,6 +13,7 @@
  *  - An operation that cannot be done returns NULL; the first failure stays on the tape as a text. Every
  *    operation accepts NULL and returns NULL, so an expression is checked once, at its end.
  *  - Operands of elementwise operations broadcast as in NumPy. Axes may be negative: -1 is the last.
+ *  - A NULL tape, as ag_tape_new returns it without memory, is accepted everywhere and does nothing.
  *  - A tape, and all on it, belongs to one thread at a time.
  */
 #ifndef SAMPO_AUTOGRAD_H
@@ -65,15 +66,15 @@ struct ag_var {
     tensor sink;      /* of a parameter: what its gradients are added to */
 
     /* What follows is for operations; see "Writing an operation". */
-    const ag_op *op;        /* NULL: a leaf */
-    ag_var **in;            /* operands */
-    uint64_t *in_version;   /* of the operands' storage when this was computed */
-    uint64_t version;       /* of value's storage when this was computed */
+    const ag_op *op;      /* NULL: a leaf */
+    ag_var **in;          /* operands */
+    uint64_t *in_version; /* of the operands' storage when this was computed */
+    uint64_t version;     /* of value's storage when this was computed */
     int inputs;
     bool needs_grad;
-    void *saved;            /* the operation's own data */
+    void *saved;              /* the operation's own data */
     struct ag_buffer *buffer; /* the memory of `value` where the tape allocated it */
-    ag_var *previous;       /* the node recorded before this one */
+    ag_var *previous;         /* the node recorded before this one */
 };
 
 /* A leaf without gradient (data, integer ids) and one with. The tensor is not copied: its storage must
@@ -136,10 +137,10 @@ ag_var *ag_relu(ag_var *x);      /* max(x, 0); slope 0 at 0 */
 ag_var *ag_gelu(ag_var *x);      /* x/2 (1 + erf(x / sqrt 2)), Hendrycks & Gimpel 2016; PyTorch's default */
 ag_var *ag_gelu_tanh(ag_var *x); /* its tanh approximation, as GPT-2 uses it */
 
-ag_var *ag_where(ag_var *cond, ag_var *a, ag_var *b);             /* cond != 0 ? a : b; cond gets no gradient */
-ag_var *ag_masked_fill(ag_var *x, ag_var *mask, float value);     /* mask != 0 ? value : x */
-ag_var *ag_less(ag_var *a, ag_var *b);  /* a < b ? 1 : 0, no gradient */
-ag_var *ag_equal(ag_var *a, ag_var *b); /* a == b ? 1 : 0, no gradient */
+ag_var *ag_where(ag_var *cond, ag_var *a, ag_var *b);         /* cond != 0 ? a : b; cond gets no gradient */
+ag_var *ag_masked_fill(ag_var *x, ag_var *mask, float value); /* mask != 0 ? value : x */
+ag_var *ag_less(ag_var *a, ag_var *b);                        /* a < b ? 1 : 0, no gradient */
+ag_var *ag_equal(ag_var *a, ag_var *b);                       /* a == b ? 1 : 0, no gradient */
 
 /* With probability p an element becomes 0, else x / (1 - p) (Srivastava et al. 2014). The mask is a pure
  * function of *rng, which advances. p = 0 returns x. */

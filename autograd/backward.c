@@ -40,7 +40,9 @@ static void set_gradient(ag_var *x, ag_var *g) {
     x->grad = g;
 }
 
-bool ag_wants(const ag_var *x) { return x && x->needs_grad; }
+bool ag_wants(const ag_var *x) {
+    return x && x->needs_grad;
+}
 
 tensor ag_grad_target(ag_var *y, ag_var *x, bool *fresh) {
     ag_tape *tape = y->tape;
@@ -114,7 +116,8 @@ static bool unchanged(const ag_var *n) {
     for (int i = 0; i < n->inputs; i++) {
         const ag_var *x = n->in[i];
         if ((n->op->reads & AG_READS(i)) && x->value.storage->version != n->in_version[i]) {
-            ag_fail(n->tape, "%s: operand %d%s%s%s was changed in place after its use; backward needs its value",
+            ag_fail(n->tape,
+                    "%s: operand %d%s%s%s was changed in place after its use; backward needs its value",
                     n->op->name, i, x->name ? " (" : "", x->name ? x->name : "", x->name ? ")" : "");
             return false;
         }
@@ -171,6 +174,10 @@ static bool backward(ag_var *y, ag_phase phase) {
     return !ag_failed(tape);
 }
 
-bool ag_backward(ag_var *y) { return backward(y, AG_NUMBERS); }
+bool ag_backward(ag_var *y) {
+    return backward(y, AG_NUMBERS);
+}
 
-bool ag_backward_graph(ag_var *y) { return backward(y, AG_GRAPH); }
+bool ag_backward_graph(ag_var *y) {
+    return backward(y, AG_GRAPH);
+}

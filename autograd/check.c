@@ -10,10 +10,10 @@
 typedef struct check {
     const ag_case *c;
     int order;
-    ag_tape *tape;                     /* for the function; reset at each call */
-    tensor_arena *arena;               /* for what follows */
-    tensor in[AG_MAX_OPERANDS];        /* the operands' values */
-    tensor gradient[AG_MAX_OPERANDS];  /* by backward */
+    ag_tape *tape;                    /* for the function; reset at each call */
+    tensor_arena *arena;              /* for what follows */
+    tensor in[AG_MAX_OPERANDS];       /* the operands' values */
+    tensor gradient[AG_MAX_OPERANDS]; /* by backward */
 } check;
 
 /* Fixed weights of both signs without symmetry, for element i of tensor number k. */
@@ -27,7 +27,8 @@ static tensor spread(check *t, const ag_operand *o, int number, tensor_error *er
     const tensor x = tensor_new(t->arena, o->ids > 0 ? TENSOR_I32 : TENSOR_F32, o->rank, o->shape, err);
     if (!tensor_ok(x)) return x;
     const int64_t n = tensor_size(x);
-    const double low = o->low == 0 && o->high == 0 ? -2 : o->low, high = o->low == 0 && o->high == 0 ? 2 : o->high;
+    const double low = o->low == 0 && o->high == 0 ? -2 : o->low,
+                 high = o->low == 0 && o->high == 0 ? 2 : o->high;
     int64_t step = 7 + 2 * number;
     for (int64_t d = 2; d <= step; d++)
         if (n % d == 0 && step % d == 0) {
@@ -44,7 +45,9 @@ static tensor spread(check *t, const ag_operand *o, int number, tensor_error *er
     return x;
 }
 
-static bool differentiable(const ag_operand *o) { return o->ids == 0 && !o->constant; }
+static bool differentiable(const ag_operand *o) {
+    return o->ids == 0 && !o->constant;
+}
 
 /* sum(r y) as a variable, r the fixed weights. */
 static ag_var *weighted_sum(ag_var *y, int number) {
@@ -109,7 +112,8 @@ static bool gradients(check *t, tensor_error *err) {
     for (int k = 0; k < t->c->inputs; k++) {
         if (!differentiable(&t->c->in[k])) continue;
         const tensor g = ag_grad(in[k]);
-        if (!(tensor_ok(g) ? tensor_copy(t->gradient[k], g, err) : tensor_fill(t->gradient[k], 0, err))) return false;
+        if (!(tensor_ok(g) ? tensor_copy(t->gradient[k], g, err) : tensor_fill(t->gradient[k], 0, err)))
+            return false;
     }
     return true;
 }

@@ -22,29 +22,36 @@ static ag_var *binary(const ag_op *op, tensor_binary_op kernel, ag_var *a, ag_va
 
 /* Gradients of a and b in terms of a, b, y and dy; check cases: equal shapes, and broadcasting over
  * leading axes and axes of size 1. [lo, hi] is b's range, a's is [alo, ahi]. */
-#define BINARY(fn, kernel, what, da, db, alo, ahi, lo, hi)                                                 \
-    static void fn##_backward(ag_var *y, ag_var *dy) {                                                     \
-        ag_var *a = y->in[0], *b = y->in[1];                                                               \
-        if (ag_wants(a)) ag_give(a, da);                                                                   \
-        if (ag_wants(b)) ag_give(b, db);                                                                   \
-    }                                                                                                      \
-    static ag_var *fn##_case(ag_var **in) { return ag_##fn(in[0], in[1]); }                                \
-    static ag_var *fn##_twice(ag_var **in) { return ag_##fn(in[0], ag_affine(in[0], 0.75f, 0.25f)); }      \
-    static const ag_case fn##_cases[] = {                                                                  \
-        {"same shape", fn##_case, 2, {{2, {3, 5}, alo, ahi}, {2, {3, 5}, lo, hi}}},                        \
-        {"broadcast both", fn##_case, 2, {{3, {2, 1, 3}, alo, ahi}, {2, {4, 1}, lo, hi}}},                 \
-        {"scalar", fn##_case, 2, {{0, {0}, alo, ahi}, {1, {17}, lo, hi}}},                                 \
-        {"operand twice", fn##_twice, 1, {{1, {7}, alo, ahi}}},                                            \
-    };                                                                                                     \
-    const ag_op ag_op_##fn = {#fn, fn##_backward, .reads = what, AG_CASES(fn##_cases)};                    \
-    ag_var *ag_##fn(ag_var *a, ag_var *b) { return binary(&ag_op_##fn, TENSOR_##kernel, a, b); }
+#define BINARY(fn, kernel, what, da, db, alo, ahi, lo, hi)                                                   \
+    static void fn##_backward(ag_var *y, ag_var *dy) {                                                       \
+        ag_var *a = y->in[0], *b = y->in[1];                                                                 \
+        if (ag_wants(a)) ag_give(a, da);                                                                     \
+        if (ag_wants(b)) ag_give(b, db);                                                                     \
+    }                                                                                                        \
+    static ag_var *fn##_case(ag_var **in) {                                                                  \
+        return ag_##fn(in[0], in[1]);                                                                        \
+    }                                                                                                        \
+    static ag_var *fn##_twice(ag_var **in) {                                                                 \
+        return ag_##fn(in[0], ag_affine(in[0], 0.75f, 0.25f));                                               \
+    }                                                                                                        \
+    static const ag_case fn##_cases[] = {                                                                    \
+        {"same shape", fn##_case, 2, {{2, {3, 5}, alo, ahi}, {2, {3, 5}, lo, hi}}},                          \
+        {"broadcast both", fn##_case, 2, {{3, {2, 1, 3}, alo, ahi}, {2, {4, 1}, lo, hi}}},                   \
+        {"scalar", fn##_case, 2, {{0, {0}, alo, ahi}, {1, {17}, lo, hi}}},                                   \
+        {"operand twice", fn##_twice, 1, {{1, {7}, alo, ahi}}},                                              \
+    };                                                                                                       \
+    const ag_op ag_op_##fn = {#fn, fn##_backward, .reads = what, AG_CASES(fn##_cases)};                      \
+    ag_var *ag_##fn(ag_var *a, ag_var *b) {                                                                  \
+        return binary(&ag_op_##fn, TENSOR_##kernel, a, b);                                                   \
+    }
 
 #define READS_BOTH (AG_READS(0) | AG_READS(1))
 
 BINARY(add, ADD, 0, dy, dy, -2, 2, -2, 2)
 BINARY(sub, SUB, 0, dy, ag_neg(dy), -2, 2, -2, 2)
 BINARY(mul, MUL, READS_BOTH, ag_mul(dy, b), ag_mul(dy, a), -2, 2, -2, 2)
-BINARY(div, DIV, AG_READS(1) | AG_READS_OUTPUT, ag_div(dy, b), ag_neg(ag_mul(ag_div(dy, b), y)), 0.5f, 2, 0.75f, 2)
+BINARY(div, DIV, AG_READS(1) | AG_READS_OUTPUT, ag_div(dy, b), ag_neg(ag_mul(ag_div(dy, b), y)), 0.5f, 2,
+       0.75f, 2)
 BINARY(pow, POW, READS_BOTH | AG_READS_OUTPUT, ag_mul(dy, ag_mul(b, ag_pow(a, ag_affine(b, 1, -1)))),
        ag_mul(dy, ag_mul(y, ag_log(a))), 0.5f, 2, -1.5f, 2)
 
@@ -59,24 +66,34 @@ static const char piecewise[] = "piecewise constant: it has no gradient";
 const ag_op ag_op_less = {"less", NULL, .no_cases = piecewise};
 const ag_op ag_op_equal = {"equal", NULL, .no_cases = piecewise};
 
-ag_var *ag_less(ag_var *a, ag_var *b) { return binary(&ag_op_less, TENSOR_LESS, a, b); }
+ag_var *ag_less(ag_var *a, ag_var *b) {
+    return binary(&ag_op_less, TENSOR_LESS, a, b);
+}
 
-ag_var *ag_equal(ag_var *a, ag_var *b) { return binary(&ag_op_equal, TENSOR_EQUAL, a, b); }
+ag_var *ag_equal(ag_var *a, ag_var *b) {
+    return binary(&ag_op_equal, TENSOR_EQUAL, a, b);
+}
 
 /* ---- Unary -------------------------------------------------------------------------------- */
 
 /* The gradient of x in terms of x, y and dy; x's range in the check is [lo, hi]. */
-#define UNARY(fn, kernel, what, dx, lo, hi)                                                                \
-    static void fn##_backward(ag_var *y, ag_var *dy) {                                                     \
-        ag_var *x = y->in[0];                                                                              \
-        ag_give(x, dx);                                                                                    \
-    }                                                                                                      \
-    static ag_var *fn##_case(ag_var **in) { return ag_##fn(in[0]); }                                       \
-    static ag_var *fn##_view(ag_var **in) { return ag_##fn(ag_transpose(in[0], 0, 1)); }                   \
-    static const ag_case fn##_cases[] = {{"contiguous", fn##_case, 1, {{2, {3, 7}, lo, hi}}},              \
-                                         {"transposed", fn##_view, 1, {{2, {5, 3}, lo, hi}}}};             \
-    const ag_op ag_op_##fn = {#fn, fn##_backward, .reads = what, AG_CASES(fn##_cases)};                    \
-    ag_var *ag_##fn(ag_var *x) { return unary(&ag_op_##fn, TENSOR_##kernel, x); }
+#define UNARY(fn, kernel, what, dx, lo, hi)                                                                  \
+    static void fn##_backward(ag_var *y, ag_var *dy) {                                                       \
+        ag_var *x = y->in[0];                                                                                \
+        ag_give(x, dx);                                                                                      \
+    }                                                                                                        \
+    static ag_var *fn##_case(ag_var **in) {                                                                  \
+        return ag_##fn(in[0]);                                                                               \
+    }                                                                                                        \
+    static ag_var *fn##_view(ag_var **in) {                                                                  \
+        return ag_##fn(ag_transpose(in[0], 0, 1));                                                           \
+    }                                                                                                        \
+    static const ag_case fn##_cases[] = {{"contiguous", fn##_case, 1, {{2, {3, 7}, lo, hi}}},                \
+                                         {"transposed", fn##_view, 1, {{2, {5, 3}, lo, hi}}}};               \
+    const ag_op ag_op_##fn = {#fn, fn##_backward, .reads = what, AG_CASES(fn##_cases)};                      \
+    ag_var *ag_##fn(ag_var *x) {                                                                             \
+        return unary(&ag_op_##fn, TENSOR_##kernel, x);                                                       \
+    }
 
 #define TWO_OVER_ROOT_PI 1.12837916709551257f
 
@@ -89,16 +106,22 @@ UNARY(erf, ERF, AG_READS(0), ag_mul(dy, ag_affine(ag_exp(ag_neg(ag_square(x))), 
 UNARY(sigmoid, SIGMOID, AG_READS_OUTPUT, ag_mul(dy, ag_mul(y, ag_affine(y, -1, 1))), -2, 2)
 
 /* Activations have their slope as a kernel of its own, and are composed of the above for second derivatives. */
-#define ACTIVATION(fn, kernel)                                                                             \
-    static void fn##_backward(ag_var *y, ag_var *dy) {                                                     \
-        ag_give(y->in[0], binary(y->op, TENSOR_##kernel##_VJP, dy, y->in[0]));                             \
-    }                                                                                                      \
-    static ag_var *fn##_case(ag_var **in) { return ag_##fn(in[0]); }                                       \
-    static ag_var *fn##_wide(ag_var **in) { return ag_##fn(ag_affine(in[0], 3, 0)); }                      \
-    static const ag_case fn##_cases[] = {{"around 0", fn##_case, 1, {{2, {3, 6}}}},                        \
-                                         {"wide", fn##_wide, 1, {{1, {18}}}}};                             \
-    const ag_op ag_op_##fn = {#fn, fn##_backward, fn##_composed, AG_READS(0), AG_CASES(fn##_cases)};       \
-    ag_var *ag_##fn(ag_var *x) { return unary(&ag_op_##fn, TENSOR_##kernel, x); }
+#define ACTIVATION(fn, kernel)                                                                               \
+    static void fn##_backward(ag_var *y, ag_var *dy) {                                                       \
+        ag_give(y->in[0], binary(y->op, TENSOR_##kernel##_VJP, dy, y->in[0]));                               \
+    }                                                                                                        \
+    static ag_var *fn##_case(ag_var **in) {                                                                  \
+        return ag_##fn(in[0]);                                                                               \
+    }                                                                                                        \
+    static ag_var *fn##_wide(ag_var **in) {                                                                  \
+        return ag_##fn(ag_affine(in[0], 3, 0));                                                              \
+    }                                                                                                        \
+    static const ag_case fn##_cases[] = {{"around 0", fn##_case, 1, {{2, {3, 6}}}},                          \
+                                         {"wide", fn##_wide, 1, {{1, {18}}}}};                               \
+    const ag_op ag_op_##fn = {#fn, fn##_backward, fn##_composed, AG_READS(0), AG_CASES(fn##_cases)};         \
+    ag_var *ag_##fn(ag_var *x) {                                                                             \
+        return unary(&ag_op_##fn, TENSOR_##kernel, x);                                                       \
+    }
 
 static ag_var *relu_composed(ag_var *y) {
     ag_var *x = y->in[0], *zero = ag_constant(y->tape, 0);
@@ -123,7 +146,9 @@ static void affine_backward(ag_var *y, ag_var *dy) {
     const float *a = y->saved;
     ag_give(y->in[0], ag_affine(dy, *a, 0));
 }
-static ag_var *affine_case(ag_var **in) { return ag_affine(in[0], -1.5f, 0.25f); }
+static ag_var *affine_case(ag_var **in) {
+    return ag_affine(in[0], -1.5f, 0.25f);
+}
 static const ag_case affine_cases[] = {{"", affine_case, 1, {{2, {3, 7}}}}};
 const ag_op ag_op_affine = {"affine", affine_backward, AG_CASES(affine_cases)};
 
@@ -137,7 +162,9 @@ ag_var *ag_affine(ag_var *x, float a, float b) {
     return ag_end(y);
 }
 
-ag_var *ag_neg(ag_var *x) { return ag_affine(x, -1, 0); }
+ag_var *ag_neg(ag_var *x) {
+    return ag_affine(x, -1, 0);
+}
 
 /* ---- Choice ------------------------------------------------------------------------------- */
 
@@ -146,12 +173,17 @@ static void where_backward(ag_var *y, ag_var *dy) {
     if (ag_wants(y->in[1])) ag_give(y->in[1], ag_where(cond, dy, zero));
     if (ag_wants(y->in[2])) ag_give(y->in[2], ag_where(cond, zero, dy));
 }
-static ag_var *where_case(ag_var **in) { return ag_where(ag_less(in[0], in[1]), in[2], in[3]); }
+static ag_var *where_case(ag_var **in) {
+    return ag_where(ag_less(in[0], in[1]), in[2], in[3]);
+}
 static ag_var *masked_fill_case(ag_var **in) {
     return ag_masked_fill(in[0], ag_less(in[1], ag_constant(in[0]->tape, 0)), 0.5f);
 }
 static const ag_case where_cases[] = {
-    {"broadcast", where_case, 4, {{2, {3, 5}, .constant = true}, {1, {5}, .constant = true}, {2, {3, 1}}, {3, {2, 1, 5}}}},
+    {"broadcast",
+     where_case,
+     4,
+     {{2, {3, 5}, .constant = true}, {1, {5}, .constant = true}, {2, {3, 1}}, {3, {2, 1, 5}}}},
     {"masked fill", masked_fill_case, 2, {{2, {4, 3}}, {1, {3}, .constant = true}}},
 };
 const ag_op ag_op_where = {"where", where_backward, .reads = AG_READS(0), AG_CASES(where_cases)};

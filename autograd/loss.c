@@ -16,7 +16,9 @@ static ag_var *cross_entropy_composed(ag_var *y) {
     ag_var *picked = ag_sum(ag_mul(ag_log_softmax(logits, last), hot), AG_ALL, false);
     return ag_affine(picked, -1 / (float)tensor_size(targets), 0);
 }
-static ag_var *cross_entropy_case(ag_var **in) { return ag_cross_entropy(in[0], in[1]); }
+static ag_var *cross_entropy_case(ag_var **in) {
+    return ag_cross_entropy(in[0], in[1]);
+}
 static const ag_case cross_entropy_cases[] = {
     {"rows", cross_entropy_case, 2, {{2, {5, 7}}, {1, {5}, .ids = 7}}},
     {"batched", cross_entropy_case, 2, {{3, {2, 3, 4}}, {2, {2, 3}, .ids = 4}}},

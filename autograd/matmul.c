@@ -8,9 +8,15 @@ static void matmul_backward(ag_var *y, ag_var *dy) {
     if (ag_wants(a)) ag_give(a, ag_matmul(dy, ag_transpose(ag_use(y->tape, b), -1, -2)));
     if (ag_wants(b)) ag_give(b, ag_matmul(ag_transpose(ag_use(y->tape, a), -1, -2), dy));
 }
-static ag_var *matmul_case(ag_var **in) { return ag_matmul(in[0], in[1]); }
-static ag_var *matmul_transposed_case(ag_var **in) { return ag_matmul(ag_transpose(in[0], 0, 1), ag_transpose(in[1], 0, 1)); }
-static ag_var *matmul_twice_case(ag_var **in) { return ag_matmul(in[0], in[0]); }
+static ag_var *matmul_case(ag_var **in) {
+    return ag_matmul(in[0], in[1]);
+}
+static ag_var *matmul_transposed_case(ag_var **in) {
+    return ag_matmul(ag_transpose(in[0], 0, 1), ag_transpose(in[1], 0, 1));
+}
+static ag_var *matmul_twice_case(ag_var **in) {
+    return ag_matmul(in[0], in[0]);
+}
 static const ag_case matmul_cases[] = {
     {"matrices", matmul_case, 2, {{2, {3, 4}}, {2, {4, 5}}}},
     {"batches broadcast", matmul_case, 2, {{3, {2, 3, 2}}, {4, {2, 1, 2, 3}}}},
@@ -18,13 +24,15 @@ static const ag_case matmul_cases[] = {
     {"transposed", matmul_transposed_case, 2, {{2, {4, 3}}, {2, {5, 4}}}},
     {"operand twice", matmul_twice_case, 1, {{2, {3, 3}}}},
 };
-const ag_op ag_op_matmul = {"matmul", matmul_backward, .reads = AG_READS(0) | AG_READS(1), AG_CASES(matmul_cases)};
+const ag_op ag_op_matmul = {"matmul", matmul_backward, .reads = AG_READS(0) | AG_READS(1),
+                            AG_CASES(matmul_cases)};
 
 ag_var *ag_matmul(ag_var *a, ag_var *b) {
     ag_var *y = ag_begin(&ag_op_matmul, 2, (ag_var *[]){a, b});
     int rank;
     int64_t shape[TENSOR_MAX_RANK];
-    if (y && tensor_matmul_shape(a->value, b->value, &rank, shape, ag_err(y)) && ag_out(y, TENSOR_F32, rank, shape))
+    if (y && tensor_matmul_shape(a->value, b->value, &rank, shape, ag_err(y)) &&
+        ag_out(y, TENSOR_F32, rank, shape))
         tensor_matmul(y->value, a->value, b->value, false, ag_err(y));
     return ag_end(y);
 }
@@ -61,16 +69,23 @@ static ag_var *linear_composed(ag_var *y) {
     ag_var *product = x->value.rank > 1 ? ag_matmul(x, w) : ag_squeeze(ag_matmul(ag_unsqueeze(x, 0), w), 0);
     return y->inputs > 2 ? ag_add(product, y->in[2]) : product;
 }
-static ag_var *linear_case(ag_var **in) { return ag_linear(in[0], in[1], in[2]); }
-static ag_var *linear_no_bias_case(ag_var **in) { return ag_linear_no_bias(in[0], in[1]); }
-static ag_var *linear_shared_case(ag_var **in) { return ag_add(in[0], ag_linear(in[0], ag_transpose(in[1], 0, 1), in[2])); }
+static ag_var *linear_case(ag_var **in) {
+    return ag_linear(in[0], in[1], in[2]);
+}
+static ag_var *linear_no_bias_case(ag_var **in) {
+    return ag_linear_no_bias(in[0], in[1]);
+}
+static ag_var *linear_shared_case(ag_var **in) {
+    return ag_add(in[0], ag_linear(in[0], ag_transpose(in[1], 0, 1), in[2]));
+}
 static const ag_case linear_cases[] = {
     {"batched", linear_case, 3, {{3, {2, 3, 4}}, {2, {4, 5}}, {1, {5}}}},
     {"one row", linear_case, 3, {{1, {4}}, {2, {4, 3}}, {1, {3}}}},
     {"no bias", linear_no_bias_case, 2, {{2, {3, 4}}, {2, {4, 5}}}},
     {"residual, transposed weight", linear_shared_case, 3, {{2, {3, 4}}, {2, {4, 4}}, {1, {4}}}},
 };
-const ag_op ag_op_linear = {"linear", linear_backward, linear_composed, AG_READS(0) | AG_READS(1), AG_CASES(linear_cases)};
+const ag_op ag_op_linear = {"linear", linear_backward, linear_composed, AG_READS(0) | AG_READS(1),
+                            AG_CASES(linear_cases)};
 
 static ag_var *linear(int inputs, ag_var *const *in) {
     ag_var *y = ag_begin(&ag_op_linear, inputs, in);
@@ -83,9 +98,13 @@ static ag_var *linear(int inputs, ag_var *const *in) {
     return ag_end(y);
 }
 
-ag_var *ag_linear(ag_var *x, ag_var *w, ag_var *bias) { return linear(3, (ag_var *[]){x, w, bias}); }
+ag_var *ag_linear(ag_var *x, ag_var *w, ag_var *bias) {
+    return linear(3, (ag_var *[]){x, w, bias});
+}
 
-ag_var *ag_linear_no_bias(ag_var *x, ag_var *w) { return linear(2, (ag_var *[]){x, w}); }
+ag_var *ag_linear_no_bias(ag_var *x, ag_var *w) {
+    return linear(2, (ag_var *[]){x, w});
+}
 
 /* ---- embedding ---------------------------------------------------------------------------- */
 
@@ -109,14 +128,17 @@ ag_var *ag_one_hot(ag_tape *tape, tensor ids, int64_t classes) {
 static ag_var *embedding_composed(ag_var *y) {
     ag_var *table = ag_use(y->tape, y->in[0]);
     ag_var *hot = ag_one_hot(y->tape, y->in[1]->value, table->value.shape[0]);
-    return ag_reshape(ag_matmul(ag_reshape(hot, TENSOR_SHAPE(-1, table->value.shape[0])), table), y->value.rank,
-                      y->value.shape);
+    return ag_reshape(ag_matmul(ag_reshape(hot, TENSOR_SHAPE(-1, table->value.shape[0])), table),
+                      y->value.rank, y->value.shape);
 }
-static ag_var *embedding_case(ag_var **in) { return ag_embedding(in[0], in[1]); }
+static ag_var *embedding_case(ag_var **in) {
+    return ag_embedding(in[0], in[1]);
+}
 static const ag_case embedding_cases[] = {
     {"rows repeat", embedding_case, 2, {{2, {4, 3}}, {2, {2, 5}, .ids = 4}}},
 };
-const ag_op ag_op_embedding = {"embedding", embedding_backward, embedding_composed, AG_READS(1), AG_CASES(embedding_cases)};
+const ag_op ag_op_embedding = {"embedding", embedding_backward, embedding_composed, AG_READS(1),
+                               AG_CASES(embedding_cases)};
 
 ag_var *ag_embedding(ag_var *table, ag_var *ids) {
     ag_var *y = ag_begin(&ag_op_embedding, 2, (ag_var *[]){table, ids});

@@ -26,13 +26,19 @@ static void log_softmax_backward(ag_var *y, ag_var *dy) {
     ag_give(y->in[0], ag_sub(dy, ag_mul(ag_exp(y), ag_sum(dy, AG_AXIS(axis), true))));
 }
 
-#define SOFTMAX(fn)                                                                                        \
-    static ag_var *fn##_last(ag_var **in) { return ag_##fn(in[0], -1); }                                   \
-    static ag_var *fn##_first(ag_var **in) { return ag_##fn(in[0], 0); }                                   \
-    static const ag_case fn##_cases[] = {{"last axis", fn##_last, 1, {{2, {3, 6}}}},                       \
-                                         {"first axis", fn##_first, 1, {{2, {5, 3}}}}};                    \
-    const ag_op ag_op_##fn = {#fn, fn##_backward, .reads = AG_READS_OUTPUT, AG_CASES(fn##_cases)};         \
-    ag_var *ag_##fn(ag_var *x, int axis) { return softmax(&ag_op_##fn, tensor_##fn, x, axis); }
+#define SOFTMAX(fn)                                                                                          \
+    static ag_var *fn##_last(ag_var **in) {                                                                  \
+        return ag_##fn(in[0], -1);                                                                           \
+    }                                                                                                        \
+    static ag_var *fn##_first(ag_var **in) {                                                                 \
+        return ag_##fn(in[0], 0);                                                                            \
+    }                                                                                                        \
+    static const ag_case fn##_cases[] = {{"last axis", fn##_last, 1, {{2, {3, 6}}}},                         \
+                                         {"first axis", fn##_first, 1, {{2, {5, 3}}}}};                      \
+    const ag_op ag_op_##fn = {#fn, fn##_backward, .reads = AG_READS_OUTPUT, AG_CASES(fn##_cases)};           \
+    ag_var *ag_##fn(ag_var *x, int axis) {                                                                   \
+        return softmax(&ag_op_##fn, tensor_##fn, x, axis);                                                   \
+    }
 SOFTMAX(softmax)
 SOFTMAX(log_softmax)
 
@@ -46,7 +52,8 @@ typedef struct layer_norm {
 static void layer_norm_backward(ag_var *y, ag_var *dy) {
     const layer_norm *saved = y->saved;
     ag_var *x = y->in[0], *w = y->in[1], *b = y->in[2];
-    const tensor dx = ag_grad_target(y, x, NULL), dw = ag_grad_target(y, w, NULL), db = ag_grad_target(y, b, NULL);
+    const tensor dx = ag_grad_target(y, x, NULL), dw = ag_grad_target(y, w, NULL),
+                 db = ag_grad_target(y, b, NULL);
     tensor_layer_norm_vjp(dx, dw, db, dy->value, x->value, w->value, saved->stats, ag_err(y));
 }
 static ag_var *layer_norm_composed(ag_var *y) {
@@ -57,14 +64,18 @@ static ag_var *layer_norm_composed(ag_var *y) {
     ag_var *deviation = ag_sqrt(ag_affine(ag_mean(ag_square(centred), last, true), 1, saved->eps));
     return ag_add(ag_mul(ag_div(centred, deviation), y->in[1]), y->in[2]);
 }
-static ag_var *layer_norm_case(ag_var **in) { return ag_layer_norm(in[0], in[1], in[2], 1e-5f); }
-static ag_var *layer_norm_residual(ag_var **in) { return ag_add(in[0], ag_layer_norm(in[0], in[1], in[2], 1e-2f)); }
+static ag_var *layer_norm_case(ag_var **in) {
+    return ag_layer_norm(in[0], in[1], in[2], 1e-5f);
+}
+static ag_var *layer_norm_residual(ag_var **in) {
+    return ag_add(in[0], ag_layer_norm(in[0], in[1], in[2], 1e-2f));
+}
 static const ag_case layer_norm_cases[] = {
     {"rows", layer_norm_case, 3, {{3, {2, 2, 5}}, {1, {5}}, {1, {5}}}},
     {"residual", layer_norm_residual, 3, {{2, {2, 17}}, {1, {17}}, {1, {17}}}},
 };
-const ag_op ag_op_layer_norm = {"layer_norm", layer_norm_backward, layer_norm_composed, AG_READS(0) | AG_READS(1),
-                                AG_CASES(layer_norm_cases)};
+const ag_op ag_op_layer_norm = {"layer_norm", layer_norm_backward, layer_norm_composed,
+                                AG_READS(0) | AG_READS(1), AG_CASES(layer_norm_cases)};
 
 ag_var *ag_layer_norm(ag_var *x, ag_var *w, ag_var *b, float eps) {
     ag_var *y = ag_begin(&ag_op_layer_norm, 3, (ag_var *[]){x, w, b});

@@ -4,13 +4,49 @@
 
 #include "autograd/autograd_internal.h"
 
-#define AG_OPS(_)                                                                                          \
-    _(add) _(sub) _(mul) _(div) _(pow) _(max) _(min) _(less) _(equal) _(where)                             \
-    _(affine) _(exp) _(log) _(sqrt) _(square) _(tanh) _(erf) _(sigmoid) _(relu) _(gelu) _(gelu_tanh)       \
-    _(dropout) _(sum) _(mean) _(max_over)                                                                  \
-    _(use) _(reshape) _(permute) _(slice) _(unslice) _(expand) _(concat)                                   \
-    _(matmul) _(linear) _(embedding)                                                                       \
-    _(softmax) _(log_softmax) _(layer_norm) _(causal_attention) _(cross_entropy)
+/* clang-format off */
+#define AG_OPS(_) \
+    _(add) \
+    _(sub) \
+    _(mul) \
+    _(div) \
+    _(pow) \
+    _(max) \
+    _(min) \
+    _(less) \
+    _(equal) \
+    _(where) \
+    _(affine) \
+    _(exp) \
+    _(log) \
+    _(sqrt) \
+    _(square) \
+    _(tanh) \
+    _(erf) \
+    _(sigmoid) \
+    _(relu) \
+    _(gelu) \
+    _(gelu_tanh) \
+    _(dropout) \
+    _(sum) \
+    _(mean) \
+    _(max_over) \
+    _(use) \
+    _(reshape) \
+    _(permute) \
+    _(slice) \
+    _(unslice) \
+    _(expand) \
+    _(concat) \
+    _(matmul) \
+    _(linear) \
+    _(embedding) \
+    _(softmax) \
+    _(log_softmax) \
+    _(layer_norm) \
+    _(causal_attention) \
+    _(cross_entropy)
+/* clang-format on */
 
 #define AG_DECLARE(name) extern const ag_op ag_op_##name;
 AG_OPS(AG_DECLARE)

@@ -14,7 +14,8 @@ static ag_var *reduce(const ag_op *op, tensor_reduce_op kernel, ag_var *x, unsig
     const int rank = x->value.rank;
     const unsigned all = rank == 0 ? 0 : ~0u >> (32 - rank);
     if (axes == AG_ALL) axes = all;
-    if (axes & ~all) return ag_fail(y->tape, "%s: the axes 0x%x are not all in a tensor of rank %d", op->name, axes, rank);
+    if (axes & ~all)
+        return ag_fail(y->tape, "%s: the axes 0x%x are not all in a tensor of rank %d", op->name, axes, rank);
     r->axes = axes;
     int64_t shape[TENSOR_MAX_RANK];
     int left = 0;
@@ -52,18 +53,24 @@ static void max_over_backward(ag_var *y, ag_var *dy) {
     ag_give(x, ag_mul(hit, ag_div(restore(y, dy), ag_sum(hit, r->axes, true))));
 }
 
-#define REDUCTION(fn, kernel, what)                                                                        \
-    static ag_var *fn##_one(ag_var **in) { return ag_##fn(in[0], AG_AXIS(1), false); }                     \
-    static ag_var *fn##_two(ag_var **in) { return ag_##fn(in[0], AG_AXIS(0) | AG_AXIS(2), true); }         \
-    static ag_var *fn##_all(ag_var **in) { return ag_square(ag_##fn(in[0], AG_ALL, false)); }              \
-    static const ag_case fn##_cases[] = {                                                                  \
-        {"one axis", fn##_one, 1, {{3, {2, 5, 3}}}},                                                       \
-        {"two axes, kept", fn##_two, 1, {{3, {2, 4, 3}}}},                                                 \
-        {"all axes", fn##_all, 1, {{2, {3, 6}}}},                                                          \
-    };                                                                                                     \
-    const ag_op ag_op_##fn = {#fn, fn##_backward, .reads = what, AG_CASES(fn##_cases)};                    \
-    ag_var *ag_##fn(ag_var *x, unsigned axes, bool keep) {                                                 \
-        return reduce(&ag_op_##fn, kernel, x, axes, keep);                                                 \
+#define REDUCTION(fn, kernel, what)                                                                          \
+    static ag_var *fn##_one(ag_var **in) {                                                                   \
+        return ag_##fn(in[0], AG_AXIS(1), false);                                                            \
+    }                                                                                                        \
+    static ag_var *fn##_two(ag_var **in) {                                                                   \
+        return ag_##fn(in[0], AG_AXIS(0) | AG_AXIS(2), true);                                                \
+    }                                                                                                        \
+    static ag_var *fn##_all(ag_var **in) {                                                                   \
+        return ag_square(ag_##fn(in[0], AG_ALL, false));                                                     \
+    }                                                                                                        \
+    static const ag_case fn##_cases[] = {                                                                    \
+        {"one axis", fn##_one, 1, {{3, {2, 5, 3}}}},                                                         \
+        {"two axes, kept", fn##_two, 1, {{3, {2, 4, 3}}}},                                                   \
+        {"all axes", fn##_all, 1, {{2, {3, 6}}}},                                                            \
+    };                                                                                                       \
+    const ag_op ag_op_##fn = {#fn, fn##_backward, .reads = what, AG_CASES(fn##_cases)};                      \
+    ag_var *ag_##fn(ag_var *x, unsigned axes, bool keep) {                                                   \
+        return reduce(&ag_op_##fn, kernel, x, axes, keep);                                                   \
     }
 
 REDUCTION(sum, TENSOR_SUM, 0)

@@ -5,8 +5,11 @@
 
 /* ---- use: a parameter on a tape ------------------------------------------------------------ */
 
-static void use_backward(ag_var *y, ag_var *dy) { ag_give(y->in[0], dy); }
-const ag_op ag_op_use = {"use", use_backward, .no_cases = "the identity, for parameters, which checks do not have"};
+static void use_backward(ag_var *y, ag_var *dy) {
+    ag_give(y->in[0], dy);
+}
+const ag_op ag_op_use = {"use", use_backward,
+                         .no_cases = "the identity, for parameters, which checks do not have"};
 
 ag_var *ag_use(ag_tape *tape, ag_var *parameter) {
     if (!tape || !parameter || ag_failed(tape)) return NULL;
@@ -24,8 +27,12 @@ ag_var *ag_use(ag_tape *tape, ag_var *parameter) {
 static void reshape_backward(ag_var *y, ag_var *dy) {
     ag_give(y->in[0], ag_reshape(dy, y->in[0]->value.rank, y->in[0]->value.shape));
 }
-static ag_var *reshape_case(ag_var **in) { return ag_reshape(in[0], TENSOR_SHAPE(2, -1)); }
-static ag_var *reshape_copy_case(ag_var **in) { return ag_reshape(ag_transpose(in[0], 0, 1), TENSOR_SHAPE(-1)); }
+static ag_var *reshape_case(ag_var **in) {
+    return ag_reshape(in[0], TENSOR_SHAPE(2, -1));
+}
+static ag_var *reshape_copy_case(ag_var **in) {
+    return ag_reshape(ag_transpose(in[0], 0, 1), TENSOR_SHAPE(-1));
+}
 static const ag_case reshape_cases[] = {{"view", reshape_case, 1, {{2, {3, 4}}}},
                                         {"copy", reshape_copy_case, 1, {{2, {3, 4}}}}};
 const ag_op ag_op_reshape = {"reshape", reshape_backward, AG_CASES(reshape_cases)};
@@ -35,7 +42,8 @@ ag_var *ag_reshape(ag_var *x, int rank, const int64_t *shape) {
     if (!y) return NULL;
     if (!ag_out_view(y, x, tensor_reshape(x->value, rank, shape, NULL))) {
         /* Not as a view: of a copy, and the error text where the shape is wrong. */
-        if (ag_out(y, x->value.dtype, x->value.rank, x->value.shape) && tensor_copy(y->value, x->value, ag_err(y)))
+        if (ag_out(y, x->value.dtype, x->value.rank, x->value.shape) &&
+            tensor_copy(y->value, x->value, ag_err(y)))
             y->value = tensor_reshape(y->value, rank, shape, ag_err(y));
     }
     return ag_end(y);
@@ -49,8 +57,12 @@ static void permute_backward(ag_var *y, ag_var *dy) {
     for (int axis = 0; axis < y->value.rank; axis++) back[axes[axis]] = axis;
     ag_give(y->in[0], ag_permute(dy, back));
 }
-static ag_var *permute_case(ag_var **in) { return ag_permute(in[0], (int[]){2, 0, 1}); }
-static ag_var *transpose_case(ag_var **in) { return ag_mul(ag_transpose(in[0], -1, 0), in[1]); }
+static ag_var *permute_case(ag_var **in) {
+    return ag_permute(in[0], (int[]){2, 0, 1});
+}
+static ag_var *transpose_case(ag_var **in) {
+    return ag_mul(ag_transpose(in[0], -1, 0), in[1]);
+}
 static const ag_case permute_cases[] = {{"permute", permute_case, 1, {{3, {2, 3, 4}}}},
                                         {"transpose", transpose_case, 2, {{2, {2, 5}}, {2, {5, 2}}}}};
 const ag_op ag_op_permute = {"permute", permute_backward, AG_CASES(permute_cases)};
@@ -66,9 +78,11 @@ ag_var *ag_permute(ag_var *x, const int *axes) {
 
 ag_var *ag_transpose(ag_var *x, int axis0, int axis1) {
     if (!x) return NULL;
-    const int rank = x->value.rank, a = axis0 < 0 ? axis0 + rank : axis0, b = axis1 < 0 ? axis1 + rank : axis1;
+    const int rank = x->value.rank, a = axis0 < 0 ? axis0 + rank : axis0,
+              b = axis1 < 0 ? axis1 + rank : axis1;
     if (a < 0 || a >= rank || b < 0 || b >= rank)
-        return ag_fail(x->tape, "transpose: the axes %d and %d are not both in a tensor of rank %d", axis0, axis1, rank);
+        return ag_fail(x->tape, "transpose: the axes %d and %d are not both in a tensor of rank %d", axis0,
+                       axis1, rank);
     int axes[TENSOR_MAX_RANK];
     for (int axis = 0; axis < rank; axis++) axes[axis] = axis == a ? b : axis == b ? a : axis;
     return ag_permute(x, axes);
@@ -86,8 +100,12 @@ static void slice_backward(ag_var *y, ag_var *dy) {
     const tensor x = y->in[0]->value;
     ag_give(y->in[0], ag_unslice(dy, x.rank, x.shape, r->axis, r->start, r->stop, r->step));
 }
-static ag_var *slice_case(ag_var **in) { return ag_slice(in[0], 1, 1, 6, 2); }
-static ag_var *slice_reverse_case(ag_var **in) { return ag_slice(in[0], -1, -1, INT64_MIN, -2); }
+static ag_var *slice_case(ag_var **in) {
+    return ag_slice(in[0], 1, 1, 6, 2);
+}
+static ag_var *slice_reverse_case(ag_var **in) {
+    return ag_slice(in[0], -1, -1, INT64_MIN, -2);
+}
 static ag_var *slice_overlap_case(ag_var **in) {
     return ag_mul(ag_slice(in[0], 0, 0, 3, 1), ag_slice(in[0], 0, 1, 4, 1));
 }
@@ -109,11 +127,14 @@ static void unslice_backward(ag_var *y, ag_var *dy) {
     const range *r = y->saved;
     ag_give(y->in[0], ag_slice(dy, r->axis, r->start, r->stop, r->step));
 }
-static ag_var *unslice_case(ag_var **in) { return ag_unslice(in[0], TENSOR_SHAPE(3, 7), 1, 1, 6, 2); }
+static ag_var *unslice_case(ag_var **in) {
+    return ag_unslice(in[0], TENSOR_SHAPE(3, 7), 1, 1, 6, 2);
+}
 static const ag_case unslice_cases[] = {{"step 2", unslice_case, 1, {{2, {3, 3}}}}};
 const ag_op ag_op_unslice = {"unslice", unslice_backward, AG_CASES(unslice_cases)};
 
-ag_var *ag_unslice(ag_var *x, int rank, const int64_t *shape, int axis, int64_t start, int64_t stop, int64_t step) {
+ag_var *ag_unslice(ag_var *x, int rank, const int64_t *shape, int axis, int64_t start, int64_t stop,
+                   int64_t step) {
     ag_var *y = ag_begin(&ag_op_unslice, 1, &x);
     range *r = ag_save(y, sizeof *r);
     if (!r) return NULL;
@@ -122,7 +143,8 @@ ag_var *ag_unslice(ag_var *x, int rank, const int64_t *shape, int axis, int64_t 
     const tensor slice = tensor_slice(y->value, axis, start, stop, step, ag_err(y));
     if (tensor_ok(slice) && !tensor_same_shape(slice, x->value)) {
         char a[TENSOR_SHAPE_TEXT], b[TENSOR_SHAPE_TEXT];
-        return ag_fail(y->tape, "unslice: the slice is %s, not %s", tensor_shape_text(a, sizeof a, slice.rank, slice.shape),
+        return ag_fail(y->tape, "unslice: the slice is %s, not %s",
+                       tensor_shape_text(a, sizeof a, slice.rank, slice.shape),
                        tensor_shape_text(b, sizeof b, x->value.rank, x->value.shape));
     }
     if (tensor_fill(y->value, 0, ag_err(y))) tensor_copy(slice, x->value, ag_err(y));
@@ -131,8 +153,12 @@ ag_var *ag_unslice(ag_var *x, int rank, const int64_t *shape, int axis, int64_t 
 
 /* ---- expand ------------------------------------------------------------------------------- */
 
-static void expand_backward(ag_var *y, ag_var *dy) { ag_give(y->in[0], dy); }
-static ag_var *expand_case(ag_var **in) { return ag_mul(ag_expand(in[0], TENSOR_SHAPE(2, 3, 4)), in[1]); }
+static void expand_backward(ag_var *y, ag_var *dy) {
+    ag_give(y->in[0], dy);
+}
+static ag_var *expand_case(ag_var **in) {
+    return ag_mul(ag_expand(in[0], TENSOR_SHAPE(2, 3, 4)), in[1]);
+}
 static const ag_case expand_cases[] = {{"", expand_case, 2, {{2, {3, 1}}, {3, {2, 3, 4}}}}};
 const ag_op ag_op_expand = {"expand", expand_backward, AG_CASES(expand_cases)};
 
@@ -165,8 +191,12 @@ static void concat_backward(ag_var *y, ag_var *dy) {
         at += size;
     }
 }
-static ag_var *concat_case(ag_var **in) { return ag_concat(in, 3, 1); }
-static ag_var *concat_twice_case(ag_var **in) { return ag_concat((ag_var *[]){in[0], in[1], in[0]}, 3, -2); }
+static ag_var *concat_case(ag_var **in) {
+    return ag_concat(in, 3, 1);
+}
+static ag_var *concat_twice_case(ag_var **in) {
+    return ag_concat((ag_var *[]){in[0], in[1], in[0]}, 3, -2);
+}
 static const ag_case concat_cases[] = {{"three", concat_case, 3, {{2, {3, 2}}, {2, {3, 1}}, {2, {3, 4}}}},
                                        {"operand twice", concat_twice_case, 2, {{2, {2, 3}}, {2, {1, 3}}}}};
 const ag_op ag_op_concat = {"concat", concat_backward, AG_CASES(concat_cases)};
@@ -182,7 +212,8 @@ static bool concat_shape(ag_var *y, int axis, int64_t *shape) {
         if (!same) {
             char a[TENSOR_SHAPE_TEXT], b[TENSOR_SHAPE_TEXT];
             ag_fail(y->tape, "concat: shapes differ beside axis %d: %s and %s", axis,
-                    tensor_shape_text(a, sizeof a, first.rank, first.shape), tensor_shape_text(b, sizeof b, x.rank, x.shape));
+                    tensor_shape_text(a, sizeof a, first.rank, first.shape),
+                    tensor_shape_text(b, sizeof b, x.rank, x.shape));
             return false;
         }
         shape[axis] += x.shape[axis];
@@ -197,7 +228,8 @@ ag_var *ag_concat(ag_var *const *x, int count, int axis) {
     if (!saved) return NULL;
     *saved = ag_axis(y, axis, x[0]->value.rank);
     int64_t shape[TENSOR_MAX_RANK], at = 0;
-    if (*saved < 0 || !concat_shape(y, *saved, shape) || !ag_out(y, x[0]->value.dtype, x[0]->value.rank, shape))
+    if (*saved < 0 || !concat_shape(y, *saved, shape) ||
+        !ag_out(y, x[0]->value.dtype, x[0]->value.rank, shape))
         return NULL;
     for (int i = 0; i < count; i++) {
         const int64_t size = x[i]->value.shape[*saved];

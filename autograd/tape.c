@@ -24,6 +24,7 @@ void ag_tape_free(ag_tape *tape) {
 }
 
 void ag_reset(ag_tape *tape) {
+    if (!tape) return;
     tensor_arena_reset(tape->arena);
     tape->error.text[0] = '\0';
     tape->last = NULL;
@@ -44,17 +45,22 @@ ag_var *ag_fail(ag_tape *tape, const char *format, ...) {
     return NULL;
 }
 
-void ag_set_recording(ag_tape *tape, bool recording) { tape->recording = recording; }
+void ag_set_recording(ag_tape *tape, bool recording) {
+    if (tape) tape->recording = recording;
+}
 
-size_t ag_tape_bytes(const ag_tape *tape) { return tensor_arena_bytes(tape->arena); }
+size_t ag_tape_bytes(const ag_tape *tape) {
+    return tape ? tensor_arena_bytes(tape->arena) : 0;
+}
 
 void ag_set_lane(ag_tape *tape, tensor grads, tensor lane) {
+    if (!tape) return;
     tape->grads = grads;
     tape->lane = lane;
 }
 
 tensor ag_tensor(ag_tape *tape, tensor_dtype dtype, int rank, const int64_t *shape) {
-    return tensor_new(tape->arena, dtype, rank, shape, &tape->error);
+    return tape ? tensor_new(tape->arena, dtype, rank, shape, &tape->error) : (tensor){0};
 }
 
 /* ---- Variables ---------------------------------------------------------------------------- */
@@ -82,9 +88,13 @@ static ag_var *leaf(ag_tape *tape, tensor value, bool needs_grad) {
     return x;
 }
 
-ag_var *ag_input(ag_tape *tape, tensor value) { return leaf(tape, value, false); }
+ag_var *ag_input(ag_tape *tape, tensor value) {
+    return leaf(tape, value, false);
+}
 
-ag_var *ag_variable(ag_tape *tape, tensor value) { return leaf(tape, value, true); }
+ag_var *ag_variable(ag_tape *tape, tensor value) {
+    return leaf(tape, value, true);
+}
 
 ag_var *ag_constant(ag_tape *tape, float value) {
     if (!tape || ag_failed(tape)) return NULL;
@@ -123,7 +133,9 @@ ag_var *ag_begin(const ag_op *op, int inputs, ag_var *const *in) {
     return y;
 }
 
-tensor_error *ag_err(ag_var *y) { return &y->tape->error; }
+tensor_error *ag_err(ag_var *y) {
+    return &y->tape->error;
+}
 
 /* Unused memory of this very size, or new. The data begin at the next 64 bytes after the header. */
 static ag_buffer *buffer_of(ag_tape *tape, size_t bytes) {
@@ -134,7 +146,8 @@ static ag_buffer *buffer_of(ag_tape *tape, size_t bytes) {
             return found;
         }
     const size_t header = (sizeof(ag_buffer) + 63) / 64 * 64;
-    char *memory = bytes <= SIZE_MAX - header ? tensor_arena_alloc(tape->arena, header + bytes, &tape->error) : NULL;
+    char *memory =
+        bytes <= SIZE_MAX - header ? tensor_arena_alloc(tape->arena, header + bytes, &tape->error) : NULL;
     if (!memory) return NULL;
     ag_buffer *buffer = (ag_buffer *)memory;
     *buffer = (ag_buffer){.storage = {.data = memory + header, .bytes = bytes}};
@@ -195,4 +208,6 @@ int ag_axis(ag_var *y, int axis, int rank) {
     return -1;
 }
 
-tensor ag_tensor_like(ag_tape *tape, tensor x) { return ag_tensor(tape, x.dtype, x.rank, x.shape); }
+tensor ag_tensor_like(ag_tape *tape, tensor x) {
+    return ag_tensor(tape, x.dtype, x.rank, x.shape);
+}

@@ -5,111 +5,44 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
+#include "benches/measure.h"
 #include "tensor/tensor.h"
 
 enum { TURNS = 15 };
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int ascending(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *x, int n) {
-    qsort(x, (size_t)n, sizeof *x, ascending);
-    return x[n / 2];
-}
-
-/* ---- The peak: twelve independent chains of multiply-adds in registers ------------------------- */
-
-#define PEAK(name, target, width)                                                                          \
-    target static void name(int64_t rounds, float *out) {                                                  \
-        typedef float vec __attribute__((vector_size(4 * width)));                                         \
-        vec acc[12], x = {0}, y = {0};                                                                     \
-        for (int i = 0; i < width; i++) x[i] = 0.999f, y[i] = 0.001f;                                      \
-        for (int i = 0; i < 12; i++) acc[i] = y * (float)i;                                                \
-        for (int64_t r = 0; r < rounds; r++)                                                               \
-            for (int i = 0; i < 12; i++) acc[i] = acc[i] * x + y;                                          \
-        for (int i = 1; i < 12; i++) acc[0] += acc[i];                                                     \
-        memcpy(out, &acc[0], sizeof *out);                                                                 \
-    }
-
-#if defined(__x86_64__)
-PEAK(peak_baseline, , 4)
-PEAK(peak_avx2, __attribute__((target("avx2,fma"))), 8)
-PEAK(peak_avx512, __attribute__((target("avx512f"))), 16)
-#else
-PEAK(peak_baseline, , 4)
-#endif
-
-typedef void peak_loop(int64_t rounds, float *out);
-
-static peak_loop *peak_of(const char *isa, int *width) {
-#if defined(__x86_64__)
-    if (strcmp(isa, "avx512") == 0) return *width = 16, peak_avx512;
-    if (strcmp(isa, "avx2") == 0) return *width = 8, peak_avx2;
-#endif
-    (void)isa;
-    *width = 4;
-    return peak_baseline;
-}
-
-enum { ROUNDS = 1 << 20 };
-
-static void peak_work(void *context, int64_t begin, int64_t end, int worker) {
-    (void)worker;
-    peak_loop *const *loop = context;
-    for (int64_t i = begin; i < end; i++) {
-        float out;
-        (*loop)(ROUNDS, &out);
-        *(volatile float *)&out = out;
-    }
-}
-
-/* In GFLOP/s, on all threads. */
-static double peak(void) {
-    int width;
-    peak_loop *loop = peak_of(tensor_isa(), &width);
-    double turns[TURNS];
-    const int threads = tensor_threads();
-    for (int i = 0; i < TURNS; i++) {
-        const double start = now();
-        tensor_parallel(threads, 1, peak_work, &loop);
-        turns[i] = 2.0 * 12 * width * ROUNDS * threads / (now() - start) * 1e-9;
-    }
-    return median(turns, TURNS);
-}
-
 /* ---- The products ------------------------------------------------------------------------- */
 
-/* GFLOP/s of out[m, n] = a[m, k] b[k, n]; a transposed operand is stored as [k, m] or [n, k]. */
-static double product(tensor_arena *arena, int64_t m, int64_t n, int64_t k, bool at, bool bt, tensor_error *err) {
+/* out[m, n] = a[m, k] b[k, n]: GFLOP/s, and as a part of the peak; a transposed operand is stored as [k, m] or
+ * [n, k]. */
+typedef struct rate {
+    double gflops, part;
+} rate;
+
+static rate product(tensor_arena *arena, int64_t m, int64_t n, int64_t k, bool at, bool bt,
+                    tensor_error *err) {
     tensor_arena_reset(arena);
     tensor_rng rng = {.seed = 1};
-    tensor a = at ? tensor_new(arena, TENSOR_F32, TENSOR_SHAPE(k, m), err) : tensor_new(arena, TENSOR_F32, TENSOR_SHAPE(m, k), err);
-    tensor b = bt ? tensor_new(arena, TENSOR_F32, TENSOR_SHAPE(n, k), err) : tensor_new(arena, TENSOR_F32, TENSOR_SHAPE(k, n), err);
+    tensor a = at ? tensor_new(arena, TENSOR_F32, TENSOR_SHAPE(k, m), err)
+                  : tensor_new(arena, TENSOR_F32, TENSOR_SHAPE(m, k), err);
+    tensor b = bt ? tensor_new(arena, TENSOR_F32, TENSOR_SHAPE(n, k), err)
+                  : tensor_new(arena, TENSOR_F32, TENSOR_SHAPE(k, n), err);
     const tensor c = tensor_new(arena, TENSOR_F32, TENSOR_SHAPE(m, n), err);
-    if (!tensor_rand_normal(a, &rng, 0, 1, err) || !tensor_rand_normal(b, &rng, 0, 1, err)) return 0;
+    if (!tensor_rand_normal(a, &rng, 0, 1, err) || !tensor_rand_normal(b, &rng, 0, 1, err)) return (rate){0};
     if (at) a = tensor_transpose(a, 0, 1, err);
     if (bt) b = tensor_transpose(b, 0, 1, err);
     const double flops = 2.0 * (double)m * (double)n * (double)k;
     const int repeat = 1 + (int)(2e7 / flops);
-    double turns[TURNS];
+    double turns[TURNS], parts[TURNS];
     for (int i = -1; i < TURNS; i++) { /* one to warm up */
         const double start = now();
         for (int r = 0; r < repeat; r++)
-            if (!tensor_matmul(c, a, b, false, err)) return 0;
-        if (i >= 0) turns[i] = flops * repeat / (now() - start) * 1e-9;
+            if (!tensor_matmul(c, a, b, false, err)) return (rate){0};
+        if (i < 0) continue;
+        turns[i] = flops * repeat / (now() - start) * 1e-9;
+        parts[i] = turns[i] / peak_gflops();
     }
-    return median(turns, TURNS);
+    return (rate){median(turns, TURNS), median(parts, TURNS)};
 }
 
 int main(int argc, char **argv) {
@@ -130,19 +63,25 @@ int main(int argc, char **argv) {
         int64_t m, n, k;
         bool at, bt;
     } shapes[] = {
-        {"qkv", 256, 192, 64, 0, 0},       {"qkv: dx", 256, 64, 192, 0, 1},   {"qkv: dw", 64, 192, 256, 1, 0},
-        {"projection", 256, 64, 64, 0, 0}, {"  its dx", 256, 64, 64, 0, 1},   {"  its dw", 64, 64, 256, 1, 0},
-        {"mlp in", 256, 256, 64, 0, 0},    {"mlp in: dx", 256, 64, 256, 0, 1}, {"mlp in: dw", 64, 256, 256, 1, 0},
-        {"mlp out", 256, 64, 256, 0, 0},   {"mlp out: dx", 256, 256, 64, 0, 1}, {"mlp out: dw", 256, 64, 256, 1, 0},
-        {"head", 256, 51, 64, 0, 1},       {"square", 512, 512, 512, 0, 0},   {"square", 1024, 1024, 1024, 0, 0},
+        {"qkv", 256, 192, 64, 0, 0},         {"qkv: dx", 256, 64, 192, 0, 1},
+        {"qkv: dw", 64, 192, 256, 1, 0},     {"projection", 256, 64, 64, 0, 0},
+        {"  its dx", 256, 64, 64, 0, 1},     {"  its dw", 64, 64, 256, 1, 0},
+        {"mlp in", 256, 256, 64, 0, 0},      {"mlp in: dx", 256, 64, 256, 0, 1},
+        {"mlp in: dw", 64, 256, 256, 1, 0},  {"mlp out", 256, 64, 256, 0, 0},
+        {"mlp out: dx", 256, 256, 64, 0, 1}, {"mlp out: dw", 256, 64, 256, 1, 0},
+        {"head", 256, 51, 64, 0, 1},         {"square", 512, 512, 512, 0, 0},
+        {"square", 1024, 1024, 1024, 0, 0},
     };
-    const double limit = peak();
-    printf("%s, %ld thread%s: peak %.0f GFLOP/s\n", tensor_isa(), threads, threads > 1 ? "s" : "", limit);
+    double peaks[TURNS];
+    for (int i = 0; i < TURNS; i++) peaks[i] = peak_gflops();
+    printf("%s, %ld thread%s: peak %.0f GFLOP/s\n", tensor_isa(), threads, threads > 1 ? "s" : "",
+           median(peaks, TURNS));
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-        const double rate = product(arena, shapes[i].m, shapes[i].n, shapes[i].k, shapes[i].at, shapes[i].bt, &err);
-        printf("%-12s [%4lld, %4lld] = [%4lld]%s%s %6.1f GFLOP/s %3.0f %%\n", shapes[i].what, (long long)shapes[i].m,
-               (long long)shapes[i].n, (long long)shapes[i].k, shapes[i].at ? ", A^T" : "     ",
-               shapes[i].bt ? ", B^T" : "     ", rate, 100 * rate / limit);
+        const rate r =
+            product(arena, shapes[i].m, shapes[i].n, shapes[i].k, shapes[i].at, shapes[i].bt, &err);
+        printf("%-12s [%4lld, %4lld] = [%4lld]%s%s %6.1f GFLOP/s %3.0f %%\n", shapes[i].what,
+               (long long)shapes[i].m, (long long)shapes[i].n, (long long)shapes[i].k,
+               shapes[i].at ? ", A^T" : "     ", shapes[i].bt ? ", B^T" : "     ", r.gflops, 100 * r.part);
     }
     if (err.text[0]) fprintf(stderr, "gemm: %s\n", err.text);
     tensor_arena_free(arena);

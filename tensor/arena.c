@@ -1,9 +1,13 @@
 /* Arenas: memory in blocks that double, filled from the front and kept on reset. */
+#define _DEFAULT_SOURCE /* madvise */
 #include "tensor/tensor.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
-enum { ALIGNMENT = 64, FIRST_BLOCK = 1 << 16 };
+/* Blocks from LARGE_BLOCK on are whole huge pages: with ordinary ones, a training step spends a tenth of its time
+ * on misses of the translation cache. */
+enum { ALIGNMENT = 64, FIRST_BLOCK = 1 << 16, LARGE_BLOCK = 1 << 18, HUGE_PAGE = 2 << 20 };
 
 /* The header at the front of a block's memory; the padding keeps what follows aligned. */
 typedef struct block {
@@ -43,14 +47,28 @@ size_t tensor_arena_bytes(const tensor_arena *arena) {
     return arena ? arena->total : 0;
 }
 
+/* At least *size bytes; *size receives how many. */
+static block *new_block(size_t *size) {
+    if (*size < LARGE_BLOCK) return aligned_alloc(ALIGNMENT, *size);
+    *size = (*size + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    block *b = aligned_alloc(HUGE_PAGE, *size);
+#ifdef MADV_HUGEPAGE
+    if (b) madvise(b, *size, MADV_HUGEPAGE);
+#endif
+    return b;
+}
+
 /* A new last block with room for `bytes`, at least twice as large as the one before. Where that much is
  * not to be had, as much as is needed. */
 static bool grow(tensor_arena *arena, size_t bytes, tensor_error *err) {
     size_t need = bytes + sizeof(block);
     size_t size = arena->last && arena->last->bytes <= SIZE_MAX / 4 ? 2 * arena->last->bytes : FIRST_BLOCK;
     if (size < need) size = need;
-    block *b = aligned_alloc(ALIGNMENT, size);
-    if (!b && size > need) b = aligned_alloc(ALIGNMENT, size = need);
+    block *b = new_block(&size);
+    if (!b && size > need) {
+        size = need;
+        b = new_block(&size);
+    }
     if (!b) return tensor_fail(err, "out of memory: %zu bytes", bytes);
     *b = (block){.next = NULL, .bytes = size};
     if (arena->last)

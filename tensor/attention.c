@@ -13,7 +13,8 @@ static bool check(const char *what, const heads *t, tensor_error *err) {
     const char *names[] = {"q", "k", "v", "y"};
     for (int i = 0; i < 4; i++) {
         if (!tensor_expect(what, names[i], all[i], TENSOR_F32, err)) return false;
-        if (all[i].rank != 4) return tensor_fail(err, "%s: %s has rank %d, expected [B, H, T, D]", what, names[i], all[i].rank);
+        if (all[i].rank != 4)
+            return tensor_fail(err, "%s: %s has rank %d, expected [B, H, T, D]", what, names[i], all[i].rank);
     }
     const int64_t *q = t->q.shape, keys[] = {q[0], q[1], t->k.shape[2], q[3]};
     const struct {
@@ -21,20 +22,26 @@ static bool check(const char *what, const heads *t, tensor_error *err) {
         tensor x;
         const int64_t *shape;
         int rank;
-    } expected[] = {{"k", t->k, keys, 4},   {"v", t->v, keys, 4},   {"y", t->y, q, 4},   {"lse", t->lse, q, 3},
-                    {"dy", t->dy, q, 4},    {"dq", t->dq, q, 4},    {"dk", t->dk, keys, 4}, {"dv", t->dv, keys, 4}};
+    } expected[] = {{"k", t->k, keys, 4},   {"v", t->v, keys, 4},  {"y", t->y, q, 4},
+                    {"lse", t->lse, q, 3},  {"dy", t->dy, q, 4},   {"dq", t->dq, q, 4},
+                    {"dk", t->dk, keys, 4}, {"dv", t->dv, keys, 4}};
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
         const tensor x = expected[i].x;
         if (!tensor_ok(x)) continue;
-        if (!tensor_expect_shape(what, expected[i].name, x, expected[i].rank, expected[i].shape, err)) return false;
+        if (!tensor_expect_shape(what, expected[i].name, x, expected[i].rank, expected[i].shape, err))
+            return false;
         if (x.rank == 4 && x.stride[3] != 1 && x.shape[3] > 1)
-            return tensor_fail(err, "%s: %s needs a last axis of stride 1, not %lld", what, expected[i].name, (long long)x.stride[3]);
+            return tensor_fail(err, "%s: %s needs a last axis of stride 1, not %lld", what, expected[i].name,
+                               (long long)x.stride[3]);
     }
     if (t->q.stride[3] != 1 && q[3] > 1)
-        return tensor_fail(err, "%s: q needs a last axis of stride 1, not %lld", what, (long long)t->q.stride[3]);
+        return tensor_fail(err, "%s: q needs a last axis of stride 1, not %lld", what,
+                           (long long)t->q.stride[3]);
     if (t->k.shape[2] < q[2])
-        return tensor_fail(err, "%s: %lld keys are fewer than %lld queries", what, (long long)t->k.shape[2], (long long)q[2]);
-    if (!(t->scale > 0)) return tensor_fail(err, "%s: the scale must be above 0, not %g", what, (double)t->scale);
+        return tensor_fail(err, "%s: %lld keys are fewer than %lld queries", what, (long long)t->k.shape[2],
+                           (long long)q[2]);
+    if (!(t->scale > 0))
+        return tensor_fail(err, "%s: the scale must be above 0, not %g", what, (double)t->scale);
     return true;
 }
 
@@ -44,13 +51,28 @@ static float *head_of(tensor x, int64_t b, int64_t h) {
 
 static attention_args args_of(const heads *t, int64_t index) {
     const int64_t b = index / t->q.shape[1], h = index % t->q.shape[1];
-    return (attention_args){
-        .tq = t->q.shape[2], .tk = t->k.shape[2], .d = t->q.shape[3], .scale = t->scale,
-        .q = head_of(t->q, b, h), .q_row = t->q.stride[2], .k = head_of(t->k, b, h), .k_row = t->k.stride[2],
-        .v = head_of(t->v, b, h), .v_row = t->v.stride[2], .y = head_of(t->y, b, h), .y_row = t->y.stride[2],
-        .lse = head_of(t->lse, b, h), .lse_row = t->lse.stride[2], .dy = head_of(t->dy, b, h),
-        .dy_row = t->dy.stride[2], .dq = head_of(t->dq, b, h), .dq_row = t->dq.stride[2],
-        .dk = head_of(t->dk, b, h), .dk_row = t->dk.stride[2], .dv = head_of(t->dv, b, h), .dv_row = t->dv.stride[2]};
+    return (attention_args){.tq = t->q.shape[2],
+                            .tk = t->k.shape[2],
+                            .d = t->q.shape[3],
+                            .scale = t->scale,
+                            .q = head_of(t->q, b, h),
+                            .q_row = t->q.stride[2],
+                            .k = head_of(t->k, b, h),
+                            .k_row = t->k.stride[2],
+                            .v = head_of(t->v, b, h),
+                            .v_row = t->v.stride[2],
+                            .y = head_of(t->y, b, h),
+                            .y_row = t->y.stride[2],
+                            .lse = head_of(t->lse, b, h),
+                            .lse_row = t->lse.stride[2],
+                            .dy = head_of(t->dy, b, h),
+                            .dy_row = t->dy.stride[2],
+                            .dq = head_of(t->dq, b, h),
+                            .dq_row = t->dq.stride[2],
+                            .dk = head_of(t->dk, b, h),
+                            .dk_row = t->dk.stride[2],
+                            .dv = head_of(t->dv, b, h),
+                            .dv_row = t->dv.stride[2]};
 }
 
 static void forward(void *context, int64_t begin, int64_t end, int worker) {
@@ -73,7 +95,8 @@ static void each_head(heads *t, tensor_work *work) {
     enum { GRAIN_FLOPS = 1 << 20 };
     const double flops = 2.0 * (double)t->q.shape[2] * (double)t->k.shape[2] * (double)t->q.shape[3];
     if (tensor_size(t->q) == 0) return;
-    tensor_parallel(t->q.shape[0] * t->q.shape[1], flops < GRAIN_FLOPS ? (int64_t)(GRAIN_FLOPS / flops) : 1, work, t);
+    tensor_parallel(t->q.shape[0] * t->q.shape[1], flops < GRAIN_FLOPS ? (int64_t)(GRAIN_FLOPS / flops) : 1,
+                    work, t);
 }
 
 bool tensor_attention(tensor y, tensor lse, tensor q, tensor k, tensor v, float scale, tensor_error *err) {
@@ -85,9 +108,10 @@ bool tensor_attention(tensor y, tensor lse, tensor q, tensor k, tensor v, float 
     return true;
 }
 
-bool tensor_attention_vjp(tensor dq, tensor dk, tensor dv, tensor dy, tensor y, tensor lse, tensor q, tensor k,
-                          tensor v, float scale, tensor_error *err) {
-    heads t = {.q = q, .k = k, .v = v, .y = y, .lse = lse, .dy = dy, .dq = dq, .dk = dk, .dv = dv, .scale = scale};
+bool tensor_attention_vjp(tensor dq, tensor dk, tensor dv, tensor dy, tensor y, tensor lse, tensor q,
+                          tensor k, tensor v, float scale, tensor_error *err) {
+    heads t = {
+        .q = q, .k = k, .v = v, .y = y, .lse = lse, .dy = dy, .dq = dq, .dk = dk, .dv = dv, .scale = scale};
     if (!tensor_expect("attention_vjp", "dy", dy, TENSOR_F32, err) ||
         !tensor_expect("attention_vjp", "lse", lse, TENSOR_F32, err) || !check("attention_vjp", &t, err))
         return false;

@@ -94,6 +94,9 @@ static void apply_binary(const job *t, int64_t n, float *const at[]) {
 static void apply_affine(const job *t, int64_t n, float *const at[]) {
     tensor_kernels_get()->affine(n, at[0], t->a, at[1], t->b);
 }
+static void apply_axpy(const job *t, int64_t n, float *const at[]) {
+    tensor_kernels_get()->axpy(n, at[0], t->a, at[1], at[2]);
+}
 static void apply_where(const job *t, int64_t n, float *const at[]) {
     (void)t;
     tensor_kernels_get()->where(n, at[0], at[1], at[2], at[3]);
@@ -117,6 +120,11 @@ bool tensor_affine(tensor out, float a, tensor x, float b, tensor_error *err) {
     return run_job("affine", &t, 2, (tensor[]){out, x}, (const char *[]){"out", "x"}, err);
 }
 
+bool tensor_axpy(tensor y, float a, tensor x, tensor_error *err) {
+    job t = {.apply = apply_axpy, .a = a};
+    return run_job("axpy", &t, 3, (tensor[]){y, x, y}, (const char *[]){"y", "x", "y"}, err);
+}
+
 bool tensor_where(tensor out, tensor cond, tensor a, tensor b, tensor_error *err) {
     job t = {.apply = apply_where};
     return run_job("where", &t, 4, (tensor[]){out, cond, a, b}, (const char *[]){"out", "cond", "a", "b"},
@@ -134,13 +142,14 @@ static void copy_runs(void *context, int64_t begin, int64_t end, int worker) {
     tensor_run run = tensor_loop_runs(loop, begin, end);
     while (tensor_run_next(&run)) {
         word *out = run.at[0];
-        const word *x = run.at[1];
+        const word *x = run.at[1], first = *x;
+        const int64_t n = run.n; /* locals, as `out` may alias anything */
         if (to == 1 && from == 1)
-            memcpy(out, x, (size_t)run.n * sizeof *out);
+            memcpy(out, x, (size_t)n * sizeof *out);
         else if (to == 1 && from == 0)
-            for (int64_t i = 0, v = *x; i < run.n; i++) out[i] = (word)v;
+            for (int64_t i = 0; i < n; i++) out[i] = first;
         else
-            for (int64_t i = 0; i < run.n; i++) out[i * to] = x[i * from];
+            for (int64_t i = 0; i < n; i++) out[i * to] = x[i * from];
     }
 }
 

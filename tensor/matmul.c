@@ -9,7 +9,8 @@ static bool mismatch(const char *what, tensor a, tensor b, tensor_error *err) {
 }
 
 bool tensor_matmul_shape(tensor a, tensor b, int *rank, int64_t *shape, tensor_error *err) {
-    if (!tensor_expect("matmul", "a", a, TENSOR_F32, err) || !tensor_expect("matmul", "b", b, TENSOR_F32, err))
+    if (!tensor_expect("matmul", "a", a, TENSOR_F32, err) ||
+        !tensor_expect("matmul", "b", b, TENSOR_F32, err))
         return false;
     if (a.rank < 2 || b.rank < 2) return mismatch("matmul: both operands need rank 2 or more", a, b, err);
     if (a.shape[a.rank - 1] != b.shape[b.rank - 2]) return mismatch("matmul: inner sizes differ", a, b, err);
@@ -27,8 +28,8 @@ bool tensor_matmul_shape(tensor a, tensor b, int *rank, int64_t *shape, tensor_e
 /* The products of a batch: out, a and b expanded to one batch shape, and a grid of blocks of C. */
 typedef struct product {
     tensor out, a, b;
-    gemm_args g;          /* of the first product */
-    int64_t rows, cols;   /* of a block */
+    gemm_args g;            /* of the first product */
+    int64_t rows, cols;     /* of a block */
     int64_t grid_m, grid_n; /* blocks of one product */
 } product;
 
@@ -63,19 +64,42 @@ static void product_blocks(void *context, int64_t begin, int64_t end, int worker
 }
 
 static gemm_args transposed(gemm_args g) {
-    return (gemm_args){.m = g.n, .n = g.m, .k = g.k, .a = g.b, .a_row = g.b_col, .a_col = g.b_row, .b = g.a,
-                       .b_row = g.a_col, .b_col = g.a_row, .c = g.c, .c_row = g.c_col, .c_col = g.c_row,
-                       .start = g.start, .start_row = g.start_col, .start_col = g.start_row};
+    return (gemm_args){.m = g.n,
+                       .n = g.m,
+                       .k = g.k,
+                       .a = g.b,
+                       .a_row = g.b_col,
+                       .a_col = g.b_row,
+                       .b = g.a,
+                       .b_row = g.a_col,
+                       .b_col = g.a_row,
+                       .c = g.c,
+                       .c_row = g.c_col,
+                       .c_col = g.c_row,
+                       .start = g.start,
+                       .start_row = g.start_col,
+                       .start_col = g.start_row};
 }
 
 /* out = start + a b for operands of one rank whose batch axes have out's sizes; `bias`: no tensor, or [N]. */
 static void multiply(tensor out, tensor a, tensor b, bool accumulate, tensor bias) {
-    enum { ROWS = 240, COLS = 256, GRAIN_FLOPS = 1 << 20 };
+    enum { ROWS = 360, COLS = 256, GRAIN_FLOPS = 1 << 20 };
     const int m = out.rank - 2, n = out.rank - 1;
-    product t = {.out = out, .a = a, .b = b,
-                 .g = {.m = out.shape[m], .n = out.shape[n], .k = a.shape[n], .a = a.f32, .a_row = a.stride[m],
-                       .a_col = a.stride[n], .b = b.f32, .b_row = b.stride[m], .b_col = b.stride[n],
-                       .c = out.f32, .c_row = out.stride[m], .c_col = out.stride[n]}};
+    product t = {.out = out,
+                 .a = a,
+                 .b = b,
+                 .g = {.m = out.shape[m],
+                       .n = out.shape[n],
+                       .k = a.shape[n],
+                       .a = a.f32,
+                       .a_row = a.stride[m],
+                       .a_col = a.stride[n],
+                       .b = b.f32,
+                       .b_row = b.stride[m],
+                       .b_col = b.stride[n],
+                       .c = out.f32,
+                       .c_row = out.stride[m],
+                       .c_col = out.stride[n]}};
     if (tensor_ok(bias)) {
         t.g.start = bias.f32;
         t.g.start_col = bias.stride[0];
@@ -95,10 +119,14 @@ static void multiply(tensor out, tensor a, tensor b, bool accumulate, tensor bia
     t.grid_n = (t.g.n + COLS - 1) / COLS;
     int64_t tasks = t.grid_m * t.grid_n;
     for (int axis = 0; axis < m; axis++) tasks *= out.shape[axis];
-    const double flops = 2.0 * (double)(t.g.m < ROWS ? t.g.m : ROWS) * (double)(t.g.n < COLS ? t.g.n : COLS) *
-                         (double)t.g.k;
+    const double flops =
+        2.0 * (double)(t.g.m < ROWS ? t.g.m : ROWS) * (double)(t.g.n < COLS ? t.g.n : COLS) * (double)t.g.k;
     const double grain = flops > 0 ? GRAIN_FLOPS / flops : (double)tasks;
-    tensor_parallel(tasks, grain < 1 ? 1 : grain > (double)tasks ? tasks : (int64_t)grain, product_blocks, &t);
+    tensor_parallel(tasks,
+                    grain < 1               ? 1
+                    : grain > (double)tasks ? tasks
+                                            : (int64_t)grain,
+                    product_blocks, &t);
     tensor_touch(out);
 }
 
@@ -132,7 +160,8 @@ static void multiply_folded(tensor out, tensor a, tensor b, bool accumulate, ten
 bool tensor_matmul(tensor out, tensor a, tensor b, bool accumulate, tensor_error *err) {
     int rank;
     int64_t shape[TENSOR_MAX_RANK];
-    if (!tensor_matmul_shape(a, b, &rank, shape, err) || !tensor_expect("matmul", "out", out, TENSOR_F32, err) ||
+    if (!tensor_matmul_shape(a, b, &rank, shape, err) ||
+        !tensor_expect("matmul", "out", out, TENSOR_F32, err) ||
         !tensor_expect_shape("matmul", "out", out, rank, shape, err))
         return false;
     multiply_folded(out, a, b, accumulate, (tensor){0}, err);
@@ -140,13 +169,13 @@ bool tensor_matmul(tensor out, tensor a, tensor b, bool accumulate, tensor_error
 }
 
 bool tensor_linear_shape(tensor x, tensor w, tensor bias, int *rank, int64_t *shape, tensor_error *err) {
-    if (!tensor_expect("linear", "x", x, TENSOR_F32, err) || !tensor_expect("linear", "w", w, TENSOR_F32, err))
+    if (!tensor_expect("linear", "x", x, TENSOR_F32, err) ||
+        !tensor_expect("linear", "w", w, TENSOR_F32, err))
         return false;
     if (x.rank < 1 || w.rank != 2) return mismatch("linear: needs x[..., K] and w[K, N]", x, w, err);
     if (x.shape[x.rank - 1] != w.shape[0]) return mismatch("linear: inner sizes differ", x, w, err);
-    if (tensor_ok(bias) &&
-        (!tensor_expect("linear", "bias", bias, TENSOR_F32, err) ||
-         !tensor_expect_shape("linear", "bias", bias, 1, &w.shape[1], err)))
+    if (tensor_ok(bias) && (!tensor_expect("linear", "bias", bias, TENSOR_F32, err) ||
+                            !tensor_expect_shape("linear", "bias", bias, 1, &w.shape[1], err)))
         return false;
     *rank = x.rank;
     for (int axis = 0; axis < x.rank; axis++) shape[axis] = x.shape[axis];

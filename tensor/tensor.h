@@ -93,13 +93,14 @@ typedef struct tensor {
 
 /* A shape as an argument pair "rank, sizes": tensor_new(arena, TENSOR_F32, TENSOR_SHAPE(2, 3), err).
  * The array lives until the enclosing block ends. A scalar is written 0, NULL. */
-#define TENSOR_SHAPE(...) \
-    (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]) { __VA_ARGS__ }
+#define TENSOR_SHAPE(...)                                                                                    \
+    (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]) {                                 \
+        __VA_ARGS__                                                                                          \
+    }
 
 /* A new tensor on the arena: row-major, elements not initialised (tensor_zeros: all zero). Fails on
  * a rank over 8, a negative size, a size that overflows, or when memory is out. */
-tensor tensor_new(tensor_arena *arena, tensor_dtype dtype, int rank, const int64_t *shape,
-                  tensor_error *err);
+tensor tensor_new(tensor_arena *arena, tensor_dtype dtype, int rank, const int64_t *shape, tensor_error *err);
 tensor tensor_zeros(tensor_arena *arena, tensor_dtype dtype, int rank, const int64_t *shape,
                     tensor_error *err);
 
@@ -108,9 +109,11 @@ tensor tensor_zeros(tensor_arena *arena, tensor_dtype dtype, int rank, const int
 tensor tensor_wrap(tensor_storage *storage, tensor_dtype dtype, int rank, const int64_t *shape,
                    tensor_error *err);
 
-static inline bool tensor_ok(tensor x) { return x.storage != NULL; }
-int64_t tensor_size(tensor x);           /* number of elements: the product of the sizes */
-bool tensor_is_contiguous(tensor x);     /* row-major without gaps (axes of size 1 are ignored) */
+static inline bool tensor_ok(tensor x) {
+    return x.storage != NULL;
+}
+int64_t tensor_size(tensor x);       /* number of elements: the product of the sizes */
+bool tensor_is_contiguous(tensor x); /* row-major without gaps (axes of size 1 are ignored) */
 bool tensor_same_shape(tensor a, tensor b);
 
 /* The shape as text, "[256, 64]", into `buffer`; returns `buffer`. TENSOR_SHAPE_TEXT bytes hold any. */
@@ -124,12 +127,11 @@ char *tensor_shape_text(char *buffer, size_t size, int rank, const int64_t *shap
  * (copy with tensor_contiguous first). */
 tensor tensor_reshape(tensor x, int rank, const int64_t *shape, tensor_error *err);
 tensor tensor_transpose(tensor x, int axis0, int axis1, tensor_error *err); /* swaps two axes */
-tensor tensor_permute(tensor x, const int *axes, tensor_error *err); /* axis i is x's axis axes[i] */
+tensor tensor_permute(tensor x, const int *axes, tensor_error *err);        /* axis i is x's axis axes[i] */
 /* Elements start, start+step, ... before `stop` along `axis`, as Python's x[start:stop:step]: negative
  * bounds count from the end, bounds outside are clipped, step is not 0. With a negative step, a stop
  * of INT64_MIN means "through index 0". */
-tensor tensor_slice(tensor x, int axis, int64_t start, int64_t stop, int64_t step,
-                    tensor_error *err);
+tensor tensor_slice(tensor x, int axis, int64_t start, int64_t stop, int64_t step, tensor_error *err);
 /* Broadcasts to `shape`: axes of size 1, and missing leading axes, repeat with stride 0. */
 tensor tensor_expand(tensor x, int rank, const int64_t *shape, tensor_error *err);
 tensor tensor_squeeze(tensor x, int axis, tensor_error *err);   /* drops an axis of size 1 */
@@ -147,64 +149,71 @@ bool tensor_broadcast_shape(const char *what, tensor a, tensor b, int *rank, int
 
 /* out = x; the same dtype, x broadcasts to out. Overlap is not permitted. */
 bool tensor_copy(tensor out, tensor x, tensor_error *err);
-bool tensor_fill(tensor out, double value, tensor_error *err); /* int32: value is truncated */
+/* Every element becomes `value`; for int32 truncated, and an error where it does not fit. */
+bool tensor_fill(tensor out, double value, tensor_error *err);
 
 /* Unary operations on float32: name, formula and the bound on its error in units in the last place.
  * One list for the enumeration, the names and the kernels. */
-#define TENSOR_UNARY_OPS(_)                                                          \
-    _(NEG, "neg")            /* -x; exact */                                         \
-    _(ABS, "abs")            /* |x|; exact */                                        \
-    _(SIGN, "sign")          /* -1, 0 or 1; NaN stays; exact */                      \
-    _(EXP, "exp")            /* e^x; 1 ulp */                                        \
-    _(LOG, "log")            /* natural logarithm; 1 ulp; NaN below 0 */             \
-    _(SQRT, "sqrt")          /* correctly rounded; NaN below 0 */                    \
-    _(TANH, "tanh")          /* 2 ulp */                                             \
-    _(ERF, "erf")            /* 2 ulp */                                             \
-    _(SIGMOID, "sigmoid")    /* 1 / (1 + e^-x); 3 ulp */                             \
-    _(RELU, "relu")          /* max(x, 0); NaN stays; exact */                       \
-    _(GELU_TANH, "gelu_tanh") /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */    \
-    _(GELU_ERF, "gelu_erf")  /* x/2 (1 + erf(x / sqrt 2)) */                         \
-    _(RECIPROCAL, "reciprocal") /* 1 / x; correctly rounded */                       \
-    _(SQUARE, "square")      /* x x; correctly rounded */
+#define TENSOR_UNARY_OPS(_)                                                                                  \
+    _(NEG, "neg")               /* -x; exact */                                                              \
+    _(ABS, "abs")               /* |x|; exact */                                                             \
+    _(SIGN, "sign")             /* -1, 0 or 1; NaN and -0 stay; exact */                                     \
+    _(EXP, "exp")               /* e^x; 1 ulp */                                                             \
+    _(LOG, "log")               /* natural logarithm; 1 ulp; NaN below 0 */                                  \
+    _(SQRT, "sqrt")             /* correctly rounded; NaN below 0 */                                         \
+    _(TANH, "tanh")             /* 2 ulp */                                                                  \
+    _(ERF, "erf")               /* 2 ulp */                                                                  \
+    _(SIGMOID, "sigmoid")       /* 1 / (1 + e^-x); 3 ulp */                                                  \
+    _(RELU, "relu")             /* max(x, 0); NaN and -0 stay; exact */                                      \
+    _(GELU_TANH, "gelu_tanh")   /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */                          \
+    _(GELU_ERF, "gelu_erf")     /* x/2 (1 + erf(x / sqrt 2)) */                                              \
+    _(RECIPROCAL, "reciprocal") /* 1 / x; correctly rounded */                                               \
+    _(SQUARE, "square")         /* x x; correctly rounded */
 
 /* Binary operations on float32 with broadcasting. Comparisons give 1 or 0. The last three are
  * products of a gradient with a slope, which fused backward passes use. */
-#define TENSOR_BINARY_OPS(_)                                                         \
-    _(ADD, "add")            /* a + b */                                             \
-    _(SUB, "sub")            /* a - b */                                             \
-    _(MUL, "mul")            /* a b */                                               \
-    _(DIV, "div")            /* a / b; correctly rounded */                          \
-    _(POW, "pow")            /* a^b as C's powf, 1 ulp */                            \
-    _(MAX, "max")            /* the larger; NaN if either is */                      \
-    _(MIN, "min")            /* the smaller; NaN if either is */                     \
-    _(LESS, "less")          /* a < b */                                             \
-    _(LESS_EQUAL, "less_equal") /* a <= b */                                         \
-    _(EQUAL, "equal")        /* a == b */                                            \
-    _(RELU_VJP, "relu_vjp")  /* b > 0 ? a : 0 */                                     \
-    _(GELU_TANH_VJP, "gelu_tanh_vjp") /* a times the slope of gelu_tanh at b */      \
+#define TENSOR_BINARY_OPS(_)                                                                                 \
+    _(ADD, "add")                     /* a + b */                                                            \
+    _(SUB, "sub")                     /* a - b */                                                            \
+    _(MUL, "mul")                     /* a b */                                                              \
+    _(DIV, "div")                     /* a / b; correctly rounded */                                         \
+    _(POW, "pow")                     /* a^b as C's powf, 1 ulp */                                           \
+    _(MAX, "max")                     /* the larger; NaN if either is */                                     \
+    _(MIN, "min")                     /* the smaller; NaN if either is */                                    \
+    _(LESS, "less")                   /* a < b */                                                            \
+    _(LESS_EQUAL, "less_equal")       /* a <= b */                                                           \
+    _(EQUAL, "equal")                 /* a == b */                                                           \
+    _(RELU_VJP, "relu_vjp")           /* b > 0 ? a : 0 */                                                    \
+    _(GELU_TANH_VJP, "gelu_tanh_vjp") /* a times the slope of gelu_tanh at b */                              \
     _(GELU_ERF_VJP, "gelu_erf_vjp")   /* a times the slope of gelu_erf at b */
 
 #define TENSOR_ENUM_ENTRY(name, text) TENSOR_##name,
 typedef enum tensor_unary_op { TENSOR_UNARY_OPS(TENSOR_ENUM_ENTRY) TENSOR_UNARY_COUNT } tensor_unary_op;
-typedef enum tensor_binary_op {
-    TENSOR_BINARY_OPS(TENSOR_ENUM_ENTRY) TENSOR_BINARY_COUNT
-} tensor_binary_op;
+typedef enum tensor_binary_op { TENSOR_BINARY_OPS(TENSOR_ENUM_ENTRY) TENSOR_BINARY_COUNT } tensor_binary_op;
 
 const char *tensor_unary_name(tensor_unary_op op);
 const char *tensor_binary_name(tensor_binary_op op);
 
-bool tensor_unary(tensor out, tensor_unary_op op, tensor x, tensor_error *err);            /* out = op(x) */
+bool tensor_unary(tensor out, tensor_unary_op op, tensor x, tensor_error *err);             /* out = op(x) */
 bool tensor_binary(tensor out, tensor_binary_op op, tensor a, tensor b, tensor_error *err); /* a op b */
 
 /* out = a x + b with two numbers, one multiply-add an element. */
 bool tensor_affine(tensor out, float a, tensor x, float b, tensor_error *err);
+
+/* y += a x with a number, one multiply-add an element; x broadcasts to y (BLAS's axpy). */
+bool tensor_axpy(tensor y, float a, tensor x, tensor_error *err);
 
 /* out = cond != 0 ? a : b; the three broadcast to out; all float32. */
 bool tensor_where(tensor out, tensor cond, tensor a, tensor b, tensor_error *err);
 
 /* ---- Reductions --------------------------------------------------------------------------- */
 
-typedef enum tensor_reduce_op { TENSOR_SUM, TENSOR_MEAN, TENSOR_REDUCE_MAX, TENSOR_REDUCE_COUNT } tensor_reduce_op;
+typedef enum tensor_reduce_op {
+    TENSOR_SUM,
+    TENSOR_MEAN,
+    TENSOR_REDUCE_MAX,
+    TENSOR_REDUCE_COUNT
+} tensor_reduce_op;
 
 /* Reduces the axes whose bit is set in `axes` (bit i: axis i). out has x's rank with 1 for each reduced
  * axis. An empty sum is 0, an empty mean NaN, an empty max an error. With `accumulate`, which sum and
@@ -250,17 +259,15 @@ bool tensor_log_softmax(tensor out, tensor x, int axis, tensor_error *err);
 
 /* y = (x - mean) rstd w + b over the last axis C, rstd = 1/sqrt(variance + eps), variance divided by C
  * (Ba et al. 2016). w and b [C] may be no tensor (1 and 0). stats [rows, 2] receives mean and rstd. */
-bool tensor_layer_norm(tensor y, tensor stats, tensor x, tensor w, tensor b, float eps,
-                       tensor_error *err);
-bool tensor_layer_norm_vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x, tensor w,
-                           tensor stats, tensor_error *err);
+bool tensor_layer_norm(tensor y, tensor stats, tensor x, tensor w, tensor b, float eps, tensor_error *err);
+bool tensor_layer_norm_vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x, tensor w, tensor stats,
+                           tensor_error *err);
 
 /* Causal scaled dot-product attention (Vaswani et al. 2017), tiled so that its memory grows with T:
  * y_i = sum_{j <= i} softmax_j(scale q_i . k_j) v_j, scale > 0. q, k, v, y are [B, H, T, D] with any strides
  * whose last is 1; lse [B, H, T] receives log sum_j e^(scale q_i . k_j). The keys may be longer than the
  * queries (a cache): query i is then at position i + T_k - T_q. */
-bool tensor_attention(tensor y, tensor lse, tensor q, tensor k, tensor v, float scale,
-                      tensor_error *err);
+bool tensor_attention(tensor y, tensor lse, tensor q, tensor k, tensor v, float scale, tensor_error *err);
 bool tensor_attention_vjp(tensor dq, tensor dk, tensor dv, tensor dy, tensor y, tensor lse, tensor q,
                           tensor k, tensor v, float scale, tensor_error *err);
 
@@ -276,13 +283,11 @@ bool tensor_cross_entropy_vjp(tensor dlogits, float scale, tensor lse, tensor lo
 
 /* AdamW (Loshchilov & Hutter 2019), as PyTorch computes it:
  * p -= rate decay p; m += (1 - beta1)(g - m); v += (1 - beta2)(g g - v);
- * p -= rate / bias1 m / (sqrt(v / bias2) + eps), where bias_i = 1 - beta_i^step. g is first multiplied
- * by grad_scale (clipping). */
+ * p -= rate / bias1 m / (sqrt(v / bias2) + eps), where bias_i = 1 - beta_i^step. */
 typedef struct tensor_adamw_step {
-    float rate, beta1, beta2, eps, decay, bias1, bias2, grad_scale;
+    double rate, beta1, beta2, eps, decay, bias1, bias2;
 } tensor_adamw_step;
-bool tensor_adamw(tensor p, tensor m, tensor v, tensor g, const tensor_adamw_step *step,
-                  tensor_error *err);
+bool tensor_adamw(tensor p, tensor m, tensor v, tensor g, const tensor_adamw_step *step, tensor_error *err);
 
 /* ---- Random numbers ------------------------------------------------------------------------ *
  * Philox 4x32-10 (Salmon et al. 2011): block number `counter` of stream `stream` of seed `seed` is a
@@ -293,12 +298,14 @@ typedef struct tensor_rng {
 
 /* The four 32-bit words of the block at rng->counter; rng->counter grows by one. */
 void tensor_rng_block(tensor_rng *rng, uint32_t words[4]);
-uint64_t tensor_rng_below(tensor_rng *rng, uint64_t bound); /* uniform in 0..bound-1, unbiased; one block or more */
-double tensor_rng_uniform(tensor_rng *rng);                 /* uniform in [0, 1), 53 bits; one block */
+uint64_t tensor_rng_below(tensor_rng *rng,
+                          uint64_t bound);  /* uniform in 0..bound-1, unbiased; one block or more */
+double tensor_rng_uniform(tensor_rng *rng); /* uniform in [0, 1), 53 bits; one block */
 
 /* Fill `out`. Element i (row-major) uses word i mod 4 of block counter + i / 4; the counter then grows
  * by ceil(size / 4). No libm function is used: the same bits everywhere. */
-bool tensor_rand_uniform(tensor out, tensor_rng *rng, float low, float high, tensor_error *err); /* [low, high) */
+bool tensor_rand_uniform(tensor out, tensor_rng *rng, float low, float high,
+                         tensor_error *err); /* [low, high) */
 bool tensor_rand_normal(tensor out, tensor_rng *rng, float mean, float deviation, tensor_error *err);
 /* low..high-1, without bias: a word that would bring one is replaced from another key. */
 bool tensor_rand_integers(tensor out, tensor_rng *rng, int32_t low, int32_t high, tensor_error *err);

@@ -31,26 +31,64 @@ static int64_t visible(const attention_tile *t, int64_t row) {
 /* out[rows, cols] = x[rows, d] y[cols, d]^T, where visible. */
 static void tile_scores(float *out, const attention_tile *t, int64_t d, const float *x, int64_t x_row,
                         const float *y, int64_t y_row) {
-    gemm(&(gemm_args){.m = t->rows, .n = t->cols, .k = d, .a = x, .a_row = x_row, .a_col = 1, .b = y,
-                      .b_row = 1, .b_col = y_row, .c = out, .c_row = ATTENTION_TILE, .c_col = 1,
-                      .part = GEMM_C_LOWER, .diagonal = t->diagonal});
+    gemm(&(gemm_args){.m = t->rows,
+                      .n = t->cols,
+                      .k = d,
+                      .a = x,
+                      .a_row = x_row,
+                      .a_col = 1,
+                      .b = y,
+                      .b_row = 1,
+                      .b_col = y_row,
+                      .c = out,
+                      .c_row = ATTENTION_TILE,
+                      .c_col = 1,
+                      .part = GEMM_C_LOWER,
+                      .diagonal = t->diagonal});
 }
 
 /* out[rows, d] (+)= p[rows, cols] x[cols, d], p zero where not visible. */
 static void tile_rows(float *out, int64_t out_row, const attention_tile *t, int64_t d, const float *p,
                       const float *x, int64_t x_row, bool accumulate) {
-    gemm(&(gemm_args){.m = t->rows, .n = d, .k = t->cols, .a = p, .a_row = ATTENTION_TILE, .a_col = 1, .b = x,
-                      .b_row = x_row, .b_col = 1, .c = out, .c_row = out_row, .c_col = 1,
-                      .start = accumulate ? out : NULL, .start_row = out_row, .start_col = 1,
-                      .part = GEMM_A_LOWER, .diagonal = t->diagonal});
+    gemm(&(gemm_args){.m = t->rows,
+                      .n = d,
+                      .k = t->cols,
+                      .a = p,
+                      .a_row = ATTENTION_TILE,
+                      .a_col = 1,
+                      .b = x,
+                      .b_row = x_row,
+                      .b_col = 1,
+                      .c = out,
+                      .c_row = out_row,
+                      .c_col = 1,
+                      .start = accumulate ? out : NULL,
+                      .start_row = out_row,
+                      .start_col = 1,
+                      .part = GEMM_A_LOWER,
+                      .diagonal = t->diagonal});
 }
 
 /* out[cols, d] += p[rows, cols]^T x[rows, d], p zero where not visible. */
 static void tile_columns(float *out, int64_t out_row, const attention_tile *t, int64_t d, const float *p,
                          const float *x, int64_t x_row) {
-    gemm(&(gemm_args){.m = t->cols, .n = d, .k = t->rows, .a = p, .a_row = 1, .a_col = ATTENTION_TILE, .b = x,
-                      .b_row = x_row, .b_col = 1, .c = out, .c_row = out_row, .c_col = 1, .start = out,
-                      .start_row = out_row, .start_col = 1, .part = GEMM_A_UPPER, .diagonal = t->diagonal});
+    gemm(&(gemm_args){.m = t->cols,
+                      .n = d,
+                      .k = t->rows,
+                      .a = p,
+                      .a_row = 1,
+                      .a_col = ATTENTION_TILE,
+                      .b = x,
+                      .b_row = x_row,
+                      .b_col = 1,
+                      .c = out,
+                      .c_row = out_row,
+                      .c_col = 1,
+                      .start = out,
+                      .start_row = out_row,
+                      .start_col = 1,
+                      .part = GEMM_A_UPPER,
+                      .diagonal = t->diagonal});
 }
 
 /* Fills a row of scores from `n` to the end: -inf in the last begun group of lanes, so that e^x is 0 there;

@@ -93,6 +93,14 @@ static void affine(int64_t n, float *out, float a, const float *x, float b) {
     if (i < n) vec_store_part(out + i, vec_load_part(x + i, n - i) * scale + shift, n - i);
 }
 
+static void axpy(int64_t n, float *out, float a, const float *x, const float *y) {
+    const vec scale = vec_splat(a);
+    int64_t i = 0;
+    for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) vec_store(out + i, vec_load(x + i) * scale + vec_load(y + i));
+    if (i < n)
+        vec_store_part(out + i, vec_load_part(x + i, n - i) * scale + vec_load_part(y + i, n - i), n - i);
+}
+
 static void where(int64_t n, float *out, const float *cond, const float *a, const float *b) {
     int64_t i = 0;
     for (; i + VEC_WIDTH <= n; i += VEC_WIDTH)

@@ -1,7 +1,7 @@
 /* The matrix product. One register tile of MR x NR elements of C is computed at a time, over all of a
  * block of k: per step it reads NR contiguous elements of B and broadcasts MR elements of A, which may
- * have any strides. A panel of B (k x NR) is copied to the stack where that makes it contiguous and keeps
- * it in the first-level cache while all rows of A pass over it (Goto & van de Geijn 2008).
+ * have any strides. B is copied to the stack in panels of k x NR, each contiguous, so that it
+ * stays in the first-level cache while a block of A's rows passes over it (Goto & van de Geijn 2008).
  *
  * Contract with the callers: C[i, j] = fma(A[i, k-1], B[k-1, j], ... fma(A[i, 0], B[0, j], start)), whatever
  * the block sizes, so they may differ between instruction sets. */
@@ -20,50 +20,93 @@ enum { GEMM_MR = 6 };
 enum {
     GEMM_NV = 2,
     GEMM_NR = GEMM_NV * VEC_WIDTH,
-    GEMM_KC = 256,         /* a panel of B: 256 x 16 floats are 16 KiB, half of a first-level cache */
-    GEMM_MC = 20 * GEMM_MR /* rows of A that stay in the second-level cache while the panels change */
+    GEMM_KC = 256, /* a panel of B: 256 x 16 floats are 16 KiB, half of a first-level cache */
+    GEMM_NC = 256, /* columns of B that are packed at once: 256 KiB of stack */
+    GEMM_MC = 96   /* rows of A that stay in the second-level cache while the panels change */
 };
 
-#define TILE_PARAMS                                                                                        \
-    int64_t k, const float *a, int64_t a_row, int64_t a_col, const float *b, int64_t b_row, float *c,      \
-        int64_t c_row, const float *start, int64_t start_row
+/* Tiles one below the other: rows of C in one panel of columns. Tile number t takes the steps from + t rise_from
+ * to to + t rise_to, clipped to 0..k: a triangular A rises by a tile's rows, others by nothing. */
+typedef struct gemm_strip {
+    int64_t rows, k;
+    const float *a, *b, *start; /* start NULL: 0 */
+    float *c;
+    int64_t a_row, a_col, b_row, start_row, c_row;
+    int64_t from, to, rise_from, rise_to;
+} gemm_strip;
 
-typedef void gemm_tile(TILE_PARAMS);
-
-/* c[mr, nv vectors] = start + a[mr, k] b[k, nv vectors]; mr and nv are constants where this is inlined. */
-static inline __attribute__((always_inline)) void tile_any(const int mr, const int nv, TILE_PARAMS) {
-    vec acc[GEMM_MR][GEMM_NV];
-    for (int i = 0; i < mr; i++)
-        for (int v = 0; v < nv; v++)
-            acc[i][v] = start ? vec_load(start + i * start_row + v * VEC_WIDTH) : vec_splat(0);
-    for (int64_t p = 0; p < k; p++) {
-        vec row[GEMM_NV];
-        for (int v = 0; v < nv; v++) row[v] = vec_load(b + v * VEC_WIDTH);
-        for (int i = 0; i < mr; i++) {
-            const vec x = vec_splat(a[i * a_row]);
-            for (int v = 0; v < nv; v++) acc[i][v] += x * row[v];
-        }
-        a += a_col;
-        b += b_row;
-    }
-    for (int i = 0; i < mr; i++)
-        for (int v = 0; v < nv; v++) vec_store(c + i * c_row + v * VEC_WIDTH, acc[i][v]);
+static inline int64_t min64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static inline int64_t max64(int64_t a, int64_t b) {
+    return a > b ? a : b;
 }
 
-#define TILE(mr, nv)                                                                                       \
-    static void tile_##mr##x##nv(TILE_PARAMS) {                                                            \
-        tile_any(mr, nv, k, a, a_row, a_col, b, b_row, c, c_row, start, start_row);                        \
+/* One step of the chains of a tile. */
+static inline __attribute__((always_inline)) void tile_step(const int mr, const int nv, vec acc[][GEMM_NV],
+                                                            const float *a, int64_t a_row, const float *b) {
+    vec row[GEMM_NV];
+    for (int v = 0; v < nv; v++) row[v] = vec_load(b + v * VEC_WIDTH);
+    for (int i = 0; i < mr; i++) {
+        const vec x = vec_splat(a[i * a_row]);
+        for (int v = 0; v < nv; v++) acc[i][v] += x * row[v];
     }
-#define TILES(mr) TILE(mr, 1) TILE(mr, 2)
-#define TILE_ENTRY(mr) {tile_##mr##x1, tile_##mr##x2},
-#define EACH_TILE_6(_) _(1) _(2) _(3) _(4) _(5) _(6)
+}
+
+/* The tiles of a strip; mr, nv and, in the usual cases, the strides are constants where this is inlined. Four steps a
+ * turn: where a core runs two threads, the loop's own instructions would take the place of multiply-adds. */
+static inline __attribute__((always_inline)) void strip_any(const int mr, const int nv, const gemm_strip *s,
+                                                            int64_t a_row, int64_t a_col, int64_t b_row) {
+    const float *tile_a = s->a, *start = s->start;
+    float *c = s->c;
+    int64_t from = s->from, to = s->to;
+    for (int64_t i = 0; i < s->rows; i += mr) {
+        vec acc[GEMM_MR][GEMM_NV];
+        if (start)
+            for (int r = 0; r < mr; r++)
+                for (int v = 0; v < nv; v++) acc[r][v] = vec_load(start + r * s->start_row + v * VEC_WIDTH);
+        else
+            for (int r = 0; r < mr; r++)
+                for (int v = 0; v < nv; v++) acc[r][v] = vec_splat(0);
+        const int64_t first = min64(max64(from, 0), s->k);
+        int64_t k = min64(to, s->k) - first;
+        const float *a = tile_a + first * a_col, *b = s->b + first * b_row;
+        for (; k >= 4; k -= 4, a += 4 * a_col, b += 4 * b_row) {
+            tile_step(mr, nv, acc, a, a_row, b);
+            tile_step(mr, nv, acc, a + a_col, a_row, b + b_row);
+            tile_step(mr, nv, acc, a + 2 * a_col, a_row, b + 2 * b_row);
+            tile_step(mr, nv, acc, a + 3 * a_col, a_row, b + 3 * b_row);
+        }
+        for (; k > 0; k--, a += a_col, b += b_row) tile_step(mr, nv, acc, a, a_row, b);
+        for (int r = 0; r < mr; r++)
+            for (int v = 0; v < nv; v++) vec_store(c + r * s->c_row + v * VEC_WIDTH, acc[r][v]);
+        tile_a += mr * a_row;
+        c += mr * s->c_row;
+        if (start) start += mr * s->start_row;
+        from += s->rise_from;
+        to += s->rise_to;
+    }
+}
+
+#define STRIP(mr, nv)                                                                                        \
+    static void strip_##mr##x##nv(const gemm_strip *s) {                                                     \
+        if (s->a_col == 1 && s->b_row == GEMM_NR)                                                            \
+            strip_any(mr, nv, s, s->a_row, 1, GEMM_NR);                                                      \
+        else if (s->a_row == 1 && s->b_row == GEMM_NR)                                                       \
+            strip_any(mr, nv, s, 1, s->a_col, GEMM_NR);                                                      \
+        else                                                                                                 \
+            strip_any(mr, nv, s, s->a_row, s->a_col, s->b_row);                                              \
+    }
+#define STRIPS(mr) STRIP(mr, 1) STRIP(mr, 2)
+#define STRIP_ENTRY(mr) {strip_##mr##x1, strip_##mr##x2},
+#define EACH_MR_6(_) _(1) _(2) _(3) _(4) _(5) _(6)
 #if defined(__AVX512F__) || defined(__aarch64__)
-#define EACH_TILE(_) EACH_TILE_6(_) _(7) _(8) _(9) _(10) _(11) _(12)
+#define EACH_MR(_) EACH_MR_6(_) _(7) _(8) _(9) _(10) _(11) _(12)
 #else
-#define EACH_TILE(_) EACH_TILE_6(_)
+#define EACH_MR(_) EACH_MR_6(_)
 #endif
-EACH_TILE(TILES)
-static gemm_tile *const gemm_tiles[GEMM_MR][GEMM_NV] = {EACH_TILE(TILE_ENTRY)};
+EACH_MR(STRIPS)
+static void (*const gemm_strips[GEMM_MR][GEMM_NV])(const gemm_strip *) = {EACH_MR(STRIP_ENTRY)};
 
 typedef float vec4 __attribute__((vector_size(16)));
 typedef float vec4_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
@@ -72,24 +115,31 @@ typedef float vec4_unaligned __attribute__((vector_size(16), aligned(4), may_ali
 static inline void transpose_4x4(float *out, const float *b, int64_t stride) {
     const vec4 r0 = *(const vec4_unaligned *)b, r1 = *(const vec4_unaligned *)(b + stride);
     const vec4 r2 = *(const vec4_unaligned *)(b + 2 * stride), r3 = *(const vec4_unaligned *)(b + 3 * stride);
-    const vec4 lo01 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), hi01 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
-    const vec4 lo23 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5), hi23 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+    const vec4 lo01 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5),
+               hi01 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
+    const vec4 lo23 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5),
+               hi23 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
     *(vec4_unaligned *)out = __builtin_shufflevector(lo01, lo23, 0, 1, 4, 5);
     *(vec4_unaligned *)(out + GEMM_NR) = __builtin_shufflevector(lo01, lo23, 2, 3, 6, 7);
     *(vec4_unaligned *)(out + 2 * GEMM_NR) = __builtin_shufflevector(hi01, hi23, 0, 1, 4, 5);
     *(vec4_unaligned *)(out + 3 * GEMM_NR) = __builtin_shufflevector(hi01, hi23, 2, 3, 6, 7);
 }
 
-/* Copies k rows of n <= GEMM_NR columns of B to panel[k][GEMM_NR]; columns up to `padded` become 0. */
-static void pack_panel(float *panel, int64_t k, int64_t n, int64_t padded, const float *b, int64_t b_row,
-                       int64_t b_col) {
+static int64_t padded_columns(int64_t n) {
+    return (n + VEC_WIDTH - 1) / VEC_WIDTH * VEC_WIDTH;
+}
+
+/* Copies k rows of n <= GEMM_NR columns of B to panel[k][GEMM_NR]; columns up to a whole vector become 0. */
+static void pack_panel(float *panel, int64_t k, int64_t n, const float *b, int64_t b_row, int64_t b_col) {
+    const int64_t padded = padded_columns(n);
     if (n < padded)
         for (int64_t p = 0; p < k; p++)
             for (int64_t j = n; j < padded; j++) panel[p * GEMM_NR + j] = 0;
     if (b_row == 1) {
         const int64_t k4 = k & ~(int64_t)3, n4 = n & ~(int64_t)3;
         for (int64_t j = 0; j < n4; j += 4)
-            for (int64_t p = 0; p < k4; p += 4) transpose_4x4(panel + p * GEMM_NR + j, b + j * b_col + p, b_col);
+            for (int64_t p = 0; p < k4; p += 4)
+                transpose_4x4(panel + p * GEMM_NR + j, b + j * b_col + p, b_col);
         for (int64_t j = 0; j < n; j++)
             for (int64_t p = j < n4 ? k4 : 0; p < k; p++) panel[p * GEMM_NR + j] = b[j * b_col + p];
     } else if (b_col == 1 && n == GEMM_NR) {
@@ -102,66 +152,90 @@ static void pack_panel(float *panel, int64_t k, int64_t n, int64_t padded, const
     }
 }
 
-static inline int64_t min64(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-static inline int64_t max64(int64_t a, int64_t b) {
-    return a > b ? a : b;
+/* Rows i0..i1-1 of a strip, whole tiles or less than one: straight into C, or, at a ragged or strided edge of C (n
+ * columns of `padded`), tile by tile through a whole one. */
+static void gemm_rows(const gemm_args *g, gemm_strip s, int64_t mr, int64_t i0, int64_t i1, int64_t j,
+                      int64_t n, int64_t p0) {
+    const int64_t padded = padded_columns(n);
+    void (*const strip)(const gemm_strip *) = gemm_strips[mr - 1][padded / VEC_WIDTH - 1];
+    const bool first = p0 == 0;
+    const float *start = first ? g->start : g->c;
+    const int64_t start_row = first ? g->start_row : g->c_row, start_col = first ? g->start_col : g->c_col;
+    if (g->part == GEMM_A_LOWER) s.to = i0 + mr + g->diagonal - p0, s.rise_to = mr;
+    if (g->part == GEMM_A_UPPER) s.from = i0 - g->diagonal - p0, s.rise_from = mr;
+    s.a += i0 * g->a_row;
+    if (n == padded && g->c_col == 1 && (!start || start_col == 1)) {
+        s.rows = i1 - i0;
+        s.c = g->c + i0 * g->c_row + j;
+        s.c_row = g->c_row;
+        s.start = start ? start + i0 * start_row + j : NULL;
+        s.start_row = start_row;
+        strip(&s);
+        return;
+    }
+    float whole[GEMM_MR * GEMM_NR] = {0};
+    s.rows = mr;
+    s.c = whole;
+    s.start = start ? whole : NULL;
+    s.c_row = s.start_row = GEMM_NR;
+    for (int64_t i = i0; i < i1; i += mr) {
+        for (int64_t r = 0; start && r < mr; r++)
+            for (int64_t c = 0; c < n; c++)
+                whole[r * GEMM_NR + c] = start[(i + r) * start_row + (j + c) * start_col];
+        strip(&s);
+        for (int64_t r = 0; r < mr; r++)
+            for (int64_t c = 0; c < n; c++)
+                g->c[(i + r) * g->c_row + (j + c) * g->c_col] = whole[r * GEMM_NR + c];
+        s.a += mr * g->a_row;
+        s.from += s.rise_from;
+        s.to += s.rise_to;
+    }
 }
 
 /* One panel of C's columns: rows i0..i1-1, columns j..j+n-1, over p0..p1-1 of the chain. `b` points at row
- * p0 of the panel and has `padded` columns to read. */
-static void gemm_panel(const gemm_args *g, int64_t i0, int64_t i1, int64_t j, int64_t n, int64_t padded,
-                       int64_t p0, int64_t p1, const float *b, int64_t b_row) {
-    const float *start = p0 == 0 ? g->start : g->c;
-    const int64_t start_row = p0 == 0 ? g->start_row : g->c_row, start_col = p0 == 0 ? g->start_col : g->c_col;
-    const bool direct = n == padded && g->c_col == 1 && (!start || start_col == 1);
+ * p0 of the panel and has whole vectors of columns to read. */
+static void gemm_panel(const gemm_args *g, int64_t i0, int64_t i1, int64_t j, int64_t n, int64_t p0,
+                       int64_t p1, const float *b, int64_t b_row) {
     if (g->part == GEMM_C_LOWER) i0 = max64(i0, j - g->diagonal);
-    for (int64_t i = i0; i < i1; i += GEMM_MR) {
-        const int64_t mr = min64(GEMM_MR, i1 - i);
-        int64_t from = p0, to = p1;
-        if (g->part == GEMM_A_LOWER) to = max64(p0, min64(to, i + mr + g->diagonal));
-        if (g->part == GEMM_A_UPPER) from = min64(p1, max64(from, i - g->diagonal));
-        gemm_tile *tile = gemm_tiles[mr - 1][padded / VEC_WIDTH - 1];
-        const float *a = g->a + i * g->a_row + from * g->a_col, *rows = b + (from - p0) * b_row;
-        if (direct) {
-            tile(to - from, a, g->a_row, g->a_col, rows, b_row, g->c + i * g->c_row + j, g->c_row,
-                 start ? start + i * start_row + j : NULL, start_row);
-        } else { /* a ragged or strided edge of C goes through a whole tile */
-            float whole[GEMM_MR * GEMM_NR];
-            if (start)
-                for (int64_t r = 0; r < mr; r++)
-                    for (int64_t s = 0; s < padded; s++)
-                        whole[r * GEMM_NR + s] =
-                            s < n ? start[(i + r) * start_row + (j + s) * start_col] : 0;
-            tile(to - from, a, g->a_row, g->a_col, rows, b_row, whole, GEMM_NR, start ? whole : NULL, GEMM_NR);
-            for (int64_t r = 0; r < mr; r++)
-                for (int64_t s = 0; s < n; s++)
-                    g->c[(i + r) * g->c_row + (j + s) * g->c_col] = whole[r * GEMM_NR + s];
+    if (i0 >= i1) return;
+    const gemm_strip s = {.k = p1 - p0,
+                          .to = p1 - p0,
+                          .a = g->a + p0 * g->a_col,
+                          .a_row = g->a_row,
+                          .a_col = g->a_col,
+                          .b = b,
+                          .b_row = b_row};
+    const int64_t whole = i0 + (i1 - i0) / GEMM_MR * GEMM_MR;
+    if (whole > i0) gemm_rows(g, s, GEMM_MR, i0, whole, j, n, p0);
+    if (i1 > whole) gemm_rows(g, s, i1 - whole, whole, i1, j, n, p0);
+}
+
+/* The columns j0..j1-1 over p0..p1-1 of the chains: packs B, then passes blocks of rows over it. */
+static void gemm_columns(const gemm_args *g, int64_t j0, int64_t j1, int64_t p0, int64_t p1) {
+    float packed[GEMM_KC * GEMM_NC] __attribute__((aligned(64)));
+    const float *b = g->b + p0 * g->b_row;
+    /* A copy pays where several tiles of rows share it. */
+    const bool pack = g->b_col != 1 || (j1 - j0) % VEC_WIDTH || g->m > 4 * GEMM_MR;
+    for (int64_t j = j0; pack && j < j1; j += GEMM_NR)
+        pack_panel(packed + (j - j0) * GEMM_KC, p1 - p0, min64(GEMM_NR, j1 - j), b + j * g->b_col, g->b_row,
+                   g->b_col);
+    const int64_t blocks =
+        (g->m + GEMM_MC - 1) / GEMM_MC; /* about equal ones, whole tiles but for the last */
+    const int64_t mc = blocks ? ((g->m + blocks - 1) / blocks + GEMM_MR - 1) / GEMM_MR * GEMM_MR : 1;
+    for (int64_t i = 0; i < g->m; i += mc)
+        for (int64_t j = j0; j < j1; j += GEMM_NR) {
+            const int64_t n = min64(GEMM_NR, j1 - j), i1 = min64(g->m, i + mc);
+            if (pack)
+                gemm_panel(g, i, i1, j, n, p0, p1, packed + (j - j0) * GEMM_KC, GEMM_NR);
+            else
+                gemm_panel(g, i, i1, j, n, p0, p1, b + j, g->b_row);
         }
-    }
 }
 
 static void gemm(const gemm_args *g) {
-    float panel[GEMM_KC * GEMM_NR] __attribute__((aligned(64)));
-    for (int64_t i = 0; i < g->m; i += GEMM_MC) {
-        const int64_t i1 = min64(g->m, i + GEMM_MC);
-        for (int64_t p = 0; p == 0 || p < g->k; p += GEMM_KC) {
-            const int64_t p1 = min64(g->k, p + GEMM_KC);
-            for (int64_t j = 0; j < g->n; j += GEMM_NR) {
-                const int64_t n = min64(GEMM_NR, g->n - j);
-                const int64_t padded = (n + VEC_WIDTH - 1) / VEC_WIDTH * VEC_WIDTH;
-                const float *b = g->b + p * g->b_row + j * g->b_col;
-                /* A copy pays where several tiles of rows share it. */
-                if (g->b_col != 1 || n != padded || i1 - i > 4 * GEMM_MR) {
-                    pack_panel(panel, p1 - p, n, padded, b, g->b_row, g->b_col);
-                    gemm_panel(g, i, i1, j, n, padded, p, p1, panel, GEMM_NR);
-                } else {
-                    gemm_panel(g, i, i1, j, n, padded, p, p1, b, g->b_row);
-                }
-            }
-        }
-    }
+    for (int64_t p = 0; p == 0 || p < g->k; p += GEMM_KC)
+        for (int64_t j = 0; j < g->n; j += GEMM_NC)
+            gemm_columns(g, j, min64(g->n, j + GEMM_NC), p, min64(g->k, p + GEMM_KC));
 }
 
 #endif

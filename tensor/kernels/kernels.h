@@ -57,12 +57,13 @@ typedef struct tensor_kernels {
     /* elementwise.h */
     unary_kernel *unary[TENSOR_UNARY_COUNT];
     binary_kernel *binary[TENSOR_BINARY_COUNT];
-    void (*affine)(int64_t n, float *out, float a, const float *x, float b); /* out = a x + b */
+    void (*affine)(int64_t n, float *out, float a, const float *x, float b);      /* out = a x + b */
+    void (*axpy)(int64_t n, float *out, float a, const float *x, const float *y); /* out = a x + y */
     void (*where)(int64_t n, float *out, const float *cond, const float *a, const float *b);
 
     /* reduce.h: rows of n contiguous elements */
-    float (*sum)(int64_t n, const float *x);         /* 16 lanes, blocks of 4096 added in double */
-    float (*max)(int64_t n, const float *x);         /* n >= 1; NaN if any is */
+    float (*sum)(int64_t n, const float *x);          /* 16 lanes, blocks of 4096 added in double */
+    float (*max)(int64_t n, const float *x);          /* n >= 1; NaN if any is */
     double (*sum_squares)(int64_t n, const float *x); /* in double */
 
     /* softmax.h: rows of n contiguous elements, n >= 1 */
@@ -73,8 +74,8 @@ typedef struct tensor_kernels {
     void (*cross_entropy_vjp)(int64_t n, float *dx, float scale, float lse, const float *x, int32_t target);
 
     /* norm.h: one row of n; w, b may be NULL; stats = {mean, rstd} */
-    void (*layer_norm)(int64_t n, float *y, float stats[2], const float *x, const float *w,
-                       const float *b, float eps);
+    void (*layer_norm)(int64_t n, float *y, float stats[2], const float *x, const float *w, const float *b,
+                       float eps);
     /* dx (+= one row; NULL: not wanted) */
     void (*layer_norm_vjp)(int64_t n, float *dx, const float stats[2], const float *dy, const float *x,
                            const float *w);

@@ -6,12 +6,11 @@
 
 /* What AdamW multiplies by, from the step's numbers in double. */
 typedef struct adamw_factors {
-    float grad_scale, keep, lerp1, lerp2, rate, inverse_bias2, eps;
+    float keep, lerp1, lerp2, rate, inverse_bias2, eps;
 } adamw_factors;
 
 /* One vector's worth; p, m and v are read and written. */
-static inline void adamw_vec(const adamw_factors *f, vec *p, vec *m, vec *v, vec grad) {
-    const vec g = vec_round(grad * vec_splat(f->grad_scale));
+static inline void adamw_vec(const adamw_factors *f, vec *p, vec *m, vec *v, vec g) {
     *m = (g - *m) * vec_splat(f->lerp1) + *m;
     *v = (g * g - *v) * vec_splat(f->lerp2) + *v;
     const vec deviation = vec_sqrt(*v * vec_splat(f->inverse_bias2)) + vec_splat(f->eps);
@@ -21,7 +20,6 @@ static inline void adamw_vec(const adamw_factors *f, vec *p, vec *m, vec *v, vec
 
 static void adamw(int64_t n, float *p, float *m, float *v, const float *g, const tensor_adamw_step *step) {
     const adamw_factors f = {
-        .grad_scale = (float)step->grad_scale,
         .keep = (float)(1.0 - (double)step->rate * (double)step->decay),
         .lerp1 = (float)(1.0 - (double)step->beta1),
         .lerp2 = (float)(1.0 - (double)step->beta2),

@@ -25,6 +25,7 @@ const tensor_kernels PASTE(tensor_kernels_, SAMPO_ISA) = {
     .binary = {TENSOR_BINARY_OPS(ENTRY)},
 #undef ENTRY
     .affine = affine,
+    .axpy = axpy,
     .where = where,
     .sum = reduce_sum,
     .max = reduce_max,

@@ -1,0 +1,126 @@
+/* Modules: what they register, and their forward passes. */
+#include "nn/nn_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+/* "name.part"; NULL for no name. */
+static const char *part_of(nn_params *params, const char *name, const char *part) {
+    return name ? nn_name(params, "%s.%s", name, part) : NULL;
+}
+
+/* ---- Linear ----------------------------------------------------------------------------------- */
+
+/* Registers `name` as a second name of `tied`, which must have the shape a weight of its own would have. */
+static ag_var *tie_weight(nn_params *params, const char *name, ag_var *tied, const int64_t *shape) {
+    nn_tie(params, name, tied);
+    if (nn_params_error(params)) return NULL;
+    if (tied->value.rank == 2 && memcmp(tied->value.shape, shape, 2 * sizeof *shape) == 0) return tied;
+    char is[TENSOR_SHAPE_TEXT], expected[TENSOR_SHAPE_TEXT];
+    tensor_shape_text(is, sizeof is, tied->value.rank, tied->value.shape);
+    tensor_shape_text(expected, sizeof expected, 2, shape);
+    tensor_fail(&params->error, "%s: tied to a weight of %s, expected %s", name, is, expected);
+    return NULL;
+}
+
+void nn_linear_init(struct nn_linear *m, nn_params *params, const char *name, int64_t in, int64_t out,
+                    nn_linear_options options) {
+    float bound = in > 0 ? (float)(1 / sqrt((double)in)) : 0;
+    bool normal = options.deviation > 0;
+    int64_t shape[2] = {in, out};
+    if (options.out_in) shape[0] = out, shape[1] = in;
+    const char *weight = part_of(params, name, "weight");
+    *m = (struct nn_linear){.out_in = options.out_in};
+    m->weight = options.tied ? tie_weight(params, weight, options.tied, shape)
+                             : nn_param(params, weight,
+                                        normal ? NN_NORMAL(options.deviation) : NN_UNIFORM(bound), 2, shape);
+    if (!options.no_bias)
+        m->bias =
+            nn_param(params, part_of(params, name, "bias"), normal ? NN_ZEROS : NN_UNIFORM(bound), 1, &out);
+}
+
+ag_var *nn_linear(const struct nn_linear *m, ag_var *x) {
+    if (!x) return NULL;
+    ag_var *w = m->out_in ? ag_transpose(ag_use(x->tape, m->weight), 0, 1) : m->weight;
+    return m->bias ? ag_linear(x, w, m->bias) : ag_linear_no_bias(x, w);
+}
+
+/* ---- Embedding, layer norm, dropout, activation -------------------------------------------------- */
+
+void nn_embedding_init(struct nn_embedding *m, nn_params *params, const char *name, int64_t count,
+                       int64_t width, float deviation) {
+    m->weight =
+        nn_param(params, part_of(params, name, "weight"), NN_NORMAL(deviation), TENSOR_SHAPE(count, width));
+}
+
+ag_var *nn_embedding(const struct nn_embedding *m, ag_var *ids) {
+    return ag_embedding(m->weight, ids);
+}
+
+void nn_layer_norm_init(struct nn_layer_norm *m, nn_params *params, const char *name, int64_t width,
+                        float eps) {
+    m->weight = nn_param(params, part_of(params, name, "weight"), NN_ONES, 1, &width);
+    m->bias = nn_param(params, part_of(params, name, "bias"), NN_ZEROS, 1, &width);
+    m->eps = eps;
+}
+
+ag_var *nn_layer_norm(const struct nn_layer_norm *m, ag_var *x) {
+    return ag_layer_norm(x, m->weight, m->bias, m->eps);
+}
+
+ag_var *nn_dropout(const struct nn_dropout *m, ag_var *x, tensor_rng *rng) {
+    return rng ? ag_dropout(x, m->p, rng) : x;
+}
+
+ag_var *nn_activate(nn_activation activation, ag_var *x) {
+    switch (activation) {
+    case NN_RELU:
+        return ag_relu(x);
+    case NN_GELU:
+        return ag_gelu(x);
+    case NN_GELU_TANH:
+        return ag_gelu_tanh(x);
+    }
+    return x ? ag_fail(x->tape, "unknown activation %d", (int)activation) : NULL;
+}
+
+/* ---- Attention and MLP -------------------------------------------------------------------------- */
+
+void nn_attention_init(struct nn_attention *m, nn_params *params, const char *name, int64_t width,
+                       nn_attention_options options) {
+    *m = (struct nn_attention){.heads = options.heads, .scale = options.scale, .dropout = {options.dropout}};
+    if (params && (options.heads < 1 || width < 1 || width % options.heads != 0)) {
+        tensor_fail(&params->error, "%s: %d heads do not divide a width of %lld", name ? name : "attention",
+                    options.heads, (long long)width);
+        return;
+    }
+    int64_t all;
+    if (__builtin_mul_overflow(width, 3, &all)) all = -1; /* which nn_param refuses */
+    if (options.scale == 0) m->scale = (float)(1 / sqrt((double)(width / options.heads)));
+    nn_linear_init(&m->c_attn, params, part_of(params, name, "c_attn"), width, all,
+                   (nn_linear_options){.no_bias = options.no_qkv_bias, .deviation = options.deviation});
+    nn_linear_init(&m->c_proj, params, part_of(params, name, "c_proj"), width, width,
+                   (nn_linear_options){.deviation = options.projection_deviation});
+}
+
+ag_var *nn_attention(const struct nn_attention *m, ag_var *x, tensor_rng *dropout) {
+    ag_var *qkv = nn_linear(&m->c_attn, x);
+    ag_var *y = nn_linear(&m->c_proj, ag_causal_attention(qkv, m->heads, m->scale));
+    return nn_dropout(&m->dropout, y, dropout);
+}
+
+void nn_mlp_init(struct nn_mlp *m, nn_params *params, const char *name, int64_t width,
+                 nn_mlp_options options) {
+    int64_t hidden = options.hidden;
+    if (hidden == 0 && __builtin_mul_overflow(width, 4, &hidden)) hidden = -1; /* which nn_param refuses */
+    *m = (struct nn_mlp){.activation = options.activation, .dropout = {options.dropout}};
+    nn_linear_init(&m->c_fc, params, part_of(params, name, "c_fc"), width, hidden,
+                   (nn_linear_options){.deviation = options.deviation});
+    nn_linear_init(&m->c_proj, params, part_of(params, name, "c_proj"), hidden, width,
+                   (nn_linear_options){.deviation = options.projection_deviation});
+}
+
+ag_var *nn_mlp(const struct nn_mlp *m, ag_var *x, tensor_rng *dropout) {
+    ag_var *hidden = nn_activate(m->activation, nn_linear(&m->c_fc, x));
+    return nn_dropout(&m->dropout, nn_linear(&m->c_proj, hidden), dropout);
+}

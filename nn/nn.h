@@ -1,0 +1,271 @@
+/* Sampo nn: modules, parameters, optimizers, data-parallel training and checkpoints.
+ *
+ * A model is a struct of modules. Its parameters are registered by name, then laid out flat:
+ *
+ *     nn_params *params = nn_params_new();
+ *     struct nn_linear hidden, out;
+ *     nn_linear_init(&hidden, params, "hidden", 2, 16, NN_LINEAR_DEFAULTS);
+ *     nn_linear_init(&out, params, "out", 16, 1, NN_LINEAR_DEFAULTS);
+ *     if (!nn_params_finalize(params, seed)) puts(nn_params_error(params));
+ *     ag_var *y = nn_linear(&out, ag_tanh(nn_linear(&hidden, x)));
+ *
+ * Conventions: registering never fails visibly; the first failure (memory, a name used twice, a bad size)
+ * stays in the registry and makes nn_params_finalize fail with it. A module is a plain struct without
+ * memory of its own: it lives as long as the registry. Forward functions follow autograd.h: NULL in, NULL
+ * out. Defaults equal PyTorch's.
+ */
+#ifndef SAMPO_NN_H
+#define SAMPO_NN_H
+
+#include "autograd/autograd.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Parameters --------------------------------------------------------------------------- */
+
+typedef struct nn_params nn_params;
+
+/* How a parameter is filled: low..high uniform, or normal(mean, deviation), or one value. */
+typedef enum nn_init_kind { NN_INIT_VALUE, NN_INIT_UNIFORM, NN_INIT_NORMAL } nn_init_kind;
+typedef struct nn_init {
+    nn_init_kind kind;
+    float a, b; /* the value; low and high; mean and deviation */
+} nn_init;
+#define NN_ZEROS ((nn_init){NN_INIT_VALUE, 0, 0})
+#define NN_ONES ((nn_init){NN_INIT_VALUE, 1, 0})
+#define NN_UNIFORM(bound) ((nn_init){NN_INIT_UNIFORM, -(bound), (bound)})
+#define NN_NORMAL(deviation) ((nn_init){NN_INIT_NORMAL, 0, (deviation)})
+
+nn_params *nn_params_new(void);                       /* NULL when memory is out */
+void nn_params_free(nn_params *params);               /* NULL is accepted */
+const char *nn_params_error(const nn_params *params); /* the first failure; NULL: none */
+
+/* Registers a parameter and returns its variable, whose value is there after nn_params_finalize; the
+ * registry owns it and copies the name. */
+ag_var *nn_param(nn_params *params, const char *name, nn_init init, int rank, const int64_t *shape);
+
+/* Gives a registered parameter a second name: one entry, one gradient (tied weights). */
+void nn_tie(nn_params *params, const char *alias, ag_var *parameter);
+
+/* A name in the registry's memory: nn_name(params, "h.%d.ln_1", 3). NULL when memory is out (accepted by the
+ * functions that take names). */
+const char *nn_name(nn_params *params, const char *format, ...) TENSOR_PRINTF(2, 3);
+
+/* Allocates all values and gradients, one flat array each, and fills the values: parameter number i from
+ * stream i of the seed, so a parameter's values do not depend on the others' sizes. */
+bool nn_params_finalize(nn_params *params, uint64_t seed);
+
+/* After nn_params_finalize: all values, all gradients, each [count], in the order of registration. */
+tensor nn_values(const nn_params *params);
+tensor nn_grads(const nn_params *params);
+int64_t nn_params_count(const nn_params *params); /* numbers in all, tied ones once */
+
+/* Entries by index, aliases included (an alias returns the parameter it stands for), and by name. */
+int nn_params_entries(const nn_params *params);
+const char *nn_params_name(const nn_params *params, int i);
+ag_var *nn_params_at(const nn_params *params, int i);
+bool nn_params_is_alias(const nn_params *params, int i);
+ag_var *nn_params_find(const nn_params *params, const char *name); /* NULL: no such name */
+
+/* ---- Modules ------------------------------------------------------------------------------ */
+
+/* y = x W + b. W [in, out] (out_in: [out, in], as tied heads have it), b [out]. Initialised uniform in
+ * +-1/sqrt(in), as torch.nn.Linear, or normal(0, deviation) with zero biases, as GPT-2, for deviation > 0. */
+struct nn_linear {
+    ag_var *weight, *bias; /* bias NULL: none */
+    bool out_in;
+};
+typedef struct nn_linear_options {
+    bool no_bias, out_in;
+    float deviation;
+    ag_var *tied; /* use this weight instead of registering one; the name becomes its alias */
+} nn_linear_options;
+#define NN_LINEAR_DEFAULTS ((nn_linear_options){0})
+void nn_linear_init(struct nn_linear *m, nn_params *params, const char *name, int64_t in, int64_t out,
+                    nn_linear_options options);
+ag_var *nn_linear(const struct nn_linear *m, ag_var *x);
+
+/* Rows of a table [count, width], normal(0, deviation); torch.nn.Embedding has 1. ids int32. */
+struct nn_embedding {
+    ag_var *weight;
+};
+void nn_embedding_init(struct nn_embedding *m, nn_params *params, const char *name, int64_t count,
+                       int64_t width, float deviation);
+ag_var *nn_embedding(const struct nn_embedding *m, ag_var *ids);
+
+/* Layer normalisation over the last axis, weight 1, bias 0. */
+struct nn_layer_norm {
+    ag_var *weight, *bias;
+    float eps;
+};
+#define NN_LAYER_NORM_EPS 1e-5f
+void nn_layer_norm_init(struct nn_layer_norm *m, nn_params *params, const char *name, int64_t width,
+                        float eps);
+ag_var *nn_layer_norm(const struct nn_layer_norm *m, ag_var *x);
+
+/* Dropout while rng is given, nothing without (evaluation). */
+struct nn_dropout {
+    float p;
+};
+ag_var *nn_dropout(const struct nn_dropout *m, ag_var *x, tensor_rng *rng);
+
+typedef enum nn_activation { NN_RELU, NN_GELU_TANH, NN_GELU } nn_activation;
+ag_var *nn_activate(nn_activation activation, ag_var *x);
+
+/* Causal self-attention: x [B, T, C] -> projection of ag_causal_attention of x's queries, keys and values.
+ * Parameters c_attn [C, 3C] and c_proj [C, C], as GPT-2 names them. */
+struct nn_attention {
+    struct nn_linear c_attn, c_proj;
+    struct nn_dropout dropout; /* after the projection */
+    int heads;
+    float scale;
+};
+typedef struct nn_attention_options {
+    int heads;   /* divides the width */
+    float scale; /* 0: 1 / sqrt(width / heads) */
+    bool no_qkv_bias;
+    float dropout;
+    float deviation, projection_deviation; /* as in nn_linear_options */
+} nn_attention_options;
+#define NN_ATTENTION_DEFAULTS ((nn_attention_options){.heads = 1})
+void nn_attention_init(struct nn_attention *m, nn_params *params, const char *name, int64_t width,
+                       nn_attention_options options);
+ag_var *nn_attention(const struct nn_attention *m, ag_var *x, tensor_rng *dropout);
+
+/* c_proj(activation(c_fc(x))), then dropout. */
+struct nn_mlp {
+    struct nn_linear c_fc, c_proj;
+    struct nn_dropout dropout;
+    nn_activation activation;
+};
+typedef struct nn_mlp_options {
+    int64_t hidden; /* 0: 4 width */
+    nn_activation activation;
+    float dropout;
+    float deviation, projection_deviation;
+} nn_mlp_options;
+#define NN_MLP_DEFAULTS ((nn_mlp_options){0})
+void nn_mlp_init(struct nn_mlp *m, nn_params *params, const char *name, int64_t width,
+                 nn_mlp_options options);
+ag_var *nn_mlp(const struct nn_mlp *m, ag_var *x, tensor_rng *dropout);
+
+/* ---- Losses ------------------------------------------------------------------------------- */
+
+ag_var *nn_cross_entropy(ag_var *logits, ag_var *targets); /* ag_cross_entropy */
+ag_var *nn_mse_loss(ag_var *x, ag_var *target);            /* mean of (x - target)^2; equal shapes */
+
+/* ---- Optimizers: one pass over the flat arrays -------------------------------------------- */
+
+void nn_zero_grad(nn_params *params);
+
+/* Scales all gradients so that their Euclidean norm is at most max_norm; returns the norm before, summed in
+ * double (torch.nn.utils.clip_grad_norm_). */
+double nn_clip_grad_norm(nn_params *params, double max_norm);
+
+/* v = momentum v + g; p -= rate v (torch.optim.SGD; decay adds decay p to g). */
+typedef struct nn_sgd_options {
+    double rate, momentum, decay;
+} nn_sgd_options;
+#define NN_SGD_DEFAULTS ((nn_sgd_options){.rate = 1e-3})
+struct nn_sgd {
+    nn_sgd_options options;
+    tensor velocity; /* of the registry; no tensor without momentum */
+};
+bool nn_sgd_init(struct nn_sgd *o, nn_params *params, nn_sgd_options options);
+bool nn_sgd_step(struct nn_sgd *o, nn_params *params);
+
+/* tensor_adamw over all parameters (torch.optim.AdamW). */
+typedef struct nn_adamw_options {
+    double rate, beta1, beta2, eps, decay;
+} nn_adamw_options;
+#define NN_ADAMW_DEFAULTS                                                                                    \
+    ((nn_adamw_options){.rate = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .decay = 0.01})
+struct nn_adamw {
+    nn_adamw_options options; /* rate may change between steps */
+    tensor m, v;              /* of the registry, each [count] */
+    int64_t step;             /* steps done */
+};
+bool nn_adamw_init(struct nn_adamw *o, nn_params *params, nn_adamw_options options);
+bool nn_adamw_step(struct nn_adamw *o, nn_params *params);
+
+/* ---- Data-parallel training --------------------------------------------------------------- *
+ * A batch of rows is cut into shards, a function of the batch and the model alone. Each shard runs forward
+ * and backward on one thread with a tape of that thread and a gradient lane of its own; lanes are added in
+ * the order of the shards. The same seed gives the same bits with any number of threads. Where the model is
+ * too large for lanes there is one shard, and operations run parallel inside. */
+
+typedef struct nn_parallel nn_parallel;
+
+/* For this registry (finalized; must outlive it). NULL when memory is out. */
+nn_parallel *nn_parallel_new(nn_params *params);
+void nn_parallel_free(nn_parallel *parallel);
+
+/* The mean loss of rows begin..end-1 of a batch, a scalar on `tape`. Called by several threads at once, so it
+ * reads `context` only; may be called again for the same rows, to size a thread's tape. */
+typedef ag_var *nn_loss(void *context, ag_tape *tape, int64_t begin, int64_t end);
+
+/* The mean loss of rows 0..rows-1 and its gradient, which overwrites nn_grads. False with a text in err. */
+bool nn_parallel_backward(nn_parallel *parallel, int64_t rows, nn_loss *loss, void *context, double *mean,
+                          tensor_error *err);
+/* The mean loss alone, without recording. */
+bool nn_parallel_loss(nn_parallel *parallel, int64_t rows, nn_loss *loss, void *context, double *mean,
+                      tensor_error *err);
+/* Bytes held by tapes and lanes. */
+size_t nn_parallel_bytes(const nn_parallel *parallel);
+
+/* ---- Checkpoints: the safetensors format --------------------------------------------------- *
+ * Eight bytes: the header's length; the header, a JSON object of names, dtypes, shapes and offsets, with
+ * strings under "__metadata__"; the data, little-endian. https://github.com/huggingface/safetensors */
+
+typedef struct nn_file nn_file;
+
+/* Opens and validates a file: header, names, shapes, offsets inside the file and without overlap. NULL with
+ * one line in err that names the file and the fault. */
+nn_file *nn_file_open(const char *path, tensor_error *err);
+void nn_file_close(nn_file *file);
+
+/* A string of the metadata; NULL: no such key. */
+const char *nn_file_metadata(const nn_file *file, const char *key);
+
+/* One tensor of a file: `data` is aligned to its type and lives until nn_file_close. */
+typedef struct nn_entry {
+    const char *name;
+    const char *dtype; /* "F32", "F64", "I32", ... as in the file */
+    int rank;
+    int64_t shape[TENSOR_MAX_RANK];
+    const void *data;
+    size_t bytes;
+} nn_entry;
+int nn_file_entries(const nn_file *file);
+const nn_entry *nn_file_at(const nn_file *file, int i);
+const nn_entry *nn_file_find(const nn_file *file, const char *name); /* NULL: no such tensor */
+
+/* Strings for "__metadata__". */
+typedef struct nn_metadata {
+    const char *key, *value;
+} nn_metadata;
+
+/* Writes float32 and int32 entries and metadata: to a temporary file beside the target, synced, then renamed,
+ * so that a failure at any moment leaves an earlier file whole. */
+bool nn_file_save(const char *path, const nn_entry *entries, int count, const nn_metadata *metadata,
+                  int metadata_count, tensor_error *err);
+
+/* All parameters under their names (aliases are left out), and back. Loading needs each parameter, under its
+ * name or an alias, as F32 and with its shape, and accepts further tensors in the file. */
+bool nn_params_save(const nn_params *params, const char *path, const nn_metadata *metadata,
+                    int metadata_count, tensor_error *err);
+bool nn_params_load(nn_params *params, const nn_file *file, tensor_error *err);
+
+/* The strings of a JSON array such as a vocabulary, ["a", "b"], into memory that `arena` owns: *strings [count],
+ * each ended by NUL (a NUL inside is refused). */
+bool nn_json_strings(const char *json, tensor_arena *arena, const char *const **strings, int *count,
+                     tensor_error *err);
+/* Writes text as a JSON string with its quotes; returns the length it needs, as snprintf does. */
+size_t nn_json_quote(char *buffer, size_t size, const char *text);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,96 @@
+/* What the files of nn/ share: the registry's insides, growing lists, and JSON. */
+#ifndef SAMPO_NN_INTERNAL_H
+#define SAMPO_NN_INTERNAL_H
+
+#include "nn/nn.h"
+
+/* ---- The registry --------------------------------------------------------------------------- */
+
+typedef struct nn_registered {
+    const char *name;
+    ag_var *parameter; /* until nn_params_finalize its value is no tensor, but has the shape */
+    nn_init init;
+    bool alias;
+} nn_registered;
+
+struct nn_params {
+    tensor_arena *arena; /* owns everything, this struct as well */
+    tensor_error error;
+    nn_registered *entries;
+    int count, capacity;
+    int64_t numbers;
+    tensor values, grads; /* [numbers] */
+};
+
+/* Whether nn_params_finalize has succeeded; if not, the text is in the registry. */
+bool nn_params_ready(nn_params *params, const char *what);
+
+/* A flat array of zeros beside values and grads, [numbers], for optimizer state; no tensor where the registry is
+ * not ready or memory is out. */
+tensor nn_params_state(nn_params *params, const char *what);
+
+/* Makes room for one more item behind `count` of a list on an arena. The list doubles: the old places, no
+ * larger together than the new one, stay in the arena. */
+bool nn_grow(tensor_arena *arena, void **items, size_t item_bytes, int count, int *capacity,
+             tensor_error *err);
+
+/* ---- Reading JSON (RFC 8259) ----------------------------------------------------------------- *
+ * The caller says what must come next, so nothing is nested deeper than the caller's own code. The first
+ * failure stays in `error`; after it every call fails:
+ *
+ *     nn_json_open(&json, '[');
+ *     while (nn_json_next(&json, ']')) use(nn_json_string(&json)); // NULL on failure
+ *     if (!nn_json_ok(&json)) ...
+ */
+typedef struct nn_json {
+    const char *begin, *at, *end;
+    char
+        *text; /* where decoded strings go, each ended by NUL: as much room as end - begin, or begin itself */
+    bool first; /* an object or array has just been opened */
+    tensor_error error;
+} nn_json;
+
+static inline bool nn_json_ok(const nn_json *json) {
+    return !json->error.text[0];
+}
+bool nn_json_open(nn_json *json, char bracket);
+bool nn_json_next(nn_json *json, char close); /* false: closed, or failed */
+const char *nn_json_string(nn_json *json);
+const char *nn_json_key(nn_json *json); /* a string and the colon */
+bool nn_json_integer(nn_json *json, int64_t *value);
+bool nn_json_expected(nn_json *json,
+                      const char *what); /* fails: "byte 7: expected a string"; returns false */
+
+/* The length of the UTF-8 sequence at `at`, 1 to 4; 0: none that is valid (RFC 3629). */
+int nn_utf8(const char *at, const char *end);
+
+/* ---- Writing text ---------------------------------------------------------------------------- */
+
+/* Text that goes to a buffer as far as there is room; `length` counts all of it. */
+typedef struct nn_text {
+    char *buffer;
+    size_t size, length;
+} nn_text;
+void nn_text_add(nn_text *text, const char *bytes, size_t count);
+void nn_text_quote(nn_text *text, const char *string); /* as nn_json_quote */
+
+/* ---- Files ----------------------------------------------------------------------------------- */
+
+/* "path: fault"; of a long path only the end, so that there is room for the fault. */
+bool nn_file_fail(tensor_error *err, const char *path, const char *format, ...) TENSOR_PRINTF(3, 4);
+
+/* A name as an argument of nn_file_fail: quoted, its beginning. NN_QUOTED(name) lives until the full expression
+ * ends. */
+typedef struct nn_short_text {
+    char text[64];
+} nn_short_text;
+nn_short_text nn_quoted(const char *name);
+#define NN_QUOTED(name) nn_quoted(name).text
+
+/* The path a file was opened with. */
+const char *nn_file_path(const nn_file *file);
+
+/* The bytes that a shape and a known dtype need; false where they overflow. */
+bool nn_entry_bytes(const nn_entry *entry, int64_t *bytes);
+
+#endif

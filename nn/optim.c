@@ -1,0 +1,72 @@
+/* Gradients and optimizers over the flat arrays. */
+#include "nn/nn_internal.h"
+
+#include <math.h>
+
+void nn_zero_grad(nn_params *params) {
+    tensor_fill(nn_grads(params), 0, NULL);
+}
+
+double nn_clip_grad_norm(nn_params *params, double max_norm) {
+    tensor grads = nn_grads(params);
+    double norm = sqrt(tensor_sum_squares(grads));
+    double scale = max_norm / (norm + 1e-6); /* PyTorch's slack against a norm of 0 */
+    if (scale < 1) tensor_affine(grads, (float)scale, grads, 0, NULL);
+    return norm;
+}
+
+/* ---- SGD ---------------------------------------------------------------------------------------- */
+
+bool nn_sgd_init(struct nn_sgd *o, nn_params *params, nn_sgd_options options) {
+    *o = (struct nn_sgd){.options = options};
+    if (options.momentum == 0) return nn_params_ready(params, "nn_sgd_init");
+    o->velocity = nn_params_state(params, "nn_sgd_init");
+    return tensor_ok(o->velocity);
+}
+
+bool nn_sgd_step(struct nn_sgd *o, nn_params *params) {
+    if (!params) return false;
+    tensor_error *err = &params->error;
+    tensor p = params->values, g = params->grads, v = o->velocity;
+    const float rate = (float)o->options.rate, momentum = (float)o->options.momentum,
+                decay = (float)o->options.decay;
+    if (tensor_ok(v)) /* v = momentum v + g + decay p; p -= rate v */
+        return tensor_affine(v, momentum, v, 0, err) && tensor_binary(v, TENSOR_ADD, v, g, err) &&
+               (decay == 0 || tensor_axpy(v, decay, p, err)) && tensor_axpy(p, -rate, v, err);
+    /* p -= rate (g + decay p) */
+    return (decay == 0 || tensor_affine(p, 1 - rate * decay, p, 0, err)) && tensor_axpy(p, -rate, g, err);
+}
+
+/* ---- AdamW -------------------------------------------------------------------------------------- */
+
+bool nn_adamw_init(struct nn_adamw *o, nn_params *params, nn_adamw_options options) {
+    *o = (struct nn_adamw){.options = options};
+    o->m = nn_params_state(params, "nn_adamw_init");
+    o->v = nn_params_state(params, "nn_adamw_init");
+    return tensor_ok(o->m) && tensor_ok(o->v);
+}
+
+/* x^n by squaring: libm's pow may differ in its last bit between platforms. */
+static double power(double x, int64_t n) {
+    double result = 1;
+    for (; n > 0; n >>= 1, x *= x)
+        if (n & 1) result *= x;
+    return result;
+}
+
+bool nn_adamw_step(struct nn_adamw *o, nn_params *params) {
+    if (!params) return false;
+    const nn_adamw_options *options = &o->options;
+    tensor_adamw_step step = {
+        .rate = options->rate,
+        .beta1 = options->beta1,
+        .beta2 = options->beta2,
+        .eps = options->eps,
+        .decay = options->decay,
+        .bias1 = 1 - power(options->beta1, o->step + 1),
+        .bias2 = 1 - power(options->beta2, o->step + 1),
+    };
+    if (!tensor_adamw(params->values, o->m, o->v, params->grads, &step, &params->error)) return false;
+    o->step++;
+    return true;
+}

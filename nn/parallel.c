@@ -1,0 +1,192 @@
+/* Data-parallel training: shards of a batch on threads, gradients in lanes, lanes added in order. */
+#include "nn/nn_internal.h"
+
+#include <string.h>
+
+enum {
+    MAX_SHARDS = 16,
+    LANE_BYTES = 64 << 20 /* all lanes together; a larger model gets fewer shards */
+};
+
+/* A thread's tape, and the largest shard it has held: without and with recording. */
+typedef struct worker {
+    ag_tape *tape;
+    int64_t rows[2];
+} worker;
+
+struct nn_parallel {
+    nn_params *params;
+    tensor_arena *arena; /* owns this struct and the lanes */
+    tensor lanes;        /* [shards of the largest batch so far, count]; no tensor before the first */
+    worker workers[TENSOR_MAX_THREADS];
+};
+
+/* One call: what to do, and what comes out, by shard. */
+typedef struct batch {
+    nn_parallel *parallel;
+    nn_loss *loss;
+    void *context;
+    int64_t rows;
+    int shards, threads;
+    bool backward;
+    double means[MAX_SHARDS];
+    tensor_error errors[MAX_SHARDS];
+} batch;
+
+nn_parallel *nn_parallel_new(nn_params *params) {
+    tensor_arena *arena = tensor_arena_new(NULL);
+    nn_parallel *parallel = arena ? tensor_arena_alloc(arena, sizeof *parallel, NULL) : NULL;
+    if (!parallel) {
+        tensor_arena_free(arena);
+        return NULL;
+    }
+    *parallel = (nn_parallel){.params = params, .arena = arena};
+    return parallel;
+}
+
+void nn_parallel_free(nn_parallel *parallel) {
+    if (!parallel) return;
+    for (int i = 0; i < TENSOR_MAX_THREADS; i++) ag_tape_free(parallel->workers[i].tape);
+    tensor_arena_free(parallel->arena);
+}
+
+size_t nn_parallel_bytes(const nn_parallel *parallel) {
+    if (!parallel) return 0;
+    size_t bytes = tensor_arena_bytes(parallel->arena);
+    for (int i = 0; i < TENSOR_MAX_THREADS; i++)
+        if (parallel->workers[i].tape) bytes += ag_tape_bytes(parallel->workers[i].tape);
+    return bytes;
+}
+
+/* ---- One shard ---------------------------------------------------------------------------------- */
+
+static int64_t first_row(const batch *b, int shard) {
+    return b->rows * shard / b->shards;
+}
+
+/* Where the gradients of a shard go: a lane of zeros; no tensor with a single shard, for nn_grads itself. */
+static tensor clear_lane(const batch *b, int index, tensor_error *err) {
+    if (b->shards == 1) {
+        nn_zero_grad(b->parallel->params);
+        return (tensor){0};
+    }
+    tensor lane = tensor_slice(b->parallel->lanes, 0, index, index + 1, 1, err);
+    lane = tensor_squeeze(lane, 0, err);
+    tensor_fill(lane, 0, err);
+    return lane;
+}
+
+/* The mean loss of a shard's rows, weighted by their part of the batch, and its gradient. */
+static bool run_shard(batch *b, int shard, worker *w, int lane_index) {
+    tensor_error *err = &b->errors[lane_index];
+    if (!w->tape && !(w->tape = ag_tape_new())) return tensor_fail(err, "out of memory for a tape");
+    tensor none = {0};
+    int64_t begin = first_row(b, shard), end = first_row(b, shard + 1);
+    double weight = (double)(end - begin) / (double)b->rows;
+    ag_reset(w->tape);
+    ag_set_recording(w->tape, b->backward);
+    ag_set_lane(w->tape, nn_grads(b->parallel->params), b->backward ? clear_lane(b, lane_index, err) : none);
+    ag_var *loss = b->loss(b->context, w->tape, begin, end);
+    if (loss && (loss->value.dtype != TENSOR_F32 || tensor_size(loss->value) != 1))
+        loss = ag_fail(w->tape, "the loss is not a float32 scalar");
+    bool done = loss && (!b->backward || ag_backward(ag_affine(loss, (float)weight, 0)));
+    if (!done) {
+        const char *text = ag_error(w->tape);
+        return tensor_fail(err, "%s", text ? text : "the loss function returned NULL");
+    }
+    b->means[lane_index] = weight * (double)loss->value.f32[0];
+    if (w->rows[b->backward] < end - begin) w->rows[b->backward] = end - begin;
+    return true;
+}
+
+static void run_shards(void *context, int64_t begin, int64_t end, int number) {
+    batch *b = context;
+    for (int shard = (int)begin; shard < end; shard++)
+        run_shard(b, shard, &b->parallel->workers[number], shard);
+}
+
+/* ---- Memory ------------------------------------------------------------------------------------- */
+
+/* As many shards as rows, and lanes of their gradients, permit: not a function of the machine. */
+static int count_shards(const nn_parallel *parallel, int64_t rows) {
+    int64_t count = nn_params_count(parallel->params), fit = MAX_SHARDS;
+    if (count > 0) fit = LANE_BYTES / (int64_t)sizeof(float) / count;
+    int64_t shards = rows < MAX_SHARDS ? rows : MAX_SHARDS;
+    if (shards > fit) shards = fit;
+    return shards < 1 ? 1 : (int)shards;
+}
+
+static bool make_lanes(nn_parallel *parallel, int shards, tensor_error *err) {
+    if (shards == 1 || (tensor_ok(parallel->lanes) && parallel->lanes.shape[0] >= shards)) return true;
+    tensor lanes =
+        tensor_new(parallel->arena, TENSOR_F32, TENSOR_SHAPE(shards, nn_params_count(parallel->params)), err);
+    if (tensor_ok(lanes)) parallel->lanes = lanes;
+    return tensor_ok(lanes);
+}
+
+static bool is_cold(const batch *b, const worker *w) {
+    return w->rows[b->backward] < b->rows - first_row(b, b->shards - 1);
+}
+
+/* Chance decides which thread gets which shards: one may get none, or only smaller ones, and its tape would grow
+ * in a later step. So every such tape runs the last shard, which is a largest one, for its memory's sake; the
+ * results are dropped. Index i serves the tapes i, i + shards, ... with lane i. */
+static void warm_tapes(void *context, int64_t begin, int64_t end, int number) {
+    batch *b = context;
+    (void)number;
+    for (int lane = (int)begin; lane < end; lane++)
+        for (int i = lane; i < b->threads; i += b->shards)
+            if (is_cold(b, &b->parallel->workers[i]))
+                run_shard(b, b->shards - 1, &b->parallel->workers[i], lane);
+}
+
+/* ---- The batch ---------------------------------------------------------------------------------- */
+
+static bool finish(const batch *b, double *mean, tensor_error *err) {
+    double sum = 0;
+    for (int shard = 0; shard < b->shards; shard++) {
+        if (b->errors[shard].text[0]) return tensor_fail(err, "%s", b->errors[shard].text);
+        sum += b->means[shard];
+    }
+    *mean = sum;
+    return true;
+}
+
+static bool add_lanes(const batch *b, tensor_error *err) {
+    tensor lanes = tensor_slice(b->parallel->lanes, 0, 0, b->shards, 1, err);
+    tensor grads = tensor_unsqueeze(nn_grads(b->parallel->params), 0, err);
+    return tensor_reduce(grads, TENSOR_SUM, lanes, 1u << 0, false, err);
+}
+
+static bool run(batch *b, double *mean, tensor_error *err) {
+    nn_parallel *parallel = b->parallel;
+    if (!parallel) return tensor_fail(err, "out of memory");
+    if (!tensor_ok(nn_grads(parallel->params))) return tensor_fail(err, "the parameters are not finalized");
+    if (b->rows < 1 || b->rows > INT64_MAX / MAX_SHARDS)
+        return tensor_fail(err, "a batch of %lld rows", (long long)b->rows);
+    b->shards = count_shards(parallel, b->rows);
+    b->threads = tensor_threads();
+    if (b->shards == 1) { /* outside tensor_parallel: operations run parallel inside */
+        run_shard(b, 0, &parallel->workers[0], 0);
+        return finish(b, mean, err);
+    }
+    if (b->backward && !make_lanes(parallel, b->shards, err)) return false;
+    tensor_parallel(b->shards, 1, run_shards, b);
+    if (!finish(b, mean, err) || (b->backward && !add_lanes(b, err))) return false;
+    bool cold = false;
+    for (int i = 0; i < b->threads; i++) cold |= is_cold(b, &parallel->workers[i]);
+    if (cold) tensor_parallel(b->shards, 1, warm_tapes, b);
+    return true;
+}
+
+bool nn_parallel_backward(nn_parallel *parallel, int64_t rows, nn_loss *loss, void *context, double *mean,
+                          tensor_error *err) {
+    batch b = {.parallel = parallel, .loss = loss, .context = context, .rows = rows, .backward = true};
+    return run(&b, mean, err);
+}
+
+bool nn_parallel_loss(nn_parallel *parallel, int64_t rows, nn_loss *loss, void *context, double *mean,
+                      tensor_error *err) {
+    batch b = {.parallel = parallel, .loss = loss, .context = context, .rows = rows};
+    return run(&b, mean, err);
+}

@@ -1,0 +1,217 @@
+/* The registry of parameters: names and shapes first, then all values and gradients flat. */
+#include "nn/nn_internal.h"
+
+#include <limits.h>
+#include <stdarg.h>
+#include <string.h>
+
+nn_params *nn_params_new(void) {
+    tensor_arena *arena = tensor_arena_new(NULL);
+    nn_params *params = arena ? tensor_arena_alloc(arena, sizeof *params, NULL) : NULL;
+    if (!params) {
+        tensor_arena_free(arena);
+        return NULL;
+    }
+    *params = (nn_params){.arena = arena};
+    return params;
+}
+
+void nn_params_free(nn_params *params) {
+    if (params) tensor_arena_free(params->arena);
+}
+
+const char *nn_params_error(const nn_params *params) {
+    if (!params) return "out of memory";
+    return params->error.text[0] ? params->error.text : NULL;
+}
+
+bool nn_grow(tensor_arena *arena, void **items, size_t item_bytes, int count, int *capacity,
+             tensor_error *err) {
+    if (count < *capacity) return true;
+    if (count > INT_MAX / 2) return tensor_fail(err, "more than %d entries", count);
+    int larger = count ? 2 * count : 16;
+    void *memory = tensor_arena_alloc(arena, (size_t)larger * item_bytes, err);
+    if (!memory) return false;
+    if (count) memcpy(memory, *items, (size_t)count * item_bytes);
+    *items = memory;
+    *capacity = larger;
+    return true;
+}
+
+/* ---- Registering ----------------------------------------------------------------------------- */
+
+const char *nn_name(nn_params *params, const char *format, ...) {
+    if (!params) return NULL;
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    if (length < 0) return tensor_fail(&params->error, "nn_name: cannot format '%s'", format), NULL;
+    char *name = tensor_arena_alloc(params->arena, (size_t)length + 1, &params->error);
+    if (!name) return NULL;
+    va_start(args, format);
+    vsnprintf(name, (size_t)length + 1, format, args);
+    va_end(args);
+    return name;
+}
+
+static const nn_registered *find(const nn_params *params, const char *name) {
+    for (int i = 0; params && name && i < params->count; i++)
+        if (strcmp(params->entries[i].name, name) == 0) return &params->entries[i];
+    return NULL;
+}
+
+/* Whether a name may be registered now. */
+static bool expect_name(nn_params *params, const char *name) {
+    if (!params) return false;
+    if (!name) return tensor_fail(&params->error, "a parameter without a name");
+    if (tensor_ok(params->values))
+        return tensor_fail(&params->error, "%s: registered after nn_params_finalize", name);
+    if (find(params, name)) return tensor_fail(&params->error, "%s: the name is registered already", name);
+    return true;
+}
+
+static bool enter(nn_params *params, nn_registered entry) {
+    void *entries = params->entries;
+    entry.name = nn_name(params, "%s", entry.name);
+    if (!entry.name ||
+        !nn_grow(params->arena, &entries, sizeof entry, params->count, &params->capacity, &params->error))
+        return false;
+    params->entries = entries;
+    params->entries[params->count++] = entry;
+    return true;
+}
+
+ag_var *nn_param(nn_params *params, const char *name, nn_init init, int rank, const int64_t *shape) {
+    if (!expect_name(params, name)) return NULL;
+    tensor value = {.dtype = TENSOR_F32, .rank = rank};
+    if (rank < 0 || rank > TENSOR_MAX_RANK)
+        return tensor_fail(&params->error, "%s: a rank of %d is not in 0..%d", name, rank, TENSOR_MAX_RANK),
+               NULL;
+    int64_t size = 1, numbers;
+    bool fits = true;
+    for (int i = 0; i < rank; i++) {
+        value.shape[i] = shape[i];
+        fits = fits && shape[i] > 0 && !__builtin_mul_overflow(size, shape[i], &size);
+    }
+    if (!fits || __builtin_add_overflow(params->numbers, size, &numbers)) {
+        char text[TENSOR_SHAPE_TEXT];
+        tensor_shape_text(text, sizeof text, rank, shape);
+        tensor_fail(&params->error, "%s: bad size %s", name, text);
+        return NULL;
+    }
+    ag_var *parameter = tensor_arena_alloc(params->arena, sizeof *parameter, &params->error);
+    if (!parameter) return NULL;
+    *parameter = (ag_var){.value = value};
+    if (!enter(params, (nn_registered){.name = name, .parameter = parameter, .init = init})) return NULL;
+    params->numbers = numbers;
+    return parameter;
+}
+
+void nn_tie(nn_params *params, const char *alias, ag_var *parameter) {
+    if (!expect_name(params, alias)) return;
+    bool known = false;
+    for (int i = 0; i < params->count; i++) known |= params->entries[i].parameter == parameter;
+    if (!known)
+        tensor_fail(&params->error, "%s: tied to what is no parameter of this registry", alias);
+    else
+        enter(params, (nn_registered){.name = alias, .parameter = parameter, .alias = true});
+}
+
+/* ---- Laying out ------------------------------------------------------------------------------- */
+
+static bool fill(tensor value, nn_init init, tensor_rng rng, tensor_error *err) {
+    switch (init.kind) {
+    case NN_INIT_VALUE:
+        return tensor_fill(value, (double)init.a, err);
+    case NN_INIT_UNIFORM:
+        return tensor_rand_uniform(value, &rng, init.a, init.b, err);
+    case NN_INIT_NORMAL:
+        return tensor_rand_normal(value, &rng, init.a, init.b, err);
+    }
+    return tensor_fail(err, "unknown initialiser %d", (int)init.kind);
+}
+
+/* The part of a flat array that begins at `offset`, in the shape of a parameter. */
+static tensor view(tensor flat, int64_t offset, int64_t size, tensor shape, tensor_error *err) {
+    return tensor_reshape(tensor_slice(flat, 0, offset, offset + size, 1, err), shape.rank, shape.shape, err);
+}
+
+static bool place(const nn_registered *entry, tensor values, tensor grads, int64_t *offset, tensor_rng rng,
+                  tensor_error *err) {
+    tensor shape = entry->parameter->value;
+    int64_t size = 1;
+    for (int i = 0; i < shape.rank; i++) size *= shape.shape[i];
+    tensor value = view(values, *offset, size, shape, err), grad = view(grads, *offset, size, shape, err);
+    if (!tensor_ok(value) || !tensor_ok(grad) || !fill(value, entry->init, rng, err)) return false;
+    ag_parameter(entry->parameter, value, grad, entry->name);
+    *offset += size;
+    return true;
+}
+
+bool nn_params_finalize(nn_params *params, uint64_t seed) {
+    if (!params || nn_params_error(params)) return false;
+    tensor_error *err = &params->error;
+    if (tensor_ok(params->values)) return tensor_fail(err, "nn_params_finalize: called twice");
+    tensor values = tensor_new(params->arena, TENSOR_F32, 1, &params->numbers, err);
+    tensor grads = tensor_zeros(params->arena, TENSOR_F32, 1, &params->numbers, err);
+    if (!tensor_ok(values) || !tensor_ok(grads)) return false;
+    int64_t offset = 0;
+    tensor_rng rng = {.seed = seed};
+    for (int i = 0; i < params->count; i++) {
+        if (params->entries[i].alias) continue;
+        tensor_error fault = {0};
+        if (!place(&params->entries[i], values, grads, &offset, rng, &fault))
+            return tensor_fail(err, "%s: %s", params->entries[i].name, fault.text);
+        rng.stream++;
+    }
+    params->values = values;
+    params->grads = grads;
+    return true;
+}
+
+bool nn_params_ready(nn_params *params, const char *what) {
+    if (!params) return false;
+    return tensor_ok(params->values) ||
+           tensor_fail(&params->error, "%s: nn_params_finalize comes first", what);
+}
+
+tensor nn_params_state(nn_params *params, const char *what) {
+    if (!nn_params_ready(params, what)) return (tensor){0};
+    return tensor_zeros(params->arena, TENSOR_F32, 1, &params->numbers, &params->error);
+}
+
+/* ---- Looking up ------------------------------------------------------------------------------- */
+
+tensor nn_values(const nn_params *params) {
+    return params ? params->values : (tensor){0};
+}
+
+tensor nn_grads(const nn_params *params) {
+    return params ? params->grads : (tensor){0};
+}
+
+int64_t nn_params_count(const nn_params *params) {
+    return params ? params->numbers : 0;
+}
+
+int nn_params_entries(const nn_params *params) {
+    return params ? params->count : 0;
+}
+
+const char *nn_params_name(const nn_params *params, int i) {
+    return params->entries[i].name;
+}
+
+ag_var *nn_params_at(const nn_params *params, int i) {
+    return params->entries[i].parameter;
+}
+
+bool nn_params_is_alias(const nn_params *params, int i) {
+    return params->entries[i].alias;
+}
+
+ag_var *nn_params_find(const nn_params *params, const char *name) {
+    const nn_registered *entry = find(params, name);
+    return entry ? entry->parameter : NULL;
+}
