@@ -1,0 +1,114 @@
+/* GPT: a decoder of transformer blocks (Vaswani et al. 2017; Radford et al. 2019), trained on characters. */
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "models/lm/lm.h"
+
+enum { MAX_LAYERS = 256, OPTIONS = 10 };
+
+struct config {
+    int64_t layers, heads, width; /* C = width */
+    int64_t activation;           /* nn_activation */
+    double attention_scale;       /* 0: 1 / sqrt(C) */
+    double dropout;
+    bool qkv_bias, final_norm, tied_head, head_bias;
+};
+
+struct block {
+    struct nn_layer_norm ln_1;
+    struct nn_attention attn;
+    struct nn_layer_norm ln_2;
+    struct nn_mlp mlp;
+};
+
+struct gpt {
+    struct config config;
+    struct nn_embedding wte, wpe; /* tokens [V, C], positions [T, C] */
+    struct nn_dropout dropout;
+    struct block h[MAX_LAYERS];
+    struct nn_layer_norm ln_f;
+    struct nn_linear lm_head;
+};
+
+static ag_var *forward(const void *self, ag_var *ids, tensor_rng *dropout) {
+    const struct gpt *m = self;
+    ag_var *x = ag_add(nn_embedding(&m->wte, ids), nn_embedding(&m->wpe, lm_positions(ids))); /* [B, T, C] */
+    x = nn_dropout(&m->dropout, x, dropout);
+    for (const struct block *h = m->h; h < m->h + m->config.layers; h++) {
+        x = ag_add(x, nn_attention(&h->attn, nn_layer_norm(&h->ln_1, x), dropout));
+        x = ag_add(x, nn_mlp(&h->mlp, nn_layer_norm(&h->ln_2, x), dropout));
+    }
+    if (m->config.final_norm) x = nn_layer_norm(&m->ln_f, x);
+    return nn_linear(&m->lm_head, x); /* [B, T, V] */
+}
+
+static void init(void *self, nn_params *params, int64_t vocabulary, int64_t context) {
+    struct gpt *m = self;
+    const struct config *c = &m->config;
+    const float dropout = (float)c->dropout;
+    const float deviation = c->tied_head ? 0.02f : 1; /* tied, the table must also make small logits */
+    const nn_attention_options attention = {.heads = (int)c->heads,
+                                            .scale = (float)c->attention_scale,
+                                            .no_qkv_bias = !c->qkv_bias,
+                                            .dropout = dropout};
+    const nn_mlp_options mlp = {.activation = (nn_activation)c->activation, .dropout = dropout};
+
+    nn_embedding_init(&m->wte, params, "wte", vocabulary, c->width, deviation);
+    nn_embedding_init(&m->wpe, params, "wpe", context, c->width, deviation);
+    m->dropout.p = dropout;
+    for (int i = 0; i < c->layers; i++) {
+        nn_layer_norm_init(&m->h[i].ln_1, params, nn_name(params, "h.%d.ln_1", i), c->width,
+                           NN_LAYER_NORM_EPS);
+        nn_attention_init(&m->h[i].attn, params, nn_name(params, "h.%d.attn", i), c->width, attention);
+        nn_layer_norm_init(&m->h[i].ln_2, params, nn_name(params, "h.%d.ln_2", i), c->width,
+                           NN_LAYER_NORM_EPS);
+        nn_mlp_init(&m->h[i].mlp, params, nn_name(params, "h.%d.mlp", i), c->width, mlp);
+    }
+    if (c->final_norm) nn_layer_norm_init(&m->ln_f, params, "ln_f", c->width, NN_LAYER_NORM_EPS);
+    nn_linear_init(&m->lm_head, params, "lm_head", c->width, vocabulary,
+                   (nn_linear_options){.out_in = true,
+                                       .no_bias = !c->head_bias,
+                                       .tied = c->tied_head ? m->wte.weight : NULL});
+}
+
+static bool check(void *self, tensor_error *err) {
+    struct config *c = &((struct gpt *)self)->config;
+    if (c->width % c->heads != 0) {
+        return tensor_fail(err, "%" PRId64 " heads do not divide a width of %" PRId64, c->heads, c->width);
+    }
+    if (c->attention_scale == 0) c->attention_scale = 1 / sqrt((double)c->width);
+    return true;
+}
+
+const lm_model *lm_program(void) {
+    static struct gpt gpt;
+    static lm_option options[OPTIONS + 1];
+    static lm_model model;
+    struct config *c = &gpt.config;
+    *c = (struct config){.layers = 3, .heads = 4, .width = 64, .activation = NN_RELU, .head_bias = true};
+    const lm_option all[OPTIONS] = {
+        lm_kept("n_layer", lm_integer("layers", &c->layers, 1, MAX_LAYERS, "transformer blocks")),
+        lm_kept("n_head", lm_integer("heads", &c->heads, 1, 1024, "attention heads; they divide the width")),
+        lm_kept("n_embd", lm_integer("width", &c->width, 1, 65536, "channels")),
+        lm_real("dropout", &c->dropout, 0, 0.99, "probability of dropout"),
+        lm_kept("activation", lm_choice("activation", &c->activation, "relu|gelu|gelu_erf",
+                                        "of the MLP; gelu is the tanh form, as in GPT-2")),
+        lm_kept("attention_scale", lm_real("attention-scale", &c->attention_scale, 1e-6, 1000,
+                                           "factor of q.k; 1/sqrt(width) unless given")),
+        lm_kept("qkv_bias", lm_yes_no("qkv-bias", &c->qkv_bias, "queries, keys and values have a bias")),
+        lm_kept("final_norm", lm_yes_no("final-norm", &c->final_norm, "layer norm before the head")),
+        lm_kept("tied_head", lm_yes_no("tied-head", &c->tied_head, "the head is the table of tokens")),
+        lm_kept("head_bias", lm_yes_no("head-bias", &c->head_bias, "the head has a bias")),
+    };
+    memcpy(options, all, sizeof all);
+    model = (lm_model){.name = "gpt",
+                       .summary = "A GPT on characters",
+                       .self = &gpt,
+                       .options = options,
+                       .defaults = {.context = 64, .batch = 64, .iterations = 5000, .rate = 1e-2},
+                       .check = check,
+                       .init = init,
+                       .forward = forward};
+    return &model;
+}

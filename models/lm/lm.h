@@ -1,0 +1,278 @@
+/* Sampo lm: what language models share. A model is a small program: its configuration, its parameters and its
+ * forward pass, which it hands over as lm_program. lm has the rest: options, texts and
+ * their batches, the tokenizer, training, evaluation, sampling and checkpoints.
+ *
+ * Conventions: B rows of a batch, T tokens of context, V entries of the vocabulary. Functions that can fail
+ * return false (or no tensor, or NULL) and leave the text in `err`; texts do not name the file that the caller
+ * passed, unless said otherwise. What is allocated on an arena needs no freeing.
+ */
+#ifndef SAMPO_LM_H
+#define SAMPO_LM_H
+
+#include "nn/nn.h"
+
+enum { LM_MAX_CONTEXT = 65536, LM_MAX_VOCABULARY = 0x110000 /* all of Unicode */ };
+#define LM_MAX_SEED 9007199254740992.0 /* 2^53: limits of options are doubles */
+
+/* ---- Options ------------------------------------------------------------------------------ */
+
+typedef enum lm_option_kind {
+    LM_INTEGER, /* value: int64_t */
+    LM_REAL,    /* double */
+    LM_TEXT,    /* const char * */
+    LM_CHOICE,  /* int64_t, the index of one of `words` */
+    LM_YES_NO,  /* bool */
+    LM_FLAG     /* bool, set by the option's mere presence */
+} lm_option_kind;
+
+/* One option. `value` holds the default until the option is given. A number outside low..high stands for "not
+ * given", so --help does not show it as a default. A table of options ends with {0}. */
+typedef struct lm_option {
+    const char *name; /* "batch" for --batch */
+    lm_option_kind kind;
+    void *value;
+    double low, high;  /* of a number */
+    const char *words; /* of a choice: "relu|gelu"; of a text: what stands for it in --help */
+    const char *key;   /* under which checkpoints keep the value; NULL: not at all */
+    const char *help;
+} lm_option;
+
+/* Entries of a table. */
+static inline lm_option lm_integer(const char *name, int64_t *value, double low, double high,
+                                   const char *help) {
+    return (lm_option){
+        .name = name, .kind = LM_INTEGER, .value = value, .low = low, .high = high, .help = help};
+}
+static inline lm_option lm_real(const char *name, double *value, double low, double high, const char *help) {
+    return (lm_option){.name = name, .kind = LM_REAL, .value = value, .low = low, .high = high, .help = help};
+}
+static inline lm_option lm_string(const char *name, const char **value, const char *word, const char *help) {
+    return (lm_option){.name = name, .kind = LM_TEXT, .value = value, .words = word, .help = help};
+}
+static inline lm_option lm_choice(const char *name, int64_t *value, const char *words, const char *help) {
+    return (lm_option){.name = name, .kind = LM_CHOICE, .value = value, .words = words, .help = help};
+}
+static inline lm_option lm_yes_no(const char *name, bool *value, const char *help) {
+    return (lm_option){.name = name, .kind = LM_YES_NO, .value = value, .help = help};
+}
+static inline lm_option lm_flag(const char *name, bool *value, const char *help) {
+    return (lm_option){.name = name, .kind = LM_FLAG, .value = value, .help = help};
+}
+/* --seed and --threads, which commands have in common. */
+static inline lm_option lm_seed(int64_t *value) {
+    return lm_integer("seed", value, 0, LM_MAX_SEED, "the same seed gives the same result");
+}
+static inline lm_option lm_threads(int64_t *value) {
+    return lm_integer("threads", value, 1, TENSOR_MAX_THREADS, "threads; one per processor unless given");
+}
+/* An option that checkpoints keep. */
+static inline lm_option lm_kept(const char *key, lm_option option) {
+    option.key = key;
+    return option;
+}
+
+/* A command line's description. */
+typedef struct lm_usage {
+    const char *program, *command, *summary;
+    const char *operand;         /* the one argument that is no option, such as "FILE"; NULL: none */
+    const lm_option *options[2]; /* tables; NULL: none */
+} lm_usage;
+
+/* Sets an option from its text: "'x' is not a number", "0 is out of range: 1 to 256". */
+bool lm_option_set(const lm_option *option, const char *text, tensor_error *err);
+/* The value as lm_option_set reads it; returns `buffer`. */
+char *lm_option_text(const lm_option *option, char *buffer, size_t size);
+
+/* Reads --name value, --name=value and the operand. *help becomes true, and reading ends, at --help. */
+bool lm_options_parse(const lm_usage *usage, int argc, char *const *argv, const char **operand, bool *help,
+                      tensor_error *err);
+void lm_options_help(const lm_usage *usage, FILE *file);
+
+/* The one of `count` names that is most like `text`; NULL where none is. */
+const char *lm_nearest(const char *text, const char *const *names, int count);
+
+/* ---- Texts and tokens --------------------------------------------------------------------- */
+
+/* Length in bytes, 1 to 4, of the UTF-8 character at `bytes`, and its code point; 0: not valid. */
+int lm_utf8_decode(const char *bytes, size_t size, uint32_t *code);
+/* Writes the character and a NUL; returns its length. */
+int lm_utf8_encode(uint32_t code, char bytes[5]);
+/* The number of characters; -1 and a text that names the first byte (counted from 1) that is not UTF-8. */
+int64_t lm_utf8_count(const char *bytes, size_t size, tensor_error *err);
+
+/* A file's text: valid UTF-8 without byte order mark, without NUL, not empty. */
+typedef struct lm_text {
+    char *memory; /* freed by lm_text_free */
+    const char *bytes;
+    size_t size;
+    int64_t characters;
+} lm_text;
+bool lm_text_read(lm_text *text, const char *path, tensor_error *err);
+void lm_text_free(lm_text *text);
+
+/* Finds the text that is used where none is named: kalevala.txt or verses.txt in $SAMPO_DATA, or in the source
+ * tree, or where it is installed. The path is on the arena; NULL: none is there. */
+const char *lm_text_default(tensor_arena *arena, tensor_error *err);
+
+/* Characters as tokens: token i is code point codes[i]. */
+typedef struct lm_tokenizer {
+    int32_t count;
+    uint32_t *codes;
+    int32_t *sorted; /* tokens by ascending code point */
+} lm_tokenizer;
+/* The vocabulary of a text, its distinct characters in ascending order, or one given as a list. */
+bool lm_tokenizer_of_text(lm_tokenizer *tokenizer, const lm_text *text, tensor_arena *arena,
+                          tensor_error *err);
+bool lm_tokenizer_of_strings(lm_tokenizer *tokenizer, const char *const *strings, int count,
+                             tensor_arena *arena, tensor_error *err);
+int32_t lm_tokenizer_find(const lm_tokenizer *tokenizer, uint32_t code); /* -1: not in the vocabulary */
+
+/* Tokens of UTF-8 bytes, [characters] int32 on the arena. A character outside the vocabulary is an error that
+ * names it, its line and its column. */
+tensor lm_encode(const lm_tokenizer *tokenizer, const char *bytes, size_t size, tensor_arena *arena,
+                 tensor_error *err);
+
+/* The first 90 % of a text's tokens train, the others validate. */
+typedef enum lm_split { LM_TRAIN, LM_VALIDATION, LM_ALL } lm_split;
+tensor lm_split_of(tensor tokens, lm_split split, tensor_error *err);
+
+/* ---- Random streams ----------------------------------------------------------------------- */
+
+/* Every use of random numbers has streams of its own, numbered by an index, so that each drawing is a pure
+ * function of the seed and the index. nn_params_finalize uses streams 0, 1, ... */
+typedef enum lm_stream {
+    LM_STREAM_INITIALISATION,
+    LM_STREAM_BATCHES,    /* index: the iteration */
+    LM_STREAM_EVALUATION, /* index: the iteration and the split */
+    LM_STREAM_DROPOUT,    /* index: the iteration; counter: the row */
+    LM_STREAM_SAMPLING    /* index: 0 */
+} lm_stream;
+tensor_rng lm_rng(uint64_t seed, lm_stream stream, uint64_t index);
+
+/* ---- Batches ------------------------------------------------------------------------------ */
+
+/* Rows of tokens and, one further, those to predict: both [B, T] int32. */
+typedef struct lm_batch {
+    tensor ids, targets;
+} lm_batch;
+bool lm_batch_new(lm_batch *batch, int64_t rows, int64_t context, tensor_arena *arena, tensor_error *err);
+/* Fills it with rows that begin at uniformly drawn places of `tokens`, at least T + 1 of them. */
+void lm_batch_draw(lm_batch *batch, tensor tokens, tensor_rng rng);
+
+/* ---- Models ------------------------------------------------------------------------------- */
+
+typedef struct lm_model {
+    const char *name;    /* of the program, and the architecture in checkpoints */
+    const char *summary; /* what it is: "a GPT" */
+    void *self;          /* configuration and parameters */
+    const lm_option *options;
+    struct { /* what `train` does unless told otherwise */
+        int64_t context, batch, iterations;
+        double rate;
+    } defaults;
+    /* Whether the options fit together; completes those that were not given. NULL: always. */
+    bool (*check)(void *self, tensor_error *err);
+    void (*init)(void *self, nn_params *params, int64_t vocabulary, int64_t context);
+    /* ids [B, T] -> logits [B, T, V]. Called by several threads at once. Dropout NULL: none. */
+    ag_var *(*forward)(const void *self, ag_var *ids, tensor_rng *dropout);
+} lm_model;
+
+/* Defined by each model's file: the model with its defaults, in static memory. */
+const lm_model *lm_program(void);
+
+/* The program: returns its exit status. */
+int lm_main(const lm_model *model, int argc, char **argv);
+
+/* Positions 0..T-1 of ids [B, T], on the same tape. */
+ag_var *lm_positions(ag_var *ids);
+
+/* A model with its parameters and its vocabulary, new or from a checkpoint. Initialise with {0}. */
+typedef struct lm_instance {
+    const lm_model *model;
+    tensor_arena *arena;
+    lm_tokenizer tokenizer;
+    int64_t context;
+    nn_params *params;
+} lm_instance;
+void lm_instance_free(lm_instance *instance);
+
+/* The mean loss of a batch's rows, as an nn_loss whose context is this. */
+typedef struct lm_loss_context {
+    const lm_model *model;
+    lm_batch batch;
+    const tensor_rng *dropout; /* NULL: none; else row i's numbers begin at counter i 2^40 */
+} lm_loss_context;
+ag_var *lm_loss(void *context, ag_tape *tape, int64_t begin, int64_t end);
+
+/* ---- Checkpoints -------------------------------------------------------------------------- */
+
+bool lm_checkpoint_save(const lm_instance *instance, const char *path, tensor_error *err);
+/* Fills an instance, and the model's options, from a file; the error text names the file. Free it also after a
+ * failure. */
+bool lm_checkpoint_load(lm_instance *instance, const lm_model *model, const char *path, tensor_error *err);
+
+/* ---- Evaluation --------------------------------------------------------------------------- */
+
+/* Mean loss over consecutive windows of T tokens, the last partial one left out, summed in double; *predicted
+ * receives the number of tokens. */
+bool lm_evaluate(const lm_instance *instance, nn_parallel *parallel, tensor tokens, double *loss,
+                 int64_t *predicted, tensor_error *err);
+
+/* ---- Sampling ----------------------------------------------------------------------------- */
+
+typedef struct lm_sampling {
+    const char *prompt; /* NULL: a line's beginning */
+    int64_t tokens;
+    double temperature; /* below 1e-6: always the likeliest token */
+    uint64_t seed;
+} lm_sampling;
+/* Writes the prompt and the tokens after it as they come, and a newline. Fails also where writing fails. */
+bool lm_sample(const lm_instance *instance, const lm_sampling *sampling, FILE *file, tensor_error *err);
+
+/* ---- Progress ----------------------------------------------------------------------------- */
+
+/* A line on stderr: where that is a terminal, one that is overwritten and never wraps. */
+typedef struct lm_progress {
+    int64_t done, total; /* iterations */
+    double loss, tokens_per_second, seconds_left;
+    double begun, resumed, shown; /* clock: at the start, at the last step or report, at the last update */
+    double trained;               /* seconds, without reports */
+    bool terminal, colour;
+} lm_progress;
+void lm_progress_begin(lm_progress *progress, int64_t total);
+/* After each iteration: shown on a terminal, ten times a second at most. */
+void lm_progress_step(lm_progress *progress, int64_t done, double loss, int64_t tokens);
+/* Before anything else is printed: takes the line off a terminal. */
+void lm_progress_clear(const lm_progress *progress);
+/* When a report is ready: the same; elsewhere writes a line of its own. */
+void lm_progress_report(lm_progress *progress);
+/* The line in at most `columns` columns: what does not fit is left out from the end. Returns `buffer`. */
+char *lm_progress_text(const lm_progress *progress, int columns, char *buffer, size_t size);
+/* Of the terminal that stderr is, else $COLUMNS, else 80. */
+int lm_columns(void);
+
+/* ---- Commands and messages ---------------------------------------------------------------- */
+
+int lm_train_command(const lm_model *model, int argc, char *const *argv);
+int lm_sample_command(const lm_model *model, int argc, char *const *argv);
+int lm_eval_command(const lm_model *model, int argc, char *const *argv);
+
+enum { LM_DONE = 0, LM_FAILED = 1, LM_BAD_USAGE = 2, LM_INTERRUPTED = 130 }; /* exit statuses */
+
+/* One line on stderr, "gpt: ...", without control characters. lm_fail returns LM_FAILED. */
+void lm_say(const lm_model *model, const char *format, ...) TENSOR_PRINTF(2, 3);
+int lm_fail(const lm_model *model, const char *format, ...) TENSOR_PRINTF(2, 3);
+
+/* Parses a command's options, sets the number of threads where `threads` is above 0 after it and checks the
+ * instruction set. Returns -1 to go on, else the exit status: the help or the fault has been printed. */
+int lm_begin(const lm_model *model, const lm_usage *usage, int argc, char *const *argv, const char **operand,
+             const int64_t *threads);
+
+/* Opens the text at `path`, or the default one where that is NULL (and says which); *path becomes its name.
+ * Returns LM_DONE or LM_FAILED, with the fault printed. */
+int lm_open_text(const lm_model *model, lm_text *text, const char **path, tensor_arena *arena);
+
+/* Flushes a stream; fails where anything written to it was lost. */
+bool lm_flush(FILE *file, tensor_error *err);
+
+#endif

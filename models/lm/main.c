@@ -1,0 +1,125 @@
+/* The program around the commands: arguments, messages, streams. */
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "models/lm/lm.h"
+
+static void say(const lm_model *model, const char *format, va_list args) {
+    char text[8192]; /* holds any path */
+    vsnprintf(text, sizeof text, format, args);
+    for (char *c = text; *c; c++) {
+        if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?'; /* a name with a newline stays one line */
+    }
+    fprintf(stderr, "%s: %s\n", model->name, text);
+}
+
+void lm_say(const lm_model *model, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    say(model, format, args);
+    va_end(args);
+}
+
+int lm_fail(const lm_model *model, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    say(model, format, args);
+    va_end(args);
+    return LM_FAILED;
+}
+
+bool lm_flush(FILE *file, tensor_error *err) {
+    errno = 0;
+    if (fflush(file) == 0 && !ferror(file)) return true;
+    return tensor_fail(err, "cannot write to standard output: %s",
+                       errno ? strerror(errno) : "some of it was lost");
+}
+
+int lm_begin(const lm_model *model, const lm_usage *usage, int argc, char *const *argv, const char **operand,
+             const int64_t *threads) {
+    tensor_error err = {0};
+    bool help;
+    if (!lm_options_parse(usage, argc, argv, operand, &help, &err)) {
+        lm_say(model, "%s: %s (%s %s --help lists the options)", usage->command, err.text, usage->program,
+               usage->command);
+        return LM_BAD_USAGE;
+    }
+    if (help) {
+        lm_options_help(usage, stdout);
+        return lm_flush(stdout, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
+    }
+    if (!tensor_isa_check(&err)) {
+        lm_say(model, "%s", err.text);
+        return LM_BAD_USAGE;
+    }
+    if (*threads > 0 && !tensor_set_threads((int)*threads, &err)) return lm_fail(model, "%s", err.text);
+    return -1;
+}
+
+int lm_open_text(const lm_model *model, lm_text *text, const char **path, tensor_arena *arena) {
+    tensor_error err = {0};
+    if (!*path) {
+        *path = lm_text_default(arena, &err);
+        if (!*path) return lm_fail(model, "%s", err.text);
+        lm_say(model, "reading %s; --data FILE names another text", *path);
+    }
+    return lm_text_read(text, *path, &err) ? LM_DONE : lm_fail(model, "%s: %s", *path, err.text);
+}
+
+/* ---- The program --------------------------------------------------------------------------- */
+
+typedef struct command {
+    const char *name;
+    int (*run)(const lm_model *model, int argc, char *const *argv);
+    const char *help;
+} command;
+
+enum { COMMANDS = 3 };
+static const command commands[COMMANDS] = {
+    {"train", lm_train_command, "learn from a text"},
+    {"sample", lm_sample_command, "write text with a checkpoint"},
+    {"eval", lm_eval_command, "measure a checkpoint on a text"},
+};
+
+static int help(const lm_model *model) {
+    tensor_error err = {0};
+    const char *name = model->name;
+    printf("usage: %s COMMAND [options]\n%s: trains on any UTF-8 text and writes text like it.\n\n", name,
+           model->summary);
+    for (int i = 0; i < COMMANDS; i++) printf("  %-10s %s\n", commands[i].name, commands[i].help);
+    printf("\n%s COMMAND --help lists a command's options. %s --version prints the version.\n"
+           "Exit status: 0 done, 1 failed, 2 bad usage, 130 after Ctrl-C.\n",
+           name, name);
+    return lm_flush(stdout, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
+}
+
+static int version(const lm_model *model) {
+    tensor_error err = {0};
+    printf("%s (Sampo) %s\n", model->name, SAMPO_VERSION);
+    return lm_flush(stdout, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
+}
+
+static int unknown(const lm_model *model, const char *word) {
+    const char *names[COMMANDS];
+    for (int i = 0; i < COMMANDS; i++) names[i] = commands[i].name;
+    const char *nearest = lm_nearest(word, names, COMMANDS);
+    lm_say(model, "unknown command '%s'%s%s%s (%s --help lists the commands)", word,
+           nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "", model->name);
+    return LM_BAD_USAGE;
+}
+
+int lm_main(const lm_model *model, int argc, char **argv) {
+    signal(SIGPIPE, SIG_DFL); /* `gpt sample | head` ends quietly, also where the parent ignores the signal */
+    if (argc < 2) {
+        lm_say(model, "no command; say train, sample or eval (%s --help tells more)", model->name);
+        return LM_BAD_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) return help(model);
+    if (strcmp(argv[1], "--version") == 0) return version(model);
+    for (int i = 0; i < COMMANDS; i++) {
+        if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(model, argc - 2, argv + 2);
+    }
+    return unknown(model, argv[1]);
+}
