@@ -1,0 +1,373 @@
+#!/bin/sh
+# Tests the programs as a user meets them: test_cli.sh FOLDER, the folder with the executables gpt and bigram.
+# Prints a line a case. Reads the PyTorch checkpoint of $SAMPO_SHARED where that is there.
+# shellcheck disable=SC2016 # awk programs
+set -u
+export LC_ALL=C
+unset NO_COLOR COLUMNS SAMPO_ISA SAMPO_DATA
+case $0 in */*) here=${0%/*} ;; *) here=. ;; esac
+repo=$(CDPATH='' cd "$here/../.." && pwd) || exit 1
+if [ $# -ne 1 ] || [ ! -x "$1/gpt" ] || [ ! -x "$1/bigram" ]; then
+  echo 'usage: test_cli.sh FOLDER, the one with gpt and bigram' >&2
+  exit 2
+fi
+bin=$(CDPATH='' cd "$1" && pwd)
+gpt=$bin/gpt bigram=$bin/bigram
+shared=${SAMPO_SHARED:-$repo/../shared}
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+cd "$tmp" || exit 1
+passed=0 failed=0 status=0
+
+# run COMMAND...: into the files stdout and stderr, and $status.
+run() { "$@" >stdout 2>stderr </dev/null; status=$?; }
+
+verdict() { # verdict NAME FAULT: no fault is a pass
+  if [ -z "$2" ]; then
+    passed=$((passed + 1))
+    echo "ok    $1"
+  else
+    failed=$((failed + 1))
+    echo "FAIL  $1: $2"
+    sed 's/^/        stdout: /' stdout | head -5
+    sed 's/^/        stderr: /' stderr | head -5
+  fi
+}
+skip() { echo "skip  $1: $2"; }
+check() { # check NAME TEST...: passes where the test command does
+  name=$1
+  shift
+  if "$@"; then verdict "$name" ''; else verdict "$name" "not so: $*"; fi
+}
+
+# refuses STATUS TEXT COMMAND...: the command ends with the status and one line on stderr that has the text.
+refuses() {
+  expected=$1 text=$2 fault=
+  shift 2
+  run "$@"
+  if [ "$status" -ne "$expected" ]; then fault="exit status $status, not $expected"
+  elif [ "$(wc -l <stderr)" -ne 1 ]; then fault='not one line on stderr'
+  elif ! grep -qF -e "$text" stderr; then fault="stderr does not say '$text'"
+  elif ! grep -q '^\(gpt\|bigram\): ' stderr; then fault='the line does not begin with the name of the program'
+  fi
+  program=${1##*/}
+  shift
+  verdict "$(echo "$program $*" | sed "s|$tmp/||g" | tr -d '[:cntrl:]' | cut -c 1-70): $text" "$fault"
+}
+
+# done_well NAME: the last run ended with 0 and something on stdout.
+done_well() {
+  if [ "$status" -ne 0 ]; then verdict "$1" "exit status $status, not 0"
+  elif [ ! -s stdout ]; then verdict "$1" 'nothing on stdout'
+  else verdict "$1" ''; fi
+}
+
+# matches NAME PATTERN: stdout has a line that the pattern matches from end to end.
+matches() { if grep -qx -e "$2" stdout; then verdict "$1" ''; else verdict "$1" "no line like '$2'"; fi; }
+same() { if cmp -s "$2" "$3"; then verdict "$1" ''; else verdict "$1" 'they differ'; fi; }
+differ() { if cmp -s "$2" "$3"; then verdict "$1" 'they are the same'; else verdict "$1" ''; fi; }
+
+# ---- Texts --------------------------------------------------------------------------------------
+b() { printf '%b' "$1"; }
+i=0
+while [ $i -lt 60 ]; do echo "the cat sat on the mat, number $i: p$(b '\0303\0244')iv$(b '\0303\0244')$(b '\0303\0244')"; i=$((i + 1)); done >text
+printf '%040d' 0 >short
+: >empty
+b '\0357\0273\0277' >bom
+{ head -c 20 text; b '\0344'; } >latin1
+b 'abc\0000def' >nul
+{ cat text; echo 'Zebra'; } >zebra
+mkdir folder
+tiny="--data text --context 8 --batch 4 --layers 1 --heads 2 --width 8 --eval-batches 2"
+tiny_bigram="--data text --context 8 --batch 4 --eval-batches 2"
+
+# ---- Help and versions ----------------------------------------------------------------------------
+for program in gpt bigram; do
+  run "$bin/$program" --help
+  done_well "$program --help"
+  run "$bin/$program" --version
+  matches "$program --version" "$program (Sampo) [0-9]*\.[0-9]*\.[0-9]*"
+  for command in train sample eval; do
+    run "$bin/$program" $command --help
+    done_well "$program $command --help"
+    check "$program $command --help says nothing on stderr" [ ! -s stderr ]
+  done
+done
+run "$gpt" train --help
+matches 'the defaults of the GPT: iterations' '  --iters N .*(default 5000)'
+matches 'the defaults of the GPT: rate' '  --lr X .*(default 0.01)'
+matches 'the defaults of the GPT: batch' '  --batch N .*(default 64)'
+run "$bigram" train --help
+matches 'the defaults of the bigram: context' '  --context N .*(default 8)'
+matches 'the defaults of the bigram: rate' '  --lr X .*(default 0.001)'
+
+# ---- Bad usage ------------------------------------------------------------------------------------
+refuses 2 'no command' "$gpt"
+refuses 2 'did you mean train?' "$gpt" trian
+refuses 2 "unknown command 'zebra'" "$bigram" zebra
+refuses 2 'unknown option --bacth; did you mean --batch?' "$gpt" train --bacth 3
+refuses 2 'unknown option --layers' "$bigram" train --layers 3
+refuses 2 'unknown option --a?b' "$gpt" train "--a
+b"
+refuses 2 '--iters needs a value' "$gpt" train --iters
+refuses 2 '--iters needs a value' "$gpt" train --iters --force
+refuses 2 "--iters 'many' is not a whole number" "$gpt" train --iters many
+refuses 2 "--iters '10x' is not a whole number" "$gpt" train --iters 10x
+refuses 2 "--lr 'nan' is not a number" "$gpt" train --lr nan
+refuses 2 '--iters 0 is out of range: 1 to ' "$gpt" train --iters 0
+refuses 2 '--threads 257 is out of range: 1 to 256' "$gpt" train --threads 257
+refuses 2 '--threads 0 is out of range: 1 to 256' "$gpt" eval x --threads=0
+refuses 2 '--dropout 1 is out of range' "$gpt" train --dropout 1
+refuses 2 "--activation 'swish' is none of relu|gelu|gelu_erf" "$gpt" train --activation swish
+refuses 2 "--tied-head 'perhaps' is neither yes nor no" "$gpt" train --tied-head perhaps
+refuses 2 '5 heads do not divide a width of 64' "$gpt" train --heads 5
+refuses 2 "'text' is one argument too many" "$gpt" train text
+refuses 2 'FILE is missing' "$gpt" sample
+refuses 2 'FILE is missing' "$bigram" eval --data text
+refuses 2 "--split 'test' is none of train|val|all" "$gpt" eval x --split test
+refuses 2 '--out needs the name of a folder' "$gpt" train --data text --out=
+refuses 2 'SAMPO_ISA' env SAMPO_ISA=zebra "$gpt" train --data text
+
+# ---- Texts that cannot be used --------------------------------------------------------------------
+refuses 1 'nowhere: cannot be opened: No such file or directory' "$gpt" train --data nowhere
+refuses 1 'folder: this is a directory' "$gpt" train --data folder
+refuses 1 'empty: the file is empty' "$gpt" train --data empty
+refuses 1 'bom: the file is empty' "$gpt" train --data bom
+refuses 1 'nul: byte 4 is 0' "$gpt" train --data nul
+refuses 1 'latin1: byte 21 is not valid UTF-8 (0xe4); convert it, e.g. iconv -f latin1 -t utf-8' \
+  "$gpt" train --data latin1
+refuses 1 'short: 40 characters are too few: a context of 64 needs at least 65 in each part of the text (90 % to train on, 10 % to validate)' \
+  "$gpt" train --data short
+refuses 1 'neither kalevala.txt nor verses.txt' env SAMPO_DATA="$tmp/folder" "$gpt" train
+if [ "$(id -u)" -eq 0 ]; then
+  skip 'a file that may not be read' 'root may read everything'
+else
+  cp text locked
+  chmod 0 locked
+  refuses 1 'locked: cannot be opened: Permission denied' "$gpt" train --data locked
+fi
+
+# ---- Training -------------------------------------------------------------------------------------
+# shellcheck disable=SC2086 # $tiny is a list of words
+{
+run "$gpt" train $tiny --lr 0.05 --iters 5 --eval-every 3 --sample-tokens 30 --out out/a
+done_well 'a short training run'
+grep '^Iter' stdout >reports
+check 'a report every 3 iterations and at the last' [ "$(sed 's/ - .*//' reports | tr '\n' ' ')" = 'Iter 0 Iter 3 Iter 4 ' ]
+matches 'the format of a report' 'Iter 4 - Train loss: [0-9]\.[0-9][0-9][0-9], Validation loss: [0-9]\.[0-9][0-9][0-9]'
+sed '1,/^$/d' stdout >written
+check 'a sample of 30 characters and a newline' [ "$(tr -d '\200-\277' <written | wc -c)" -eq 31 ]
+check 'the checkpoint is there' [ -s out/a/last.safetensors ]
+check 'and nothing else beside it' [ "$(ls -A out/a)" = last.safetensors ]
+cp stdout first
+
+run "$gpt" train $tiny --lr 0.05 --iters 5 --eval-every 3 --sample-tokens 30 --threads 2 --out out/b
+cp stdout second
+same 'the same seed, one and two threads: the same output' first second
+same 'the same seed: the same checkpoint' out/a/last.safetensors out/b/last.safetensors
+for option in --seed=2 --lr=0.002 --weight-decay=0.9 --beta1=0.5 --beta2=0.5 --batch=5 --context=7 --layers=2 --heads=1 \
+  --width=16 --activation=gelu --attention-scale=0.9 --qkv-bias=yes --final-norm=yes --tied-head=yes --head-bias=no \
+  --dropout=0.4 --eval-batches=3 --temperature=0.5; do
+  run "$gpt" train $tiny --lr 0.05 --iters 5 --eval-every 3 --sample-tokens 30 $option
+  differ "$option changes something" first stdout
+done
+run "$gpt" train $tiny --lr 0 --weight-decay 0 --iters 4 --eval-every 1 --sample-tokens 0
+check 'every iteration has a batch of its own' [ "$(sed -n 's/.*loss \([^,]*\),.*/\1/p' stderr | sort -u | wc -l)" -ge 3 ]
+run "$gpt" train $tiny --iters 5 --eval-every 5 --sample-tokens 0
+check 'no sample with --sample-tokens 0' [ "$(grep -vc '^Iter' stdout)" -eq 0 ]
+
+run "$gpt" train $tiny --iters 3 --dropout 0.3 --threads 1
+cp stdout first
+run "$gpt" train $tiny --iters 3 --dropout 0.3 --threads 2
+cp stdout second
+same 'dropout does not depend on threads' first second
+
+run "$gpt" train $tiny --iters 300 --eval-every 299 --lr 0.01 --sample-tokens 0
+check 'training lowers the loss' awk '{ sub(",", "", $6); loss[NR] = $6 } END { exit !(loss[2] < 0.6 * loss[1]) }' stdout
+
+refuses 1 'out/a/last.safetensors is there from another run; choose another --out, or overwrite it with --force' \
+  "$gpt" train $tiny --iters 1 --out out/a
+same 'the earlier checkpoint is untouched' out/a/last.safetensors out/b/last.safetensors
+run "$gpt" train $tiny --iters 1 --out out/b --force --activation gelu_erf --qkv-bias yes --final-norm yes --tied-head yes --head-bias no
+done_well '--force, and the other shape of a GPT'
+refuses 1 'text: not a directory' "$gpt" train $tiny --out text
+refuses 1 'text/deep: cannot be made: Not a directory' "$gpt" train $tiny --out text/deep
+mkdir -p blocked/last.safetensors/x
+refuses 1 'last.safetensors' "$gpt" train $tiny --iters 1 --out blocked --force
+refuses 1 'no longer a finite number' "$gpt" train $tiny --iters 50 --lr 1000 --beta1 0 --beta2 0 --weight-decay 1000 --eval-every 60
+
+run "$bigram" train $tiny_bigram --iters 5 --eval-every 2 --sample-tokens 30 --out out/bigram
+done_well 'a short run of the bigram'
+matches 'its report' 'Iter 4 - Train loss: [0-9]\.[0-9][0-9][0-9], Validation loss: [0-9]\.[0-9][0-9][0-9]'
+
+mkdir data
+cp text data/verses.txt
+run env SAMPO_DATA="$tmp/data" "$gpt" train --context 8 --batch 2 --iters 1 --layers 1 --heads 1 --width 4 --eval-batches 1
+done_well 'training without --data'
+check 'it says which text it reads' grep -q "^gpt: reading $tmp/data/verses.txt" stderr
+}
+
+# ---- Ctrl-C, closed pipes, full disks ---------------------------------------------------------------
+# interrupt FILE COMMAND...: sends the command Ctrl-C once FILE has contents. It runs in the foreground, as the
+# shell starts background commands with Ctrl-C ignored.
+interrupt() {
+  awaited=$1
+  shift
+  rm -f pid
+  (
+    tries=0
+    until [ -s "$awaited" ] || [ $tries -ge 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+    kill -INT "$(cat pid)"
+  ) &
+  # shellcheck disable=SC2016 # for the inner shell to fill in
+  run sh -c 'echo $$ >pid; exec "$@"' sh "$@"
+  wait
+}
+if sh -c 'kill -s INT $$; :' 2>/dev/null; then
+  skip 'Ctrl-C' 'this test itself was started with Ctrl-C ignored'
+else
+  # shellcheck disable=SC2086
+  interrupt out/c/last.safetensors "$gpt" train $tiny --iters 100000000 --eval-every 100000000 --out out/c
+  check 'Ctrl-C: exit status 130' [ "$status" -eq 130 ]
+  check 'Ctrl-C: it says so' grep -q '^gpt: interrupted after [0-9]* iterations; saved out/c/last.safetensors$' stderr
+  check 'Ctrl-C: no sample' [ "$(grep -vc '^Iter' stdout)" -eq 0 ]
+  cp stderr said
+  run "$gpt" sample out/c/last.safetensors --tokens 5
+  done_well 'Ctrl-C: the saved checkpoint works'
+  : >stdout
+  # shellcheck disable=SC2086
+  interrupt stdout "$gpt" train $tiny --iters 100000000 --eval-every 100000000
+  check 'Ctrl-C without --out' grep -q 'iterations; nothing is saved without --out$' stderr
+fi
+
+model=out/a/last.safetensors
+if [ -w /dev/full ]; then
+  full() { # full COMMAND...: with stdout on a full disk
+    name=$1
+    shift
+    "$@" >/dev/full 2>stderr </dev/null
+    status=$?
+    : >stdout
+    check "a full disk: $name" [ "$status" -eq 1 -a "$(grep -c 'cannot write to standard output: No space left' stderr)" -eq 1 ]
+    check "a full disk, one line: $name" [ "$(grep -vc '^iteration' stderr)" -eq 1 ]
+  }
+  # shellcheck disable=SC2086
+  full train "$gpt" train $tiny --iters 2
+  full sample "$gpt" sample $model
+  full eval "$gpt" eval $model --data text
+  full help "$gpt" train --help
+  full version "$bigram" --version
+else
+  skip 'a full disk' 'no /dev/full'
+fi
+"$gpt" sample $model --tokens 10 >&- 2>stderr
+check 'a closed stdout is noticed' [ $? -eq 1 -a "$(wc -l <stderr)" -eq 1 ]
+# shellcheck disable=SC2086
+"$gpt" train $tiny --iters 1 --sample-tokens 0 --out out/closed >&- 2>stderr
+run "$gpt" sample out/closed/last.safetensors --tokens 1
+done_well 'a closed stdout does not damage the checkpoint'
+{ "$gpt" sample $model --tokens 100000000 2>stderr; echo "$?" >status; } | head -c 1 >stdout
+check 'a closed pipe ends it' [ "$(cat status)" -ne 0 ]
+check 'a closed pipe ends it quietly' [ ! -s stderr ]
+
+# ---- Sampling ---------------------------------------------------------------------------------------
+run "$gpt" sample $model --prompt 'the cat' --tokens 50 --seed 3 --threads 1
+done_well 'sample'
+cp stdout first
+check 'it begins with the prompt' [ "$(head -c 7 first)" = 'the cat' ]
+check 'prompt, 50 characters, newline' [ "$(tr -d '\200-\277' <first | wc -c)" -eq 58 ]
+run "$gpt" sample $model --prompt 'the cat' --tokens 50 --seed 3 --threads 2
+cp stdout second
+same 'the same seed, one and two threads: the same text' first second
+run "$gpt" sample $model --prompt 'the cat' --tokens 50 --seed 4
+cp stdout second
+differ 'another seed, another text' first second
+run "$gpt" sample $model --temperature 0 --seed 3
+cp stdout first
+run "$gpt" sample $model --temperature 0 --seed 4
+cp stdout second
+same 'at temperature 0 the seed does not matter' first second
+run "$gpt" sample $model --temperature 1e-5 --seed 4
+cp stdout second
+same 'a small temperature comes to the same' first second
+run "$gpt" sample $model --temperature 1000
+done_well 'a high temperature'
+run "$gpt" sample $model --prompt 'the cat sat on the mat, number 7' --tokens 3
+done_well 'a prompt longer than the context'
+run "$gpt" sample $model --prompt 'cat' --tokens 0
+matches 'no tokens' 'cat'
+run "$bigram" sample out/bigram/last.safetensors --prompt 'the' --tokens 20
+done_well 'sample of the bigram'
+refuses 1 "the prompt: the character 'Z' U+005A in line 1, column 3 is not in the checkpoint's vocabulary" \
+  "$gpt" sample $model --prompt 'a Zebra'
+refuses 1 'the prompt: byte 2 is not valid UTF-8 (0xe4)' "$gpt" sample $model --prompt "$(b 'a\0344')"
+
+# ---- Evaluation -------------------------------------------------------------------------------------
+run "$gpt" eval $model --data text --threads 1
+done_well 'eval'
+characters=$(tr -d '\200-\277' <text | wc -c)
+validation=$((characters - characters * 9 / 10))
+matches 'eval: whole windows of the validation part' "loss [0-9]\.[0-9]\{6\} over $(((validation - 1) / 8 * 8)) tokens"
+matches 'eval: bits per token' 'bits per token [0-9]\.[0-9]\{6\}'
+matches 'eval: perplexity' 'perplexity [0-9]*\.[0-9]\{6\}'
+check 'eval: three lines' [ "$(wc -l <stdout)" -eq 3 ]
+check 'eval: they are one figure' awk '{ x[NR] = $(NR == 1 ? 2 : NF) }
+  END { e = x[1] - x[2] * log(2); f = x[1] - log(x[3]); exit !(e * e < 1e-11 && f * f < 1e-11) }' stdout
+cp stdout first
+run "$gpt" eval $model --data text --threads 2
+cp stdout second
+same 'eval does not depend on threads' first second
+run "$gpt" eval $model --data text --split train
+matches 'eval --split train' "loss .* over $(((characters * 9 / 10 - 1) / 8 * 8)) tokens"
+run "$gpt" eval $model --data text --split all
+matches 'eval --split all' "loss .* over $(((characters - 1) / 8 * 8)) tokens"
+run "$bigram" eval out/bigram/last.safetensors --data text
+done_well 'eval of the bigram'
+refuses 1 "zebra: the character 'Z' U+005A in line 61, column 1 is not in the checkpoint's vocabulary" \
+  "$gpt" eval $model --data zebra
+head -c 20 text >few
+refuses 1 'few: this part of the text has 2 characters; a context of 8 needs at least 9' "$gpt" eval $model --data few
+
+# ---- Checkpoints that cannot be used ------------------------------------------------------------------
+refuses 1 'nowhere' "$gpt" sample nowhere
+refuses 1 'folder' "$gpt" sample folder
+refuses 1 'empty' "$gpt" eval empty --data text
+refuses 1 'text' "$gpt" sample text
+refuses 1 "its architecture is 'bigram', not 'gpt'" "$gpt" sample out/bigram/last.safetensors
+refuses 1 "its architecture is 'gpt', not 'bigram'" "$bigram" sample $model
+size=$(wc -c <$model)
+for part in 4 8 100 $((size / 2)) $((size - 1)); do
+  head -c "$part" $model >broken
+  refuses 1 broken "$gpt" sample broken
+done
+# Same length, other contents: the file itself stays well-formed.
+damaged() { sed "s/$1/$2/" <$model >damaged; cmp -s $model damaged && verdict "$1 is in the file" 'it is not'; refuses 1 "$3" "$gpt" sample damaged; }
+damaged '"n_embd":"8"' '"n_embd":"9"' '2 heads do not divide a width of 9'
+damaged '"n_head":"2"' '"n_head":"x"' "n_head: 'x' is not a whole number"
+damaged '"n_layer":"1"' '"n_layer":"0"' 'n_layer: 0 is out of range: 1 to 256'
+damaged '"n_layer":"1"' '"n_layer":"9"' 'too few for the'
+damaged '"n_layer"' '"n_lager"' "the metadata lack 'n_layer'"
+damaged '"tokenizer":"char"' '"tokenizer":"byte"' "its tokenizer is 'byte', not 'char'"
+damaged '"wpe.weight"' '"wpx.weight"' 'wpe.weight'
+
+# ---- Against PyTorch ----------------------------------------------------------------------------------
+torch=$shared/parity/kalevala-torch.safetensors
+if [ -f "$torch" ] && [ -f "$shared/kalevala.txt" ] && [ -f "$shared/parity/expected.json" ]; then
+  run "$gpt" eval "$torch" --data "$shared/kalevala.txt"
+  check 'the validation loss of the PyTorch checkpoint, 1.46063750' \
+    awk 'NR == 1 { d = $2 - 1.4606375; exit !($1 == "loss" && d * d < 4e-12 && $4 == 54528) }' stdout
+  # The JSON has it on one line, with \n and \" and no other escapes.
+  sed -n 's/.*"greedy_200": "\(.*\)".*/\1/p' "$shared/parity/expected.json" | sed 's/\\"/"/g' >escaped
+  b "$(cat escaped)" >expected
+  echo >>expected
+  run "$gpt" sample "$torch" --prompt 'Vaka vanha' --temperature 0 --tokens 200
+  cp stdout greedy
+  same 'the 200 likeliest characters are those of PyTorch' greedy expected
+else
+  skip 'the PyTorch checkpoint' "not in $shared; set SAMPO_SHARED"
+fi
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

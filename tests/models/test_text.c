@@ -1,0 +1,277 @@
+/* UTF-8, files of text, vocabularies, tokens, splits, batches and the streams they are drawn from. */
+#include "models/lm/lm.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static tensor_error err;
+static tensor_arena *arena;
+
+static void setup(void) {
+    arena = tensor_arena_new(&err);
+    cr_assert(arena);
+}
+
+static void teardown(void) {
+    tensor_arena_free(arena);
+}
+
+TestSuite(text, .init = setup, .fini = teardown);
+
+/* A text without a file. */
+static lm_text text_of(const char *bytes) {
+    return (lm_text){
+        .bytes = bytes, .size = strlen(bytes), .characters = lm_utf8_count(bytes, strlen(bytes), &err)};
+}
+
+Test(text, every_code_point_goes_round) {
+    for (uint32_t code = 1; code < 0x110000; code++) {
+        if (code == 0xd800) code = 0xe000;
+        char bytes[5];
+        uint32_t back = 0;
+        int length = lm_utf8_encode(code, bytes);
+        cr_assert_eq(lm_utf8_decode(bytes, (size_t)length, &back), length, "U+%04X", code);
+        cr_assert_eq(back, code);
+        cr_assert_eq(lm_utf8_decode(bytes, (size_t)length - 1, &back), 0, "U+%04X cut short", code);
+        cr_assert_eq(bytes[length], '\0');
+    }
+}
+
+Test(text, what_is_not_utf8) {
+    static const char *const bad[] = {"\x80",
+                                      "\xbf",
+                                      "\xc0\x80",
+                                      "\xc1\xbf",
+                                      "\xc3",
+                                      "\xc3(",
+                                      "\xe0\x80\x80",
+                                      "\xe0\x9f\xbf",
+                                      "\xe2\x82",
+                                      "\xe2(\xa1",
+                                      "\xed\xa0\x80",
+                                      "\xed\xbf\xbf",
+                                      "\xf0\x80\x80\x80",
+                                      "\xf0\x8f\xbf\xbf",
+                                      "\xf4\x90\x80\x80",
+                                      "\xf5\x80\x80\x80",
+                                      "\xf8\x88\x80\x80\x80",
+                                      "\xfe",
+                                      "\xff"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        uint32_t code;
+        cr_expect_eq(lm_utf8_decode(bad[i], strlen(bad[i]), &code), 0, "case %zu", i);
+    }
+    cr_expect_eq(lm_utf8_count("p\xc3\xa4iv\xe4", 6, &err), -1);
+    cr_expect_str_eq(err.text, "byte 6 is not valid UTF-8 (0xe4); convert it, e.g. iconv -f latin1 -t utf-8");
+    cr_expect_eq(lm_utf8_count("p\xc3\xa4iv\xc3\xa4", 7, NULL), 5);
+}
+
+/* Writes a file of `size` bytes and reads it as a text. */
+static bool read_back(const char *bytes, size_t size, lm_text *text) {
+    char path[] = "/tmp/sampo-text-XXXXXX";
+    int fd = mkstemp(path);
+    cr_assert(fd >= 0 && write(fd, bytes, size) == (ssize_t)size && close(fd) == 0);
+    err = (tensor_error){0};
+    bool ok = lm_text_read(text, path, &err);
+    unlink(path);
+    return ok;
+}
+
+Test(text, files) {
+    lm_text text;
+    cr_assert(read_back("\xc3\xa4y\n", 4, &text), "%s", err.text);
+    cr_expect(text.size == 4 && text.characters == 3 && memcmp(text.bytes, "\xc3\xa4y\n", 4) == 0);
+    lm_text_free(&text);
+    cr_assert(read_back("\xef\xbb\xbf\xc3\xa4", 5, &text));
+    cr_expect(text.size == 2 && text.characters == 1 && memcmp(text.bytes, "\xc3\xa4", 2) == 0);
+    lm_text_free(&text);
+
+    cr_expect_not(read_back("", 0, &text));
+    cr_expect_str_eq(err.text, "the file is empty");
+    cr_expect_not(read_back("\xef\xbb\xbf", 3, &text));
+    cr_expect_str_eq(err.text, "the file is empty");
+    cr_expect_not(read_back("ab\0c", 4, &text));
+    cr_expect_str_eq(err.text, "byte 3 is 0: this is not a text file");
+    cr_expect_not(read_back("\xef\xbb\xbf\xe4", 4, &text));
+    cr_expect(strstr(err.text, "byte 4 is not valid UTF-8 (0xe4)"), "%s", err.text);
+    cr_expect_null(text.memory);
+}
+
+Test(text, a_file_larger_than_the_first_buffer) {
+    enum { SIZE = 3 << 20 };
+    char *bytes = malloc(SIZE);
+    lm_text text;
+    for (int i = 0; i < SIZE; i++) bytes[i] = (char)('a' + i % 23);
+    cr_assert(read_back(bytes, SIZE, &text));
+    cr_expect(text.size == SIZE && memcmp(text.bytes, bytes, SIZE) == 0);
+    lm_text_free(&text);
+    free(bytes);
+}
+
+Test(text, vocabulary_is_sorted_and_distinct) {
+    lm_tokenizer t;
+    lm_text text = text_of("b\xc3\xa4"
+                           "a\nb\xe2\x82\xac\xf0\x9f\x98\x80");
+    cr_assert(lm_tokenizer_of_text(&t, &text, arena, &err));
+    static const uint32_t expected[] = {'\n', 'a', 'b', 0xe4, 0x20ac, 0x1f600};
+    cr_assert_eq(t.count, 6);
+    cr_expect_arr_eq(t.codes, expected, sizeof expected);
+    tensor ids = lm_encode(&t, text.bytes, text.size, arena, &err);
+    static const int32_t tokens[] = {2, 3, 1, 0, 2, 4, 5};
+    cr_assert(tensor_ok(ids) && ids.shape[0] == 7);
+    cr_expect_arr_eq(ids.i32, tokens, sizeof tokens);
+}
+
+Test(text, encoding_and_decoding_go_round) {
+    static const char poem[] = "Vaka vanha V\xc3\xa4in\xc3\xa4m\xc3\xb6inen\nitse tuon sanoiksi virkki";
+    lm_tokenizer t;
+    lm_text text = text_of(poem);
+    cr_assert(lm_tokenizer_of_text(&t, &text, arena, &err));
+    tensor ids = lm_encode(&t, text.bytes, text.size, arena, &err);
+    char back[sizeof poem + 4], *end = back;
+    for (int64_t i = 0; i < ids.shape[0]; i++) end += lm_utf8_encode(t.codes[ids.i32[i]], end);
+    cr_expect_str_eq(back, poem);
+}
+
+Test(text, a_given_vocabulary_keeps_its_order) {
+    lm_tokenizer t;
+    const char *strings[] = {"z", "\xc3\xa4", "a"};
+    cr_assert(lm_tokenizer_of_strings(&t, strings, 3, arena, &err), "%s", err.text);
+    cr_expect_eq(lm_tokenizer_find(&t, 'z'), 0);
+    cr_expect_eq(lm_tokenizer_find(&t, 0xe4), 1);
+    cr_expect_eq(lm_tokenizer_find(&t, 'a'), 2);
+    cr_expect_eq(lm_tokenizer_find(&t, 'b'), -1);
+    cr_expect_eq(lm_tokenizer_find(&t, 0x10ffff), -1);
+}
+
+Test(text, bad_vocabularies) {
+    lm_tokenizer t;
+    cr_expect_not(lm_tokenizer_of_strings(&t, (const char *[]){"a", "bc"}, 2, arena, &err));
+    cr_expect_str_eq(err.text, "entry 1 of the vocabulary is not one character");
+    err = (tensor_error){0};
+    cr_expect_not(lm_tokenizer_of_strings(&t, (const char *[]){""}, 1, arena, &err));
+    cr_expect_str_eq(err.text, "entry 0 of the vocabulary is not one character");
+    err = (tensor_error){0};
+    cr_expect_not(lm_tokenizer_of_strings(&t, (const char *[]){"a", "b", "a"}, 3, arena, &err));
+    cr_expect(strstr(err.text, "twice"), "%s", err.text);
+}
+
+Test(text, unknown_characters_are_named_with_their_place) {
+    lm_tokenizer t;
+    const char *strings[] = {"a", "\n", "\xc3\xa4"};
+    cr_assert(lm_tokenizer_of_strings(&t, strings, 3, arena, &err));
+    static const char bytes[] = "a\xc3\xa4\n\xc3\xa4\xc3\xb6";
+    cr_expect_not(tensor_ok(lm_encode(&t, bytes, strlen(bytes), arena, &err)));
+    cr_expect_str_eq(
+        err.text,
+        "the character '\xc3\xb6' U+00F6 in line 2, column 2 is not in the checkpoint's vocabulary");
+    err = (tensor_error){0};
+    cr_expect_not(tensor_ok(lm_encode(&t, "aa\r", 3, arena, &err)));
+    cr_expect_str_eq(err.text,
+                     "the character U+000D in line 1, column 3 is not in the checkpoint's vocabulary");
+}
+
+Test(text, default_text) {
+    char folder[] = "/tmp/sampo-data-XXXXXX", path[64];
+    cr_assert(mkdtemp(folder));
+    setenv("SAMPO_DATA", folder, 1);
+    cr_expect_null(lm_text_default(arena, &err));
+    cr_expect(strstr(err.text, folder) && strstr(err.text, "--data FILE"), "%s", err.text);
+    static const char *const names[] = {"verses.txt", "kalevala.txt"}; /* the second is preferred */
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        fclose(fopen(path, "w"));
+        const char *found = lm_text_default(arena, &err);
+        cr_assert(found);
+        cr_expect_str_eq(found, path);
+    }
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        unlink(path);
+    }
+    rmdir(folder);
+}
+
+/* ---- Splits and batches ------------------------------------------------------------------------ */
+
+/* Tokens 0, 1, ... so that a value tells its place. */
+static tensor count_to(int64_t n) {
+    tensor tokens = tensor_new(arena, TENSOR_I32, TENSOR_SHAPE(n), &err);
+    cr_assert(tensor_ok(tokens));
+    for (int64_t i = 0; i < n; i++) tokens.i32[i] = (int32_t)i;
+    return tokens;
+}
+
+Test(text, nine_tenths_train) {
+    static const int64_t lengths[][2] = {{545594, 491034}, {10, 9}, {19, 17}, {1, 0}, {11, 9}};
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        tensor tokens = count_to(lengths[i][0]);
+        tensor train = lm_split_of(tokens, LM_TRAIN, &err),
+               validation = lm_split_of(tokens, LM_VALIDATION, &err);
+        cr_expect_eq(train.shape[0], lengths[i][1]);
+        cr_expect_eq(validation.shape[0], lengths[i][0] - lengths[i][1]);
+        cr_expect_eq(validation.i32, tokens.i32 + lengths[i][1]);
+        cr_expect_eq(lm_split_of(tokens, LM_ALL, &err).shape[0], lengths[i][0]);
+    }
+}
+
+Test(text, a_batch_is_a_function_of_seed_and_iteration) {
+    tensor tokens = count_to(1000);
+    lm_batch a, b;
+    cr_assert(lm_batch_new(&a, 16, 8, arena, &err) && lm_batch_new(&b, 16, 8, arena, &err));
+    size_t bytes = 16 * 8 * sizeof(int32_t);
+    lm_batch_draw(&a, tokens, lm_rng(1, LM_STREAM_BATCHES, 5));
+    lm_batch_draw(&b, tokens, lm_rng(7, LM_STREAM_BATCHES, 3));
+    lm_batch_draw(&b, tokens, lm_rng(1, LM_STREAM_BATCHES, 5));
+    cr_expect_arr_eq(a.ids.i32, b.ids.i32, bytes);
+    cr_expect_arr_eq(a.targets.i32, b.targets.i32, bytes);
+    static const struct {
+        uint64_t seed, index;
+        lm_stream stream;
+    } others[] = {{2, 5, LM_STREAM_BATCHES}, {1, 6, LM_STREAM_BATCHES}, {1, 5, LM_STREAM_EVALUATION}};
+    for (int i = 0; i < 3; i++) {
+        lm_batch_draw(&b, tokens, lm_rng(others[i].seed, others[i].stream, others[i].index));
+        cr_expect_arr_neq(a.ids.i32, b.ids.i32, bytes, "case %d", i);
+    }
+}
+
+Test(text, batches_stay_inside_and_reach_every_place) {
+    enum { TOKENS = 20, CONTEXT = 8, PLACES = TOKENS - CONTEXT };
+    tensor tokens = count_to(TOKENS);
+    lm_batch batch;
+    int seen[PLACES] = {0};
+    cr_assert(lm_batch_new(&batch, 64, CONTEXT, arena, &err));
+    for (uint64_t iteration = 0; iteration < 75; iteration++) {
+        lm_batch_draw(&batch, tokens, lm_rng(1, LM_STREAM_BATCHES, iteration));
+        for (int64_t i = 0; i < 64; i++) {
+            int32_t first = batch.ids.i32[i * CONTEXT];
+            cr_assert(first >= 0 && first < PLACES);
+            seen[first]++;
+            for (int64_t t = 0; t < CONTEXT; t++) {
+                cr_assert_eq(batch.ids.i32[i * CONTEXT + t], first + t);
+                cr_assert_eq(batch.targets.i32[i * CONTEXT + t], first + t + 1);
+            }
+        }
+    }
+    /* 4800 drawings over 12 places: 400 each, standard deviation 19. */
+    for (int i = 0; i < PLACES; i++) cr_expect(seen[i] > 300 && seen[i] < 500, "place %d: %d", i, seen[i]);
+}
+
+Test(text, the_shortest_text_has_one_row) {
+    tensor tokens = count_to(9);
+    lm_batch batch;
+    cr_assert(lm_batch_new(&batch, 2, 8, arena, &err));
+    lm_batch_draw(&batch, tokens, lm_rng(1, LM_STREAM_BATCHES, 0));
+    for (int i = 0; i < 8; i++) cr_expect(batch.ids.i32[i] == i && batch.targets.i32[8 + i] == i + 1);
+}
+
+Test(text, streams_differ) {
+    uint32_t words[6][4];
+    for (int i = 0; i < 6; i++) {
+        tensor_rng rng = lm_rng(1, (lm_stream)(i % 5), i < 5 ? 0 : 1);
+        tensor_rng_block(&rng, words[i]);
+        for (int k = 0; k < i; k++) cr_expect_arr_neq(words[i], words[k], sizeof words[0], "%d and %d", i, k);
+    }
+}

@@ -1,0 +1,42 @@
+/* JSON: arrays of strings, and quoting. The reader of objects is tested with the headers of files. */
+#include "nn/nn.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+Test(json, reads_arrays_of_strings) {
+    tensor_arena *arena = tensor_arena_new(NULL);
+    tensor_error err = {0};
+    const char *const *strings;
+    int count;
+    cr_assert(nn_json_strings(" [ \"a\" , \"\\n\\t\\b\\f\\r\\/\\\\\\\"\",\"\", \"\\u00E4\\uD83D\\uDE00\"] \n",
+                              arena, &strings, &count, &err));
+    cr_assert_eq(count, 4);
+    const char *const expected[] = {"a", "\n\t\b\f\r/\\\"", "", "\xc3\xa4\xf0\x9f\x98\x80"};
+    for (int i = 0; i < 4; i++) cr_assert_str_eq(strings[i], expected[i]);
+    cr_assert(nn_json_strings("[]", arena, &strings, &count, &err) && count == 0);
+    const char *const faulty[] = {"",          "[",        "[\"a\"",  "[\"a\",]",      "[,]",
+                                  "[1]",       "[\"a\"]x", "{\"a\"}", "[\"\\u0000\"]", "[\"a\" \"b\"]",
+                                  "[[\"a\"]]", "[null]",   "['a']"};
+    for (size_t i = 0; i < sizeof faulty / sizeof faulty[0]; i++) {
+        err = (tensor_error){0};
+        cr_expect_not(nn_json_strings(faulty[i], arena, &strings, &count, &err), "%s", faulty[i]);
+        cr_expect(strncmp(err.text, "JSON, byte ", 11) == 0, "%s", err.text);
+    }
+    tensor_arena_free(arena);
+}
+
+Test(json, quotes) {
+    char buffer[64];
+    const char *const text = "a\"\\\n\t\r\b\f\x01\x1f\x7f\xc3\xa4\xff";
+    const char *const quoted = "\"a\\\"\\\\\\n\\t\\r\\b\\f\\u0001\\u001f\x7f\xc3\xa4\\ufffd\"";
+    cr_assert_eq(nn_json_quote(buffer, sizeof buffer, text), strlen(quoted));
+    cr_assert_str_eq(buffer, quoted);
+    cr_assert_eq(nn_json_quote(NULL, 0, text), strlen(quoted));
+    memset(buffer, 'x', sizeof buffer);
+    cr_assert_eq(nn_json_quote(buffer, 5, "abcdef"), 8);
+    cr_assert_str_eq(buffer, "\"abc");
+    cr_assert_eq(buffer[5], 'x');
+    cr_assert_eq(nn_json_quote(buffer, 9, "abcdef"), 8);
+    cr_assert_str_eq(buffer, "\"abcdef\"");
+}

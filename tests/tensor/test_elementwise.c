@@ -1,0 +1,241 @@
+/* Every elementwise operation over shapes and layouts, against its formula in double. */
+#include "tests/tensor/tensor_test.h"
+
+static tensor_arena *arena;
+
+static void setup(void) {
+    arena = tensor_arena_new(NULL);
+}
+static void teardown(void) {
+    tensor_arena_free(arena);
+}
+TestSuite(elementwise, .init = setup, .fini = teardown);
+
+static const struct {
+    int rank;
+    int64_t shape[3];
+} shapes[] = {{0, {0}},       {1, {0}},       {1, {1}},        {1, {7}},      {1, {15}},        {1, {16}},
+              {1, {17}},      {1, {33}},      {1, {257}},      {2, {3, 5}},   {2, {17, 33}},    {2, {5, 1}},
+              {3, {2, 0, 3}}, {3, {3, 4, 7}}, {3, {1, 16, 1}}, {2, {2, 700}}, {3, {33, 40, 64}}};
+enum { SHAPES = sizeof shapes / sizeof *shapes };
+
+static double exact_unary(tensor_unary_op op, double x) {
+    switch (op) {
+    case TENSOR_NEG:
+        return -x;
+    case TENSOR_ABS:
+        return fabs(x);
+    case TENSOR_SIGN:
+        return (x > 0) - (x < 0);
+    case TENSOR_EXP:
+        return exp(x);
+    case TENSOR_LOG:
+        return log(x);
+    case TENSOR_SQRT:
+        return sqrt(x);
+    case TENSOR_TANH:
+        return tanh(x);
+    case TENSOR_ERF:
+        return erf(x);
+    case TENSOR_SIGMOID:
+        return 1 / (1 + exp(-x));
+    case TENSOR_RELU:
+        return x > 0 ? x : 0;
+    case TENSOR_GELU_TANH:
+        return x / 2 * (1 + tanh(sqrt(2 / acos(-1.0)) * (x + 0.044715 * x * x * x)));
+    case TENSOR_GELU_ERF:
+        return x / 2 * (1 + erf(x / sqrt(2)));
+    case TENSOR_RECIPROCAL:
+        return 1 / x;
+    case TENSOR_SQUARE:
+        return x * x;
+    default:
+        cr_assert_fail("%s has no formula here", tensor_unary_name(op));
+        return 0;
+    }
+}
+
+static double exact_binary(tensor_binary_op op, double a, double b) {
+    const double c = sqrt(2 / acos(-1.0)), u = tanh(c * (b + 0.044715 * b * b * b));
+    switch (op) {
+    case TENSOR_ADD:
+        return a + b;
+    case TENSOR_SUB:
+        return a - b;
+    case TENSOR_MUL:
+        return a * b;
+    case TENSOR_DIV:
+        return a / b;
+    case TENSOR_POW:
+        return pow(a, b);
+    case TENSOR_MAX:
+        return a > b ? a : b;
+    case TENSOR_MIN:
+        return a < b ? a : b;
+    case TENSOR_LESS:
+        return a < b;
+    case TENSOR_LESS_EQUAL:
+        return a <= b;
+    case TENSOR_EQUAL:
+        return a == b;
+    case TENSOR_RELU_VJP:
+        return b > 0 ? a : 0;
+    case TENSOR_GELU_TANH_VJP:
+        return a * ((1 + u) / 2 + b / 2 * (1 - u * u) * c * (1 + 3 * 0.044715 * b * b));
+    case TENSOR_GELU_ERF_VJP:
+        return a * ((1 + erf(b / sqrt(2))) / 2 + b * exp(-b * b / 2) / sqrt(2 * acos(-1.0)));
+    default:
+        cr_assert_fail("%s has no formula here", tensor_binary_name(op));
+        return 0;
+    }
+}
+
+static void same(float y, double exact, const char *what) {
+    if (isnan(exact) || isnan(y))
+        cr_assert(isnan(exact) && isnan(y), "%s: %g, expected %g", what, (double)y, exact);
+    else
+        test_close((double)y, exact, 1e-6, what);
+}
+
+static void check_unary(tensor_unary_op op, tensor out, tensor x) {
+    const tensor before = test_view(arena, TENSOR_F32, VIEW_PLAIN, x.rank, x.shape);
+    test_fill(x, 7, -3, 3);
+    TEST_OK(tensor_copy(before, x, &err));
+    const uint64_t version = out.storage->version;
+    TEST_OK(tensor_unary(out, op, x, &err));
+    cr_assert_gt(out.storage->version, version);
+    for (int64_t i = 0; i < tensor_size(x); i++)
+        same(*test_at(out, i), exact_unary(op, (double)*test_at(before, i)), tensor_unary_name(op));
+}
+
+Test(elementwise, unary_operations_shapes_layouts) {
+    for (int op = 0; op < TENSOR_UNARY_COUNT; op++)
+        for (int s = 0; s < SHAPES - (op > 0); s++)
+            for (int to = 0; to < VIEW_WRITABLE; to++)
+                for (int from = 0; from < VIEW_COUNT; from++) {
+                    tensor x = test_view(arena, TENSOR_F32, from, shapes[s].rank, shapes[s].shape);
+                    check_unary((tensor_unary_op)op, test_view(arena, TENSOR_F32, to, x.rank, x.shape), x);
+                    if (from < VIEW_WRITABLE) check_unary((tensor_unary_op)op, x, x);
+                    tensor_arena_reset(arena);
+                }
+}
+
+static void check_binary(tensor_binary_op op, tensor out, tensor a, tensor b) {
+    test_fill(a, 3, 0.5f, 3);
+    test_fill(b, 4, -2, 3);
+    if (tensor_size(a) > 2 && tensor_size(b) > 2) *test_at(a, 1) = *test_at(b, 1);
+    tensor a0 = test_view(arena, TENSOR_F32, VIEW_PLAIN, a.rank, a.shape);
+    tensor b0 = test_view(arena, TENSOR_F32, VIEW_PLAIN, b.rank, b.shape);
+    TEST_OK(tensor_copy(a0, a, &err) && tensor_copy(b0, b, &err));
+    TEST_OK(tensor_binary(out, op, a, b, &err));
+    for (int64_t i = 0; i < tensor_size(out); i++) {
+        const double x = (double)*test_at_as(a0, i, out.rank, out.shape);
+        const double y = (double)*test_at_as(b0, i, out.rank, out.shape);
+        same(*test_at(out, i), exact_binary(op, x, y), tensor_binary_name(op));
+    }
+}
+
+Test(elementwise, binary_operations_shapes_layouts) {
+    for (int op = 0; op < TENSOR_BINARY_COUNT; op++)
+        for (int s = 0; s < SHAPES - (op > 0); s++)
+            for (int to = 0; to < VIEW_WRITABLE; to++)
+                for (int from = 0; from < VIEW_COUNT; from++) {
+                    tensor out = test_view(arena, TENSOR_F32, to, shapes[s].rank, shapes[s].shape);
+                    tensor a = test_view(arena, TENSOR_F32, from, out.rank, out.shape);
+                    tensor b = test_view(arena, TENSOR_F32, (from + to) % VIEW_COUNT, out.rank, out.shape);
+                    check_binary((tensor_binary_op)op, out, a, b);
+                    check_binary((tensor_binary_op)op, out, out, b); /* in place */
+                    check_binary((tensor_binary_op)op, out, a, out);
+                    tensor_arena_reset(arena);
+                }
+}
+
+Test(elementwise, binary_broadcasts_each_side) {
+    static const struct {
+        int a_rank, b_rank;
+        int64_t a[3], b[3], out[3];
+    } cases[] = {{3, 1, {2, 3, 17}, {17}, {2, 3, 17}},   {3, 2, {2, 3, 17}, {3, 1}, {2, 3, 17}},
+                 {3, 0, {2, 3, 300}, {0}, {2, 3, 300}},  {3, 3, {2, 1, 17}, {1, 5, 1}, {2, 5, 17}},
+                 {3, 2, {4, 1, 1}, {3, 16}, {4, 3, 16}}, {3, 1, {2, 0, 5}, {1}, {2, 0, 5}}};
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++)
+        for (int kind = 0; kind < VIEW_WRITABLE; kind++) {
+            tensor out = test_view(arena, TENSOR_F32, kind, 3, cases[c].out);
+            tensor a = test_view(arena, TENSOR_F32, kind, cases[c].a_rank, cases[c].a);
+            tensor b = test_view(arena, TENSOR_F32, kind, cases[c].b_rank, cases[c].b);
+            check_binary(TENSOR_SUB, out, a, b);
+            check_binary(TENSOR_SUB, out, b, a);
+        }
+}
+
+Test(elementwise, same_operand_twice) {
+    tensor x = test_view(arena, TENSOR_F32, VIEW_STEPPED, TENSOR_SHAPE(5, 33));
+    test_fill(x, 1, -2, 2);
+    const double before = (double)*test_at(x, 40);
+    TEST_OK(tensor_binary(x, TENSOR_MUL, x, x, &err));
+    test_close((double)*test_at(x, 40), before * before, 1e-6, "x x");
+}
+
+Test(elementwise, nan_and_zero) {
+    tensor nan = test_view(arena, TENSOR_F32, VIEW_PLAIN, 0, NULL),
+           one = test_view(arena, TENSOR_F32, VIEW_PLAIN, 0, NULL);
+    tensor y = test_view(arena, TENSOR_F32, VIEW_PLAIN, 0, NULL);
+    *nan.f32 = NAN, *one.f32 = 1;
+    const tensor_binary_op ops[] = {TENSOR_MAX, TENSOR_MIN, TENSOR_ADD};
+    for (int i = 0; i < 3; i++) {
+        TEST_OK(tensor_binary(y, ops[i], nan, one, &err));
+        cr_assert(isnan(*y.f32));
+        TEST_OK(tensor_binary(y, ops[i], one, nan, &err));
+        cr_assert(isnan(*y.f32));
+    }
+    const tensor_unary_op unary[] = {TENSOR_RELU, TENSOR_SIGN, TENSOR_TANH, TENSOR_ERF, TENSOR_GELU_TANH};
+    for (int i = 0; i < 5; i++) {
+        TEST_OK(tensor_unary(y, unary[i], nan, &err));
+        cr_assert(isnan(*y.f32), "%s", tensor_unary_name(unary[i]));
+    }
+}
+
+Test(elementwise, affine_axpy_where_copy_fill) {
+    for (int s = 0; s < SHAPES; s++)
+        for (int to = 0; to < VIEW_WRITABLE; to++)
+            for (int from = 0; from < VIEW_COUNT; from++) {
+                const int rank = shapes[s].rank;
+                const int64_t *shape = shapes[s].shape;
+                tensor out = test_view(arena, TENSOR_F32, to, rank, shape);
+                tensor x = test_view(arena, TENSOR_F32, from, rank, shape);
+                tensor c = test_view(arena, TENSOR_F32, (from + 2) % VIEW_COUNT, rank, shape);
+                tensor ids = test_view(arena, TENSOR_I32, to, rank, shape);
+                test_fill(x, 9, -1, 1);
+                test_fill(c, 5, -1, 1);
+                for (int64_t i = 0; i < tensor_size(c); i++)
+                    if (*test_at(c, i) < 0) *test_at(c, i) = 0;
+                TEST_OK(tensor_affine(out, 2.5f, x, -0.75f, &err));
+                for (int64_t i = 0; i < tensor_size(x); i++)
+                    test_close((double)*test_at(out, i), 2.5 * (double)*test_at(x, i) - 0.75, 1e-6, "affine");
+                TEST_OK(tensor_copy(out, x, &err));
+                for (int64_t i = 0; i < tensor_size(x); i++) cr_assert_eq(*test_at(out, i), *test_at(x, i));
+                TEST_OK(tensor_axpy(out, -3, c, &err));
+                for (int64_t i = 0; i < tensor_size(x); i++)
+                    test_close((double)*test_at(out, i), (double)*test_at(x, i) - 3 * (double)*test_at(c, i),
+                               1e-6, "axpy");
+                TEST_OK(tensor_where(out, c, x, out, &err) && tensor_where(out, c, out, c, &err));
+                for (int64_t i = 0; i < tensor_size(x); i++)
+                    cr_assert_eq(*test_at(out, i), *test_at(c, i) != 0 ? *test_at(x, i) : 0);
+                TEST_OK(tensor_fill(ids, -7.9, &err) && tensor_fill(out, 0.3, &err));
+                for (int64_t i = 0; i < tensor_size(x); i++)
+                    cr_assert(*test_int_at(ids, i) == -7 && *test_at(out, i) == 0.3f);
+                tensor_arena_reset(arena);
+            }
+}
+
+Test(elementwise, errors_name_operation_and_shapes) {
+    tensor x = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(3, 4));
+    tensor y = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(5));
+    tensor ids = test_view(arena, TENSOR_I32, VIEW_PLAIN, TENSOR_SHAPE(5));
+    TEST_FAILS(tensor_binary(x, TENSOR_ADD, x, y, &err), "add: shapes do not broadcast: [3, 4] and [5]");
+    TEST_FAILS(tensor_unary(y, TENSOR_EXP, x, &err), "exp: out is [5], expected [3, 4]");
+    TEST_FAILS(tensor_unary(y, TENSOR_EXP, ids, &err), "exp: x is int32, expected float32");
+    TEST_FAILS(tensor_unary(y, TENSOR_EXP, (tensor){0}, &err), "exp: x is no tensor");
+    TEST_FAILS(tensor_copy(y, ids, &err), "copy: x is int32, expected float32");
+    TEST_FAILS(tensor_fill(ids, 1e10, &err), "fill: 1e+10 does not fit into int32");
+    cr_assert(!tensor_unary((tensor){0}, TENSOR_EXP, x, NULL));
+}

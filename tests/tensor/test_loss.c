@@ -1,0 +1,83 @@
+/* Softmax cross-entropy and its gradient, against the formula in double. */
+#include "tests/tensor/tensor_test.h"
+
+static tensor_arena *arena;
+
+static void setup(void) {
+    arena = tensor_arena_new(NULL);
+}
+static void teardown(void) {
+    tensor_arena_free(arena);
+}
+TestSuite(loss, .init = setup, .fini = teardown);
+
+static void make(int kind, int64_t n, tensor *logits, tensor *targets, tensor *lse) {
+    *logits = test_view(arena, TENSOR_F32, kind, TENSOR_SHAPE(3, 4, n));
+    *targets = test_view(arena, TENSOR_I32, kind, TENSOR_SHAPE(3, 4));
+    *lse = test_view(arena, TENSOR_F32, kind, TENSOR_SHAPE(12));
+    test_fill(*logits, 8, -9, 9);
+    for (int64_t i = 0; i < 12; i++) *test_int_at(*targets, i) = (int32_t)(i * 7919 % n);
+}
+
+static double exact_lse(tensor logits, int64_t row, int64_t n) {
+    double sum = 0;
+    for (int64_t j = 0; j < n; j++) sum += exp((double)*test_at(logits, row * n + j));
+    return log(sum);
+}
+
+static const int64_t sizes[] = {1, 7, 15, 16, 17, 33, 257, 300, 4100};
+enum { SIZES = sizeof sizes / sizeof *sizes };
+
+Test(loss, value_and_gradient_in_every_layout) {
+    for (int s = 0; s < SIZES; s++)
+        for (int kind = 0; kind < VIEW_WRITABLE; kind++) {
+            const int64_t n = sizes[s];
+            tensor logits, targets, lse, loss = test_view(arena, TENSOR_F32, VIEW_PLAIN, 0, NULL);
+            make(kind, n, &logits, &targets, &lse);
+            TEST_OK(tensor_cross_entropy(loss, lse, logits, targets, &err));
+            tensor d = test_view(arena, TENSOR_F32, (kind + 1) % VIEW_WRITABLE, 3, logits.shape);
+            TEST_OK(tensor_fill(d, 0.25, &err) &&
+                    tensor_cross_entropy_vjp(d, 0.5f, lse, logits, targets, &err));
+            double total = 0;
+            for (int64_t r = 0; r < 12; r++) {
+                const double l = exact_lse(logits, r, n);
+                const int64_t target = *test_int_at(targets, r);
+                test_close((double)*test_at(lse, r), l, 1e-6, "lse");
+                total += l - (double)*test_at(logits, r * n + target);
+                for (int64_t j = 0; j < n; j++) {
+                    const double p = exp((double)*test_at(logits, r * n + j) - l);
+                    test_close((double)*test_at(d, r * n + j), 0.25 + 0.5 * (p - (j == target)), 1e-6,
+                               "dlogits");
+                }
+            }
+            test_close((double)*loss.f32, total / 12, 1e-6, "loss");
+            tensor_arena_reset(arena);
+        }
+}
+
+Test(loss, extreme_logits) {
+    tensor logits = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(1, 3));
+    tensor targets = test_view(arena, TENSOR_I32, VIEW_PLAIN, TENSOR_SHAPE(1));
+    tensor lse = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(1)),
+           loss = test_view(arena, TENSOR_F32, VIEW_PLAIN, 0, NULL);
+    logits.f32[0] = 1000, logits.f32[1] = -1000, logits.f32[2] = -INFINITY;
+    TEST_OK(tensor_cross_entropy(loss, lse, logits, targets, &err));
+    cr_assert_eq(*loss.f32, 0);
+    targets.i32[0] = 1;
+    TEST_OK(tensor_cross_entropy(loss, lse, logits, targets, &err));
+    cr_assert_eq(*loss.f32, 2000);
+}
+
+Test(loss, errors) {
+    tensor logits, targets, lse, loss = test_view(arena, TENSOR_F32, VIEW_PLAIN, 0, NULL);
+    make(VIEW_PLAIN, 7, &logits, &targets, &lse);
+    *test_int_at(targets, 5) = 7;
+    TEST_FAILS(tensor_cross_entropy(loss, lse, logits, targets, &err),
+               "cross_entropy: target 7 of row 5 is outside 0..6");
+    TEST_FAILS(tensor_cross_entropy_vjp(logits, 1, lse, logits, targets, &err),
+               "cross_entropy: target 7 of row 5 is outside 0..6");
+    TEST_FAILS(tensor_cross_entropy(loss, loss, logits, targets, &err),
+               "cross_entropy: lse is [], expected [12]");
+    TEST_FAILS(tensor_cross_entropy(loss, lse, logits, lse, &err),
+               "cross_entropy: targets is float32, expected int32");
+}

@@ -1,0 +1,155 @@
+/* The elementary functions against libm in double: over a dense sample of all floats, and special values. */
+#include <string.h>
+
+#include "tests/tensor/tensor_test.h"
+
+enum { BATCH = 4096 };
+
+static float from_bits(uint32_t bits) {
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static tensor wrap(tensor_storage *storage, float *data, int64_t n) {
+    *storage = (tensor_storage){data, (size_t)n * sizeof *data, 0};
+    return tensor_wrap(storage, TENSOR_F32, 1, &n, NULL);
+}
+
+static double exact_neg(double x) {
+    return -x;
+}
+static double exact_sign(double x) {
+    return x > 0 ? 1 : x < 0 ? -1 : x;
+}
+static double exact_sigmoid(double x) {
+    return x < 0 ? exp(x) / (1 + exp(x)) : 1 / (1 + exp(-x));
+}
+static double exact_relu(double x) {
+    return x < 0 ? 0 : x;
+}
+static double exact_reciprocal(double x) {
+    return 1 / x;
+}
+static double exact_square(double x) {
+    return x * x;
+}
+
+/* The bounds in units of the last place that tensor.h states; 0.5: correctly rounded. */
+static const struct {
+    tensor_unary_op op;
+    double (*exact)(double);
+    double bound;
+} functions[] = {
+    {TENSOR_NEG, exact_neg, 0},
+    {TENSOR_ABS, fabs, 0},
+    {TENSOR_SIGN, exact_sign, 0},
+    {TENSOR_EXP, exp, 1},
+    {TENSOR_LOG, log, 1},
+    {TENSOR_SQRT, sqrt, 0.5},
+    {TENSOR_TANH, tanh, 2},
+    {TENSOR_ERF, erf, 2},
+    {TENSOR_SIGMOID, exact_sigmoid, 3},
+    {TENSOR_RELU, exact_relu, 0},
+    {TENSOR_SQUARE, exact_square, 0.5},
+    {TENSOR_RECIPROCAL, exact_reciprocal, 0.5},
+};
+
+static void check_batch(size_t f, float *x, int64_t n) {
+    float y[BATCH];
+    tensor_storage xs, ys;
+    TEST_OK(tensor_unary(wrap(&ys, y, n), functions[f].op, wrap(&xs, x, n), &err));
+    for (int64_t i = 0; i < n; i++)
+        cr_assert(test_ulp(y[i], functions[f].exact((double)x[i])) <= functions[f].bound + 1e-6,
+                  "%s(%a) = %a, expected %a", tensor_unary_name(functions[f].op), (double)x[i], (double)y[i],
+                  functions[f].exact((double)x[i]));
+}
+
+Test(math, unary_within_stated_ulp_over_all_floats) {
+    static float x[BATCH];
+    for (size_t f = 0; f < sizeof functions / sizeof *functions; f++) {
+        uint64_t bits = f;
+        while (bits < 0x100000000u) {
+            int64_t n = 0;
+            for (; n < BATCH && bits < 0x100000000u; bits += 4099) x[n++] = from_bits((uint32_t)bits);
+            check_batch(f, x, n);
+        }
+    }
+}
+
+/* Where the functions have their largest errors and change their formula. */
+Test(math, unary_within_stated_ulp_where_it_is_hard) {
+    static const float ranges[][2] = {{0.4f, 2.2f}, {-2.2f, -0.4f}, {-104, -86}, {86, 89}, {3.5f, 10.5f}};
+    static float x[BATCH];
+    for (size_t f = 0; f < sizeof functions / sizeof *functions; f++)
+        for (size_t r = 0; r < sizeof ranges / sizeof *ranges; r++)
+            for (int part = 0; part < 20; part++) {
+                for (int i = 0; i < BATCH; i++)
+                    x[i] = ranges[r][0] +
+                           (ranges[r][1] - ranges[r][0]) * (float)(part * BATCH + i) / (20 * BATCH);
+                check_batch(f, x, BATCH);
+            }
+}
+
+Test(math, gelu_follows_its_formula) {
+    const double c = sqrt(2 / acos(-1.0));
+    for (float x = -12; x < 12; x += 0.0137f) {
+        float tanh_y = x, erf_y = x;
+        tensor_storage s1, s2;
+        tensor y1 = wrap(&s1, &tanh_y, 1), y2 = wrap(&s2, &erf_y, 1);
+        TEST_OK(tensor_unary(y1, TENSOR_GELU_TANH, y1, &err) && tensor_unary(y2, TENSOR_GELU_ERF, y2, &err));
+        const double d = (double)x;
+        test_close((double)tanh_y, d / 2 * (1 + tanh(c * (d + 0.044715 * d * d * d))), 4e-7, "gelu_tanh");
+        test_close((double)erf_y, d / 2 * (1 + erf(d / sqrt(2))), 4e-7, "gelu_erf");
+    }
+}
+
+static double exact_gelu(tensor_binary_op op, double x) {
+    if (op == TENSOR_GELU_ERF_VJP) return x / 2 * (1 + erf(x / sqrt(2)));
+    return x / 2 * (1 + tanh(sqrt(2 / acos(-1.0)) * (x + 0.044715 * x * x * x)));
+}
+
+Test(math, gelu_vjp_is_the_slope_times_the_gradient) {
+    const tensor_binary_op ops[] = {TENSOR_GELU_TANH_VJP, TENSOR_GELU_ERF_VJP};
+    for (int k = 0; k < 2; k++)
+        for (float x = -12; x < 12; x += 0.0137f) {
+            float dy = 1.7f, at = x, dx;
+            tensor_storage s[3];
+            TEST_OK(
+                tensor_binary(wrap(&s[0], &dx, 1), ops[k], wrap(&s[1], &dy, 1), wrap(&s[2], &at, 1), &err));
+            const double h = 1e-3, d = (double)x;
+            const double slope = (8 * (exact_gelu(ops[k], d + h) - exact_gelu(ops[k], d - h)) -
+                                  (exact_gelu(ops[k], d + 2 * h) - exact_gelu(ops[k], d - 2 * h))) /
+                                 (12 * h);
+            test_close((double)dx, (double)dy * slope, 1e-6, tensor_binary_name(ops[k]));
+        }
+}
+
+static void check_pow(float a, float b) {
+    float y;
+    tensor_storage s[3];
+    TEST_OK(tensor_binary(wrap(&s[0], &y, 1), TENSOR_POW, wrap(&s[1], &a, 1), wrap(&s[2], &b, 1), &err));
+    const double exact = pow((double)a, (double)b);
+    cr_assert(test_ulp(y, exact) <= 1, "pow(%a, %a) = %a, expected %a", (double)a, (double)b, (double)y,
+              exact);
+    cr_assert(isnan(y) || signbit(y) == signbit((float)exact), "the sign of pow(%a, %a)", (double)a,
+              (double)b);
+}
+
+Test(math, pow_as_in_c) {
+    static const float special[] = {
+        0,       -0.f,       1,           -1,         INFINITY,     -INFINITY,  NAN,
+        2,       -2,         3,           -3,         0.5f,         -0.5f,      1.5f,
+        -2.5f,   8388607.f,  -8388607.f,  16777215.f, 1e38f,        -1e38f,     1e-45f,
+        -1e-45f, 4194303.5f, 0.99999994f, 1.0000001f, -0.99999994f, 16777216.f, -1.0000001f};
+    const size_t n = sizeof special / sizeof *special;
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < n; j++) check_pow(special[i], special[j]);
+    uint64_t state = 88172645463325252u;
+    for (int i = 0; i < 100000; i++) {
+        state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+        check_pow(from_bits((uint32_t)state), from_bits((uint32_t)(state >> 32)));
+        check_pow(from_bits(((uint32_t)state & 0x7fffff) | 0x3f800000),
+                  (float)(int32_t)(state >> 32) * 0x1p-24f);
+    }
+}

@@ -1,0 +1,247 @@
+/* Matrix products and attention against plain loops in double, and the orders that tensor.h promises. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+#include "tensor/tensor.h"
+
+static tensor_arena *arena;
+static void set_up(void) {
+    arena = tensor_arena_new(NULL);
+}
+static void tear_down(void) {
+    tensor_arena_free(arena);
+}
+TestSuite(matmul, .init = set_up, .fini = tear_down);
+TestSuite(attention, .init = set_up, .fini = tear_down);
+
+static tensor normal(uint64_t stream, int rank, const int64_t *shape) {
+    tensor_rng rng = {.seed = 1, .stream = stream};
+    const tensor x = tensor_new(arena, TENSOR_F32, rank, shape, NULL);
+    cr_assert(tensor_rand_normal(x, &rng, 0, 1, NULL));
+    return x;
+}
+
+/* The same elements in other memory: 0: as they are, 1: column-major, 2: every second of a wider matrix,
+ * 3: both axes backwards. */
+enum { LAYOUTS = 4 };
+static tensor laid_out(tensor x, int layout) {
+    const int64_t m = x.shape[0], n = x.shape[1];
+    tensor y = x;
+    if (layout == 1) y = tensor_transpose(normal(0, TENSOR_SHAPE(n, m)), 0, 1, NULL);
+    if (layout == 2) y = tensor_slice(normal(0, TENSOR_SHAPE(m, 2 * n + 1)), 1, 0, 2 * n, 2, NULL);
+    if (layout == 3) {
+        y = tensor_slice(normal(0, TENSOR_SHAPE(m, n)), 0, -1, INT64_MIN, -1, NULL);
+        y = tensor_slice(y, 1, -1, INT64_MIN, -1, NULL);
+    }
+    if (layout && tensor_size(x)) cr_assert(tensor_copy(y, x, NULL));
+    return y;
+}
+
+static float at(tensor x, int64_t i, int64_t j) {
+    return x.f32[i * x.stride[0] + j * x.stride[1]];
+}
+
+/* |error| of a sum of k products of normal numbers in float32. */
+static double bound(int64_t k) {
+    return 1e-6 * (8 + (double)k);
+}
+
+static void check_product(int64_t m, int64_t n, int64_t k, int la, int lb, int lc, bool accumulate) {
+    const tensor a = laid_out(normal(1, TENSOR_SHAPE(m, k)), la),
+                 b = laid_out(normal(2, TENSOR_SHAPE(k, n)), lb);
+    const tensor before = normal(3, TENSOR_SHAPE(m, n)), c = laid_out(normal(3, TENSOR_SHAPE(m, n)), lc);
+    tensor_error err = {0};
+    cr_assert(tensor_matmul(c, a, b, accumulate, &err), "%s", err.text);
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < n; j++) {
+            double sum = accumulate ? (double)at(before, i, j) : 0;
+            for (int64_t p = 0; p < k; p++) sum += (double)at(a, i, p) * (double)at(b, p, j);
+            cr_assert_float_eq(at(c, i, j), sum, bound(k),
+                               "%lld x %lld x %lld, layouts %d %d %d, at %lld %lld: %g, not %g", (long long)m,
+                               (long long)n, (long long)k, la, lb, lc, (long long)i, (long long)j,
+                               (double)at(c, i, j), sum);
+        }
+}
+
+Test(matmul, all_sizes_around_the_tiles) {
+    const int64_t sizes[] = {0, 1, 2, 5, 6, 7, 8, 12, 13, 15, 16, 17, 31, 33, 51};
+    const size_t count = sizeof sizes / sizeof sizes[0];
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < count; j++)
+            for (size_t p = 0; p < count; p += 2)
+                check_product(sizes[i], sizes[j], sizes[p], 0, 0, 0, (i + j) % 2);
+}
+
+Test(matmul, all_layouts) {
+    for (int la = 0; la < LAYOUTS; la++)
+        for (int lb = 0; lb < LAYOUTS; lb++)
+            for (int lc = 0; lc < LAYOUTS; lc++) {
+                check_product(37, 51, 19, la, lb, lc, false);
+                check_product(64, 32, 16, la, lb, lc, true);
+                check_product(3, 5, 70, la, lb, lc, true);
+            }
+}
+
+Test(matmul, several_blocks_of_rows_columns_and_k) {
+    check_product(500, 40, 300, 0, 0, 0, false);
+    check_product(250, 530, 33, 1, 1, 0, true);
+    check_product(13, 20, 1030, 0, 1, 0, true);
+    check_product(530, 260, 20, 0, 0, 1, false);
+}
+
+/* One chain of fused multiply-adds over ascending k, whatever the blocks: the reference is fmaf. */
+Test(matmul, each_element_is_one_chain) {
+    if (strcmp(tensor_isa(), "baseline") == 0) cr_skip_test("the baseline has no fused multiply-add");
+    const int64_t m = 19, n = 37, k = 600;
+    const tensor a = normal(1, TENSOR_SHAPE(m, k)), b = normal(2, TENSOR_SHAPE(k, n)),
+                 c = normal(3, TENSOR_SHAPE(m, n));
+    const tensor bias = normal(4, TENSOR_SHAPE(n)), y = normal(5, TENSOR_SHAPE(m, n)),
+                 z = normal(6, TENSOR_SHAPE(n, m));
+    const tensor zt = tensor_transpose(z, 0, 1, NULL);
+    cr_assert(tensor_matmul(c, a, b, false, NULL));
+    cr_assert(tensor_linear(y, a, b, bias, NULL));
+    cr_assert(tensor_matmul(zt, a, b, false, NULL));
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < n; j++) {
+            float sum = 0, biased = bias.f32[j];
+            for (int64_t p = 0; p < k; p++) {
+                sum = fmaf(at(a, i, p), at(b, p, j), sum);
+                biased = fmaf(at(a, i, p), at(b, p, j), biased);
+            }
+            cr_assert_eq(at(c, i, j), sum);
+            cr_assert_eq(at(y, i, j), biased);
+            cr_assert_eq(at(zt, i, j), sum);
+        }
+}
+
+Test(matmul, batches_broadcast) {
+    const tensor a = normal(1, TENSOR_SHAPE(3, 1, 5, 7)), b = normal(2, TENSOR_SHAPE(2, 7, 4));
+    const tensor c = normal(3, TENSOR_SHAPE(3, 2, 5, 4));
+    cr_assert(tensor_matmul(c, a, b, false, NULL));
+    for (int64_t x = 0; x < 3; x++)
+        for (int64_t y = 0; y < 2; y++)
+            for (int64_t i = 0; i < 5; i++)
+                for (int64_t j = 0; j < 4; j++) {
+                    double sum = 0;
+                    for (int64_t p = 0; p < 7; p++)
+                        sum += (double)a.f32[(x * 5 + i) * 7 + p] * (double)b.f32[(y * 7 + p) * 4 + j];
+                    cr_assert_float_eq(c.f32[((x * 2 + y) * 5 + i) * 4 + j], sum, bound(7));
+                }
+}
+
+Test(matmul, linear_takes_any_rows_and_no_bias) {
+    const tensor x = normal(1, TENSOR_SHAPE(2, 3, 5)), w = normal(2, TENSOR_SHAPE(5, 4)),
+                 b = normal(3, TENSOR_SHAPE(4));
+    const tensor y = normal(4, TENSOR_SHAPE(2, 3, 4)), none = {0};
+    for (int biased = 0; biased < 2; biased++) {
+        /* a view whose rows cannot be folded into one axis */
+        const tensor view = tensor_transpose(x, 0, 1, NULL), out = tensor_transpose(y, 0, 1, NULL);
+        cr_assert(tensor_linear(out, view, w, biased ? b : none, NULL));
+        for (int64_t r = 0; r < 6; r++)
+            for (int64_t j = 0; j < 4; j++) {
+                double sum = biased ? (double)b.f32[j] : 0;
+                for (int64_t p = 0; p < 5; p++) sum += (double)x.f32[r * 5 + p] * (double)w.f32[p * 4 + j];
+                cr_assert_float_eq(y.f32[r * 4 + j], sum, bound(5));
+            }
+    }
+    const tensor row = tensor_slice(x, 0, 0, 1, 1, NULL), one = normal(5, TENSOR_SHAPE(4));
+    cr_assert(tensor_linear(one, tensor_reshape(tensor_slice(row, 1, 1, 2, 1, NULL), TENSOR_SHAPE(5), NULL),
+                            w, b, NULL));
+    cr_assert_eq(one.f32[2], y.f32[4 + 2]);
+}
+
+Test(matmul, wrong_shapes) {
+    const tensor a = normal(1, TENSOR_SHAPE(256, 64)), b = normal(2, TENSOR_SHAPE(63, 192)),
+                 c = normal(3, TENSOR_SHAPE(2, 2));
+    tensor_error err = {0};
+    cr_expect_not(tensor_matmul(c, a, b, false, &err));
+    cr_expect_str_eq(err.text, "matmul: inner sizes differ: [256, 64] x [63, 192]");
+    err.text[0] = '\0';
+    cr_expect_not(tensor_matmul(c, a, normal(3, TENSOR_SHAPE(64)), false, &err));
+    cr_expect_str_eq(err.text, "matmul: both operands need rank 2 or more: [256, 64] x [64]");
+    err.text[0] = '\0';
+    cr_expect_not(
+        tensor_matmul(c, normal(3, TENSOR_SHAPE(2, 4, 4)), normal(3, TENSOR_SHAPE(3, 4, 4)), false, &err));
+    cr_expect_str_eq(err.text, "matmul: batch sizes do not broadcast: [2, 4, 4] x [3, 4, 4]");
+    err.text[0] = '\0';
+    cr_expect_not(tensor_matmul(c, a, tensor_transpose(a, 0, 1, NULL), false, &err));
+    cr_expect(strncmp(err.text, "matmul: out is [2, 2]", 21) == 0, "%s", err.text);
+    err.text[0] = '\0';
+    cr_expect_not(tensor_linear(c, a, b, (tensor){0}, &err));
+    cr_expect_str_eq(err.text, "linear: inner sizes differ: [256, 64] x [63, 192]");
+}
+
+/* ---- Attention ---------------------------------------------------------------------------- */
+
+/* [1, H, T, D] heads of a [1, T, H D] tensor. */
+static tensor heads(tensor x, int64_t h) {
+    x = tensor_reshape(x, TENSOR_SHAPE(1, x.shape[1], h, x.shape[2] / h), NULL);
+    return tensor_transpose(x, 1, 2, NULL);
+}
+
+Test(attention, forward_equals_plain_loops) {
+    const struct {
+        int64_t tq, tk, d;
+    } shapes[] = {{1, 1, 1},      {5, 5, 16},   {64, 64, 16}, {65, 65, 7},
+                  {150, 150, 33}, {1, 100, 16}, {7, 130, 16}};
+    const float scale = 0.3f;
+    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
+        const int64_t tq = shapes[s].tq, tk = shapes[s].tk, d = shapes[s].d;
+        const tensor q = heads(normal(1, TENSOR_SHAPE(1, tq, 2 * d)), 2),
+                     k = heads(normal(2, TENSOR_SHAPE(1, tk, 2 * d)), 2);
+        const tensor v = heads(normal(3, TENSOR_SHAPE(1, tk, 2 * d)), 2),
+                     y = heads(normal(4, TENSOR_SHAPE(1, tq, 2 * d)), 2);
+        const tensor lse = normal(5, TENSOR_SHAPE(1, 2, tq));
+        tensor_error err = {0};
+        cr_assert(tensor_attention(y, lse, q, k, v, scale, &err), "%s", err.text);
+        for (int64_t h = 0; h < 2; h++)
+            for (int64_t i = 0; i < tq; i++) {
+                double p[200], sum = 0;
+                for (int64_t j = 0; j <= i + tk - tq; j++) {
+                    double dot = 0;
+                    for (int64_t c = 0; c < d; c++)
+                        dot += (double)q.f32[h * d + i * 2 * d + c] * (double)k.f32[h * d + j * 2 * d + c];
+                    sum += p[j] = exp((double)scale * dot);
+                }
+                cr_assert_float_eq(lse.f32[h * tq + i], log(sum), 1e-5);
+                for (int64_t c = 0; c < d; c++) {
+                    double out = 0;
+                    for (int64_t j = 0; j <= i + tk - tq; j++)
+                        out += p[j] / sum * (double)v.f32[h * d + j * 2 * d + c];
+                    cr_assert_float_eq(y.f32[h * d + i * 2 * d + c], out, 2e-6);
+                }
+            }
+    }
+}
+
+/* Position i computed alone, its keys and values being a cache, has the bits it has in the whole sequence. */
+Test(attention, a_cache_gives_the_same_bits) {
+    enum { T = 150, D = 16 };
+    const tensor q = heads(normal(1, TENSOR_SHAPE(1, T, D)), 1),
+                 k = heads(normal(2, TENSOR_SHAPE(1, T, D)), 1);
+    const tensor v = heads(normal(3, TENSOR_SHAPE(1, T, D)), 1),
+                 y = heads(normal(4, TENSOR_SHAPE(1, T, D)), 1);
+    const tensor one = heads(normal(5, TENSOR_SHAPE(1, 1, D)), 1), none = {0};
+    cr_assert(tensor_attention(y, none, q, k, v, 0.25f, NULL));
+    for (int64_t i = 0; i < T; i++) {
+        cr_assert(tensor_attention(one, none, tensor_slice(q, 2, i, i + 1, 1, NULL),
+                                   tensor_slice(k, 2, 0, i + 1, 1, NULL),
+                                   tensor_slice(v, 2, 0, i + 1, 1, NULL), 0.25f, NULL));
+        cr_assert_arr_eq(one.f32, y.f32 + i * D, D * sizeof(float), "position %lld", (long long)i);
+    }
+}
+
+Test(attention, wrong_arguments) {
+    const tensor x = heads(normal(1, TENSOR_SHAPE(1, 4, 6)), 2),
+                 small = heads(normal(1, TENSOR_SHAPE(1, 3, 6)), 2), none = {0};
+    tensor_error err = {0};
+    cr_expect_not(tensor_attention(x, none, x, small, small, 1, &err));
+    cr_expect_str_eq(err.text, "attention: 3 keys are fewer than 4 queries");
+    err.text[0] = '\0';
+    cr_expect_not(tensor_attention(x, none, x, x, small, 1, &err));
+    cr_expect(strncmp(err.text, "attention: v is [1, 2, 3, 3]", 28) == 0, "%s", err.text);
+    err.text[0] = '\0';
+    cr_expect_not(tensor_attention(x, none, x, x, x, 0, &err));
+    cr_expect_str_eq(err.text, "attention: the scale must be above 0, not 0");
+}

@@ -1,0 +1,61 @@
+/* AdamW against its formula in double. */
+#include "tests/tensor/tensor_test.h"
+
+static tensor_arena *arena;
+
+static void setup(void) {
+    arena = tensor_arena_new(NULL);
+}
+static void teardown(void) {
+    tensor_arena_free(arena);
+}
+TestSuite(optim, .init = setup, .fini = teardown);
+
+Test(optim, adamw_follows_its_formula) {
+    static const int64_t sizes[] = {0, 1, 7, 15, 16, 17, 33, 257, 40000};
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        const int64_t n = sizes[s];
+        tensor t[4];
+        double *want = malloc((size_t)(3 * n + 1) * sizeof *want);
+        for (int k = 0; k < 4; k++) {
+            t[k] = test_view(arena, TENSOR_F32, VIEW_PLAIN, 1, &n);
+            test_fill(t[k], (uint64_t)k + 1, k == 2 ? 0 : -1, 1);
+            for (int64_t i = 0; i < n && k < 3; i++) want[k * n + i] = (double)t[k].f32[i];
+        }
+        double *p = want, *m = want + n, *v = want + 2 * n;
+        for (int step = 1; step <= 3; step++) {
+            const double bias1 = 1 - pow(0.9, step), bias2 = 1 - pow(0.999, step);
+            const tensor_adamw_step numbers = {.rate = 0.01f,
+                                               .beta1 = 0.9f,
+                                               .beta2 = 0.999f,
+                                               .eps = 1e-3f,
+                                               .decay = 0.1f,
+                                               .bias1 = (float)bias1,
+                                               .bias2 = (float)bias2};
+            TEST_OK(tensor_adamw(t[0], t[1], t[2], t[3], &numbers, &err));
+            for (int64_t i = 0; i < n; i++) {
+                const double g = (double)t[3].f32[i];
+                p[i] -= 0.01 * 0.1 * p[i];
+                m[i] += (1 - 0.9) * (g - m[i]);
+                v[i] += (1 - 0.999) * (g * g - v[i]);
+                p[i] -= 0.01 / bias1 * m[i] / (sqrt(v[i] / bias2) + (double)1e-3f);
+            }
+        }
+        for (int64_t i = 0; i < n; i++) {
+            test_close((double)t[0].f32[i], p[i], 3e-6, "p");
+            test_close((double)t[1].f32[i], m[i], 1e-6, "m");
+            test_close((double)t[2].f32[i], v[i], 1e-6, "v");
+        }
+        free(want);
+        tensor_arena_reset(arena);
+    }
+}
+
+Test(optim, errors) {
+    tensor p = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(4)),
+           q = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(5));
+    tensor stepped = test_view(arena, TENSOR_F32, VIEW_STEPPED, TENSOR_SHAPE(4));
+    const tensor_adamw_step step = {.bias1 = 1, .bias2 = 1};
+    TEST_FAILS(tensor_adamw(p, p, q, p, &step, &err), "adamw: v is [5], expected [4]");
+    TEST_FAILS(tensor_adamw(p, p, p, stepped, &step, &err), "adamw: g is not contiguous");
+}

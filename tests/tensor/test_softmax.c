@@ -1,0 +1,82 @@
+/* Softmax and log-softmax along every axis and in every layout. */
+#include <string.h>
+
+#include "tests/tensor/tensor_test.h"
+
+static tensor_arena *arena;
+
+static void setup(void) {
+    arena = tensor_arena_new(NULL);
+}
+static void teardown(void) {
+    tensor_arena_free(arena);
+}
+TestSuite(softmax, .init = setup, .fini = teardown);
+
+static void check(tensor x, int axis, int to, bool log_form) {
+    tensor out = to < 0 ? x : test_view(arena, TENSOR_F32, to, x.rank, x.shape);
+    const int64_t n = x.shape[axis];
+    double *want = malloc((size_t)(tensor_size(x) + 1) * sizeof *want);
+    int64_t inner = 1;
+    for (int i = axis + 1; i < x.rank; i++) inner *= x.shape[i];
+    for (int64_t i = 0; i < tensor_size(x); i++) {
+        if (i / inner % n > 0) continue; /* i is the first of its row */
+        double top = -(double)INFINITY, sum = 0;
+        for (int64_t j = 0; j < n; j++) top = fmax(top, (double)*test_at(x, i + j * inner));
+        for (int64_t j = 0; j < n; j++) sum += exp((double)*test_at(x, i + j * inner) - top);
+        for (int64_t j = 0; j < n; j++) {
+            const double y = (double)*test_at(x, i + j * inner) - top - log(sum);
+            want[i + j * inner] = log_form ? y : exp(y);
+        }
+    }
+    TEST_OK(log_form ? tensor_log_softmax(out, x, axis, &err) : tensor_softmax(out, x, axis - x.rank, &err));
+    for (int64_t i = 0; i < tensor_size(x); i++)
+        test_close((double)*test_at(out, i), want[i], log_form ? 1e-6 : 3e-7, "softmax");
+    free(want);
+}
+
+Test(softmax, axes_and_layouts) {
+    static const int64_t shapes[][3] = {{1, 1, 1},   {2, 3, 7},   {3, 2, 16}, {17, 33, 2},
+                                        {2, 2, 257}, {15, 1, 64}, {2, 0, 3}};
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+        for (int from = 0; from < VIEW_COUNT; from++)
+            for (int axis = 0; axis < 3; axis++)
+                for (int form = 0; form < 2; form++)
+                    for (int to = from < VIEW_WRITABLE ? -1 : 0; to < VIEW_WRITABLE; to++) {
+                        tensor x = test_view(arena, TENSOR_F32, from, 3, shapes[s]);
+                        test_fill(x, 1, -30, 30);
+                        check(x, axis, to, form);
+                        tensor_arena_reset(arena);
+                    }
+}
+
+/* Rows longer than the stack's stage have the bits of contiguous ones. */
+Test(softmax, long_rows_have_the_same_bits_in_any_layout) {
+    tensor x = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(2, 9001)), y[2];
+    test_fill(x, 1, -10, 10);
+    for (int form = 0; form < 2; form++) {
+        check(x, 1, VIEW_PLAIN, form);
+        for (int kind = 0; kind < VIEW_WRITABLE; kind++) {
+            tensor view = test_view(arena, TENSOR_F32, kind, 2, x.shape);
+            TEST_OK(tensor_copy(view, x, &err));
+            TEST_OK(form ? tensor_log_softmax(view, view, 1, &err) : tensor_softmax(view, view, 1, &err));
+            y[kind > 0] = test_view(arena, TENSOR_F32, VIEW_PLAIN, 2, x.shape);
+            TEST_OK(tensor_copy(y[kind > 0], view, &err));
+            cr_assert_eq(memcmp(y[0].f32, y[kind > 0].f32, 2 * 9001 * sizeof(float)), 0);
+        }
+    }
+}
+
+Test(softmax, large_and_masked_values) {
+    tensor x = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(3));
+    memcpy(x.f32, (float[]){1e30f, -INFINITY, 1e30f}, 3 * sizeof(float));
+    TEST_OK(tensor_softmax(x, x, 0, &err));
+    cr_assert(x.f32[0] == 0.5f && x.f32[1] == 0 && x.f32[2] == 0.5f);
+}
+
+Test(softmax, errors) {
+    tensor x = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(2, 3)),
+           y = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(3));
+    TEST_FAILS(tensor_softmax(y, x, 0, &err), "softmax: out is [3], expected [2, 3]");
+    TEST_FAILS(tensor_log_softmax(x, x, 2, &err), "log_softmax: axis 2 is outside a tensor of rank 2");
+}

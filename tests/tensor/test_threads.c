@@ -1,0 +1,279 @@
+/* The thread pool. */
+#include "tensor/tensor.h"
+
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MOST = 100000 };
+
+/* What one call of tensor_parallel has seen. */
+typedef struct record {
+    int64_t n, grain;
+    atomic_int ranges, short_ranges, crooked_ranges, wrong_workers, clashes;
+    atomic_uint workers; /* bit i: worker i */
+    atomic_uchar times[MOST];
+    atomic_int busy[TENSOR_MAX_THREADS];
+} record;
+
+static void note(void *context, int64_t begin, int64_t end, int worker) {
+    record *r = context;
+    bool known = worker >= 0 && worker < tensor_threads();
+    if (!known) {
+        r->wrong_workers++;
+        return;
+    }
+    if (atomic_fetch_add(&r->busy[worker], 1) != 0) r->clashes++;
+    r->ranges++;
+    r->workers |= 1u << worker % 32;
+    if (end - begin < r->grain && end - begin < r->n) r->short_ranges++;
+    if (begin % r->grain != 0) r->crooked_ranges++;
+    for (int64_t i = begin; i < end; i++) r->times[i]++;
+    atomic_fetch_sub(&r->busy[worker], 1);
+}
+
+static record *run(int64_t n, int64_t grain) {
+    static record r;
+    memset(&r, 0, sizeof r);
+    r.n = n;
+    r.grain = grain < 1 ? 1 : grain;
+    tensor_parallel(n, grain, note, &r);
+    for (int64_t i = 0; i < MOST; i++)
+        cr_assert_eq(r.times[i], i < n, "index %lld of %lld", (long long)i, (long long)n);
+    cr_assert_eq(r.wrong_workers, 0);
+    cr_assert_eq(r.clashes, 0, "a worker's number is unique");
+    cr_assert_eq(r.short_ranges, 0);
+    cr_assert_eq(r.crooked_ranges, 0, "ranges begin at multiples of grain");
+    return &r;
+}
+
+static void set_threads(int threads) {
+    tensor_error err = {0};
+    cr_assert(tensor_set_threads(threads, &err), "%s", err.text);
+    if (threads) cr_assert_eq(tensor_threads(), threads);
+}
+
+Test(threads, every_index_once) {
+    static const int64_t sizes[] = {0, 1, 2, 3, 7, 64, 65, 1000, 4097, MOST};
+    static const int64_t grains[] = {-1, 0, 1, 2, 3, 16, 100, 5000, INT64_MAX};
+    for (int threads = 1; threads <= 8; threads = threads * 2 + 1) {
+        set_threads(threads);
+        for (int i = 0; i < 10; i++)
+            for (int k = 0; k < 9; k++) run(sizes[i], grains[k]);
+    }
+}
+
+Test(threads, many_small_jobs) {
+    set_threads(4);
+    for (int i = 0; i < 300; i++) run(i % 20, 1);
+}
+
+Test(threads, runs_inline_where_it_is_small) {
+    set_threads(4);
+    for (int i = 0; i < 50; i++) {
+        record *r = run(100, 100);
+        cr_assert(r->ranges == 1 && r->workers == 1, "n <= grain");
+    }
+    cr_assert_eq(run(-5, 1)->ranges, 0);
+    set_threads(1);
+    cr_assert_eq(run(1000, 1)->ranges, 1, "one thread");
+}
+
+static void sleep_for(long microseconds) {
+    nanosleep(&(struct timespec){.tv_nsec = microseconds * 1000}, NULL);
+}
+
+/* Work that ends only when all of `expected` workers have come. */
+typedef struct meeting {
+    atomic_int expected, present;
+} meeting;
+
+static void meet(void *context, int64_t begin, int64_t end, int worker) {
+    meeting *m = context;
+    (void)begin, (void)end, (void)worker;
+    atomic_fetch_add(&m->present, 1);
+    while (atomic_load(&m->present) < m->expected) sleep_for(10);
+}
+
+Test(threads, work_runs_on_all_threads_at_once, .timeout = 30) {
+    for (int threads = 2; threads <= 5; threads++) {
+        set_threads(threads);
+        for (int turn = 0; turn < 20; turn++) {
+            meeting m = {.expected = threads};
+            tensor_parallel(threads, 1, meet, &m);
+            cr_assert_geq(m.present, threads);
+            if (turn % 5 == 0) sleep_for(1000); /* so that the workers fall asleep */
+        }
+    }
+}
+
+typedef struct nest {
+    atomic_int wrong, calls;
+} nest;
+
+typedef struct inner_call {
+    nest *nest;
+    int worker;
+    pthread_t thread;
+} inner_call;
+
+static void inner(void *context, int64_t begin, int64_t end, int worker) {
+    inner_call *call = context;
+    if (worker != call->worker || begin != 0 || end != 1000 || !pthread_equal(pthread_self(), call->thread))
+        call->nest->wrong++;
+    call->nest->calls++;
+}
+
+static void outer(void *context, int64_t begin, int64_t end, int worker) {
+    for (int64_t i = begin; i < end; i++) {
+        inner_call call = {context, worker, pthread_self()};
+        tensor_parallel(1000, 1, inner, &call);
+        if (tensor_set_threads(2, NULL)) call.nest->wrong++;
+    }
+}
+
+Test(threads, nested_calls_run_inline_and_keep_the_worker) {
+    for (int threads = 1; threads <= 4; threads++) {
+        set_threads(threads);
+        nest n = {0};
+        tensor_parallel(100, 1, outer, &n);
+        cr_assert_eq(n.wrong, 0);
+        cr_assert_eq(n.calls, 100);
+    }
+}
+
+static void *application_thread(void *wrong) {
+    for (int i = 0; i < 500; i++) {
+        nest n = {0};
+        tensor_parallel(10, 1, outer, &n);
+        if (n.wrong || n.calls != 10) atomic_fetch_add((atomic_int *)wrong, 1);
+    }
+    return NULL;
+}
+
+Test(threads, calls_from_several_threads_at_once) {
+    set_threads(3);
+    pthread_t threads[4];
+    atomic_int wrong = 0;
+    for (int i = 0; i < 4; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, application_thread, &wrong), 0);
+    for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
+    cr_assert_eq(wrong, 0);
+}
+
+Test(threads, the_number_can_change_at_any_time) {
+    for (int turn = 0; turn < 60; turn++) {
+        set_threads(1 + turn * 7 % 11);
+        run(200, 1);
+        if (turn % 10 == 0) sleep_for(500);
+    }
+    set_threads(TENSOR_MAX_THREADS);
+    run(1000, 1);
+    set_threads(0);
+    cr_assert_geq(tensor_threads(), 1);
+}
+
+Test(threads, set_threads_refuses) {
+    tensor_error err = {0};
+    set_threads(3);
+    cr_assert_not(tensor_set_threads(-1, &err));
+    cr_assert_str_eq(err.text, "tensor_set_threads: -1 is not in 0..256");
+    cr_assert_not(tensor_set_threads(TENSOR_MAX_THREADS + 1, NULL));
+    cr_assert_eq(tensor_threads(), 3);
+}
+
+static void refuse_inside(void *context, int64_t begin, int64_t end, int worker) {
+    (void)begin, (void)end;
+    if (worker == 0) tensor_set_threads(5, context);
+}
+
+Test(threads, set_threads_refuses_while_work_runs) {
+    set_threads(2);
+    tensor_error err = {0};
+    tensor_parallel(1, 1, refuse_inside, &err);
+    cr_assert_str_eq(err.text, "tensor_set_threads: parallel work is running");
+    cr_assert_eq(tensor_threads(), 2);
+}
+
+static void note_size(void *context, int64_t begin, int64_t end, int worker) {
+    atomic_int *count = context; /* of ranges of each size */
+    (void)worker;
+    atomic_fetch_add(&count[end - begin < 10 ? end - begin : 10], 1);
+}
+
+Test(threads, ranges_are_of_equal_size) {
+    set_threads(2);
+    atomic_int count[11] = {0};
+    tensor_parallel(32 * 5 - 1, 1, note_size, count);
+    cr_assert_eq(count[4] * 4 + count[5] * 5, 32 * 5 - 1, "but for the last grain");
+}
+
+/* The environment is read at the first use, which is here: every test is a process of its own. */
+Test(threads, environment_sets_the_number) {
+    setenv("SAMPO_THREADS", "5", 1);
+    cr_assert_eq(tensor_threads(), 5);
+    run(1000, 1);
+}
+
+Test(threads, environment_is_ignored_where_it_makes_no_sense) {
+    setenv("SAMPO_THREADS", "5x", 1);
+    int threads = tensor_threads();
+    cr_assert(threads >= 1 && threads <= sysconf(_SC_NPROCESSORS_ONLN));
+}
+
+static int status_of_child(void body(void)) {
+    pid_t child = fork();
+    if (child == 0) {
+        if (body) body();
+        exit(0);
+    }
+    int status = -1;
+    waitpid(child, &status, 0);
+    return status;
+}
+
+static void meet_in_child(void) {
+    alarm(10); /* ends the child where the others do not come */
+    set_threads(3);
+    tensor_parallel(3, 1, meet, &(meeting){.expected = 3});
+}
+
+static void work_that_exits(void *context, int64_t begin, int64_t end, int worker) {
+    (void)context, (void)begin, (void)end;
+    if (worker == 0) exit(0);
+    sleep_for(100);
+}
+
+static void exit_amid_work(void) {
+    tensor_parallel(100, 1, work_that_exits, NULL);
+}
+
+Test(threads, processes_end_well, .timeout = 30) {
+    cr_assert_eq(status_of_child(meet_in_child), 0);
+    cr_assert_eq(status_of_child(exit_amid_work), 0);
+    set_threads(3);
+    run(1000, 1);
+    cr_assert_eq(status_of_child(NULL), 0, "a child that does not use the pool");
+    cr_assert_eq(status_of_child(meet_in_child), 0, "one that does gets a pool of its own");
+    run(1000, 1);
+}
+
+static void nothing(void *context, int64_t begin, int64_t end, int worker) {
+    (void)context, (void)begin, (void)end, (void)worker;
+}
+
+/* A generous bound on what a call costs that is too small to be worth handing out. */
+Test(threads, small_work_is_cheap) {
+    struct timespec begin, end;
+    set_threads(4);
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    for (int i = 0; i < 100000; i++) tensor_parallel(1, 1, nothing, NULL);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    double us = ((double)(end.tv_sec - begin.tv_sec) * 1e9 + (double)(end.tv_nsec - begin.tv_nsec)) / 1e8;
+    cr_assert_lt(us, 2, "%g us a call", us);
+}
