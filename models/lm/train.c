@@ -248,10 +248,18 @@ static int finish(const trainer *t) {
 
 /* ---- The command --------------------------------------------------------------------------- */
 
+static void introduce(const trainer *t) {
+    lm_say(t->instance.model,
+           "%" PRId64 " parameters, %d distinct characters; %" PRId64 " to train on, %" PRId64 " to validate",
+           nn_params_count(t->instance.params), t->instance.tokenizer.count, t->parts[LM_TRAIN].shape[0],
+           t->parts[LM_VALIDATION].shape[0]);
+}
+
 static int train(trainer *t) {
     int status = prepare_text(t);
     if (status == LM_DONE) status = prepare_parameters(t);
     if (status == LM_DONE) status = prepare_out(t);
+    if (status == LM_DONE) introduce(t);
     if (status == LM_DONE) status = loop(t);
     return status == LM_DONE ? finish(t) : status;
 }
@@ -269,7 +277,8 @@ int lm_train_command(const lm_model *model, int argc, char *const *argv) {
     settings *s = &t.set;
     s->decay = 0.01, s->beta1 = 0.9, s->beta2 = 0.999;
     const lm_option options[] = {
-        lm_string("data", &s->data, "FILE", "the text, UTF-8"),
+        lm_string("data", &s->data, "FILE",
+                  "the text, UTF-8; else what get-kalevala fetched, or verses of our own"),
         lm_string("out", &s->out, "DIR", "save DIR/last.safetensors"),
         lm_flag("force", &s->force, "overwrite what another run saved there"),
         lm_integer("iters", &s->iterations, 1, 1e12, "iterations"),

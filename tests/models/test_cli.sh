@@ -42,13 +42,16 @@ check() { # check NAME TEST...: passes where the test command does
   if "$@"; then verdict "$name" ''; else verdict "$name" "not so: $*"; fi
 }
 
-# refuses STATUS TEXT COMMAND...: the command ends with the status and one line on stderr that has the text.
+# faults: how many lines of stderr are neither train's first one nor progress.
+faults() { grep -vc -e '^[a-z]*: [0-9]* parameters, ' -e '^iteration' stderr; }
+
+# refuses STATUS TEXT COMMAND...: the command ends with the status and one line of fault that has the text.
 refuses() {
   expected=$1 text=$2 fault=
   shift 2
   run "$@"
   if [ "$status" -ne "$expected" ]; then fault="exit status $status, not $expected"
-  elif [ "$(wc -l <stderr)" -ne 1 ]; then fault='not one line on stderr'
+  elif [ "$(faults)" -ne 1 ]; then fault='not one line of fault on stderr'
   elif ! grep -qF -e "$text" stderr; then fault="stderr does not say '$text'"
   elif ! grep -q '^\(gpt\|bigram\): ' stderr; then fault='the line does not begin with the name of the program'
   fi
@@ -251,7 +254,7 @@ if [ -w /dev/full ]; then
     status=$?
     : >stdout
     check "a full disk: $name" [ "$status" -eq 1 -a "$(grep -c 'cannot write to standard output: No space left' stderr)" -eq 1 ]
-    check "a full disk, one line: $name" [ "$(grep -vc '^iteration' stderr)" -eq 1 ]
+    check "a full disk, one line: $name" [ "$(faults)" -eq 1 ]
   }
   # shellcheck disable=SC2086
   full train "$gpt" train $tiny --iters 2
