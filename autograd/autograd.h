@@ -148,7 +148,7 @@ ag_var *ag_dropout(ag_var *x, float p, tensor_rng *rng);
 
 /* ---- Reductions --------------------------------------------------------------------------- */
 
-/* Over the axes whose bit is set (bit i: axis i; AG_ALL: all of them). The axes vanish, or stay with size
+/* Over the axes whose bit is set (bit i: axis i from the front; AG_ALL: all of them). The axes vanish, or stay with size
  * 1 where keep is true. */
 #define AG_AXIS(axis) (1u << (axis))
 #define AG_ALL (~0u)
@@ -221,7 +221,7 @@ typedef struct ag_case {
 } ag_case;
 
 /* Compares the gradient of sum(r run(in)), r fixed weights, with a 4-point difference quotient (in double,
- * step 1/64) for every element of every operand, and, with order 2, the gradient of that gradient as well.
+ * step 1/64) for every element of every operand; with order 2, the gradient of that gradient instead.
  * The error of an element is |gradient - quotient| / max(1, largest |quotient| of the operand). Returns the
  * largest error, or a negative number with a text in err where the function itself fails. */
 double ag_check(const ag_case *c, int order, tensor_error *err);

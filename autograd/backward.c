@@ -48,6 +48,10 @@ tensor ag_grad_target(ag_var *y, ag_var *x, bool *fresh) {
     ag_tape *tape = y->tape;
     if (fresh) *fresh = false;
     if (!ag_wants(x) || ag_failed(tape)) return (tensor){0};
+    if (tape->phase == AG_GRAPH) {
+        ag_fail(tape, "%s: without a composed form it cannot be differentiated twice", y->op->name);
+        return (tensor){0};
+    }
     if (!x->tape) return parameter_sink(tape, x);
     if (x->grad && exclusive(x->grad)) return x->grad->value;
     ag_var *g = new_gradient(tape, x->value);

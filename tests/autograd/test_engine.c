@@ -236,6 +236,24 @@ Test(engine, second_derivatives) {
     ag_tape_free(tape);
 }
 
+static void numbers_backward(ag_var *y, ag_var *dy) {
+    const tensor target = ag_grad_target(y, y->in[0], NULL);
+    tensor_binary(target, TENSOR_ADD, target, dy->value, ag_err(y));
+}
+static const ag_op numbers_op = {"numbers", numbers_backward};
+
+Test(engine, a_backward_of_numbers_alone_is_refused_in_a_graph) {
+    ag_tape *tape = ag_tape_new();
+    ag_var *x = filled(tape, true, 2, 0, NULL), *y = ag_begin(&numbers_op, 1, &x);
+    cr_assert(ag_out_view(y, x, x->value));
+    y = ag_end(y);
+    cr_assert(ag_backward(y));
+    cr_expect_eq(ag_grad(x).f32[0], 1);
+    cr_expect_not(ag_backward_graph(y));
+    cr_expect_str_eq(ag_error(tape), "numbers: without a composed form it cannot be differentiated twice");
+    ag_tape_free(tape);
+}
+
 /* ---- Parameters and lanes ------------------------------------------------------------------- */
 
 typedef struct model {
