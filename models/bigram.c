@@ -5,9 +5,9 @@ struct bigram {
     struct nn_embedding table; /* [V, V] */
 };
 
-static ag_var *forward(const void *self, ag_var *ids, tensor_rng *dropout) {
+static ag_var *forward(const void *self, ag_var *ids, nn_cache *cache, tensor_rng *dropout) {
     const struct bigram *m = self;
-    (void)dropout;
+    (void)cache, (void)dropout;
     return nn_embedding(&m->table, ids); /* [B, T] -> [B, T, V] */
 }
 

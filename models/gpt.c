@@ -31,12 +31,18 @@ struct gpt {
     struct nn_linear lm_head;
 };
 
-static ag_var *forward(const void *self, ag_var *ids, tensor_rng *dropout) {
+static ag_var *forward(const void *self, ag_var *ids, nn_cache *cache, tensor_rng *dropout) {
     const struct gpt *m = self;
-    ag_var *x = ag_add(nn_embedding(&m->wte, ids), nn_embedding(&m->wpe, lm_positions(ids))); /* [B, T, C] */
+    ag_var *positions = lm_positions(ids, cache);
+    ag_var *x = ag_add(nn_embedding(&m->wte, ids), nn_embedding(&m->wpe, positions)); /* [B, T, C] */
     x = nn_dropout(&m->dropout, x, dropout);
-    for (const struct block *h = m->h; h < m->h + m->config.layers; h++) {
-        x = ag_add(x, nn_attention(&h->attn, nn_layer_norm(&h->ln_1, x), dropout));
+    for (int64_t i = 0; i < m->config.layers; i++) {
+        const struct block *h = &m->h[i];
+        const bool last = cache && i == m->config.layers - 1; /* what follows needs the last token alone */
+        ag_var *y = nn_layer_norm(&h->ln_1, x);
+        y = cache ? nn_attention_cached(&h->attn, y, cache, i, last ? -1 : 0)
+                  : nn_attention(&h->attn, y, dropout);
+        x = ag_add(last ? ag_slice(x, 1, -1, INT64_MAX, 1) : x, y);
         x = ag_add(x, nn_mlp(&h->mlp, nn_layer_norm(&h->ln_2, x), dropout));
     }
     if (m->config.final_norm) x = nn_layer_norm(&m->ln_f, x);
@@ -70,6 +76,12 @@ static void init(void *self, nn_params *params, int64_t vocabulary, int64_t cont
                    (nn_linear_options){.out_in = true,
                                        .no_bias = !c->head_bias,
                                        .tied = c->tied_head ? m->wte.weight : NULL});
+}
+
+static bool make_cache(const void *self, nn_cache *cache, int64_t context, tensor_arena *arena,
+                       tensor_error *err) {
+    const struct config *c = &((const struct gpt *)self)->config;
+    return nn_cache_init(cache, c->layers, 1, context, c->width, arena, err);
 }
 
 static bool check(void *self, tensor_error *err) {
@@ -109,6 +121,7 @@ const lm_model *lm_program(void) {
                        .defaults = {.context = 64, .batch = 64, .iterations = 5000, .rate = 1e-2},
                        .check = check,
                        .init = init,
-                       .forward = forward};
+                       .forward = forward,
+                       .cache = make_cache};
     return &model;
 }

@@ -84,7 +84,7 @@ ag_var *nn_activate(nn_activation activation, ag_var *x) {
     return x ? ag_fail(x->tape, "unknown activation %d", (int)activation) : NULL;
 }
 
-/* ---- Attention and MLP -------------------------------------------------------------------------- */
+/* ---- Attention ---------------------------------------------------------------------------------- */
 
 void nn_attention_init(struct nn_attention *m, nn_params *params, const char *name, int64_t width,
                        nn_attention_options options) {
@@ -108,6 +108,54 @@ ag_var *nn_attention(const struct nn_attention *m, ag_var *x, tensor_rng *dropou
     ag_var *y = nn_linear(&m->c_proj, ag_causal_attention(qkv, m->heads, m->scale));
     return nn_dropout(&m->dropout, y, dropout);
 }
+
+/* ---- Attention with a cache --------------------------------------------------------------------- */
+
+bool nn_cache_init(nn_cache *cache, int64_t layers, int64_t batch, int64_t context, int64_t width,
+                   tensor_arena *arena, tensor_error *err) {
+    int64_t both;
+    if (__builtin_mul_overflow(width, 2, &both)) both = -1; /* which tensor_new refuses */
+    *cache = (nn_cache){.kv = tensor_new(arena, TENSOR_F32, TENSOR_SHAPE(layers, batch, context, both), err)};
+    return tensor_ok(cache->kv);
+}
+
+/* Columns begin..end-1 of x W + b. */
+static void linear_columns(tensor out, const struct nn_linear *m, tensor x, int64_t begin, int64_t end,
+                           tensor_error *err) {
+    const tensor w = tensor_slice(m->weight->value, 1, begin, end, 1, err);
+    tensor_linear(out, x, w, m->bias ? tensor_slice(m->bias->value, 0, begin, end, 1, err) : (tensor){0},
+                  err);
+}
+
+/* Columns begin..end-1 of x [B, T, .] as [B, H, T, D]. */
+static tensor heads_of(tensor x, int64_t begin, int64_t end, int heads, tensor_error *err) {
+    x = tensor_slice(x, 2, begin, end, 1, err);
+    x = tensor_reshape(x, TENSOR_SHAPE(x.shape[0], x.shape[1], heads, (end - begin) / heads), err);
+    return tensor_transpose(x, 1, 2, err);
+}
+
+ag_var *nn_attention_cached(const struct nn_attention *m, ag_var *x, const nn_cache *cache, int64_t layer,
+                            int64_t first) {
+    if (!x || !x->tape) return NULL;
+    if (x->needs_grad) return ag_fail(x->tape, "attention with a cache has no gradients");
+    if (x->value.rank != 3) return ag_fail(x->tape, "attention needs [B, N, C], not rank %d", x->value.rank);
+    tensor_error *err = ag_err(x);
+    const int64_t width = x->value.shape[2], length = cache->length + x->value.shape[1];
+    const tensor layer_kv = tensor_squeeze(tensor_slice(cache->kv, 0, layer, layer + 1, 1, err), 0, err);
+    const tensor kv = tensor_slice(layer_kv, 1, 0, length, 1, err);
+    const tensor asking = tensor_slice(x->value, 1, first, INT64_MAX, 1, err);
+    const tensor q = ag_tensor(x->tape, TENSOR_F32, 3, asking.shape);
+    const tensor y = ag_tensor(x->tape, TENSOR_F32, 3, asking.shape);
+    linear_columns(tensor_slice(kv, 1, cache->length, length, 1, err), &m->c_attn, x->value, width, 3 * width,
+                   err);
+    linear_columns(q, &m->c_attn, asking, 0, width, err);
+    tensor_attention(heads_of(y, 0, width, m->heads, err), (tensor){0}, heads_of(q, 0, width, m->heads, err),
+                     heads_of(kv, 0, width, m->heads, err), heads_of(kv, width, 2 * width, m->heads, err),
+                     m->scale, err);
+    return nn_linear(&m->c_proj, ag_input(x->tape, y));
+}
+
+/* ---- MLP ------------------------------------------------------------------------------------------ */
 
 void nn_mlp_init(struct nn_mlp *m, nn_params *params, const char *name, int64_t width,
                  nn_mlp_options options) {

@@ -134,6 +134,21 @@ void nn_attention_init(struct nn_attention *m, nn_params *params, const char *na
                        nn_attention_options options);
 ag_var *nn_attention(const struct nn_attention *m, ag_var *x, tensor_rng *dropout);
 
+/* Keys and values of the tokens a model has read, so that the tokens after them are computed alone. Whoever
+ * runs the model adds to `length` after each run; 0 forgets everything. */
+typedef struct nn_cache {
+    tensor kv;      /* [layers, B, T, 2C]: a token's keys, then its values; no tensor: no attention */
+    int64_t length; /* tokens it holds, up to T */
+} nn_cache;
+bool nn_cache_init(nn_cache *cache, int64_t layers, int64_t batch, int64_t context, int64_t width,
+                   tensor_arena *arena, tensor_error *err);
+
+/* nn_attention without gradients or dropout, where x [B, N, C] are the tokens after the cache's: writes their
+ * keys and values into its layer `layer` and returns the results of x[:, first:], -1 being the last,
+ * with the bits they have in the whole sequence. */
+ag_var *nn_attention_cached(const struct nn_attention *m, ag_var *x, const nn_cache *cache, int64_t layer,
+                            int64_t first);
+
 /* c_proj(activation(c_fc(x))), then dropout. */
 struct nn_mlp {
     struct nn_linear c_fc, c_proj;

@@ -9,12 +9,12 @@
  * float32, covers few tokens: its rounding is the largest error of the result. */
 enum { WINDOWS = 16 };
 
-ag_var *lm_positions(ag_var *ids) {
+ag_var *lm_positions(ag_var *ids, const nn_cache *cache) {
     if (!ids) return NULL;
-    int64_t count = ids->value.shape[ids->value.rank - 1];
+    int64_t count = ids->value.shape[ids->value.rank - 1], first = cache ? cache->length : 0;
     tensor positions = ag_tensor(ids->tape, TENSOR_I32, TENSOR_SHAPE(count));
     if (!tensor_ok(positions)) return NULL;
-    for (int64_t i = 0; i < count; i++) positions.i32[i] = (int32_t)i;
+    for (int64_t i = 0; i < count; i++) positions.i32[i] = (int32_t)(first + i);
     return ag_input(ids->tape, positions);
 }
 
@@ -24,7 +24,7 @@ ag_var *lm_loss(void *context, ag_tape *tape, int64_t begin, int64_t end) {
     ag_var *targets = ag_input(tape, tensor_slice(c->batch.targets, 0, begin, end, 1, NULL));
     tensor_rng rng = c->dropout ? *c->dropout : (tensor_rng){0};
     rng.counter = (uint64_t)begin << 40;
-    return nn_cross_entropy(c->model->forward(c->model->self, ids, c->dropout ? &rng : NULL), targets);
+    return nn_cross_entropy(c->model->forward(c->model->self, ids, NULL, c->dropout ? &rng : NULL), targets);
 }
 
 /* Windows of T tokens as the rows of a batch, without copying: `shift` tokens further for the targets. */

@@ -173,8 +173,11 @@ typedef struct lm_model {
     /* Whether the options fit together; completes those that were not given. NULL: always. */
     bool (*check)(void *self, tensor_error *err);
     void (*init)(void *self, nn_params *params, int64_t vocabulary, int64_t context);
-    /* ids [B, T] -> logits [B, T, V]. Called by several threads at once. Dropout NULL: none. */
-    ag_var *(*forward)(const void *self, ag_var *ids, tensor_rng *dropout);
+    /* ids [B, T] -> logits [B, T, V]. Called by several threads at once. Dropout NULL: none. With a cache, ids
+     * [B, N] are the tokens after the cache's, and only the last logits need to be there: [B, 1 or N, V]. */
+    ag_var *(*forward)(const void *self, ag_var *ids, nn_cache *cache, tensor_rng *dropout);
+    /* Makes the cache that forward takes, for one row of T tokens. NULL: the model needs none. */
+    bool (*cache)(const void *self, nn_cache *cache, int64_t context, tensor_arena *arena, tensor_error *err);
 } lm_model;
 
 /* Defined by each model's file: the model with its defaults, in static memory. */
@@ -183,8 +186,8 @@ const lm_model *lm_program(void);
 /* The program: returns its exit status. */
 int lm_main(const lm_model *model, int argc, char **argv);
 
-/* Positions 0..T-1 of ids [B, T], on the same tape. */
-ag_var *lm_positions(ag_var *ids);
+/* Positions of ids [B, T] after the cache's tokens (NULL: 0..T-1), on the same tape. */
+ag_var *lm_positions(ag_var *ids, const nn_cache *cache);
 
 /* A model with its parameters and its vocabulary, new or from a checkpoint. Initialise with {0}. */
 typedef struct lm_instance {

@@ -12,17 +12,19 @@ typedef struct sampler {
     tensor_arena *arena;
     tensor window, scores, token; /* [1, T], [1, V], [1] */
     int64_t length;               /* of what is in the window */
+    nn_cache cache;               /* of the first tokens in the window */
     tensor_rng rng;
     float temperature;
 } sampler;
 
-/* Appends a token; a full window drops its first, so that all positions shift by one. */
+/* Appends a token; a full window drops its first, so that all positions shift by one and the cache is void. */
 static void push(sampler *s, int32_t id) {
     int32_t *window = s->window.i32;
     int64_t context = s->instance->context;
     if (s->length == context) {
         memmove(window, window + 1, (size_t)(context - 1) * sizeof *window);
         s->length--;
+        s->cache.length = 0;
     }
     window[s->length++] = id;
 }
@@ -31,10 +33,11 @@ static void push(sampler *s, int32_t id) {
 static bool predict(sampler *s, tensor_error *err) {
     const lm_model *model = s->instance->model;
     ag_reset(s->tape);
-    tensor ids = tensor_slice(s->window, 1, 0, s->length, 1, err);
-    ag_var *logits = model->forward(model->self, ag_input(s->tape, ids), NULL);
+    tensor ids = tensor_slice(s->window, 1, s->cache.length, s->length, 1, err);
+    ag_var *logits = model->forward(model->self, ag_input(s->tape, ids), &s->cache, NULL);
     if (!logits) return tensor_fail(err, "%s", ag_error(s->tape));
-    tensor last = tensor_slice(logits->value, 1, s->length - 1, s->length, 1, err);
+    s->cache.length = s->length;
+    tensor last = tensor_slice(logits->value, 1, -1, INT64_MAX, 1, err);
     return tensor_copy(s->scores, tensor_squeeze(last, 1, err), err);
 }
 
@@ -71,9 +74,11 @@ static bool sampler_init(sampler *s, const lm_instance *instance, const lm_sampl
     s->scores = tensor_new(s->arena, TENSOR_F32, TENSOR_SHAPE(1, instance->tokenizer.count), err);
     s->token = tensor_new(s->arena, TENSOR_I32, TENSOR_SHAPE(1), err);
     if (!tensor_ok(s->window) || !tensor_ok(s->scores) || !tensor_ok(s->token)) return false;
+    const lm_model *model = instance->model;
+    if (model->cache && !model->cache(model->self, &s->cache, instance->context, s->arena, err)) return false;
     s->length = instance->context; /* a full window first, so that no later one needs more memory */
     bool ok = predict(s, err);
-    s->length = 0;
+    s->length = s->cache.length = 0;
     return ok;
 }
 

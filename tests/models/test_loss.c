@@ -12,7 +12,8 @@ typedef struct toy {
     struct nn_dropout dropout;
 } toy;
 
-static ag_var *forward(const void *state, ag_var *ids, tensor_rng *dropout) {
+static ag_var *forward(const void *state, ag_var *ids, nn_cache *cache, tensor_rng *dropout) {
+    (void)cache;
     const toy *m = state;
     return nn_dropout(&m->dropout, nn_embedding(&m->table, ids), dropout);
 }
@@ -90,10 +91,13 @@ Test(loss, dropout_is_a_function_of_seed_iteration_and_row) {
 
 Test(loss, positions) {
     tensor ids = context.batch.ids;
-    ag_var *positions = lm_positions(ag_input(tape, ids));
+    ag_var *positions = lm_positions(ag_input(tape, ids), NULL);
     cr_assert(positions && positions->value.rank == 1 && positions->value.shape[0] == CONTEXT);
     for (int32_t i = 0; i < CONTEXT; i++) cr_expect_eq(positions->value.i32[i], i);
-    cr_expect_null(lm_positions(NULL));
+    positions = lm_positions(ag_input(tape, ids), &(nn_cache){.length = 3});
+    cr_assert(positions && positions->value.shape[0] == CONTEXT);
+    for (int32_t i = 0; i < CONTEXT; i++) cr_expect_eq(positions->value.i32[i], 3 + i);
+    cr_expect_null(lm_positions(NULL, NULL));
 }
 
 /* Whole windows, each token once, whatever the number of threads. */

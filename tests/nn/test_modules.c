@@ -216,6 +216,47 @@ Test(modules, attention) {
     check_attention((nn_attention_options){.heads = 4, .scale = 0.25f, .no_qkv_bias = true}, 0.25);
 }
 
+/* Runs of 3, 1 and 5 tokens after each other; of the last run, only the last two tokens' results. */
+Test(modules, attention_with_a_cache_has_the_same_bits) {
+    enum { B = 2, T = 9, C = 12 };
+    nn_params *params = nn_params_new();
+    struct nn_attention m;
+    nn_attention_init(&m, params, "attn", C, (nn_attention_options){.heads = 3});
+    cr_assert(nn_params_finalize(params, 8), "%s", nn_params_error(params));
+    tensor_arena *arena = tensor_arena_new(NULL);
+    const tensor x = random_tensor(arena, TENSOR_SHAPE(B, T, C), 1);
+    ag_tape *tape = ag_tape_new();
+    ag_set_recording(tape, false);
+    const ag_var *full = nn_attention(&m, ag_input(tape, x), NULL);
+    nn_cache cache;
+    cr_assert(nn_cache_init(&cache, 2, B, T, C, arena, NULL));
+    const int64_t runs[] = {3, 1, 5}, first[] = {0, 0, -2};
+    for (int i = 0; i < 3; cache.length += runs[i++]) {
+        const int64_t end = cache.length + runs[i], begin = first[i] ? end + first[i] : cache.length;
+        ag_var *run = ag_input(tape, tensor_slice(x, 1, cache.length, end, 1, NULL));
+        const ag_var *y = nn_attention_cached(&m, run, &cache, 1, first[i]);
+        cr_assert(y, "%s", ag_error(tape));
+        cr_assert_eq(y->value.shape[1], end - begin);
+        for (int64_t b = 0; b < B; b++)
+            cr_assert_arr_eq(y->value.f32 + b * (end - begin) * C, full->value.f32 + (b * T + begin) * C,
+                             (size_t)((end - begin) * C) * sizeof(float));
+    }
+    ag_var *one = ag_input(tape, tensor_slice(x, 1, 0, 1, 1, NULL));
+    cr_assert_null(nn_attention_cached(&m, one, &cache, 1, 0));
+    cr_assert(strstr(ag_error(tape), "linear: out is [2, 0, 24]"), "a full cache: %s", ag_error(tape));
+    ag_reset(tape);
+    cache.length = 0;
+    cr_assert_null(nn_attention_cached(&m, ag_input(tape, x), &cache, 2, 0));
+    cr_assert(ag_error(tape), "no such layer");
+    ag_reset(tape);
+    cr_assert_null(nn_attention_cached(&m, ag_variable(tape, x), &cache, 1, 0));
+    cr_assert_str_eq(ag_error(tape), "attention with a cache has no gradients");
+    cr_assert_null(nn_attention_cached(&m, NULL, &cache, 1, 0));
+    ag_tape_free(tape);
+    tensor_arena_free(arena);
+    nn_params_free(params);
+}
+
 Test(modules, attention_needs_heads_that_divide_the_width) {
     const int heads[] = {5, 0, -2};
     for (int i = 0; i < 3; i++) {

@@ -1,0 +1,166 @@
+/* Sampling with a cache of keys and values: the bits of the whole window's forward pass, and no memory per token. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/lm/lm.h"
+#include "tests/faults.h"
+
+enum { VOCABULARY = 51, MAX_CONTEXT = 80 };
+
+static tensor_error err;
+static lm_instance instance;
+static ag_tape *tape;
+
+static void set(const char *name, const char *value) {
+    for (const lm_option *o = instance.model->options; o->name; o++)
+        if (strcmp(o->name, name) == 0) {
+            cr_assert(lm_option_set(o, value, &err), "%s", err.text);
+            return;
+        }
+    cr_assert_fail("no option %s", name);
+}
+
+/* A GPT with random weights: of the defaults, or with everything that they leave out. The variant's context is longer
+ * than a tile of attention's keys. */
+static void make_instance(bool variant) {
+    static const char *const options[][2] = {
+        {"layers", "2"},     {"heads", "3"},        {"width", "36"},      {"activation", "gelu"},
+        {"qkv-bias", "yes"}, {"final-norm", "yes"}, {"tied-head", "yes"}, {"head-bias", "no"}};
+    const char *strings[VOCABULARY];
+    char texts[VOCABULARY][2] = {"\n"};
+    for (int i = 0; i < VOCABULARY; i++) {
+        if (i > 0) texts[i][0] = (char)('@' + i);
+        strings[i] = texts[i];
+    }
+    instance =
+        (lm_instance){.model = lm_program(), .arena = tensor_arena_new(&err), .params = nn_params_new()};
+    const lm_model *model = instance.model;
+    instance.context = variant ? MAX_CONTEXT : model->defaults.context;
+    for (size_t i = 0; variant && i < sizeof options / sizeof options[0]; i++)
+        set(options[i][0], options[i][1]);
+    cr_assert(model->check(model->self, &err), "%s", err.text);
+    cr_assert(lm_tokenizer_of_strings(&instance.tokenizer, strings, VOCABULARY, instance.arena, &err));
+    model->init(model->self, instance.params, VOCABULARY, instance.context);
+    cr_assert(nn_params_finalize(instance.params, 1), "%s", nn_params_error(instance.params));
+    tensor_rng rng = {.seed = 2}; /* biases are not 0 either */
+    cr_assert(tensor_rand_normal(nn_values(instance.params), &rng, 0, 0.3f, &err));
+    tape = ag_tape_new();
+    ag_set_recording(tape, false);
+}
+
+static void free_instance(void) {
+    ag_tape_free(tape);
+    lm_instance_free(&instance);
+}
+
+TestSuite(sample, .fini = free_instance);
+
+/* The logits after ids[begin..end-1], as the tape has them. */
+static tensor logits_of(tensor ids, int64_t begin, int64_t end, nn_cache *cache) {
+    const lm_model *model = instance.model;
+    ag_reset(tape);
+    ag_var *x =
+        model->forward(model->self, ag_input(tape, tensor_slice(ids, 1, begin, end, 1, &err)), cache, NULL);
+    cr_assert(x, "%s", ag_error(tape));
+    return x->value;
+}
+
+/* Tokens in runs of `step`: the last of each run has the bits of the full pass. */
+static void check_logits(int64_t step) {
+    const int64_t context = instance.context;
+    float full[MAX_CONTEXT * VOCABULARY];
+    nn_cache cache;
+    tensor_rng rng = {.seed = 3};
+    const tensor ids = tensor_new(instance.arena, TENSOR_I32, TENSOR_SHAPE(1, context), &err);
+    cr_assert(tensor_rand_integers(ids, &rng, 0, VOCABULARY, &err));
+    cr_assert(instance.model->cache(instance.model->self, &cache, context, instance.arena, &err));
+    memcpy(full, logits_of(ids, 0, context, NULL).f32, (size_t)(context * VOCABULARY) * sizeof *full);
+    for (int64_t end; cache.length < context; cache.length = end) {
+        end = cache.length + step < context ? cache.length + step : context;
+        const tensor x = logits_of(ids, cache.length, end, &cache);
+        cr_assert_eq(tensor_size(x), VOCABULARY);
+        cr_assert_arr_eq(x.f32, full + (end - 1) * VOCABULARY, VOCABULARY * sizeof *full,
+                         "token %lld in runs of %lld", (long long)end, (long long)step);
+    }
+}
+
+static void check_all_logits(bool variant) {
+    make_instance(variant);
+    const int64_t steps[] = {1, 2, 13, MAX_CONTEXT};
+    for (int i = 0; i < 4; i++) check_logits(steps[i]);
+}
+
+Test(sample, logits_have_the_bits_of_the_full_pass) {
+    check_all_logits(false);
+}
+
+Test(sample, logits_of_a_variant_have_the_bits_of_the_full_pass) {
+    check_all_logits(true);
+}
+
+/* The likeliest text after `prompt`, every token from a full pass over the last tokens: with the prompt and a newline,
+ * as lm_sample writes it. */
+static void plain_text(const char *prompt, int64_t tokens, char *text) {
+    const int64_t context = instance.context, given = (int64_t)strlen(prompt);
+    const tensor all = tensor_new(instance.arena, TENSOR_I32, TENSOR_SHAPE(1, given + tokens), &err);
+    cr_assert(tensor_ok(all));
+    strcpy(text, prompt);
+    for (int64_t i = 0; i < given + tokens; i++) {
+        if (i >= given) {
+            const int64_t begin = i > context ? i - context : 0;
+            const tensor x = logits_of(all, begin, i, NULL);
+            const float *last = x.f32 + (i - begin - 1) * VOCABULARY;
+            int best = 0;
+            for (int v = 1; v < VOCABULARY; v++)
+                if (last[v] > last[best]) best = v;
+            text[i] = (char)instance.tokenizer.codes[best];
+        }
+        all.i32[i] = lm_tokenizer_find(&instance.tokenizer, (uint32_t)text[i]);
+    }
+    strcpy(text + given + tokens, "\n");
+}
+
+static void check_text(bool variant, const char *prompt) {
+    enum { TOKENS = 4 * MAX_CONTEXT };
+    make_instance(variant);
+    char expected[2 * TOKENS], written[2 * TOKENS] = "";
+    plain_text(prompt, TOKENS, expected);
+    FILE *file = fmemopen(written, sizeof written, "w");
+    cr_assert(file);
+    const lm_sampling sampling = {.prompt = prompt, .tokens = TOKENS, .temperature = 0};
+    cr_assert(lm_sample(&instance, &sampling, file, &err), "%s", err.text);
+    fclose(file);
+    cr_expect_str_eq(written, expected);
+}
+
+Test(sample, text_is_that_of_full_passes) {
+    check_text(false, "KALEVALA");
+}
+
+Test(sample, text_of_a_variant_is_that_of_full_passes) {
+    char prompt[MAX_CONTEXT + 8];
+    for (size_t i = 0; i < sizeof prompt - 1; i++) prompt[i] = (char)('B' + i * i % 31);
+    prompt[sizeof prompt - 1] = '\0';
+    check_text(true, prompt);
+}
+
+static int64_t allocations_of(int64_t tokens) {
+    FILE *file = fopen("/dev/null", "w");
+    cr_assert(file);
+    const int64_t before = fault_calls(FAULT_MEMORY);
+    const lm_sampling sampling = {.tokens = tokens, .temperature = 1};
+    cr_assert(lm_sample(&instance, &sampling, file, &err), "%s", err.text);
+    const int64_t count = fault_calls(FAULT_MEMORY) - before;
+    fclose(file);
+    return count;
+}
+
+Test(sample, no_allocation_per_token) {
+    make_instance(false);
+    const int64_t none = allocations_of(0);
+    cr_expect_gt(none, 0);
+    cr_expect_eq(allocations_of(1), none);
+    cr_expect_eq(allocations_of(4 * instance.context), none);
+}
