@@ -127,11 +127,14 @@ static void linear_columns(tensor out, const struct nn_linear *m, tensor x, int6
                   err);
 }
 
-/* Columns begin..end-1 of x [B, T, .] as [B, H, T, D]. */
-static tensor heads_of(tensor x, int64_t begin, int64_t end, int heads, tensor_error *err) {
-    x = tensor_slice(x, 2, begin, end, 1, err);
-    x = tensor_reshape(x, TENSOR_SHAPE(x.shape[0], x.shape[1], heads, (end - begin) / heads), err);
-    return tensor_transpose(x, 1, 2, err);
+/* `width` columns from `begin` on of x [B, T, .] as [B, H, T, D]. */
+static tensor heads_of(tensor x, int64_t begin, int64_t width, int heads) {
+    x.f32 += begin;
+    x.rank = 4;
+    x.shape[2] = x.shape[1], x.stride[2] = x.stride[1];
+    x.shape[1] = heads, x.stride[1] = width / heads;
+    x.shape[3] = width / heads, x.stride[3] = 1;
+    return x;
 }
 
 ag_var *nn_attention_cached(const struct nn_attention *m, ag_var *x, const nn_cache *cache, int64_t layer,
@@ -149,9 +152,9 @@ ag_var *nn_attention_cached(const struct nn_attention *m, ag_var *x, const nn_ca
     linear_columns(tensor_slice(kv, 1, cache->length, length, 1, err), &m->c_attn, x->value, width, 3 * width,
                    err);
     linear_columns(q, &m->c_attn, asking, 0, width, err);
-    tensor_attention(heads_of(y, 0, width, m->heads, err), (tensor){0}, heads_of(q, 0, width, m->heads, err),
-                     heads_of(kv, 0, width, m->heads, err), heads_of(kv, width, 2 * width, m->heads, err),
-                     m->scale, err);
+    if (!tensor_ok(kv) || !tensor_ok(q) || !tensor_ok(y)) return NULL;
+    tensor_attention(heads_of(y, 0, width, m->heads), (tensor){0}, heads_of(q, 0, width, m->heads),
+                     heads_of(kv, 0, width, m->heads), heads_of(kv, width, width, m->heads), m->scale, err);
     return nn_linear(&m->c_proj, ag_input(x->tape, y));
 }
 

@@ -69,11 +69,26 @@ static void apply_runs(void *context, int64_t begin, int64_t end, int worker) {
     }
 }
 
+/* Small operands of one shape without gaps need no loop: the kernel itself. */
+static bool run_small(const job *t, int operands, const tensor *x) {
+    float *at[TENSOR_LOOP_OPERANDS];
+    for (int k = 0; k < operands; k++) {
+        if (!tensor_same_shape(x[k], x[0]) || !tensor_is_contiguous(x[k])) return false;
+        at[k] = x[k].f32;
+    }
+    const int64_t n = tensor_size(x[0]);
+    if (n > GRAIN) return false;
+    t->apply(t, n, at);
+    tensor_touch(x[0]);
+    return true;
+}
+
 /* Checks the operands x[1..], expands them to x[0], the result, and runs the job. */
 static bool run_job(const char *what, job *t, int operands, tensor *x, const char *const names[],
                     tensor_error *err) {
     for (int k = 0; k < operands; k++)
         if (!tensor_expect(what, names[k], x[k], TENSOR_F32, err)) return false;
+    if (run_small(t, operands, x)) return true;
     tensor common = x[1];
     for (int k = 2; k < operands; k++)
         if (!tensor_broadcast_shape(what, common, x[k], &common.rank, common.shape, err)) return false;

@@ -119,6 +119,11 @@ static void multiply(tensor out, tensor a, tensor b, bool accumulate, tensor bia
     t.grid_n = (t.g.n + COLS - 1) / COLS;
     int64_t tasks = t.grid_m * t.grid_n;
     for (int axis = 0; axis < m; axis++) tasks *= out.shape[axis];
+    if (tasks == 1) {
+        tensor_kernels_get()->gemm(&t.g);
+        tensor_touch(out);
+        return;
+    }
     const double flops =
         2.0 * (double)(t.g.m < ROWS ? t.g.m : ROWS) * (double)(t.g.n < COLS ? t.g.n : COLS) * (double)t.g.k;
     const double grain = flops > 0 ? GRAIN_FLOPS / flops : (double)tasks;
@@ -132,12 +137,17 @@ static void multiply(tensor out, tensor a, tensor b, bool accumulate, tensor bia
 
 /* x as [rows, last axis], where its strides permit. */
 static bool fold_rows(tensor *x) {
-    const int64_t last = x->shape[x->rank - 1];
-    int64_t rows = 1;
-    for (int axis = 0; axis < x->rank - 1; axis++) rows *= x->shape[axis];
-    const tensor folded = tensor_reshape(*x, TENSOR_SHAPE(rows, last), NULL);
-    if (tensor_ok(folded)) *x = folded;
-    return tensor_ok(folded);
+    int64_t rows = 1, step = 0;
+    for (int axis = x->rank - 2; axis >= 0; axis--) {
+        if (x->shape[axis] == 1) continue;
+        if (rows == 1) step = x->stride[axis];
+        if (x->stride[axis] != rows * step) return false;
+        rows *= x->shape[axis];
+    }
+    x->shape[1] = x->shape[x->rank - 1], x->stride[1] = x->stride[x->rank - 1];
+    x->shape[0] = rows, x->stride[0] = step;
+    x->rank = 2;
+    return true;
 }
 
 static void multiply_folded(tensor out, tensor a, tensor b, bool accumulate, tensor bias, tensor_error *err) {

@@ -227,7 +227,6 @@ static bool regroup(const tensor *x, tensor *view) {
 
 /* Replaces a -1 among the sizes of `view` and checks that it has `size` elements. */
 static bool complete_sizes(tensor *view, tensor x, tensor_error *err) {
-    shape_text wanted = text_of(view->rank, view->shape);
     int64_t size = tensor_size(x), product = 1;
     int unknown = -1;
     bool overflow = false, empty = false;
@@ -236,15 +235,15 @@ static bool complete_sizes(tensor *view, tensor x, tensor_error *err) {
             unknown = i;
             continue;
         }
-        if (view->shape[i] < 0) return tensor_fail(err, "reshape: wrong size in %s", wanted.text);
+        if (view->shape[i] < 0) return tensor_fail(err, "reshape: wrong size in %s", SHAPE(*view));
         empty |= view->shape[i] == 0;
         if (view->shape[i] > 0) overflow |= __builtin_mul_overflow(product, view->shape[i], &product);
     }
-    if (overflow) return tensor_fail(err, "reshape: %s does not fit %s", SHAPE(x), wanted.text);
+    if (overflow) return tensor_fail(err, "reshape: %s does not fit %s", SHAPE(x), SHAPE(*view));
     if (empty) product = 0;
     if (unknown >= 0 && product > 0 && size % product == 0) view->shape[unknown] = size / product;
     if (unknown >= 0 ? view->shape[unknown] < 0 : product != size)
-        return tensor_fail(err, "reshape: %s does not fit %s", SHAPE(x), wanted.text);
+        return tensor_fail(err, "reshape: %s does not fit %s", SHAPE(x), SHAPE(*view));
     return true;
 }
 

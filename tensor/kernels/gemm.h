@@ -19,6 +19,7 @@ enum { GEMM_MR = 6 };
 #endif
 enum {
     GEMM_NV = 2,
+    GEMM_ROW_NV = 8, /* of a tile that is one row: enough chains to hide the latency of a multiply-add */
     GEMM_NR = GEMM_NV * VEC_WIDTH,
     GEMM_KC = 256, /* a panel of B: 256 x 16 floats are 16 KiB, half of a first-level cache */
     GEMM_NC = 256, /* columns of B that are packed at once: 256 KiB of stack */
@@ -43,13 +44,13 @@ static inline int64_t max64(int64_t a, int64_t b) {
 }
 
 /* One step of the chains of a tile. */
-static inline __attribute__((always_inline)) void tile_step(const int mr, const int nv, vec acc[][GEMM_NV],
+static inline __attribute__((always_inline)) void tile_step(const int mr, const int nv, vec *acc,
                                                             const float *a, int64_t a_row, const float *b) {
-    vec row[GEMM_NV];
+    vec row[GEMM_ROW_NV];
     for (int v = 0; v < nv; v++) row[v] = vec_load(b + v * VEC_WIDTH);
     for (int i = 0; i < mr; i++) {
         const vec x = vec_splat(a[i * a_row]);
-        for (int v = 0; v < nv; v++) acc[i][v] += x * row[v];
+        for (int v = 0; v < nv; v++) acc[i * nv + v] += x * row[v];
     }
 }
 
@@ -61,13 +62,13 @@ static inline __attribute__((always_inline)) void strip_any(const int mr, const 
     float *c = s->c;
     int64_t from = s->from, to = s->to;
     for (int64_t i = 0; i < s->rows; i += mr) {
-        vec acc[GEMM_MR][GEMM_NV];
+        vec acc[GEMM_MR * GEMM_NV]; /* [mr][nv] */
         if (start)
             for (int r = 0; r < mr; r++)
-                for (int v = 0; v < nv; v++) acc[r][v] = vec_load(start + r * s->start_row + v * VEC_WIDTH);
+                for (int v = 0; v < nv; v++)
+                    acc[r * nv + v] = vec_load(start + r * s->start_row + v * VEC_WIDTH);
         else
-            for (int r = 0; r < mr; r++)
-                for (int v = 0; v < nv; v++) acc[r][v] = vec_splat(0);
+            for (int v = 0; v < mr * nv; v++) acc[v] = vec_splat(0);
         const int64_t first = min64(max64(from, 0), s->k);
         int64_t k = min64(to, s->k) - first;
         const float *a = tile_a + first * a_col, *b = s->b + first * b_row;
@@ -79,7 +80,7 @@ static inline __attribute__((always_inline)) void strip_any(const int mr, const 
         }
         for (; k > 0; k--, a += a_col, b += b_row) tile_step(mr, nv, acc, a, a_row, b);
         for (int r = 0; r < mr; r++)
-            for (int v = 0; v < nv; v++) vec_store(c + r * s->c_row + v * VEC_WIDTH, acc[r][v]);
+            for (int v = 0; v < nv; v++) vec_store(c + r * s->c_row + v * VEC_WIDTH, acc[r * nv + v]);
         tile_a += mr * a_row;
         c += mr * s->c_row;
         if (start) start += mr * s->start_row;
@@ -108,21 +109,33 @@ static inline __attribute__((always_inline)) void strip_any(const int mr, const 
 EACH_MR(STRIPS)
 static void (*const gemm_strips[GEMM_MR][GEMM_NV])(const gemm_strip *) = {EACH_MR(STRIP_ENTRY)};
 
-typedef float vec4 __attribute__((vector_size(16)));
+#define ROW_STRIP(nv)                                                                                        \
+    static void strip_row_##nv(const gemm_strip *s) {                                                        \
+        if (s->a_col == 1)                                                                                   \
+            strip_any(1, nv, s, 0, 1, s->b_row);                                                             \
+        else                                                                                                 \
+            strip_any(1, nv, s, 0, s->a_col, s->b_row);                                                      \
+    }
+ROW_STRIP(1)
+ROW_STRIP(2)
+ROW_STRIP(4) ROW_STRIP(8)
+
+    typedef float vec4 __attribute__((vector_size(16)));
 typedef float vec4_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
 
-/* out[p, j] = b[j, p] for 4 x 4 elements; `stride` separates b's rows. */
-static inline void transpose_4x4(float *out, const float *b, int64_t stride) {
-    const vec4 r0 = *(const vec4_unaligned *)b, r1 = *(const vec4_unaligned *)(b + stride);
-    const vec4 r2 = *(const vec4_unaligned *)(b + 2 * stride), r3 = *(const vec4_unaligned *)(b + 3 * stride);
+/* out[i][j] = bj[i] for 4 x 4 elements. */
+static inline void transpose_4x4(vec4 out[4], const float *b0, const float *b1, const float *b2,
+                                 const float *b3) {
+    const vec4 r0 = *(const vec4_unaligned *)b0, r1 = *(const vec4_unaligned *)b1;
+    const vec4 r2 = *(const vec4_unaligned *)b2, r3 = *(const vec4_unaligned *)b3;
     const vec4 lo01 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5),
                hi01 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
     const vec4 lo23 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5),
                hi23 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
-    *(vec4_unaligned *)out = __builtin_shufflevector(lo01, lo23, 0, 1, 4, 5);
-    *(vec4_unaligned *)(out + GEMM_NR) = __builtin_shufflevector(lo01, lo23, 2, 3, 6, 7);
-    *(vec4_unaligned *)(out + 2 * GEMM_NR) = __builtin_shufflevector(hi01, hi23, 0, 1, 4, 5);
-    *(vec4_unaligned *)(out + 3 * GEMM_NR) = __builtin_shufflevector(hi01, hi23, 2, 3, 6, 7);
+    out[0] = __builtin_shufflevector(lo01, lo23, 0, 1, 4, 5);
+    out[1] = __builtin_shufflevector(lo01, lo23, 2, 3, 6, 7);
+    out[2] = __builtin_shufflevector(hi01, hi23, 0, 1, 4, 5);
+    out[3] = __builtin_shufflevector(hi01, hi23, 2, 3, 6, 7);
 }
 
 static int64_t padded_columns(int64_t n) {
@@ -138,8 +151,12 @@ static void pack_panel(float *panel, int64_t k, int64_t n, const float *b, int64
     if (b_row == 1) {
         const int64_t k4 = k & ~(int64_t)3, n4 = n & ~(int64_t)3;
         for (int64_t j = 0; j < n4; j += 4)
-            for (int64_t p = 0; p < k4; p += 4)
-                transpose_4x4(panel + p * GEMM_NR + j, b + j * b_col + p, b_col);
+            for (int64_t p = 0; p < k4; p += 4) {
+                const float *from = b + j * b_col + p;
+                vec4 rows[4];
+                transpose_4x4(rows, from, from + b_col, from + 2 * b_col, from + 3 * b_col);
+                for (int r = 0; r < 4; r++) *(vec4_unaligned *)(panel + (p + r) * GEMM_NR + j) = rows[r];
+            }
         for (int64_t j = 0; j < n; j++)
             for (int64_t p = j < n4 ? k4 : 0; p < k; p++) panel[p * GEMM_NR + j] = b[j * b_col + p];
     } else if (b_col == 1 && n == GEMM_NR) {
@@ -232,9 +249,72 @@ static void gemm_columns(const gemm_args *g, int64_t j0, int64_t j1, int64_t p0,
         }
 }
 
+/* One row of C over steps from..to-1 where B is stored transposed: eight columns at a time, through registers (the last
+ * one stands in for those that are missing). */
+static void gemm_row_transposed(const gemm_args *g, int64_t from, int64_t to) {
+    for (int64_t j = 0; j < g->n; j += 8) {
+        const int64_t n = min64(8, g->n - j);
+        const float *b[8];
+        float c[8] = {0};
+        for (int64_t i = 0; i < 8; i++) b[i] = g->b + (j + min64(i, n - 1)) * g->b_col;
+        for (int64_t i = 0; g->start && i < n; i++) c[i] = g->start[(j + i) * g->start_col];
+        vec4 low = *(vec4_unaligned *)c, high = *(vec4_unaligned *)(c + 4), row[4];
+        int64_t p = from;
+        for (; p + 4 <= to; p += 4) {
+            const float *a = g->a + p * g->a_col;
+            transpose_4x4(row, b[0] + p, b[1] + p, b[2] + p, b[3] + p);
+            for (int i = 0; i < 4; i++) low += a[i * g->a_col] * row[i];
+            transpose_4x4(row, b[4] + p, b[5] + p, b[6] + p, b[7] + p);
+            for (int i = 0; i < 4; i++) high += a[i * g->a_col] * row[i];
+        }
+        for (; p < to; p++) {
+            low += g->a[p * g->a_col] * (vec4){b[0][p], b[1][p], b[2][p], b[3][p]};
+            high += g->a[p * g->a_col] * (vec4){b[4][p], b[5][p], b[6][p], b[7][p]};
+        }
+        *(vec4_unaligned *)c = low, *(vec4_unaligned *)(c + 4) = high;
+        for (int64_t i = 0; i < n; i++) g->c[(j + i) * g->c_col] = c[i];
+    }
+}
+
+/* The same where B's rows are contiguous: whole vectors of columns; returns how many columns that are. */
+static int64_t gemm_row_vectors(const gemm_args *g, int64_t from, int64_t to) {
+    gemm_strip s = {
+        .rows = 1, .k = to, .from = from, .to = to, .a = g->a, .a_col = g->a_col, .b_row = g->b_row};
+    int64_t j = 0;
+    for (int64_t n = g->n / VEC_WIDTH, nv; n > 0; n -= nv, j += nv * VEC_WIDTH) {
+        s.b = g->b + j;
+        s.c = g->c + j;
+        s.start = g->start ? g->start + j : NULL;
+        if (n >= GEMM_ROW_NV)
+            nv = GEMM_ROW_NV, strip_row_8(&s);
+        else if (n >= 4)
+            nv = 4, strip_row_4(&s);
+        else if (n >= 2)
+            nv = 2, strip_row_2(&s);
+        else
+            nv = 1, strip_row_1(&s);
+    }
+    return j;
+}
+
+/* A single row of C: no other row shares B, which is read in place, from the first to the last step. Returns how many
+ * columns are done. */
+static int64_t gemm_row(const gemm_args *g) {
+    int64_t from = 0, to = g->k;
+    if (g->part == GEMM_A_LOWER) to = min64(to, max64(0, 1 + g->diagonal));
+    if (g->part == GEMM_A_UPPER) from = min64(to, max64(0, -g->diagonal));
+    if (g->b_col == 1 && g->c_col == 1 && (!g->start || g->start_col == 1))
+        return gemm_row_vectors(g, from, to);
+    if (g->b_row != 1) return 0;
+    gemm_row_transposed(g, from, to);
+    return g->n;
+}
+
 static void gemm(const gemm_args *g) {
+    const int64_t done = g->m == 1 ? gemm_row(g) : 0;
+    if (done == g->n) return;
     for (int64_t p = 0; p == 0 || p < g->k; p += GEMM_KC)
-        for (int64_t j = 0; j < g->n; j += GEMM_NC)
+        for (int64_t j = done; j < g->n; j += GEMM_NC)
             gemm_columns(g, j, min64(g->n, j + GEMM_NC), p, min64(g->k, p + GEMM_KC));
 }
 

@@ -151,6 +151,29 @@ Test(matmul, linear_takes_any_rows_and_no_bias) {
     cr_assert_eq(one.f32[2], y.f32[4 + 2]);
 }
 
+/* A single row, which has kernels of its own, has the bits it has among others. */
+static void check_row(int64_t n, int64_t k, int lb, int lc, bool accumulate) {
+    enum { M = 5 };
+    const tensor a = normal(1, TENSOR_SHAPE(M, k)), b = laid_out(normal(2, TENSOR_SHAPE(k, n)), lb);
+    const tensor all = normal(3, TENSOR_SHAPE(M, n));
+    const tensor last = tensor_slice(normal(3, TENSOR_SHAPE(M, n)), 0, -1, INT64_MAX, 1, NULL);
+    const tensor one = laid_out(tensor_contiguous(arena, last, NULL), lc);
+    cr_assert(tensor_matmul(all, a, b, accumulate, NULL));
+    cr_assert(tensor_matmul(one, tensor_slice(a, 0, -1, INT64_MAX, 1, NULL), b, accumulate, NULL));
+    for (int64_t j = 0; j < n; j++)
+        cr_assert_eq(at(one, 0, j), at(all, M - 1, j),
+                     "[1, %lld] x [%lld, %lld], layouts %d and %d, column %lld", (long long)k, (long long)k,
+                     (long long)n, lb, lc, (long long)j);
+}
+
+Test(matmul, one_row_has_the_same_bits) {
+    const int64_t columns[] = {1, 7, 8, 51, 64, 200, 300}, steps[] = {0, 1, 3, 16, 65, 300};
+    for (int n = 0; n < 7; n++)
+        for (int k = 0; k < 6; k++)
+            for (int layouts = 0; layouts < LAYOUTS * LAYOUTS; layouts++)
+                check_row(columns[n], steps[k], layouts % LAYOUTS, layouts / LAYOUTS, k % 2);
+}
+
 Test(matmul, wrong_shapes) {
     const tensor a = normal(1, TENSOR_SHAPE(256, 64)), b = normal(2, TENSOR_SHAPE(63, 192)),
                  c = normal(3, TENSOR_SHAPE(2, 2));
