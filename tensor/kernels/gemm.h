@@ -116,11 +116,10 @@ static void (*const gemm_strips[GEMM_MR][GEMM_NV])(const gemm_strip *) = {EACH_M
         else                                                                                                 \
             strip_any(1, nv, s, 0, s->a_col, s->b_row);                                                      \
     }
-ROW_STRIP(1)
-ROW_STRIP(2)
-ROW_STRIP(4) ROW_STRIP(8)
+#define EACH_ROW_NV(_) _(1) _(2) _(4) _(8)
+EACH_ROW_NV(ROW_STRIP)
 
-    typedef float vec4 __attribute__((vector_size(16)));
+typedef float vec4 __attribute__((vector_size(16)));
 typedef float vec4_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
 
 /* out[i][j] = bj[i] for 4 x 4 elements. */
