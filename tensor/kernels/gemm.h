@@ -26,6 +26,9 @@ enum {
     GEMM_MC = 96   /* rows of A that stay in the second-level cache while the panels change */
 };
 
+typedef float vec4 __attribute__((vector_size(16)));
+typedef float vec4_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
+
 /* Tiles one below the other: rows of C in one panel of columns. Tile number t takes the steps from + t rise_from
  * to to + t rise_to, clipped to 0..k: a triangular A rises by a tile's rows, others by nothing. */
 typedef struct gemm_strip {
