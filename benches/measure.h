@@ -1,12 +1,108 @@
-/* What the benchmarks share. */
+/* What the benchmarks share: options, turns, figures, tables, and the limits of the machine.
+ *
+ * Machines are shared and drift. So works that are compared, ours, the machine's limit, another library's, take turns
+ * in one loop; a ratio is the median of the ratios within a turn, and every figure comes with its quartiles. */
 #ifndef SAMPO_BENCHES_MEASURE_H
 #define SAMPO_BENCHES_MEASURE_H
+
+#include "models/lm/lm.h"
 
 double now(void);                /* seconds */
 double median(double *x, int n); /* sorts x */
 
-/* Fused multiply-adds in registers on all threads, for about 2 ms: GFLOP/s. Shared machines drift, so measure it
- * between the turns of what is compared with it. */
+/* ---- The program -------------------------------------------------------------------------- */
+
+typedef struct bench {
+    const char *name;
+    int64_t threads;  /* --threads, or one a processor; set for the tensor library */
+    bool threads_set; /* --threads was given */
+    bool quick;       /* --quick: hardly any turns, to see that the program works */
+    const char *path; /* --json */
+    FILE *json;
+    const struct bench_column *columns; /* of the table under way */
+    const char *title;
+    int rows; /* so far */
+} bench;
+
+/* Reads the options, the program's own (NULL: none) and those of all; opens the record. Returns -1 to go on, else the
+ * exit status: the help or the fault has been printed. */
+int bench_begin(bench *b, const char *name, const char *summary, const lm_option *options, int argc,
+                char **argv);
+/* Ends the record; says what is in `err`. Returns the exit status. */
+int bench_end(bench *b, tensor_error *err);
+
+/* ---- Figures ------------------------------------------------------------------------------ */
+
+typedef struct figure {
+    double median, low, high; /* low and high: the quartiles */
+} figure;
+figure figure_of(double *x, int n); /* sorts x */
+figure figure_times(figure f, double factor);
+figure figure_rate(double amount, figure seconds); /* amount a second */
+
+/* One of the works that take turns. */
+typedef struct bench_side {
+    double (*run)(void *context); /* does the work once; the seconds it took, below 0: it failed */
+    void *context;
+    double settle;  /* seconds to wait after its turn, for threads that spin on */
+    figure seconds; /* of one run */
+    figure lead;    /* its seconds by those of the first side: how many times faster that is */
+} bench_side;
+
+enum { BENCH_MAX_SIDES = 4, BENCH_MAX_TURNS = 101 };
+
+/* Runs the sides in turns, short ones several times a turn, and fills in their figures. */
+bool bench_alternate(const bench *b, bench_side *sides, int count, int turns);
+
+/* ---- Tables ------------------------------------------------------------------------------- */
+
+/* A table ends with {0}. */
+typedef struct bench_column {
+    const char *key;  /* in the record */
+    const char *head; /* above the column */
+    int width;        /* below 0: left-aligned */
+    int decimals;
+} bench_column;
+
+/* A text, a number, a figure, or {0}: nothing. */
+typedef struct bench_cell {
+    const char *text;
+    figure value;
+    bool number, spread;
+} bench_cell;
+bench_cell cell_text(const char *text);
+bench_cell cell_number(double x);
+bench_cell cell_figure(figure f);
+
+/* Begins a table, on stdout and in the record. */
+void bench_table(bench *b, const char *title, const bench_column *columns);
+void bench_row(bench *b, const bench_cell *cells);
+
+/* ---- Limits ------------------------------------------------------------------------------- */
+
+/* Fused multiply-adds in registers, on all threads; about 2 ms. */
+typedef struct limit_peak {
+    const char *isa; /* NULL: the one in use */
+    double flops;    /* of a run */
+} limit_peak;
+bench_side limit_peak_side(limit_peak *peak, const char *isa);
+/* The same once: GFLOP/s. */
 double peak_gflops(void);
+
+/* Memory traffic of all threads, each in its own share of `bytes`. */
+typedef enum limit_traffic { LIMIT_READ, LIMIT_WRITE, LIMIT_TRIAD /* a = b c + a */ } limit_traffic;
+typedef struct limit_stream {
+    limit_traffic traffic;
+    float *memory;
+    int64_t share;  /* floats of a thread */
+    int64_t passes; /* over its share in a run */
+    double moved;   /* bytes of a run: 4 a float read or written */
+} limit_stream;
+/* Memory is on the arena. A side without `run`: there is not enough. */
+bench_side limit_stream_side(limit_stream *stream, limit_traffic traffic, int64_t bytes, tensor_arena *arena,
+                             tensor_error *err);
+
+/* Bytes of the cache of level 1 (data), 2 or 3; a common size where the system does not say. */
+int64_t limit_cache(int level);
 
 #endif
