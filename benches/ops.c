@@ -1,0 +1,297 @@
+/* Every operation of autograd, forward and backward, against the limit that binds it: traffic or multiply-adds.
+ *
+ *     build/benches/ops [--threads N] [--json FILE] [--only NAME]
+ */
+#include <string.h>
+
+#include "benches/measure.h"
+
+/* ---- The operations ------------------------------------------------------------------------- */
+
+enum { W = 256, T = 64, C = 64, HEADS = 4 }; /* width of a row; tokens, channels and heads of attention */
+
+/* What one row needs at least. Floats: operands read and results written, once each, wherever they lie; flops: two for
+ * each addition, product or multiply-add of floats in tensor/kernels/math.h, a division or root taken for one. */
+typedef struct cost {
+    double floats, flops;
+} cost;
+
+typedef struct line {
+    const char *op;
+    ag_var *(*run)(ag_var **in);
+    int inputs;
+    ag_operand in[AG_MAX_OPERANDS]; /* a size below 0 stands for the rows divided by it */
+    cost forward, backward;
+    bool no_gradient;
+    const char *reason; /* for measuring nothing */
+} line;
+
+#define UNARY_RUN(name)                                                                                      \
+    static ag_var *run_##name(ag_var **in) {                                                                 \
+        return ag_##name(in[0]);                                                                             \
+    }
+#define BINARY_RUN(name)                                                                                     \
+    static ag_var *run_##name(ag_var **in) {                                                                 \
+        return ag_##name(in[0], in[1]);                                                                      \
+    }
+#define RUN(name, call)                                                                                      \
+    static ag_var *run_##name(ag_var **in) {                                                                 \
+        return call;                                                                                         \
+    }
+UNARY_RUN(exp)
+UNARY_RUN(log)
+UNARY_RUN(sqrt)
+UNARY_RUN(square)
+UNARY_RUN(tanh)
+UNARY_RUN(erf)
+UNARY_RUN(sigmoid)
+UNARY_RUN(relu)
+UNARY_RUN(gelu)
+UNARY_RUN(gelu_tanh)
+BINARY_RUN(add)
+BINARY_RUN(sub)
+BINARY_RUN(mul)
+BINARY_RUN(div)
+BINARY_RUN(pow)
+BINARY_RUN(max)
+BINARY_RUN(min)
+BINARY_RUN(less)
+BINARY_RUN(equal)
+BINARY_RUN(matmul)
+BINARY_RUN(embedding)
+BINARY_RUN(cross_entropy)
+RUN(where, ag_where(in[0], in[1], in[2]))
+RUN(affine, ag_affine(in[0], 2, 1))
+RUN(dropout, ag_dropout(in[0], 0.1f, &(tensor_rng){.seed = 1}))
+RUN(sum, ag_sum(in[0], AG_AXIS(1), false))
+RUN(mean, ag_mean(in[0], AG_AXIS(1), false))
+RUN(max_over, ag_max_over(in[0], AG_AXIS(1), false))
+RUN(reshape, ag_reshape(ag_transpose(in[0], 0, 1), TENSOR_SHAPE(-1)))
+RUN(slice, ag_slice(in[0], 1, 0, W / 2, 1))
+RUN(unslice, ag_unslice(in[0], TENSOR_SHAPE(in[0]->value.shape[0], W), 1, 0, W / 2, 1))
+RUN(expand, ag_expand(in[0], TENSOR_SHAPE(in[1]->value.shape[0], W)))
+RUN(concat, ag_concat(in, 2, 1))
+RUN(linear, ag_linear(in[0], in[1], in[2]))
+RUN(softmax, ag_softmax(in[0], -1))
+RUN(log_softmax, ag_log_softmax(in[0], -1))
+RUN(layer_norm, ag_layer_norm(in[0], in[1], in[2], 1e-5f))
+RUN(causal_attention, ag_causal_attention(in[0], HEADS, 0.25f))
+
+/* clang-format off */
+#define X {2, {-1, W}, -2, 2}
+#define POSITIVE {2, {-1, W}, 0.5f, 2}
+#define HALF {2, {-1, W / 2}, -2, 2}
+#define WEIGHT {2, {W, W}, -0.1f, 0.1f}
+#define VECTOR {1, {W}, -1, 1}
+#define IDS {1, {-1}, .ids = W}
+/* The costs of an element: floats and flops, forward and backward. */
+#define EACH(floats, flops, dfloats, dflops) {floats * W, flops * W}, {dfloats * W, dflops * W}
+#define UNARY(name, operand, flops, dflops) {#name, run_##name, 1, {operand}, EACH(2, flops, 3, dflops)}
+#define BINARY(name, operand, flops, dfloats, dflops) \
+    {#name, run_##name, 2, {operand, operand}, EACH(3, flops, dfloats, dflops)}
+static const line lines[] = {
+    BINARY(add, X, 2, 0, 0), /* dy itself is both gradients */
+    BINARY(sub, X, 2, 2, 2),
+    BINARY(mul, X, 2, 5, 4),
+    BINARY(div, POSITIVE, 2, 5, 6),
+    BINARY(pow, POSITIVE, 92, 5, 130), /* in double: an operation counts for two */
+    BINARY(max, X, 2, 5, 4),
+    BINARY(min, X, 2, 5, 4),
+    {"less", run_less, 2, {X, X}, EACH(3, 2, 0, 0), .no_gradient = true},
+    {"equal", run_equal, 2, {X, X}, EACH(3, 2, 0, 0), .no_gradient = true},
+    {"where", run_where, 3, {{2, {-1, W}, -1, 1, .constant = true}, X, X}, EACH(4, 0, 4, 0)},
+    {"affine", run_affine, 1, {X}, EACH(2, 2, 2, 2)},
+    UNARY(exp, X, 24, 2),
+    UNARY(log, POSITIVE, 32, 2),
+    UNARY(sqrt, POSITIVE, 2, 4),
+    UNARY(square, X, 2, 4),
+    UNARY(tanh, X, 44, 4),
+    UNARY(erf, X, 54, 30),
+    UNARY(sigmoid, X, 28, 6),
+    UNARY(relu, X, 0, 0),
+    UNARY(gelu, X, 62, 90),
+    UNARY(gelu_tanh, X, 36, 48),
+    {"dropout", run_dropout, 1, {X}, EACH(3, 2, 3, 2)}, /* and integers for random numbers, not counted */
+    {"sum", run_sum, 1, {X}, EACH(1, 2, 0, 0)},
+    {"mean", run_mean, 1, {X}, EACH(1, 2, 0, 0)},
+    {"max_over", run_max_over, 1, {X}, EACH(1, 2, 2, 4)},
+    {"use", .reason = "the identity, for parameters"},
+    {"reshape", run_reshape, 1, {X}, EACH(2, 0, 0, 0)}, /* of a transposed operand: a copy */
+    {"permute", .reason = "a view: no element is touched"},
+    {"slice", run_slice, 1, {X}, EACH(0, 0, 1.5, 0)},
+    {"unslice", run_unslice, 1, {HALF}, EACH(1.5, 0, 0, 0)},
+    {"expand", run_expand, 2, {{2, {1, W}, -2, 2}, {1, {-1}, -1, 1, .constant = true}}, EACH(0, 0, 1, 2)},
+    {"concat", run_concat, 2, {HALF, HALF}, EACH(2, 0, 0, 0)},
+    {"matmul", run_matmul, 2, {X, WEIGHT}, {2 * W, 2.0 * W * W}, {4 * W, 4.0 * W * W}},
+    {"linear", run_linear, 3, {X, WEIGHT, VECTOR}, {2 * W, 2.0 * W * W}, {4 * W, 4.0 * W * W}},
+    {"embedding", run_embedding, 2, {WEIGHT, IDS}, EACH(2, 0, 3, 2)},
+    {"softmax", run_softmax, 1, {X}, EACH(2, 30, 3, 6)},
+    {"log_softmax", run_log_softmax, 1, {X}, EACH(2, 30, 3, 30)},
+    {"layer_norm", run_layer_norm, 3, {X, VECTOR, VECTOR}, EACH(2, 10, 3, 20)},
+    /* Two products of T / 2 keys forward, four backward. */
+    {"causal_attention", run_causal_attention, 1, {{3, {-T, T, 3 * C}, -1, 1}},
+     {4 * C, 2.0 * T * C}, {8 * C, 4.0 * T * C}},
+    {"cross_entropy", run_cross_entropy, 2, {X, IDS}, EACH(1, 28, 2, 28)},
+};
+/* clang-format on */
+enum { LINES = sizeof lines / sizeof *lines };
+
+static const line *line_of(const char *op) {
+    for (const line *l = lines; l < lines + LINES; l++)
+        if (strcmp(l->op, op) == 0) return l;
+    return NULL;
+}
+
+/* Every operation of the table has a line, and every line is of an operation. */
+static bool complete(tensor_error *err) {
+    for (int i = 0; ag_ops[i]; i++)
+        if (!line_of(ag_ops[i]->name)) return tensor_fail(err, "%s has no line here", ag_ops[i]->name);
+    for (const line *l = lines; l < lines + LINES; l++) {
+        int i = 0;
+        while (ag_ops[i] && strcmp(ag_ops[i]->name, l->op) != 0) i++;
+        if (!ag_ops[i]) return tensor_fail(err, "%s is no operation of autograd", l->op);
+    }
+    return true;
+}
+
+/* ---- Measuring ------------------------------------------------------------------------------- */
+
+typedef struct task {
+    const line *line;
+    ag_tape *tape;
+    tensor in[AG_MAX_OPERANDS], dy;
+    bool backward; /* what is measured */
+} task;
+
+/* A scalar whose backward gives its operand a gradient that was made before. */
+static void seed_backward(ag_var *y, ag_var *dy) {
+    (void)dy;
+    ag_give(y->in[0], ag_input(y->tape, *(const tensor *)y->saved));
+}
+static const ag_op seed_op = {.name = "seed", .backward = seed_backward};
+
+static ag_var *seed(ag_var *x, tensor dy) {
+    ag_var *y = ag_begin(&seed_op, 1, &x);
+    tensor *saved = ag_save(y, sizeof *saved);
+    if (!saved || !ag_out(y, TENSOR_F32, 0, NULL)) return NULL;
+    *saved = dy;
+    return ag_end(y);
+}
+
+static ag_var *forward(task *t, double *seconds) {
+    ag_var *in[AG_MAX_OPERANDS];
+    ag_reset(t->tape);
+    for (int k = 0; k < t->line->inputs; k++) {
+        const ag_operand *o = &t->line->in[k];
+        in[k] = o->ids || o->constant ? ag_input(t->tape, t->in[k]) : ag_variable(t->tape, t->in[k]);
+    }
+    const double start = now();
+    ag_var *y = t->line->run(in);
+    *seconds = now() - start;
+    return y;
+}
+
+static double run(void *context) {
+    task *t = context;
+    double seconds;
+    ag_var *y = forward(t, &seconds);
+    if (!t->backward || !y) return y ? seconds : -1;
+    if (y->value.rank > 0) y = seed(y, t->dy);
+    const double start = now();
+    return ag_backward(y) ? now() - start : -1;
+}
+
+/* Operands for a number of rows, and a gradient of the result. */
+static bool prepare(task *t, int64_t rows, tensor_arena *arena, tensor_error *err) {
+    tensor_rng rng = {.seed = 1};
+    for (int k = 0; k < t->line->inputs; k++) {
+        const ag_operand *o = &t->line->in[k];
+        int64_t shape[4];
+        for (int i = 0; i < o->rank; i++) shape[i] = o->shape[i] < 0 ? rows / -o->shape[i] : o->shape[i];
+        t->in[k] = tensor_new(arena, o->ids ? TENSOR_I32 : TENSOR_F32, o->rank, shape, err);
+        const bool ok = o->ids ? tensor_rand_integers(t->in[k], &rng, 0, o->ids, err)
+                               : tensor_rand_uniform(t->in[k], &rng, o->low, o->high, err);
+        if (!ok) return false;
+    }
+    double seconds;
+    const ag_var *y = forward(t, &seconds);
+    if (!y) return tensor_fail(err, "%s: %.200s", t->line->op, ag_error(t->tape));
+    t->dy = tensor_new(arena, TENSOR_F32, y->value.rank, y->value.shape, err);
+    return tensor_rand_uniform(t->dy, &rng, -1, 1, err);
+}
+
+/* One row of the table: times against both limits; the one that takes longer binds. */
+static bool measure(bench *b, task *t, int64_t rows, tensor_arena *arena, tensor_error *err) {
+    enum { TURNS = 11 };
+    const cost c = t->backward ? t->line->backward : t->line->forward;
+    const double bytes = 4 * c.floats * (double)rows, flops = c.flops * (double)rows;
+    limit_peak peak;
+    limit_stream stream;
+    bench_side sides[] = {{.run = run, .context = t},
+                          limit_peak_side(&peak, NULL),
+                          limit_stream_side(&stream, LIMIT_TRIAD, (int64_t)bytes, arena, err)};
+    if (!bench_alternate(b, sides, 3, TURNS))
+        return tensor_fail(err, "%s: %.200s", t->line->op, ag_error(t->tape) ? ag_error(t->tape) : "failed");
+    const double by_flops = sides[1].lead.median * flops / peak.flops;
+    const double by_bytes = sides[2].lead.median * bytes / stream.moved;
+    const double seconds = sides[0].seconds.median;
+    const bool work = bytes > 0;
+    bench_row(b, (bench_cell[]){cell_text(t->line->op), cell_text(t->backward ? "backward" : "forward"),
+                                cell_figure(figure_times(sides[0].seconds, 1e6)),
+                                work ? cell_number(1e-9 * bytes / seconds) : (bench_cell){0},
+                                flops > 0 ? cell_number(1e-9 * flops / seconds) : (bench_cell){0},
+                                cell_text(!work                 ? "no work"
+                                          : by_bytes > by_flops ? "traffic"
+                                                                : "arithmetic"),
+                                work ? cell_number(100 * (by_bytes > by_flops ? by_bytes : by_flops))
+                                     : (bench_cell){0}});
+    return true;
+}
+
+static bool all(bench *b, int64_t rows, const char *only, ag_tape *tape, tensor_arena *arena,
+                tensor_error *err) {
+    static const bench_column columns[] = {{"op", "operation", -16, 0},
+                                           {"pass", "pass", -8, 0},
+                                           {"us", "us", 15, 1},
+                                           {"gb_per_s", "GB/s", 7, 1},
+                                           {"gflops", "GFLOP/s", 7, 1},
+                                           {"bound", "bound by", -10, 0},
+                                           {"percent_of_bound", "% of it", 7, 0},
+                                           {0}};
+    char title[64];
+    snprintf(title, sizeof title, "%lld rows of %d", (long long)rows, W);
+    bench_table(b, title, columns);
+    for (int i = 0; ag_ops[i]; i++) {
+        task t = {.line = line_of(ag_ops[i]->name), .tape = tape};
+        if (t.line->reason || (only && strcmp(only, t.line->op) != 0)) continue;
+        for (int pass = 0; pass < (t.line->no_gradient ? 1 : 2); pass++) {
+            tensor_arena_reset(arena);
+            t.backward = pass;
+            if (!prepare(&t, rows, arena, err) || !measure(b, &t, rows, arena, err)) return false;
+        }
+    }
+    return true;
+}
+
+int main(int argc, char **argv) {
+    bench b;
+    const char *only = NULL;
+    const lm_option options[] = {lm_string("only", &only, "NAME", "this operation alone"), {0}};
+    const int status = bench_begin(&b, "ops", "The operations of autograd", options, argc, argv);
+    if (status >= 0) return status;
+    tensor_error err = {0};
+    tensor_arena *arena = tensor_arena_new(&err);
+    ag_tape *tape = ag_tape_new();
+    if (!tape) tensor_fail(&err, "out of memory");
+    if (only && !line_of(only)) tensor_fail(&err, "--only %.60s: autograd has no such operation", only);
+    bool ok = !err.text[0] && complete(&err);
+    for (int64_t rows = 256; ok && rows <= 8192; rows *= 32) ok = all(&b, rows, only, tape, arena, &err);
+    if (ok) {
+        puts("\nnot measured:");
+        for (const line *l = lines; l < lines + LINES; l++)
+            if (l->reason) printf("%-16s  %s\n", l->op, l->reason);
+    }
+    ag_tape_free(tape);
+    tensor_arena_free(arena);
+    return bench_end(&b, &err);
+}
