@@ -222,6 +222,7 @@ void bench_row(bench *b, const bench_cell *cells) {
     json_text(b->json, b->title);
     fprintf(b->json, ", \"threads\": %lld", (long long)b->threads);
     for (int i = 0; b->columns[i].key; i++) {
+        if (!b->columns[i].key[0]) continue;
         fputs(", ", b->json);
         json_text(b->json, b->columns[i].key);
         fputs(": ", b->json);

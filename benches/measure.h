@@ -58,7 +58,7 @@ bool bench_alternate(const bench *b, bench_side *sides, int count, int turns);
 
 /* A table ends with {0}. */
 typedef struct bench_column {
-    const char *key;  /* in the record */
+    const char *key;  /* in the record; empty: not there */
     const char *head; /* above the column */
     int width;        /* below 0: left-aligned */
     int decimals;
