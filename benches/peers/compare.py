@@ -122,8 +122,13 @@ def comparisons(sampo, peers, options):
         yield "step of GPT-2", "llm.c", lambda: sampo.step("gpt2"), lambda: llmc(options.llmc, options.threads)
 
 
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(2, f"compare.py: {message}\n")
+
+
 def command_line():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=os.path.join(HERE, "../../build"), help="build folder (default: build)")
     parser.add_argument("--python", action="append", help="Python that has PyTorch or JAX; may be repeated")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
