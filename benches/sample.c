@@ -2,17 +2,19 @@
  * everything that is set up once, and the tokens a second within the context, where each is computed alone, and past
  * it, where each is computed with the window before it. Times of n tokens less those of one or of a full context.
  *
- *     build/benches/sample
+ *     build/benches/sample [--threads N] [--json FILE]
  */
 #include <stdio.h>
 
 #include "benches/measure.h"
-#include "models/lm/lm.h"
+
+/* models/gpt.c, compiled with this name for lm_program. */
+const lm_model *bench_gpt(void);
 
 enum { TURNS = 41, VOCABULARY = 51, PAST = 200 };
 
 static bool make_instance(lm_instance *instance, tensor_error *err) {
-    const lm_model *model = lm_program();
+    const lm_model *model = bench_gpt();
     uint32_t codes[VOCABULARY];
     const char *strings[VOCABULARY];
     char texts[VOCABULARY][5];
@@ -41,31 +43,44 @@ static double time_of(const lm_instance *instance, int64_t tokens, FILE *file, t
     return lm_sample(instance, &sampling, file, err) ? now() - start : -1;
 }
 
-int main(void) {
-    tensor_error err = {0};
-    lm_instance instance = {0};
-    FILE *file = fopen("/dev/null", "w");
-    bool ok = tensor_isa_check(&err) && make_instance(&instance, &err) &&
-              (file || tensor_fail(&err, "/dev/null cannot be opened"));
-    const int64_t context = instance.context;
-    double first[TURNS], within[TURNS], past[TURNS];
-    for (int i = -2; ok && i < TURNS; i++) { /* two to warm up */
-        const double one = time_of(&instance, 1, file, &err), full = time_of(&instance, context, file, &err);
-        const double more = time_of(&instance, context + PAST, file, &err);
-        ok = one >= 0 && full >= 0 && more >= 0;
+/* The times of `turns` turns: to the first token, and of a token within the context and past it. */
+static bool take_turns(const lm_instance *instance, int turns, FILE *file, double *first, double *within,
+                       double *past, tensor_error *err) {
+    const int64_t context = instance->context;
+    for (int i = -2; i < turns; i++) { /* two to warm up */
+        const double one = time_of(instance, 1, file, err), full = time_of(instance, context, file, err);
+        const double more = time_of(instance, context + PAST, file, err);
+        if (one < 0 || full < 0 || more < 0) return false;
         if (i < 0) continue;
         first[i] = one;
         within[i] = (full - one) / (double)(context - 1);
         past[i] = (more - full) / PAST;
     }
-    if (ok)
-        printf("%s, %d threads: %.2f ms to the first token, %.0f tokens/s within the context of %lld, %.0f "
-               "past it\n",
-               tensor_isa(), tensor_threads(), 1e3 * median(first, TURNS), 1 / median(within, TURNS),
-               (long long)context, 1 / median(past, TURNS));
-    else
-        fprintf(stderr, "sample: %s\n", err.text);
+    return true;
+}
+
+int main(int argc, char **argv) {
+    bench b;
+    const int status = bench_begin(&b, "sample", "Sampling with the GPT, one stream", NULL, argc, argv);
+    if (status >= 0) return status;
+    tensor_error err = {0};
+    lm_instance instance = {0};
+    FILE *file = fopen("/dev/null", "w");
+    const int turns = b.quick ? 3 : TURNS;
+    double first[TURNS], within[TURNS], past[TURNS];
+    if (!file) tensor_fail(&err, "/dev/null cannot be opened");
+    if (file && make_instance(&instance, &err) &&
+        take_turns(&instance, turns, file, first, within, past, &err)) {
+        static const bench_column columns[] = {
+            {"what", "what", -24, 0}, {"per_second", "tokens/s", 16, 0}, {"ms", "ms a token", 16, 4}, {0}};
+        const figure figures[] = {figure_of(first, turns), figure_of(within, turns), figure_of(past, turns)};
+        static const char *const names[] = {"the first token", "within the context", "past the context"};
+        bench_table(&b, "sampling: random weights, a context of 64", columns);
+        for (int i = 0; i < 3; i++)
+            bench_row(&b, (bench_cell[]){cell_text(names[i]), cell_figure(figure_rate(1, figures[i])),
+                                         cell_figure(figure_times(figures[i], 1e3))});
+    }
     if (file) fclose(file);
     lm_instance_free(&instance);
-    return ok ? 0 : 1;
+    return bench_end(&b, &err);
 }
