@@ -17,13 +17,14 @@ static tensor heads_of(ag_var *y, tensor x, int part, int parts, int heads) {
 
 static void causal_attention_backward(ag_var *y, ag_var *dy) {
     const attention *s = y->saved;
-    const tensor qkv = y->in[0]->value, dqkv = ag_grad_target(y, y->in[0], NULL);
+    bool fresh;
+    const tensor qkv = y->in[0]->value, dqkv = ag_grad_target(y, y->in[0], &fresh);
     if (!tensor_ok(dqkv)) return;
     const tensor g = tensor_contiguous(y->tape->arena, dy->value, ag_err(y));
     tensor_attention_vjp(heads_of(y, dqkv, 0, 3, s->heads), heads_of(y, dqkv, 1, 3, s->heads),
                          heads_of(y, dqkv, 2, 3, s->heads), heads_of(y, g, 0, 1, s->heads),
                          heads_of(y, y->value, 0, 1, s->heads), s->lse, heads_of(y, qkv, 0, 3, s->heads),
-                         heads_of(y, qkv, 1, 3, s->heads), heads_of(y, qkv, 2, 3, s->heads), s->scale,
+                         heads_of(y, qkv, 1, 3, s->heads), heads_of(y, qkv, 2, 3, s->heads), s->scale, !fresh,
                          ag_err(y));
 }
 

@@ -6,6 +6,7 @@
 typedef struct heads {
     tensor q, k, v, y, lse, dy, dq, dk, dv;
     float scale;
+    bool overwrite;
 } heads;
 
 static bool check(const char *what, const heads *t, tensor_error *err) {
@@ -55,6 +56,7 @@ static attention_args args_of(const heads *t, int64_t index) {
                             .tk = t->k.shape[2],
                             .d = t->q.shape[3],
                             .scale = t->scale,
+                            .overwrite = t->overwrite,
                             .q = head_of(t->q, b, h),
                             .q_row = t->q.stride[2],
                             .k = head_of(t->k, b, h),
@@ -109,14 +111,17 @@ bool tensor_attention(tensor y, tensor lse, tensor q, tensor k, tensor v, float 
 }
 
 bool tensor_attention_vjp(tensor dq, tensor dk, tensor dv, tensor dy, tensor y, tensor lse, tensor q,
-                          tensor k, tensor v, float scale, tensor_error *err) {
+                          tensor k, tensor v, float scale, bool accumulate, tensor_error *err) {
     heads t = {
         .q = q, .k = k, .v = v, .y = y, .lse = lse, .dy = dy, .dq = dq, .dk = dk, .dv = dv, .scale = scale};
     if (!tensor_expect("attention_vjp", "dy", dy, TENSOR_F32, err) ||
         !tensor_expect("attention_vjp", "lse", lse, TENSOR_F32, err) || !check("attention_vjp", &t, err))
         return false;
-    each_head(&t, backward);
     const tensor written[] = {dq, dk, dv};
+    t.overwrite = !accumulate && q.shape[2] == k.shape[2];
+    for (int i = 0; i < 3; i++)
+        if (tensor_ok(written[i]) && !accumulate && !t.overwrite) tensor_fill(written[i], 0, err);
+    each_head(&t, backward);
     for (int i = 0; i < 3; i++)
         if (tensor_ok(written[i])) tensor_touch(written[i]);
     return true;

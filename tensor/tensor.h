@@ -251,7 +251,7 @@ bool tensor_scatter_add_rows(tensor table, tensor ids, tensor rows, tensor_error
 
 /* ---- Fused kernels of neural networks ------------------------------------------------------ *
  * Each comes with its vector-Jacobian product (vjp): the operands' share in a change dy of the result.
- * A vjp adds to its outputs; an output that is "no tensor" is not computed. */
+ * A vjp adds to its outputs, unless it says otherwise; an output that is "no tensor" is not computed. */
 
 /* Softmax along `axis`: e^(x - max) / sum e^(x - max); log-softmax: x - max - log sum e^(x - max). */
 bool tensor_softmax(tensor out, tensor x, int axis, tensor_error *err);
@@ -268,8 +268,9 @@ bool tensor_layer_norm_vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x,
  * whose last is 1; lse [B, H, T] receives log sum_j e^(scale q_i . k_j). The keys may be longer than the
  * queries (a cache): query i is then at position i + T_k - T_q. */
 bool tensor_attention(tensor y, tensor lse, tensor q, tensor k, tensor v, float scale, tensor_error *err);
+/* dq, dk and dv are overwritten unless `accumulate`. */
 bool tensor_attention_vjp(tensor dq, tensor dk, tensor dv, tensor dy, tensor y, tensor lse, tensor q,
-                          tensor k, tensor v, float scale, tensor_error *err);
+                          tensor k, tensor v, float scale, bool accumulate, tensor_error *err);
 
 /* Softmax cross-entropy with integer targets: the mean over rows of lse(row) - row[target], into the
  * scalar `loss` (accumulated in double). logits [..., V], targets [...] int32; lse [rows] receives

@@ -69,9 +69,9 @@ static void tile_rows(float *out, int64_t out_row, const attention_tile *t, int6
                       .diagonal = t->diagonal});
 }
 
-/* out[cols, d] += p[rows, cols]^T x[rows, d], p zero where not visible. */
+/* out[cols, d] (+)= p[rows, cols]^T x[rows, d], p zero where not visible. */
 static void tile_columns(float *out, int64_t out_row, const attention_tile *t, int64_t d, const float *p,
-                         const float *x, int64_t x_row) {
+                         const float *x, int64_t x_row, bool accumulate) {
     gemm(&(gemm_args){.m = t->cols,
                       .n = d,
                       .k = t->rows,
@@ -84,7 +84,7 @@ static void tile_columns(float *out, int64_t out_row, const attention_tile *t, i
                       .c = out,
                       .c_row = out_row,
                       .c_col = 1,
-                      .start = out,
+                      .start = accumulate ? out : NULL,
                       .start_row = out_row,
                       .start_col = 1,
                       .part = GEMM_A_UPPER,
@@ -198,9 +198,11 @@ static void attention_queries_vjp(const attention_args *t, int64_t i0) {
         tile_scores(p, &tile, t->d, q, t->q_row, k, t->k_row);
         tile_scores(ds, &tile, t->d, dy, t->dy_row, v, t->v_row);
         attention_tile_vjp(t, &tile, p, ds, share);
-        if (t->dv) tile_columns(t->dv + j0 * t->dv_row, t->dv_row, &tile, t->d, p, dy, t->dy_row);
-        if (t->dk) tile_columns(t->dk + j0 * t->dk_row, t->dk_row, &tile, t->d, ds, q, t->q_row);
-        if (t->dq) tile_rows(t->dq + i0 * t->dq_row, t->dq_row, &tile, t->d, ds, k, t->k_row, true);
+        /* With as many keys as queries, a tile of keys is first seen by the tile of queries at its place. */
+        const bool add_keys = !t->overwrite || j0 < i0, add_queries = !t->overwrite || j0 > 0;
+        if (t->dv) tile_columns(t->dv + j0 * t->dv_row, t->dv_row, &tile, t->d, p, dy, t->dy_row, add_keys);
+        if (t->dk) tile_columns(t->dk + j0 * t->dk_row, t->dk_row, &tile, t->d, ds, q, t->q_row, add_keys);
+        if (t->dq) tile_rows(t->dq + i0 * t->dq_row, t->dq_row, &tile, t->d, ds, k, t->k_row, add_queries);
     }
 }
 

@@ -45,6 +45,7 @@ typedef struct attention_args {
     const float *dy;
     int64_t dy_row;
     float *dq, *dk, *dv; /* added to; NULL: not wanted */
+    bool overwrite;      /* they are written instead; tq == tk */
     int64_t dq_row, dk_row, dv_row;
 } attention_args;
 

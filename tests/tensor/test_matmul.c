@@ -255,6 +255,34 @@ Test(attention, a_cache_gives_the_same_bits) {
     }
 }
 
+/* Written over what was there, or added to zeros: the same bits, also with more keys than queries. */
+Test(attention, gradients_overwrite_or_accumulate) {
+    enum { D = 16 };
+    for (int64_t tq = 20; tq <= 150; tq += 65)
+        for (int64_t tk = tq; tk <= tq + 70; tk += 70) {
+            const tensor q = heads(normal(1, TENSOR_SHAPE(1, tq, D)), 1),
+                         k = heads(normal(2, TENSOR_SHAPE(1, tk, D)), 1);
+            const tensor v = heads(normal(3, TENSOR_SHAPE(1, tk, D)), 1),
+                         y = heads(normal(4, TENSOR_SHAPE(1, tq, D)), 1);
+            const tensor lse = normal(5, TENSOR_SHAPE(1, 1, tq)),
+                         dy = heads(normal(6, TENSOR_SHAPE(1, tq, D)), 1);
+            cr_assert(tensor_attention(y, lse, q, k, v, 0.25f, NULL));
+            tensor d[2][3];
+            for (int add = 0; add < 2; add++) {
+                const tensor like[] = {q, k, v};
+                for (int i = 0; i < 3; i++) {
+                    d[add][i] = normal(7, 4, like[i].shape);
+                    if (add) tensor_fill(d[add][i], 0, NULL);
+                }
+                cr_assert(tensor_attention_vjp(d[add][0], d[add][1], d[add][2], dy, y, lse, q, k, v, 0.25f,
+                                               add, NULL));
+            }
+            for (int i = 0; i < 3; i++)
+                cr_assert_arr_eq(d[0][i].f32, d[1][i].f32, (size_t)tensor_size(d[0][i]) * sizeof(float),
+                                 "output %d, %lld queries, %lld keys", i, (long long)tq, (long long)tk);
+        }
+}
+
 Test(attention, wrong_arguments) {
     const tensor x = heads(normal(1, TENSOR_SHAPE(1, 4, 6)), 2),
                  small = heads(normal(1, TENSOR_SHAPE(1, 3, 6)), 2), none = {0};
