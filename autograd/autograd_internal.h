@@ -42,7 +42,7 @@ static inline bool ag_failed(const ag_tape *tape) {
 /* The axis from the front, or -1 and the operation's error on y's tape. */
 int ag_axis(ag_var *y, int axis, int rank);
 
-/* A float32 or int32 tensor on the tape that other code may hold on to. */
+/* ag_tensor with x's dtype and shape. */
 tensor ag_tensor_like(ag_tape *tape, tensor x);
 
 /* Ones at [..., ids[...]], else zeros, as data. The ids are in 0..classes-1. */

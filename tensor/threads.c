@@ -20,7 +20,8 @@
 
 enum {
     CHUNKS_PER_THREAD = 16, /* enough to even out threads of unequal speed */
-    SPIN_NANOSECONDS = 50000
+    SPIN_NANOSECONDS = 50000,
+    STACK_BYTES = 2 << 20 /* kernels keep panels on it; some libcs give threads 128 KiB */
 };
 
 /* pool.state: the job's number, whether it may be joined, and how many workers have joined it. */
@@ -198,15 +199,19 @@ static void *worker_main(void *number) {
 /* Starts workers until there are `threads` with the caller. Signals are the application's threads' business. */
 static bool start_workers(int threads) {
     if (pool.started >= threads - 1) return true;
+    pthread_attr_t attributes;
+    if (pthread_attr_init(&attributes) != 0) return false;
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     while (pool.started < threads - 1) {
         intptr_t number = pool.started + 1;
-        if (pthread_create(&pool.thread[number], NULL, worker_main, (void *)number) != 0) break;
+        if (pthread_create(&pool.thread[number], &attributes, worker_main, (void *)number) != 0) break;
         pool.started++;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
     return pool.started >= threads - 1;
 }
 

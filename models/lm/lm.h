@@ -1,6 +1,6 @@
 /* Sampo lm: what language models share. A model is a small program: its configuration, its parameters and its
- * forward pass, which it hands over as lm_program. lm has the rest: options, texts and
- * their batches, the tokenizer, training, evaluation, sampling and checkpoints.
+ * forward pass, which it hands over as lm_program. lm has the rest: options, texts and their batches, the
+ * tokenizer, training, evaluation, sampling and checkpoints.
  *
  * Conventions: B rows of a batch, T tokens of context, V entries of the vocabulary. Functions that can fail
  * return false (or no tensor, or NULL) and leave the text in `err`; texts do not name the file that the caller

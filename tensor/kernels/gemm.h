@@ -1,7 +1,8 @@
 /* The matrix product. One register tile of MR x NR elements of C is computed at a time, over all of a
  * block of k: per step it reads NR contiguous elements of B and broadcasts MR elements of A, which may
- * have any strides. B is copied to the stack in panels of k x NR, each contiguous, so that it
- * stays in the first-level cache while a block of A's rows passes over it (Goto & van de Geijn 2008).
+ * have any strides. B is copied to the stack in panels of k x NR, each contiguous, so that it stays in the
+ * first-level cache while a block of A's rows passes over it (Goto & van de Geijn 2008). A product of few
+ * rows reads B in place; one of a single row has wider tiles of its own.
  *
  * Contract with the callers: C[i, j] = fma(A[i, k-1], B[k-1, j], ... fma(A[i, 0], B[0, j], start)), whatever
  * the block sizes, so they may differ between instruction sets. */
@@ -23,7 +24,7 @@ enum {
     GEMM_NR = GEMM_NV * VEC_WIDTH,
     GEMM_KC = 256, /* a panel of B: 256 x 16 floats are 16 KiB, half of a first-level cache */
     GEMM_NC = 256, /* columns of B that are packed at once: 256 KiB of stack */
-    GEMM_MC = 96   /* rows of A that stay in the second-level cache while the panels change */
+    GEMM_MC = 96   /* rows of A that stay in the second-level cache while the panels change, about */
 };
 
 typedef float vec4 __attribute__((vector_size(16)));
