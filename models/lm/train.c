@@ -1,49 +1,11 @@
-/* The command train: options, the loop, reports, checkpoints. */
+/* The command train: its options, and what stands before and after the loop. */
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
-#include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "models/lm/lm.h"
-
-typedef struct settings {
-    const char *data, *out;
-    bool force;
-    int64_t iterations, batch, context, seed, threads, report_every, report_batches, sample_tokens;
-    double rate, decay, beta1, beta2, temperature;
-} settings;
-
-typedef struct trainer {
-    settings set;
-    lm_instance instance;
-    tensor parts[2]; /* tokens to train on and to validate with, by lm_split */
-    lm_batch batch;
-    nn_parallel *parallel;
-    struct nn_adamw adamw;
-    lm_progress progress;
-    const char *checkpoint; /* the file's path; NULL: nothing is saved */
-} trainer;
-
-/* ---- Ctrl-C: the loop finishes its step; a second one ends the program at once ---------------- */
-
-static volatile sig_atomic_t interrupted;
-
-static void interrupt(int signal) {
-    (void)signal;
-    interrupted = 1;
-}
-
-/* *old receives what was done on Ctrl-C before. */
-static void catch_interrupts(struct sigaction *old) {
-    struct sigaction new = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
-    sigemptyset(&new.sa_mask);
-    sigaction(SIGINT, &new, old);
-    if (old->sa_handler == SIG_IGN) sigaction(SIGINT, old, NULL); /* a background job stays undisturbed */
-}
+#include "models/lm/train_internal.h"
 
 /* ---- Before the loop ------------------------------------------------------------------------- */
 
@@ -52,7 +14,7 @@ static const char *const no_parts =
     " in each part of the text (90 %% to train on, 10 %% to validate)";
 
 /* Reads the text, takes its vocabulary and cuts it into its parts. */
-static int prepare_text(trainer *t) {
+static int prepare_text(lm_trainer *t) {
     const lm_model *model = t->instance.model;
     tensor_arena *arena = t->instance.arena;
     tensor_error err = {0};
@@ -74,10 +36,10 @@ static int prepare_text(trainer *t) {
     return LM_DONE;
 }
 
-static int prepare_parameters(trainer *t) {
+static int prepare_parameters(lm_trainer *t) {
     lm_instance *instance = &t->instance;
     const lm_model *model = instance->model;
-    const settings *set = &t->set;
+    const lm_settings *set = &t->set;
     tensor_error err = {0};
     nn_params *params = instance->params = nn_params_new();
     if (params) model->init(model->self, params, instance->tokenizer.count, instance->context);
@@ -108,7 +70,7 @@ static bool make_folders(char *path) {
 }
 
 /* Sees to it that the checkpoint can be written before time goes into training. */
-static int prepare_out(trainer *t) {
+static int prepare_out(lm_trainer *t) {
     const lm_model *model = t->instance.model;
     const char *out = t->set.out;
     if (!out) return LM_DONE;
@@ -130,112 +92,9 @@ static int prepare_out(trainer *t) {
                    path);
 }
 
-/* ---- The loop ---------------------------------------------------------------------------------- */
-
-static int save(const trainer *t) {
-    tensor_error err = {0};
-    if (!t->checkpoint || lm_checkpoint_save(&t->instance, t->checkpoint, &err)) return LM_DONE;
-    return lm_fail(t->instance.model, "%s", err.text);
-}
-
-/* Mean loss of random batches of a part of the text. Ends early, without a meaning, after Ctrl-C. */
-static bool estimate(trainer *t, lm_split split, int64_t iteration, double *loss, tensor_error *err) {
-    tensor_rng rng = lm_rng((uint64_t)t->set.seed, LM_STREAM_EVALUATION, 2 * (uint64_t)iteration + split);
-    double sum = 0;
-    for (int64_t i = 0; i < t->set.report_batches && !interrupted; i++) {
-        double mean;
-        rng.counter = (uint64_t)i << 32;
-        lm_batch_draw(&t->batch, t->parts[split], rng);
-        lm_loss_context c = {.model = t->instance.model, .batch = t->batch};
-        if (!nn_parallel_loss(t->parallel, t->set.batch, lm_loss, &c, &mean, err)) return false;
-        sum += mean;
-    }
-    *loss = sum / (double)t->set.report_batches;
-    return true;
-}
-
-/* Ends the loop with a line of its own. */
-static int fail(const trainer *t, const char *text) {
-    lm_progress_clear(&t->progress);
-    return lm_fail(t->instance.model, "%s", text);
-}
-
-static int not_finite(const trainer *t, int64_t iteration) {
-    char text[128];
-    snprintf(text, sizeof text,
-             "the loss is no longer a finite number at iteration %" PRId64
-             "; train with a lower --lr than %g",
-             iteration, t->set.rate);
-    return fail(t, text);
-}
-
-/* Saves before it prints: once a line is out, its checkpoint is there. */
-static int report(trainer *t, int64_t iteration) {
-    tensor_error err = {0};
-    double train, validation;
-    if (!estimate(t, LM_TRAIN, iteration, &train, &err) ||
-        !estimate(t, LM_VALIDATION, iteration, &validation, &err)) {
-        return fail(t, err.text);
-    }
-    if (interrupted) return LM_DONE;
-    if (!isfinite(train) || !isfinite(validation)) return not_finite(t, iteration);
-    lm_progress_report(&t->progress);
-    int status = save(t);
-    if (status != LM_DONE) return status;
-    printf("Iter %" PRId64 " - Train loss: %.3f, Validation loss: %.3f\n", iteration, train, validation);
-    return lm_flush(stdout, &err) ? LM_DONE : fail(t, err.text);
-}
-
-static int step(trainer *t, int64_t iteration) {
-    const settings *set = &t->set;
-    tensor_error err = {0};
-    double loss;
-    tensor_rng dropout = lm_rng((uint64_t)set->seed, LM_STREAM_DROPOUT, (uint64_t)iteration);
-    lm_batch_draw(&t->batch, t->parts[LM_TRAIN],
-                  lm_rng((uint64_t)set->seed, LM_STREAM_BATCHES, (uint64_t)iteration));
-    lm_loss_context c = {.model = t->instance.model, .batch = t->batch, .dropout = &dropout};
-    if (!nn_parallel_backward(t->parallel, set->batch, lm_loss, &c, &loss, &err)) {
-        return fail(t, err.text);
-    }
-    if (!isfinite(loss)) return not_finite(t, iteration);
-    if (!nn_adamw_step(&t->adamw, t->instance.params)) return fail(t, nn_params_error(t->instance.params));
-    lm_progress_step(&t->progress, iteration + 1, loss, set->batch * set->context);
-    return LM_DONE;
-}
-
-static int stop(const trainer *t, int64_t done) {
-    const lm_model *model = t->instance.model;
-    const char *path = t->checkpoint;
-    int status = save(t);
-    if (status != LM_DONE) return status;
-    lm_say(model, "interrupted after %" PRId64 " iterations; %s%s", done,
-           path ? "saved " : "nothing is saved without --out", path ? path : "");
-    return LM_INTERRUPTED;
-}
-
-static int loop(trainer *t) {
-    const settings *set = &t->set;
-    int status = LM_DONE;
-    int64_t i = 0;
-    struct sigaction old;
-    catch_interrupts(&old);
-    lm_progress_begin(&t->progress, set->iterations);
-    for (; i < set->iterations && !interrupted && status == LM_DONE; i++) {
-        if (i % set->report_every == 0 || i == set->iterations - 1) status = report(t, i);
-        if (interrupted) break;
-        if (status == LM_DONE) status = step(t, i);
-    }
-    if (status == LM_DONE) {
-        lm_progress_report(&t->progress);
-        status = interrupted ? stop(t, i) : save(t);
-    }
-    sigaction(SIGINT, &old, NULL);
-    return status;
-}
-
 /* After training: a look at what it has learned. */
-static int finish(const trainer *t) {
-    const settings *set = &t->set;
+static int finish(const lm_trainer *t) {
+    const lm_settings *set = &t->set;
     tensor_error err = {0};
     lm_sampling sampling = {
         .tokens = set->sample_tokens, .temperature = set->temperature, .seed = (uint64_t)set->seed};
@@ -248,33 +107,33 @@ static int finish(const trainer *t) {
 
 /* ---- The command --------------------------------------------------------------------------- */
 
-static void introduce(const trainer *t) {
+static void introduce(const lm_trainer *t) {
     lm_say(t->instance.model,
            "%" PRId64 " parameters, %d distinct characters; %" PRId64 " to train on, %" PRId64 " to validate",
            nn_params_count(t->instance.params), t->instance.tokenizer.count, t->parts[LM_TRAIN].shape[0],
            t->parts[LM_VALIDATION].shape[0]);
 }
 
-static int train(trainer *t) {
+static int train(lm_trainer *t) {
     int status = prepare_text(t);
     if (status == LM_DONE) status = prepare_parameters(t);
     if (status == LM_DONE) status = prepare_out(t);
     if (status == LM_DONE) introduce(t);
-    if (status == LM_DONE) status = loop(t);
+    if (status == LM_DONE) status = lm_train_loop(t);
     return status == LM_DONE ? finish(t) : status;
 }
 
 int lm_train_command(const lm_model *model, int argc, char *const *argv) {
-    trainer t = {.set = {.iterations = model->defaults.iterations,
-                         .batch = model->defaults.batch,
-                         .context = model->defaults.context,
-                         .rate = model->defaults.rate,
-                         .seed = 1,
-                         .report_every = 500,
-                         .report_batches = 100,
-                         .sample_tokens = 200,
-                         .temperature = 1}};
-    settings *s = &t.set;
+    lm_trainer t = {.set = {.iterations = model->defaults.iterations,
+                            .batch = model->defaults.batch,
+                            .context = model->defaults.context,
+                            .rate = model->defaults.rate,
+                            .seed = 1,
+                            .report_every = 500,
+                            .report_batches = 100,
+                            .sample_tokens = 200,
+                            .temperature = 1}};
+    lm_settings *s = &t.set;
     s->decay = 0.01, s->beta1 = 0.9, s->beta2 = 0.999;
     const lm_option options[] = {
         lm_string("data", &s->data, "FILE",
