@@ -5,13 +5,16 @@
 
 #include "models/lm/lm.h"
 
-enum { MAX_LAYERS = 256, OPTIONS = 10 };
+enum { MAX_LAYERS = 256, OPTIONS = 13 };
+enum { BY_WIDTH, BY_HEAD }; /* what attention's scale is 1/sqrt of */
 
 struct config {
     int64_t layers, heads, width; /* C = width */
     int64_t activation;           /* nn_activation */
-    double attention_scale;       /* 0: 1 / sqrt(C) */
+    double attention_scale;       /* 0: as scale_by says */
+    int64_t scale_by;
     double dropout;
+    double deviation; /* of initial weights, as GPT-2 draws them; 0: PyTorch's defaults */
     bool qkv_bias, final_norm, tied_head, head_bias;
 };
 
@@ -24,11 +27,27 @@ struct block {
 
 struct gpt {
     struct config config;
+    const lm_preset *preset;
     struct nn_embedding wte, wpe; /* tokens [V, C], positions [T, C] */
     struct nn_dropout dropout;
     struct block h[MAX_LAYERS];
     struct nn_layer_norm ln_f;
     struct nn_linear lm_head;
+};
+
+/* kalevala is what the options hold without a preset. GPT-2's sizes are those of Radford et al. (2019), its rates
+ * those that Brown et al. (2020) give for models of these sizes. Its vocabulary is the tokenizer's. A batch of 4
+ * rows of 1024 tokens is what a computer at home has the memory for. */
+#define GPT2                                                                                                 \
+    "activation=gelu qkv-bias=yes final-norm=yes tied-head=yes head-bias=no attention-scale-by=head "        \
+    "init-deviation=0.02 context=1024 batch=4 weight-decay=0.1 beta2=0.95 "
+static const lm_preset presets[] = {
+    {"kalevala", ""},
+    {"gpt2", GPT2 "layers=12 width=768 heads=12 lr=6e-4"},
+    {"gpt2-medium", GPT2 "layers=24 width=1024 heads=16 lr=3e-4"},
+    {"gpt2-large", GPT2 "layers=36 width=1280 heads=20 lr=2.5e-4"},
+    {"gpt2-xl", GPT2 "layers=48 width=1600 heads=25 lr=2e-4"},
+    {0},
 };
 
 static ag_var *forward(const void *self, ag_var *ids, nn_cache *cache, tensor_rng *dropout) {
@@ -53,15 +72,22 @@ static void init(void *self, nn_params *params, int64_t vocabulary, int64_t cont
     struct gpt *m = self;
     const struct config *c = &m->config;
     const float dropout = (float)c->dropout;
-    const float deviation = c->tied_head ? 0.02f : 1; /* tied, the table must also make small logits */
+    /* Tied, the table must also make small logits. The 2 layers' sums on the residual path: Radford et al. 2019. */
+    const float deviation = (float)c->deviation, table = deviation > 0 ? deviation : c->tied_head ? 0.02f : 1;
+    const float projection = (float)(c->deviation / sqrt(2 * (double)c->layers));
     const nn_attention_options attention = {.heads = (int)c->heads,
                                             .scale = (float)c->attention_scale,
                                             .no_qkv_bias = !c->qkv_bias,
-                                            .dropout = dropout};
-    const nn_mlp_options mlp = {.activation = (nn_activation)c->activation, .dropout = dropout};
+                                            .dropout = dropout,
+                                            .deviation = deviation,
+                                            .projection_deviation = projection};
+    const nn_mlp_options mlp = {.activation = (nn_activation)c->activation,
+                                .dropout = dropout,
+                                .deviation = deviation,
+                                .projection_deviation = projection};
 
-    nn_embedding_init(&m->wte, params, "wte", vocabulary, c->width, deviation);
-    nn_embedding_init(&m->wpe, params, "wpe", context, c->width, deviation);
+    nn_embedding_init(&m->wte, params, "wte", vocabulary, c->width, table);
+    nn_embedding_init(&m->wpe, params, "wpe", context, c->width, table);
     m->dropout.p = dropout;
     for (int i = 0; i < c->layers; i++) {
         nn_layer_norm_init(&m->h[i].ln_1, params, nn_name(params, "h.%d.ln_1", i), c->width,
@@ -75,6 +101,7 @@ static void init(void *self, nn_params *params, int64_t vocabulary, int64_t cont
     nn_linear_init(&m->lm_head, params, "lm_head", c->width, vocabulary,
                    (nn_linear_options){.out_in = true,
                                        .no_bias = !c->head_bias,
+                                       .deviation = deviation,
                                        .tied = c->tied_head ? m->wte.weight : NULL});
 }
 
@@ -89,7 +116,10 @@ static bool check(void *self, tensor_error *err) {
     if (c->width % c->heads != 0) {
         return tensor_fail(err, "%" PRId64 " heads do not divide a width of %" PRId64, c->heads, c->width);
     }
-    if (c->attention_scale == 0) c->attention_scale = 1 / sqrt((double)c->width);
+    if (c->attention_scale == 0) {
+        const int64_t size = c->scale_by == BY_HEAD ? c->width / c->heads : c->width;
+        c->attention_scale = 1 / sqrt((double)size);
+    }
     return true;
 }
 
@@ -98,8 +128,10 @@ const lm_model *lm_program(void) {
     static lm_option options[OPTIONS + 1];
     static lm_model model;
     struct config *c = &gpt.config;
+    gpt.preset = presets;
     *c = (struct config){.layers = 3, .heads = 4, .width = 64, .activation = NN_RELU, .head_bias = true};
     const lm_option all[OPTIONS] = {
+        lm_presets(&gpt.preset, presets, "what the other options are unless given"),
         lm_kept("n_layer", lm_integer("layers", &c->layers, 1, MAX_LAYERS, "transformer blocks")),
         lm_kept("n_head", lm_integer("heads", &c->heads, 1, 1024, "attention heads; they divide the width")),
         lm_kept("n_embd", lm_integer("width", &c->width, 1, 65536, "channels")),
@@ -107,11 +139,14 @@ const lm_model *lm_program(void) {
         lm_kept("activation", lm_choice("activation", &c->activation, "relu|gelu|gelu_erf",
                                         "of the MLP; gelu is the tanh form, as in GPT-2")),
         lm_kept("attention_scale", lm_real("attention-scale", &c->attention_scale, 1e-6, 1000,
-                                           "factor of q.k; 1/sqrt(width) unless given")),
+                                           "factor of q.k; 1/sqrt of the next unless given")),
+        lm_choice("attention-scale-by", &c->scale_by, "width|head", "the width, or a head's part of it"),
         lm_kept("qkv_bias", lm_yes_no("qkv-bias", &c->qkv_bias, "queries, keys and values have a bias")),
         lm_kept("final_norm", lm_yes_no("final-norm", &c->final_norm, "layer norm before the head")),
         lm_kept("tied_head", lm_yes_no("tied-head", &c->tied_head, "the head is the table of tokens")),
         lm_kept("head_bias", lm_yes_no("head-bias", &c->head_bias, "the head has a bias")),
+        lm_real("init-deviation", &c->deviation, 1e-6, 10,
+                "of initial weights, as in GPT-2; PyTorch's defaults unless given"),
     };
     memcpy(options, all, sizeof all);
     model = (lm_model){.name = "gpt",

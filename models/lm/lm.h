@@ -22,8 +22,14 @@ typedef enum lm_option_kind {
     LM_TEXT,    /* const char * */
     LM_CHOICE,  /* int64_t, the index of one of `words` */
     LM_YES_NO,  /* bool */
-    LM_FLAG     /* bool, set by the option's mere presence */
+    LM_FLAG,    /* bool, set by the option's mere presence */
+    LM_PRESET   /* const lm_preset *, one of `presets` */
 } lm_option_kind;
+
+/* Settings of other options under one name: "layers=12 width=768". A table of presets ends with {0}. */
+typedef struct lm_preset {
+    const char *name, *settings;
+} lm_preset;
 
 /* One option. `value` holds the default until the option is given. A number outside low..high stands for "not
  * given", so --help does not show it as a default. A table of options ends with {0}. */
@@ -35,6 +41,7 @@ typedef struct lm_option {
     const char *words; /* of a choice: "relu|gelu"; of a text: what stands for it in --help */
     const char *key;   /* under which checkpoints keep the value; NULL: not at all */
     const char *help;
+    const lm_preset *presets;
 } lm_option;
 
 /* Entries of a table. */
@@ -57,6 +64,9 @@ static inline lm_option lm_yes_no(const char *name, bool *value, const char *hel
 }
 static inline lm_option lm_flag(const char *name, bool *value, const char *help) {
     return (lm_option){.name = name, .kind = LM_FLAG, .value = value, .help = help};
+}
+static inline lm_option lm_presets(const lm_preset **value, const lm_preset *presets, const char *help) {
+    return (lm_option){.name = "preset", .kind = LM_PRESET, .value = value, .presets = presets, .help = help};
 }
 /* --seed and --threads, which commands have in common. */
 static inline lm_option lm_seed(int64_t *value) {
@@ -83,7 +93,8 @@ bool lm_option_set(const lm_option *option, const char *text, tensor_error *err)
 /* The value as lm_option_set reads it; returns `buffer`. */
 char *lm_option_text(const lm_option *option, char *buffer, size_t size);
 
-/* Reads --name value, --name=value and the operand. *help becomes true, and reading ends, at --help. */
+/* Reads --name value, --name=value and the operand. *help becomes true, and reading ends, at --help. A preset's
+ * settings are made first: options override them wherever they stand. */
 bool lm_options_parse(const lm_usage *usage, int argc, char *const *argv, const char **operand, bool *help,
                       tensor_error *err);
 void lm_options_help(const lm_usage *usage, FILE *file);

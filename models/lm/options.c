@@ -7,6 +7,8 @@
 
 #include "models/lm/lm.h"
 
+enum { MAX_NAME = 31, MAX_HEAD = 80 };
+
 /* The i-th word of "a|b|c" and its length; NULL: there are fewer. */
 static const char *word_at(const char *words, int64_t i, int *length) {
     for (; i > 0 && words; i--) {
@@ -65,6 +67,26 @@ static bool set_yes_no(const lm_option *o, const char *text, tensor_error *err) 
     return true;
 }
 
+/* "kalevala|gpt2" */
+static const char *preset_names(const lm_option *o, char *buffer, size_t size) {
+    size_t used = 0;
+    buffer[0] = '\0';
+    for (const lm_preset *p = o->presets; p->name && used < size; p++) {
+        used += (size_t)snprintf(buffer + used, size - used, "%s%s", used ? "|" : "", p->name);
+    }
+    return buffer;
+}
+
+static bool set_preset(const lm_option *o, const char *text, tensor_error *err) {
+    char names[MAX_HEAD];
+    for (const lm_preset *p = o->presets; p->name; p++) {
+        if (strcmp(p->name, text) != 0) continue;
+        *(const lm_preset **)o->value = p;
+        return true;
+    }
+    return tensor_fail(err, "'%.60s' is none of %s", text, preset_names(o, names, sizeof names));
+}
+
 bool lm_option_set(const lm_option *o, const char *text, tensor_error *err) {
     switch (o->kind) {
     case LM_INTEGER:
@@ -77,6 +99,8 @@ bool lm_option_set(const lm_option *o, const char *text, tensor_error *err) {
     case LM_FLAG:
         *(bool *)o->value = true;
         return true;
+    case LM_PRESET:
+        return set_preset(o, text, err);
     case LM_TEXT:
         break;
     }
@@ -105,14 +129,15 @@ char *lm_option_text(const lm_option *o, char *buffer, size_t size) {
     case LM_TEXT:
         if (*(const char **)o->value) text = *(const char **)o->value;
         break;
+    case LM_PRESET:
+        text = (*(const lm_preset **)o->value)->name;
+        break;
     }
     snprintf(buffer, size, "%s", text);
     return buffer;
 }
 
 /* ---- Spelling ------------------------------------------------------------------------------ */
-
-enum { MAX_NAME = 31 };
 
 /* The number of letters to insert, delete, change or swap with their neighbour; many for what is no name. */
 static int distance(const char *a, const char *b) {
@@ -171,6 +196,12 @@ static bool unknown(const lm_usage *usage, const char *name, tensor_error *err) 
     return tensor_fail(err, "unknown option --%.60s; did you mean --%s?", name, nearest);
 }
 
+static const lm_option *find_option(const lm_usage *usage, const char *name) {
+    const lm_option *o;
+    for (int i = 0; (o = option_at(usage, i)) && strcmp(o->name, name) != 0;) i++;
+    return o;
+}
+
 /* One option at argv[*i], "--name", "--name=value" or "--name" "value". */
 static bool parse_option(const lm_usage *usage, int argc, char *const *argv, int *i, bool *help,
                          tensor_error *err) {
@@ -182,8 +213,7 @@ static bool parse_option(const lm_usage *usage, int argc, char *const *argv, int
         *help = true;
         return true;
     }
-    const lm_option *o = NULL;
-    for (int k = 0; (o = option_at(usage, k)) && strcmp(o->name, name) != 0;) k++;
+    const lm_option *o = find_option(usage, name);
     if (!o) return unknown(usage, name, err);
     if (o->kind == LM_FLAG && value) return tensor_fail(err, "--%s takes no value", name);
     if (o->kind != LM_FLAG) {
@@ -198,11 +228,45 @@ static bool parse_option(const lm_usage *usage, int argc, char *const *argv, int
     return lm_option_set(o, value, &fault) || tensor_fail(err, "--%s %s", name, fault.text);
 }
 
+/* Sets "name=value", the first `length` bytes of `setting`. */
+static bool set_from_preset(const lm_usage *usage, const char *setting, size_t length, tensor_error *err) {
+    char text[MAX_HEAD];
+    snprintf(text, sizeof text, "%.*s", (int)length, setting);
+    char *value = strchr(text, '=');
+    if (value) *value++ = '\0';
+    const lm_option *o = find_option(usage, text);
+    return o && value ? lm_option_set(o, value, err) : tensor_fail(err, "has no option %s", text);
+}
+
+/* Makes the settings of the preset that the command line names last. */
+static bool parse_presets(const lm_usage *usage, int argc, char *const *argv, tensor_error *err) {
+    const lm_option *o = NULL;
+    for (int i = 0; (o = option_at(usage, i)) && o->kind != LM_PRESET;) i++;
+    if (!o) return true;
+    const size_t length = strlen(o->name);
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) { /* no value begins with two dashes */
+        const char *word = argv[i];
+        bool ignored, preset = strncmp(word, "--", 2) == 0 && strncmp(word + 2, o->name, length) == 0 &&
+                               (word[length + 2] == '=' || word[length + 2] == '\0');
+        if (preset && !parse_option(usage, argc, argv, &i, &ignored, err)) return false;
+    }
+    const lm_preset *preset = *(const lm_preset **)o->value;
+    for (const char *at = preset->settings; *at; at += strspn(at, " ")) {
+        tensor_error fault = {0};
+        size_t setting = strcspn(at, " ");
+        if (!set_from_preset(usage, at, setting, &fault))
+            return tensor_fail(err, "the preset %s: %s", preset->name, fault.text);
+        at += setting;
+    }
+    return true;
+}
+
 bool lm_options_parse(const lm_usage *usage, int argc, char *const *argv, const char **operand, bool *help,
                       tensor_error *err) {
     bool options_end = false;
     *help = false;
     *operand = NULL;
+    if (!parse_presets(usage, argc, argv, err)) return false;
     for (int i = 0; i < argc && !*help; i++) {
         const char *word = argv[i];
         if (!options_end && strcmp(word, "--") == 0) {
@@ -226,9 +290,10 @@ bool lm_options_parse(const lm_usage *usage, int argc, char *const *argv, const 
 /* "--batch N", "--activation relu|gelu". */
 static int option_head(const lm_option *o, char *buffer, size_t size) {
     static const char *const stands[] = {[LM_INTEGER] = " N", [LM_REAL] = " X", [LM_YES_NO] = " yes|no"};
-    const char *space = o->words ? " " : "";
-    const char *what = o->words ? o->words : o->kind == LM_FLAG || o->kind == LM_TEXT ? "" : stands[o->kind];
-    return snprintf(buffer, size, "--%s%s%s", o->name, space, what);
+    char names[MAX_HEAD];
+    const char *words = o->kind == LM_PRESET ? preset_names(o, names, sizeof names) : o->words;
+    const char *what = words ? words : o->kind == LM_FLAG || o->kind == LM_TEXT ? "" : stands[o->kind];
+    return snprintf(buffer, size, "--%s%s%s", o->name, words ? " " : "", what);
 }
 
 static bool has_default(const lm_option *o) {
@@ -239,6 +304,7 @@ static bool has_default(const lm_option *o) {
         return in_range(o, *(double *)o->value);
     case LM_CHOICE:
     case LM_YES_NO:
+    case LM_PRESET:
         return true;
     case LM_TEXT:
         return *(const char **)o->value != NULL;
@@ -249,7 +315,7 @@ static bool has_default(const lm_option *o) {
 }
 
 void lm_options_help(const lm_usage *usage, FILE *file) {
-    char head[80], value[80];
+    char head[MAX_HEAD], value[MAX_HEAD];
     const lm_option *o;
     fprintf(file, "usage: %s %s %s%s[options]\n%s\n\n", usage->program, usage->command,
             usage->operand ? usage->operand : "", usage->operand ? " " : "", usage->summary);

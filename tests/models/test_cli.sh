@@ -102,6 +102,8 @@ run "$gpt" train --help
 matches 'the defaults of the GPT: iterations' '  --iters N .*(default 5000)'
 matches 'the defaults of the GPT: rate' '  --lr X .*(default 0.01)'
 matches 'the defaults of the GPT: batch' '  --batch N .*(default 64)'
+run "$gpt" train --preset gpt2 --help
+matches 'the defaults of a preset' '  --context N .*(default 1024)'
 run "$bigram" train --help
 matches 'the defaults of the bigram: context' '  --context N .*(default 8)'
 matches 'the defaults of the bigram: rate' '  --lr X .*(default 0.001)'
@@ -125,6 +127,8 @@ refuses 2 '--threads 0 is out of range: 1 to 256' "$gpt" eval x --threads=0
 refuses 2 '--dropout 1 is out of range' "$gpt" train --dropout 1
 refuses 2 "--activation 'swish' is none of relu|gelu|gelu_erf" "$gpt" train --activation swish
 refuses 2 "--tied-head 'perhaps' is neither yes nor no" "$gpt" train --tied-head perhaps
+refuses 2 "--preset 'gpt3' is none of kalevala|gpt2|gpt2-medium" "$gpt" train --preset gpt3
+refuses 2 'unknown option --preset' "$bigram" train --preset gpt2
 refuses 2 '5 heads do not divide a width of 64' "$gpt" train --heads 5
 refuses 2 "'text' is one argument too many" "$gpt" train text
 refuses 2 'FILE is missing' "$gpt" sample
@@ -172,6 +176,7 @@ same 'the same seed, one and two threads: the same output' first second
 same 'the same seed: the same checkpoint' out/a/last.safetensors out/b/last.safetensors
 for option in --seed=2 --lr=0.002 --weight-decay=0.9 --beta1=0.5 --beta2=0.5 --batch=5 --context=7 --layers=2 --heads=1 \
   --width=16 --activation=gelu --attention-scale=0.9 --qkv-bias=yes --final-norm=yes --tied-head=yes --head-bias=no \
+  --attention-scale-by=head --init-deviation=0.05 --preset=gpt2 \
   --dropout=0.4 --eval-batches=3 --temperature=0.5; do
   run "$gpt" train $tiny --lr 0.05 --iters 5 --eval-every 3 --sample-tokens 30 $option
   differ "$option changes something" first stdout

@@ -117,6 +117,44 @@ Test(options, suggestions) {
     FAULT("unknown option --zebra", "--zebra");
 }
 
+/* With presets, which set options of both tables. */
+static bool parse_preset(const char *settings, const char *const *words) {
+    static const lm_preset *chosen;
+    const lm_preset presets[] = {{"small", ""}, {"large", settings}, {0}};
+    count = 5, bias = true, help = false, chosen = presets;
+    err = (tensor_error){0};
+    const lm_option first[] = {lm_integer("batch", &count, 1, 100, "rows"), {0}};
+    const lm_option second[] = {
+        lm_presets(&chosen, presets, "size"), lm_yes_no("qkv-bias", &bias, "bias"), {0}};
+    const lm_usage usage = {"prog", "train", "Trains.", NULL, {first, second}};
+    char *argv[16], text[80];
+    int argc = 0;
+    for (; words[argc]; argc++) argv[argc] = (char *)words[argc];
+    bool ok = lm_options_parse(&usage, argc, argv, &operand, &help, &err);
+    if (ok) cr_expect_str_eq(lm_option_text(&second[0], text, sizeof text), chosen->name);
+    return ok;
+}
+#define PRESET(settings, ...) parse_preset(settings, (const char *const[]){__VA_ARGS__, NULL})
+
+Test(options, presets) {
+    cr_expect(PRESET("batch=70 qkv-bias=no", NULL) && count == 5 && bias);
+    cr_expect(PRESET("batch=70 qkv-bias=no", "--preset", "large") && count == 70 && !bias);
+    cr_expect(PRESET("batch=70 qkv-bias=no", "--preset=large", "--batch=9") && count == 9 && !bias);
+    cr_expect(PRESET("batch=70 qkv-bias=no", "--batch", "9", "--preset", "large") && count == 9 && !bias);
+    cr_expect(PRESET("batch=70 qkv-bias=no", "--preset", "large", "--preset", "small") && count == 5 && bias);
+    cr_expect(PRESET("batch=70 qkv-bias=no", "--help", "--preset", "large") && count == 70 && help);
+    cr_expect_not(PRESET("", "--preset", "larg"));
+    cr_expect_str_eq(err.text, "--preset 'larg' is none of small|large");
+    cr_expect_not(PRESET("", "--preset"));
+    cr_expect_str_eq(err.text, "--preset needs a value");
+    cr_expect_not(PRESET("", "--presets=large"));
+    cr_expect_str_eq(err.text, "unknown option --presets; did you mean --preset?");
+    cr_expect_not(PRESET("batch=70 width=3", "--preset", "large"));
+    cr_expect_str_eq(err.text, "the preset large: has no option width");
+    cr_expect_not(PRESET("batch=700", "--preset", "large"));
+    cr_expect_str_eq(err.text, "the preset large: 700 is out of range: 1 to 100");
+}
+
 Test(options, nearest_of_long_and_empty_words) {
     const char *names[] = {"train", "sample", "eval"};
     char endless[100];
