@@ -14,22 +14,6 @@ void lm_instance_free(lm_instance *instance) {
 
 /* ---- Saving -------------------------------------------------------------------------------- */
 
-/* The vocabulary as a JSON array: ["\n", " ", "a"]. */
-static const char *vocabulary_json(const lm_tokenizer *t, tensor_arena *arena, tensor_error *err) {
-    size_t size = (size_t)t->count * 16 + 3, used = 0; /* quoted, a character has at most 12 bytes */
-    char *json = tensor_arena_alloc(arena, size, err);
-    if (!json) return NULL;
-    json[used++] = '[';
-    for (int32_t i = 0; i < t->count; i++) {
-        char character[5];
-        lm_utf8_encode(t->codes[i], character);
-        if (i > 0) used += (size_t)snprintf(json + used, size - used, ", ");
-        used += nn_json_quote(json + used, size - used, character);
-    }
-    snprintf(json + used, size - used, "]");
-    return json;
-}
-
 /* Writes all of the model's options that have a key; returns how many. */
 static int configuration(const lm_model *model, nn_metadata *metadata, char (*values)[VALUE_BYTES]) {
     int count = 0;
@@ -49,18 +33,17 @@ bool lm_checkpoint_save(const lm_instance *instance, const char *path, tensor_er
     nn_metadata metadata[MAX_KEYS];
     char values[MAX_KEYS][VALUE_BYTES], vocab_size[VALUE_BYTES], context_length[VALUE_BYTES];
     tensor_arena *arena = tensor_arena_new(err);
-    const char *vocabulary = arena ? vocabulary_json(&instance->tokenizer, arena, err) : NULL;
-    bool ok = vocabulary != NULL;
+    if (!arena) return false;
+    int count = configuration(instance->model, metadata, values);
+    int keys = lm_tokenizer_metadata(&instance->tokenizer, metadata + count + 3, arena, err);
+    bool ok = keys > 0;
     if (ok) {
-        int count = configuration(instance->model, metadata, values);
         snprintf(vocab_size, sizeof vocab_size, "%d", instance->tokenizer.count);
         snprintf(context_length, sizeof context_length, "%" PRId64, instance->context);
         metadata[count++] = (nn_metadata){"architecture", instance->model->name};
         metadata[count++] = (nn_metadata){"vocab_size", vocab_size};
         metadata[count++] = (nn_metadata){"context_length", context_length};
-        metadata[count++] = (nn_metadata){"tokenizer", "char"};
-        metadata[count++] = (nn_metadata){"vocabulary", vocabulary};
-        ok = nn_params_save(instance->params, path, metadata, count, err);
+        ok = nn_params_save(instance->params, path, metadata, count + keys, err);
     }
     tensor_arena_free(arena);
     return ok;
@@ -88,21 +71,15 @@ static bool read_word(const nn_file *file, const char *key, const char *expected
                      tensor_fail(err, "its %s is '%.40s', not '%s'", key, value, expected));
 }
 
-static bool read_vocabulary(lm_instance *instance, const nn_file *file, tensor_error *err) {
+static bool read_tokenizer(lm_instance *instance, const nn_file *file, tensor_error *err) {
     int64_t size = 0;
-    int count = 0;
-    const char *const *strings = NULL;
     const lm_option vocab_size = lm_kept("vocab_size", lm_integer(NULL, &size, 1, LM_MAX_VOCABULARY, NULL));
-    const char *json = value_of(file, "vocabulary", err);
-    if (!json || !read_word(file, "tokenizer", "char", err) || !read_option(file, &vocab_size, err))
+    if (!lm_tokenizer_of_file(&instance->tokenizer, file, instance->arena, err) ||
+        !read_option(file, &vocab_size, err))
         return false;
-    tensor_error fault = {0};
-    if (!nn_json_strings(json, instance->arena, &strings, &count, &fault)) {
-        return tensor_fail(err, "vocabulary: %s", fault.text);
-    }
-    if (count != size)
-        return tensor_fail(err, "the vocabulary has %d entries, vocab_size says %" PRId64, count, size);
-    return lm_tokenizer_of_strings(&instance->tokenizer, strings, count, instance->arena, err);
+    int32_t count = instance->tokenizer.count;
+    return count == size ||
+           tensor_fail(err, "the vocabulary has %d entries, vocab_size says %" PRId64, count, size);
 }
 
 static bool read_configuration(lm_instance *instance, const nn_file *file, tensor_error *err) {
@@ -113,7 +90,7 @@ static bool read_configuration(lm_instance *instance, const nn_file *file, tenso
     for (const lm_option *o = model->options; o && o->name; o++) {
         if (o->key && !read_option(file, o, err)) return false;
     }
-    return (!model->check || model->check(model->self, err)) && read_vocabulary(instance, file, err);
+    return (!model->check || model->check(model->self, err)) && read_tokenizer(instance, file, err);
 }
 
 /* Whether the file is large enough for the parameters: asked before memory is taken for them. */

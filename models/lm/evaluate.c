@@ -38,7 +38,7 @@ bool lm_evaluate(const lm_instance *instance, nn_parallel *parallel, tensor toke
     int64_t length = tokens.shape[0], context = instance->context, windows = (length - 1) / context;
     if (length <= context) {
         return tensor_fail(err,
-                           "this part of the text has %" PRId64 " characters; a context of %" PRId64
+                           "this part of the text has %" PRId64 " tokens; a context of %" PRId64
                            " needs at least %" PRId64,
                            length, context, context + 1);
     }
@@ -86,7 +86,7 @@ static int evaluate_text(lm_instance *instance, const lm_text *text, const char 
 int lm_eval_command(const lm_model *model, int argc, char *const *argv) {
     const char *data = NULL, *file;
     int64_t split = LM_VALIDATION, threads = 0;
-    const lm_option options[] = {lm_string("data", &data, "FILE", "the text, UTF-8"),
+    const lm_option options[] = {lm_string("data", &data, "FILE", "the text"),
                                  lm_choice("split", &split, "train|val|all", "its part"),
                                  lm_threads(&threads),
                                  {0}};
@@ -101,7 +101,7 @@ int lm_eval_command(const lm_model *model, int argc, char *const *argv) {
     if (!lm_checkpoint_load(&instance, model, file, &err))
         status = lm_fail(model, "%s", err.text);
     else
-        status = lm_open_text(model, &text, &data, instance.arena);
+        status = lm_open_text(model, &text, &data, instance.tokenizer.kind, instance.arena);
     if (status == LM_DONE) status = evaluate_text(&instance, &text, data, (lm_split)split);
     lm_text_free(&text);
     lm_instance_free(&instance);

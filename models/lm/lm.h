@@ -102,7 +102,7 @@ void lm_options_help(const lm_usage *usage, FILE *file);
 /* The one of `count` names that is most like `text`; NULL where none is. */
 const char *lm_nearest(const char *text, const char *const *names, int count);
 
-/* ---- Texts and tokens --------------------------------------------------------------------- */
+/* ---- Texts ------------------------------------------------------------------------------ */
 
 /* Length in bytes, 1 to 4, of the UTF-8 character at `bytes`, and its code point; 0: not valid. */
 int lm_utf8_decode(const char *bytes, size_t size, uint32_t *code);
@@ -111,37 +111,70 @@ int lm_utf8_encode(uint32_t code, char bytes[5]);
 /* The number of characters; -1 and a text that names the first byte (counted from 1) that is not UTF-8. */
 int64_t lm_utf8_count(const char *bytes, size_t size, tensor_error *err);
 
-/* A file's text: valid UTF-8 without byte order mark, without NUL, not empty. */
+/* What tokens are: characters of a UTF-8 text; bytes of anything. */
+typedef enum lm_tokenizer_kind { LM_CHAR, LM_BYTE } lm_tokenizer_kind;
+
+/* A file's text, without byte order mark, not empty; for characters valid UTF-8 without NUL. */
 typedef struct lm_text {
     char *memory; /* freed by lm_text_free */
     const char *bytes;
     size_t size;
-    int64_t characters;
 } lm_text;
-bool lm_text_read(lm_text *text, const char *path, tensor_error *err);
+bool lm_text_read(lm_text *text, const char *path, lm_tokenizer_kind kind, tensor_error *err);
 void lm_text_free(lm_text *text);
 
 /* Finds the text that is used where none is named: kalevala.txt or verses.txt in $SAMPO_DATA, or in the source
  * tree, or where it is installed. The path is on the arena; NULL: none is there. */
 const char *lm_text_default(tensor_arena *arena, tensor_error *err);
 
-/* Characters as tokens: token i is code point codes[i]. */
+/* FNV-1a of 64 bits, going on from LM_HASH_BEGIN or from what came before. */
+#define LM_HASH_BEGIN 0xcbf29ce484222325u
+uint64_t lm_hash(uint64_t hash, const void *bytes, size_t size);
+
+/* ---- Tokenizers --------------------------------------------------------------------------- */
+
+/* A vocabulary: token i, 0 <= i < count, stands for the bytes of lm_decode. It lives on an arena. */
 typedef struct lm_tokenizer {
+    lm_tokenizer_kind kind;
     int32_t count;
-    uint32_t *codes;
-    int32_t *sorted; /* tokens by ascending code point */
+    struct lm_table *tokens;
 } lm_tokenizer;
-/* The vocabulary of a text, its distinct characters in ascending order, or one given as a list. */
+
+/* The characters of a text that lm_text_read has checked, in ascending order; those of a list; all bytes. */
 bool lm_tokenizer_of_text(lm_tokenizer *tokenizer, const lm_text *text, tensor_arena *arena,
                           tensor_error *err);
 bool lm_tokenizer_of_strings(lm_tokenizer *tokenizer, const char *const *strings, int count,
                              tensor_arena *arena, tensor_error *err);
-int32_t lm_tokenizer_find(const lm_tokenizer *tokenizer, uint32_t code); /* -1: not in the vocabulary */
+bool lm_tokenizer_of_bytes(lm_tokenizer *tokenizer, tensor_arena *arena, tensor_error *err);
 
-/* Tokens of UTF-8 bytes, [characters] int32 on the arena. A character outside the vocabulary is an error that
- * names it, its line and its column. */
+/* The bytes of a token, valid as long as the tokenizer and not ended by NUL. They may be less than a character
+ * of UTF-8, or end within one, unless tokens are characters. */
+typedef struct lm_piece {
+    const char *bytes;
+    size_t size;
+} lm_piece;
+lm_piece lm_decode(const lm_tokenizer *tokenizer, int32_t id);
+int32_t lm_tokenizer_find(const lm_tokenizer *tokenizer, const char *bytes, size_t size); /* -1: no token */
+int32_t lm_tokenizer_start(const lm_tokenizer *tokenizer); /* what a text without beginning goes on from */
+
+/* Tokens of bytes, [N] int32 on the arena. A character outside the vocabulary is an error that names it, its
+ * line and its column. */
 tensor lm_encode(const lm_tokenizer *tokenizer, const char *bytes, size_t size, tensor_arena *arena,
                  tensor_error *err);
+/* The same for texts of any length: hands the tokens over in runs, as they come. */
+typedef bool (*lm_token_sink)(void *context, const int32_t *ids, int64_t count, tensor_error *err);
+bool lm_encode_to(const lm_tokenizer *tokenizer, const char *bytes, size_t size, lm_token_sink sink,
+                  void *context, tensor_error *err);
+
+/* The metadata that keep it in a checkpoint, with texts on the arena; returns their number, -1 on failure. And
+ * back again. */
+enum { LM_TOKENIZER_KEYS = 2 };
+int lm_tokenizer_metadata(const lm_tokenizer *tokenizer, nn_metadata metadata[LM_TOKENIZER_KEYS],
+                          tensor_arena *arena, tensor_error *err);
+bool lm_tokenizer_of_file(lm_tokenizer *tokenizer, const nn_file *file, tensor_arena *arena,
+                          tensor_error *err);
+
+/* ---- Corpora ------------------------------------------------------------------------------ */
 
 /* The first 90 % of a text's tokens train, the others validate. */
 typedef enum lm_split { LM_TRAIN, LM_VALIDATION, LM_ALL } lm_split;
@@ -284,7 +317,8 @@ int lm_begin(const lm_model *model, const lm_usage *usage, int argc, char *const
 
 /* Opens the text at `path`, or the default one where that is NULL (and says which); *path becomes its name.
  * Returns LM_DONE or LM_FAILED, with the fault printed. */
-int lm_open_text(const lm_model *model, lm_text *text, const char **path, tensor_arena *arena);
+int lm_open_text(const lm_model *model, lm_text *text, const char **path, lm_tokenizer_kind kind,
+                 tensor_arena *arena);
 
 /* Flushes a stream; fails where anything written to it was lost. */
 bool lm_flush(FILE *file, tensor_error *err);

@@ -58,14 +58,15 @@ int lm_begin(const lm_model *model, const lm_usage *usage, int argc, char *const
     return -1;
 }
 
-int lm_open_text(const lm_model *model, lm_text *text, const char **path, tensor_arena *arena) {
+int lm_open_text(const lm_model *model, lm_text *text, const char **path, lm_tokenizer_kind kind,
+                 tensor_arena *arena) {
     tensor_error err = {0};
     if (!*path) {
         *path = lm_text_default(arena, &err);
         if (!*path) return lm_fail(model, "%s", err.text);
         lm_say(model, "reading %s; --data FILE names another text", *path);
     }
-    return lm_text_read(text, *path, &err) ? LM_DONE : lm_fail(model, "%s: %s", *path, err.text);
+    return lm_text_read(text, *path, kind, &err) ? LM_DONE : lm_fail(model, "%s: %s", *path, err.text);
 }
 
 /* ---- The program --------------------------------------------------------------------------- */

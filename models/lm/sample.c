@@ -86,8 +86,7 @@ static bool sampler_init(sampler *s, const lm_instance *instance, const lm_sampl
 static bool begin(sampler *s, const char *prompt, FILE *file, tensor_error *err) {
     const lm_tokenizer *tokenizer = &s->instance->tokenizer;
     if (!prompt || !*prompt) {
-        int32_t newline = lm_tokenizer_find(tokenizer, '\n');
-        push(s, newline >= 0 ? newline : 0);
+        push(s, lm_tokenizer_start(tokenizer));
         return true;
     }
     tensor_error fault = {0};
@@ -102,13 +101,12 @@ bool lm_sample(const lm_instance *instance, const lm_sampling *sampling, FILE *f
     sampler s;
     bool ok = sampler_init(&s, instance, sampling, err) && begin(&s, sampling->prompt, file, err);
     for (int64_t i = 0; ok && i < sampling->tokens; i++) {
-        char character[5];
         int32_t id = 0;
         ok = predict(&s, err) && choose(&s, &id, err);
         if (!ok) break;
         push(&s, id);
-        lm_utf8_encode(instance->tokenizer.codes[id], character);
-        fputs(character, file);
+        lm_piece piece = lm_decode(&instance->tokenizer, id);
+        fwrite(piece.bytes, 1, piece.size, file);
         ok = lm_flush(file, err);
     }
     if (ok) {
@@ -126,14 +124,13 @@ int lm_sample_command(const lm_model *model, int argc, char *const *argv) {
     lm_sampling sampling = {.tokens = 200, .temperature = 1};
     int64_t seed = 1, threads = 0;
     const char *file;
-    const lm_option options[] = {
-        lm_string("prompt", &sampling.prompt, "TEXT", "what to continue"),
-        lm_integer("tokens", &sampling.tokens, 0, 1e12, "how many characters to write"),
-        lm_real("temperature", &sampling.temperature, 0, 1000,
-                "0: always the likeliest character; higher: bolder"),
-        lm_seed(&seed),
-        lm_threads(&threads),
-        {0}};
+    const lm_option options[] = {lm_string("prompt", &sampling.prompt, "TEXT", "what to continue"),
+                                 lm_integer("tokens", &sampling.tokens, 0, 1e12, "how many tokens to write"),
+                                 lm_real("temperature", &sampling.temperature, 0, 1000,
+                                         "0: always the likeliest token; higher: bolder"),
+                                 lm_seed(&seed),
+                                 lm_threads(&threads),
+                                 {0}};
     const lm_usage usage = {model->name, "sample", "Writes text with a checkpoint.", "FILE", {options}};
     int status = lm_begin(model, &usage, argc, argv, &file, &threads);
     if (status >= 0) return status;

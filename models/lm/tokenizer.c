@@ -1,137 +1,96 @@
-/* UTF-8, and characters as tokens. */
+/* Tokenizers: vocabularies, and bytes to tokens and back. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "models/lm/lm.h"
+#include "models/lm/tokenizer_internal.h"
 
-/* ---- UTF-8 (The Unicode Standard, table 3-7) ----------------------------------------------- */
-
-int lm_utf8_decode(const char *bytes, size_t size, uint32_t *code) {
-    static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000}; /* what needs that many bytes */
-    if (size == 0) return 0;
-    unsigned char first = (unsigned char)bytes[0];
-    int length = first < 0x80         ? 1
-                 : (first >> 5) == 6  ? 2
-                 : (first >> 4) == 14 ? 3
-                 : (first >> 3) == 30 ? 4
-                                      : 0;
-    if (length == 0 || (size_t)length > size) return 0;
-    uint32_t c = length == 1 ? first : first & (0x7fu >> length);
-    for (int i = 1; i < length; i++) {
-        unsigned char next = (unsigned char)bytes[i];
-        if ((next & 0xc0) != 0x80) return 0;
-        c = c << 6 | (next & 0x3f);
-    }
-    bool surrogate = c >= 0xd800 && c <= 0xdfff;
-    if (c < smallest[length] || c > 0x10ffff || surrogate) return 0;
-    *code = c;
-    return length;
+uint64_t lm_hash(uint64_t hash, const void *bytes, size_t size) {
+    const unsigned char *b = bytes;
+    for (size_t i = 0; i < size; i++) hash = (hash ^ b[i]) * 0x100000001b3;
+    return hash;
 }
 
-int lm_utf8_encode(uint32_t code, char bytes[5]) {
-    int length = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
-    for (int i = length - 1; i > 0; i--, code >>= 6) bytes[i] = (char)(0x80 | (code & 0x3f));
-    bytes[0] = (char)(length == 1 ? code : (0xf0u << (4 - length) & 0xff) | code);
-    bytes[length] = '\0';
-    return length;
+/* ---- Vocabularies -------------------------------------------------------------------------- */
+
+static bool tokenizer_new(lm_tokenizer *t, lm_tokenizer_kind kind, tensor_arena *arena, tensor_error *err) {
+    *t = (lm_tokenizer){.kind = kind, .tokens = lm_table_new(arena, err)};
+    return t->tokens != NULL;
 }
 
-int64_t lm_utf8_count(const char *bytes, size_t size, tensor_error *err) {
-    int64_t count = 0;
-    uint32_t code;
-    for (size_t at = 0; at < size; count++) {
-        int length = lm_utf8_decode(bytes + at, size - at, &code);
-        if (length == 0) {
-            tensor_fail(err,
-                        "byte %zu is not valid UTF-8 (0x%02x); convert it, e.g. iconv -f latin1 -t utf-8",
-                        at + 1, (unsigned char)bytes[at]);
-            return -1;
-        }
-        at += (size_t)length;
-    }
-    return count;
-}
-
-/* ---- Vocabulary ---------------------------------------------------------------------------- */
-
-static bool tokenizer_new(lm_tokenizer *t, int count, tensor_arena *arena, tensor_error *err) {
-    t->count = count;
-    t->codes = tensor_arena_alloc(arena, (size_t)count * sizeof *t->codes, err);
-    t->sorted = tensor_arena_alloc(arena, (size_t)count * sizeof *t->sorted, err);
-    return t->codes && t->sorted;
+/* Adds the next token, of which *repeated says whether it was there. */
+static bool add(lm_tokenizer *t, const void *bytes, size_t size, bool *repeated, tensor_error *err) {
+    int32_t id = lm_table_add(t->tokens, bytes, size, err);
+    *repeated = id >= 0 && id < t->count;
+    t->count = t->tokens->count;
+    return id >= 0;
 }
 
 bool lm_tokenizer_of_text(lm_tokenizer *t, const lm_text *text, tensor_arena *arena, tensor_error *err) {
-    bool *seen = calloc(LM_MAX_VOCABULARY, sizeof *seen);
+    if (!tokenizer_new(t, LM_CHAR, arena, err)) return false;
+    bool *seen = calloc(LM_MAX_VOCABULARY, sizeof *seen), ok = true, repeated;
     if (!seen) return tensor_fail(err, "out of memory");
-    int count = 0;
     uint32_t code = 0;
     for (size_t at = 0; at < text->size;) {
         at += (size_t)lm_utf8_decode(text->bytes + at, text->size - at, &code);
-        count += !seen[code];
         seen[code] = true;
     }
-    bool ok = tokenizer_new(t, count, arena, err);
-    int32_t id = 0;
     for (code = 0; ok && code < LM_MAX_VOCABULARY; code++) {
-        if (!seen[code]) continue;
-        t->codes[id] = code;
-        t->sorted[id] = id;
-        id++;
+        char character[5];
+        if (seen[code]) ok = add(t, character, (size_t)lm_utf8_encode(code, character), &repeated, err);
     }
     free(seen);
     return ok;
 }
 
-/* Tokens and their code points, for sorting the one by the other. */
-struct coded {
-    uint32_t code;
-    int32_t id;
-};
-
-static int by_code(const void *a, const void *b) {
-    const struct coded *x = a, *y = b;
-    return (x->code > y->code) - (x->code < y->code);
-}
-
 bool lm_tokenizer_of_strings(lm_tokenizer *t, const char *const *strings, int count, tensor_arena *arena,
                              tensor_error *err) {
-    if (!tokenizer_new(t, count, arena, err)) return false;
-    struct coded *order = tensor_arena_alloc(arena, (size_t)count * sizeof *order, err);
-    if (!order) return false;
-    for (int32_t i = 0; i < count; i++) {
+    if (!tokenizer_new(t, LM_CHAR, arena, err)) return false;
+    for (int i = 0; i < count; i++) {
         size_t size = strlen(strings[i]);
-        int length = lm_utf8_decode(strings[i], size, &t->codes[i]);
-        if (length == 0 || (size_t)length != size) {
+        uint32_t code;
+        bool repeated;
+        int length = lm_utf8_decode(strings[i], size, &code);
+        if (length == 0 || (size_t)length != size)
             return tensor_fail(err, "entry %d of the vocabulary is not one character", i);
-        }
-        order[i] = (struct coded){t->codes[i], i};
-    }
-    qsort(order, (size_t)count, sizeof *order, by_code);
-    for (int32_t i = 0; i < count; i++) {
-        if (i > 0 && order[i].code == order[i - 1].code) {
-            return tensor_fail(err, "the vocabulary has entry %d twice", order[i].id);
-        }
-        t->sorted[i] = order[i].id;
+        if (!add(t, strings[i], size, &repeated, err)) return false;
+        if (repeated) return tensor_fail(err, "the vocabulary has entry %d twice", i);
     }
     return true;
 }
 
-int32_t lm_tokenizer_find(const lm_tokenizer *t, uint32_t code) {
-    int32_t low = 0, high = t->count;
-    while (low < high) {
-        int32_t middle = low + (high - low) / 2;
-        if (t->codes[t->sorted[middle]] < code)
-            low = middle + 1;
-        else
-            high = middle;
+bool lm_tokenizer_of_bytes(lm_tokenizer *t, tensor_arena *arena, tensor_error *err) {
+    if (!tokenizer_new(t, LM_BYTE, arena, err)) return false;
+    bool repeated;
+    for (int i = 0; i < 256; i++) {
+        if (!add(t, &(unsigned char){(unsigned char)i}, 1, &repeated, err)) return false;
     }
-    return low < t->count && t->codes[t->sorted[low]] == code ? t->sorted[low] : -1;
+    return true;
+}
+
+lm_piece lm_decode(const lm_tokenizer *t, int32_t id) {
+    return lm_table_at(t->tokens, id);
+}
+
+int32_t lm_tokenizer_find(const lm_tokenizer *t, const char *bytes, size_t size) {
+    return lm_table_find(t->tokens, bytes, size);
+}
+
+int32_t lm_tokenizer_start(const lm_tokenizer *t) {
+    int32_t newline = lm_tokenizer_find(t, "\n", 1);
+    return newline >= 0 ? newline : 0;
+}
+
+/* ---- Encoding ------------------------------------------------------------------------------ */
+
+bool lm_outlet_flush(lm_outlet *outlet, tensor_error *err) {
+    int64_t count = outlet->count;
+    outlet->count = 0;
+    return count == 0 || outlet->sink(outlet->context, outlet->ids, count, err);
 }
 
 /* Says which character is not in the vocabulary and where: after `at` bytes. */
-static void fail_unknown(const char *bytes, size_t at, uint32_t code, tensor_error *err) {
+static bool fail_unknown(const char *bytes, size_t at, uint32_t code, tensor_error *err) {
     int64_t line = 1, column = 1;
     for (size_t i = 0; i < at; i++) {
         bool continues = (bytes[i] & 0xc0) == 0x80;
@@ -142,28 +101,108 @@ static void fail_unknown(const char *bytes, size_t at, uint32_t code, tensor_err
     bool control = code < 0x20 || (code >= 0x7f && code < 0xa0);
     lm_utf8_encode(code, character);
     if (!control) snprintf(shown, sizeof shown, " '%s'", character);
-    tensor_fail(err,
-                "the character%s U+%04" PRIX32 " in line %" PRId64 ", column %" PRId64 " is not in the "
-                "checkpoint's vocabulary",
-                shown, code, line, column);
+    return tensor_fail(err,
+                       "the character%s U+%04" PRIX32 " in line %" PRId64 ", column %" PRId64
+                       " is not in the checkpoint's vocabulary",
+                       shown, code, line, column);
+}
+
+static bool encode_characters(const lm_tokenizer *t, const char *bytes, size_t size, lm_outlet *outlet,
+                              tensor_error *err) {
+    int32_t ascii[128]; /* the tokens of most characters of most texts */
+    for (int i = 0; i < 128; i++) ascii[i] = lm_tokenizer_find(t, &(char){(char)i}, 1);
+    for (size_t at = 0; at < size;) {
+        uint32_t code = 0;
+        int length = lm_utf8_decode(bytes + at, size - at, &code);
+        if (length == 0) return lm_utf8_count(bytes, size, err) >= 0; /* says where */
+        int32_t id = code < 128 ? ascii[code] : lm_tokenizer_find(t, bytes + at, (size_t)length);
+        if (id < 0) return fail_unknown(bytes, at, code, err);
+        if (!lm_outlet_put(outlet, id, err)) return false;
+        at += (size_t)length;
+    }
+    return true;
+}
+
+static bool encode_bytes(const char *bytes, size_t size, lm_outlet *outlet, tensor_error *err) {
+    bool ok = true;
+    for (size_t i = 0; ok && i < size; i++) ok = lm_outlet_put(outlet, (unsigned char)bytes[i], err);
+    return ok;
+}
+
+bool lm_encode_to(const lm_tokenizer *t, const char *bytes, size_t size, lm_token_sink sink, void *context,
+                  tensor_error *err) {
+    lm_outlet outlet;
+    outlet.sink = sink;
+    outlet.context = context;
+    outlet.count = 0;
+    bool ok = t->kind == LM_CHAR ? encode_characters(t, bytes, size, &outlet, err)
+                                 : encode_bytes(bytes, size, &outlet, err);
+    return ok && lm_outlet_flush(&outlet, err);
+}
+
+/* A sink: appends to the int32s that `context` points to. */
+static bool append(void *context, const int32_t *ids, int64_t count, tensor_error *err) {
+    int32_t **end = context;
+    (void)err;
+    memcpy(*end, ids, (size_t)count * sizeof *ids);
+    *end += count;
+    return true;
 }
 
 tensor lm_encode(const lm_tokenizer *t, const char *bytes, size_t size, tensor_arena *arena,
                  tensor_error *err) {
-    int64_t count = lm_utf8_count(bytes, size, err);
-    if (count < 0) return (tensor){0};
-    tensor ids = tensor_new(arena, TENSOR_I32, TENSOR_SHAPE(count), err);
-    size_t at = 0;
-    for (int64_t i = 0; tensor_ok(ids) && i < count; i++) {
-        uint32_t code = 0;
-        int length = lm_utf8_decode(bytes + at, size - at, &code);
-        int32_t id = lm_tokenizer_find(t, code);
-        if (id < 0) {
-            fail_unknown(bytes, at, code, err);
-            return (tensor){0};
-        }
-        ids.i32[i] = id;
-        at += (size_t)length;
+    tensor ids = tensor_new(arena, TENSOR_I32, TENSOR_SHAPE((int64_t)size), err); /* a token has a byte */
+    int32_t *end = ids.i32;
+    if (!tensor_ok(ids) || !lm_encode_to(t, bytes, size, append, &end, err)) return (tensor){0};
+    return tensor_slice(ids, 0, 0, end - ids.i32, 1, err);
+}
+
+/* ---- In checkpoints ------------------------------------------------------------------------ */
+
+static const char *const kinds[] = {[LM_CHAR] = "char", [LM_BYTE] = "byte"};
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
+/* The vocabulary as a JSON array: ["\n", " ", "a"]. */
+static const char *vocabulary_json(const lm_tokenizer *t, tensor_arena *arena, tensor_error *err) {
+    size_t size = (size_t)t->count * 16 + 3, used = 0; /* quoted, a character has at most 12 bytes */
+    char *json = tensor_arena_alloc(arena, size, err);
+    if (!json) return NULL;
+    json[used++] = '[';
+    for (int32_t i = 0; i < t->count; i++) {
+        char character[5] = "";
+        lm_piece piece = lm_decode(t, i);
+        memcpy(character, piece.bytes, piece.size);
+        if (i > 0) used += (size_t)snprintf(json + used, size - used, ", ");
+        used += nn_json_quote(json + used, size - used, character);
     }
-    return ids;
+    snprintf(json + used, size - used, "]");
+    return json;
+}
+
+int lm_tokenizer_metadata(const lm_tokenizer *t, nn_metadata metadata[LM_TOKENIZER_KEYS], tensor_arena *arena,
+                          tensor_error *err) {
+    metadata[0] = (nn_metadata){"tokenizer", kinds[t->kind]};
+    if (t->kind == LM_BYTE) return 1;
+    metadata[1] = (nn_metadata){"vocabulary", vocabulary_json(t, arena, err)};
+    return metadata[1].value ? 2 : -1;
+}
+
+static bool read_characters(lm_tokenizer *t, const nn_file *file, tensor_arena *arena, tensor_error *err) {
+    const char *json = nn_file_metadata(file, "vocabulary"), *const * strings;
+    int count;
+    tensor_error fault = {0};
+    if (!json) return tensor_fail(err, "the metadata lack 'vocabulary'");
+    if (!nn_json_strings(json, arena, &strings, &count, &fault))
+        return tensor_fail(err, "vocabulary: %s", fault.text);
+    return lm_tokenizer_of_strings(t, strings, count, arena, err);
+}
+
+bool lm_tokenizer_of_file(lm_tokenizer *t, const nn_file *file, tensor_arena *arena, tensor_error *err) {
+    const char *kind = nn_file_metadata(file, "tokenizer");
+    int i = 0;
+    if (!kind) return tensor_fail(err, "the metadata lack 'tokenizer'");
+    while (i < KINDS && strcmp(kind, kinds[i]) != 0) i++;
+    if (i == LM_CHAR) return read_characters(t, file, arena, err);
+    if (i == LM_BYTE) return lm_tokenizer_of_bytes(t, arena, err);
+    return tensor_fail(err, "its tokenizer is '%.40s', neither char nor byte", kind);
 }

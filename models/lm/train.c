@@ -10,7 +10,7 @@
 /* ---- Before the loop ------------------------------------------------------------------------- */
 
 static const char *const no_parts =
-    "%s: %" PRId64 " characters are too few: a context of %" PRId64 " needs at least %" PRId64
+    "%s: %" PRId64 " tokens are too few: a context of %" PRId64 " needs at least %" PRId64
     " in each part of the text (90 %% to train on, 10 %% to validate)";
 
 /* Reads the text, takes its vocabulary and cuts it into its parts. */
@@ -20,18 +20,21 @@ static int prepare_text(lm_trainer *t) {
     tensor_error err = {0};
     lm_text text = {0};
     tensor tokens = {0};
-    int status = lm_open_text(model, &text, &t->set.data, arena);
+    lm_tokenizer_kind kind = (lm_tokenizer_kind)t->set.tokenizer;
+    lm_tokenizer *tokenizer = &t->instance.tokenizer;
+    int status = lm_open_text(model, &text, &t->set.data, kind, arena);
     if (status != LM_DONE) return status;
-    int64_t characters = text.characters, context = t->set.context;
-    if (lm_tokenizer_of_text(&t->instance.tokenizer, &text, arena, &err)) {
-        tokens = lm_encode(&t->instance.tokenizer, text.bytes, text.size, arena, &err);
+    int64_t context = t->set.context;
+    if (kind == LM_CHAR ? lm_tokenizer_of_text(tokenizer, &text, arena, &err)
+                        : lm_tokenizer_of_bytes(tokenizer, arena, &err)) {
+        tokens = lm_encode(tokenizer, text.bytes, text.size, arena, &err);
     }
     lm_text_free(&text);
     if (!tensor_ok(tokens)) return lm_fail(model, "%s: %s", t->set.data, err.text);
     for (int i = 0; i < 2; i++) {
         t->parts[i] = lm_split_of(tokens, (lm_split)i, &err);
         if (t->parts[i].shape[0] > context) continue;
-        return lm_fail(model, no_parts, t->set.data, characters, context, context + 1);
+        return lm_fail(model, no_parts, t->set.data, tokens.shape[0], context, context + 1);
     }
     return LM_DONE;
 }
@@ -109,8 +112,9 @@ static int finish(const lm_trainer *t) {
 
 static void introduce(const lm_trainer *t) {
     lm_say(t->instance.model,
-           "%" PRId64 " parameters, %d distinct characters; %" PRId64 " to train on, %" PRId64 " to validate",
-           nn_params_count(t->instance.params), t->instance.tokenizer.count, t->parts[LM_TRAIN].shape[0],
+           "%" PRId64 " parameters, %d distinct %s; %" PRId64 " to train on, %" PRId64 " to validate",
+           nn_params_count(t->instance.params), t->instance.tokenizer.count,
+           t->instance.tokenizer.kind == LM_CHAR ? "characters" : "tokens", t->parts[LM_TRAIN].shape[0],
            t->parts[LM_VALIDATION].shape[0]);
 }
 
@@ -136,13 +140,14 @@ int lm_train_command(const lm_model *model, int argc, char *const *argv) {
     lm_settings *s = &t.set;
     s->decay = 0.01, s->beta1 = 0.9, s->beta2 = 0.999;
     const lm_option options[] = {
-        lm_string("data", &s->data, "FILE",
-                  "the text, UTF-8; else what get-kalevala fetched, or verses of our own"),
+        lm_string("data", &s->data, "FILE", "the text; else what get-kalevala fetched, or verses of our own"),
+        lm_choice("tokenizer", &s->tokenizer, "char|byte",
+                  "what tokens are: characters, or bytes, of which any file has no unknown ones"),
         lm_string("out", &s->out, "DIR", "save DIR/last.safetensors"),
         lm_flag("force", &s->force, "overwrite what another run saved there"),
         lm_integer("iters", &s->iterations, 1, 1e12, "iterations"),
         lm_integer("batch", &s->batch, 1, 65536, "rows of a batch"),
-        lm_integer("context", &s->context, 1, LM_MAX_CONTEXT, "characters of a row"),
+        lm_integer("context", &s->context, 1, LM_MAX_CONTEXT, "tokens of a row"),
         lm_real("lr", &s->rate, 0, 1000, "learning rate of AdamW"),
         lm_real("weight-decay", &s->decay, 0, 1000, "its weight decay"),
         lm_real("beta1", &s->beta1, 0, 0.999999, "its beta 1"),
@@ -151,7 +156,7 @@ int lm_train_command(const lm_model *model, int argc, char *const *argv) {
         lm_threads(&s->threads),
         lm_integer("eval-every", &s->report_every, 1, 1e12, "iterations between reports"),
         lm_integer("eval-batches", &s->report_batches, 1, 1e9, "batches that a reported loss is the mean of"),
-        lm_integer("sample-tokens", &s->sample_tokens, 0, 1e12, "characters to write after training"),
+        lm_integer("sample-tokens", &s->sample_tokens, 0, 1e12, "tokens to write after training"),
         lm_real("temperature", &s->temperature, 0, 1000, "how boldly to write them; 0: always the likeliest"),
         {0}};
     const lm_usage usage = {model->name,

@@ -8,7 +8,7 @@
 typedef struct lm_settings {
     const char *data, *out;
     bool force;
-    int64_t iterations, batch, context, seed, threads, report_every, report_batches, sample_tokens;
+    int64_t iterations, batch, context, seed, threads, report_every, report_batches, sample_tokens, tokenizer;
     double rate, decay, beta1, beta2, temperature;
 } lm_settings;
 

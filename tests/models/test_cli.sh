@@ -82,6 +82,8 @@ b '\0357\0273\0277' >bom
 { head -c 20 text; b '\0344'; } >latin1
 b 'abc\0000def' >nul
 { cat text; echo 'Zebra'; } >zebra
+{ b '\0377\0376'; sed 's/./&\x00/g' text; } >utf16
+{ cat nul text latin1; } >binary
 mkdir folder
 tiny="--data text --context 8 --batch 4 --layers 1 --heads 2 --width 8 --eval-batches 2"
 tiny_bigram="--data text --context 8 --batch 4 --eval-batches 2"
@@ -142,10 +144,11 @@ refuses 1 'nowhere: cannot be opened: No such file or directory' "$gpt" train --
 refuses 1 'folder: this is a directory' "$gpt" train --data folder
 refuses 1 'empty: the file is empty' "$gpt" train --data empty
 refuses 1 'bom: the file is empty' "$gpt" train --data bom
-refuses 1 'nul: byte 4 is 0' "$gpt" train --data nul
+refuses 1 'nul: byte 4 is 0: this is not a text file; --tokenizer byte trains on any file' "$gpt" train --data nul
+refuses 1 'utf16: this looks like UTF-16; convert it: iconv -f UTF-16 -t UTF-8' "$gpt" train --data utf16
 refuses 1 'latin1: byte 21 is not valid UTF-8 (0xe4); convert it, e.g. iconv -f latin1 -t utf-8' \
   "$gpt" train --data latin1
-refuses 1 'short: 40 characters are too few: a context of 64 needs at least 65 in each part of the text (90 % to train on, 10 % to validate)' \
+refuses 1 'short: 40 tokens are too few: a context of 64 needs at least 65 in each part of the text (90 % to train on, 10 % to validate)' \
   "$gpt" train --data short
 refuses 1 'neither kalevala.txt nor verses.txt' env SAMPO_DATA="$tmp/folder" "$gpt" train
 if [ "$(id -u)" -eq 0 ]; then
@@ -209,6 +212,14 @@ refuses 1 'no longer a finite number' "$gpt" train $tiny --iters 50 --lr 1000 --
 run "$bigram" train $tiny_bigram --iters 5 --eval-every 2 --sample-tokens 30 --out out/bigram
 done_well 'a short run of the bigram'
 matches 'its report' 'Iter 4 - Train loss: [0-9]\.[0-9][0-9][0-9], Validation loss: [0-9]\.[0-9][0-9][0-9]'
+
+run "$gpt" train $tiny --data binary --tokenizer byte --iters 5 --sample-tokens 30 --out out/byte
+done_well 'training on any bytes'
+check 'as many tokens as bytes' grep -q "parameters, 256 distinct tokens; $(($(wc -c <binary) * 9 / 10)) to train on" stderr
+run "$gpt" eval out/byte/last.safetensors --data binary --split all
+matches 'and evaluating on them' "loss .* over $((($(wc -c <binary) - 1) / 8 * 8)) tokens"
+run "$gpt" sample out/byte/last.safetensors --prompt "$(b 'a\0344')" --tokens 30
+check 'and going on from any' [ "$(wc -c <stdout)" -eq 33 ]
 
 mkdir data
 cp text data/verses.txt
@@ -336,7 +347,7 @@ done_well 'eval of the bigram'
 refuses 1 "zebra: the character 'Z' U+005A in line 61, column 1 is not in the checkpoint's vocabulary" \
   "$gpt" eval $model --data zebra
 head -c 20 text >few
-refuses 1 'few: this part of the text has 2 characters; a context of 8 needs at least 9' "$gpt" eval $model --data few
+refuses 1 'few: this part of the text has 2 tokens; a context of 8 needs at least 9' "$gpt" eval $model --data few
 
 # ---- Checkpoints that cannot be used ------------------------------------------------------------------
 refuses 1 'nowhere' "$gpt" sample nowhere
@@ -357,7 +368,7 @@ damaged '"n_head":"2"' '"n_head":"x"' "n_head: 'x' is not a whole number"
 damaged '"n_layer":"1"' '"n_layer":"0"' 'n_layer: 0 is out of range: 1 to 256'
 damaged '"n_layer":"1"' '"n_layer":"9"' 'too few for the'
 damaged '"n_layer"' '"n_lager"' "the metadata lack 'n_layer'"
-damaged '"tokenizer":"char"' '"tokenizer":"byte"' "its tokenizer is 'byte', not 'char'"
+damaged '"tokenizer":"char"' '"tokenizer":"chat"' "its tokenizer is 'chat', neither char nor byte"
 damaged '"wpe.weight"' '"wpx.weight"' 'wpe.weight'
 
 # ---- Against PyTorch ----------------------------------------------------------------------------------

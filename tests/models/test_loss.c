@@ -127,6 +127,6 @@ Test(loss, evaluation_covers_the_windows) {
            none = tensor_slice(tokens, 0, 0, CONTEXT, 1, &err);
     cr_expect(lm_evaluate(&instance, parallel, one, &loss, &predicted, &err) && predicted == CONTEXT);
     cr_expect_not(lm_evaluate(&instance, parallel, none, &loss, &predicted, &err));
-    cr_expect_str_eq(err.text, "this part of the text has 8 characters; a context of 8 needs at least 9");
+    cr_expect_str_eq(err.text, "this part of the text has 8 tokens; a context of 8 needs at least 9");
     nn_parallel_free(parallel);
 }

@@ -115,9 +115,9 @@ static void plain_text(const char *prompt, int64_t tokens, char *text) {
             int best = 0;
             for (int v = 1; v < VOCABULARY; v++)
                 if (last[v] > last[best]) best = v;
-            text[i] = (char)instance.tokenizer.codes[best];
+            text[i] = *lm_decode(&instance.tokenizer, best).bytes;
         }
-        all.i32[i] = lm_tokenizer_find(&instance.tokenizer, (uint32_t)text[i]);
+        all.i32[i] = lm_tokenizer_find(&instance.tokenizer, text + i, 1);
     }
     strcpy(text + given + tokens, "\n");
 }

@@ -22,8 +22,7 @@ TestSuite(text, .init = setup, .fini = teardown);
 
 /* A text without a file. */
 static lm_text text_of(const char *bytes) {
-    return (lm_text){
-        .bytes = bytes, .size = strlen(bytes), .characters = lm_utf8_count(bytes, strlen(bytes), &err)};
+    return (lm_text){.bytes = bytes, .size = strlen(bytes)};
 }
 
 Test(text, every_code_point_goes_round) {
@@ -69,23 +68,27 @@ Test(text, what_is_not_utf8) {
 }
 
 /* Writes a file of `size` bytes and reads it as a text. */
-static bool read_back(const char *bytes, size_t size, lm_text *text) {
+static bool read_as(lm_tokenizer_kind kind, const char *bytes, size_t size, lm_text *text) {
     char path[] = "/tmp/sampo-text-XXXXXX";
     int fd = mkstemp(path);
     cr_assert(fd >= 0 && write(fd, bytes, size) == (ssize_t)size && close(fd) == 0);
     err = (tensor_error){0};
-    bool ok = lm_text_read(text, path, &err);
+    bool ok = lm_text_read(text, path, kind, &err);
     unlink(path);
     return ok;
+}
+
+static bool read_back(const char *bytes, size_t size, lm_text *text) {
+    return read_as(LM_CHAR, bytes, size, text);
 }
 
 Test(text, files) {
     lm_text text;
     cr_assert(read_back("\xc3\xa4y\n", 4, &text), "%s", err.text);
-    cr_expect(text.size == 4 && text.characters == 3 && memcmp(text.bytes, "\xc3\xa4y\n", 4) == 0);
+    cr_expect(text.size == 4 && memcmp(text.bytes, "\xc3\xa4y\n", 4) == 0);
     lm_text_free(&text);
     cr_assert(read_back("\xef\xbb\xbf\xc3\xa4", 5, &text));
-    cr_expect(text.size == 2 && text.characters == 1 && memcmp(text.bytes, "\xc3\xa4", 2) == 0);
+    cr_expect(text.size == 2 && memcmp(text.bytes, "\xc3\xa4", 2) == 0);
     lm_text_free(&text);
 
     cr_expect_not(read_back("", 0, &text));
@@ -93,10 +96,28 @@ Test(text, files) {
     cr_expect_not(read_back("\xef\xbb\xbf", 3, &text));
     cr_expect_str_eq(err.text, "the file is empty");
     cr_expect_not(read_back("ab\0c", 4, &text));
-    cr_expect_str_eq(err.text, "byte 3 is 0: this is not a text file");
+    cr_expect_str_eq(err.text, "byte 3 is 0: this is not a text file; --tokenizer byte trains on any file");
     cr_expect_not(read_back("\xef\xbb\xbf\xe4", 4, &text));
     cr_expect(strstr(err.text, "byte 4 is not valid UTF-8 (0xe4)"), "%s", err.text);
     cr_expect_null(text.memory);
+
+    static const struct {
+        const char *bytes;
+        size_t size;
+    } utf16[] = {{"\xff\xfe"
+                  "a",
+                  3},
+                 {"\xfe\xff\0a\0b", 6},
+                 {"a\0b\0c\0", 6},
+                 {"\0a\0b\x20\xac\0c\0d", 10}};
+    for (size_t i = 0; i < 4; i++) {
+        cr_expect_not(read_back(utf16[i].bytes, utf16[i].size, &text));
+        cr_expect_str_eq(err.text, "this looks like UTF-16; convert it: iconv -f UTF-16 -t UTF-8");
+        cr_expect(read_as(LM_BYTE, utf16[i].bytes, utf16[i].size, &text) && text.size == utf16[i].size);
+        lm_text_free(&text);
+    }
+    cr_expect_not(read_as(LM_BYTE, "", 0, &text));
+    cr_expect_str_eq(err.text, "the file is empty");
 }
 
 Test(text, a_file_larger_than_the_first_buffer) {
@@ -115,9 +136,12 @@ Test(text, vocabulary_is_sorted_and_distinct) {
     lm_text text = text_of("b\xc3\xa4"
                            "a\nb\xe2\x82\xac\xf0\x9f\x98\x80");
     cr_assert(lm_tokenizer_of_text(&t, &text, arena, &err));
-    static const uint32_t expected[] = {'\n', 'a', 'b', 0xe4, 0x20ac, 0x1f600};
+    static const char *const expected[] = {"\n", "a", "b", "\xc3\xa4", "\xe2\x82\xac", "\xf0\x9f\x98\x80"};
     cr_assert_eq(t.count, 6);
-    cr_expect_arr_eq(t.codes, expected, sizeof expected);
+    for (int i = 0; i < 6; i++) {
+        lm_piece piece = lm_decode(&t, i);
+        cr_expect(piece.size == strlen(expected[i]) && memcmp(piece.bytes, expected[i], piece.size) == 0);
+    }
     tensor ids = lm_encode(&t, text.bytes, text.size, arena, &err);
     static const int32_t tokens[] = {2, 3, 1, 0, 2, 4, 5};
     cr_assert(tensor_ok(ids) && ids.shape[0] == 7);
@@ -131,19 +155,68 @@ Test(text, encoding_and_decoding_go_round) {
     cr_assert(lm_tokenizer_of_text(&t, &text, arena, &err));
     tensor ids = lm_encode(&t, text.bytes, text.size, arena, &err);
     char back[sizeof poem + 4], *end = back;
-    for (int64_t i = 0; i < ids.shape[0]; i++) end += lm_utf8_encode(t.codes[ids.i32[i]], end);
+    for (int64_t i = 0; i < ids.shape[0]; i++) {
+        lm_piece piece = lm_decode(&t, ids.i32[i]);
+        memcpy(end, piece.bytes, piece.size);
+        end += piece.size;
+    }
+    *end = '\0';
     cr_expect_str_eq(back, poem);
+}
+
+/* More tokens than go to a sink at once, of every value. */
+Test(text, bytes_are_tokens) {
+    enum { SIZE = 10000 };
+    char bytes[SIZE];
+    for (int i = 0; i < SIZE; i++) bytes[i] = (char)(i * 7);
+    lm_tokenizer t;
+    cr_assert(lm_tokenizer_of_bytes(&t, arena, &err) && t.count == 256);
+    tensor ids = lm_encode(&t, bytes, SIZE, arena, &err);
+    cr_assert(tensor_ok(ids) && ids.shape[0] == SIZE);
+    for (int i = 0; i < SIZE; i++) {
+        lm_piece piece = lm_decode(&t, ids.i32[i]);
+        cr_assert(ids.i32[i] == i * 7 % 256 && piece.size == 1 && piece.bytes[0] == bytes[i]);
+    }
+    cr_expect_eq(lm_tokenizer_start(&t), '\n');
+}
+
+Test(text, a_sample_begins_after_a_newline) {
+    lm_tokenizer t;
+    cr_assert(lm_tokenizer_of_strings(&t, (const char *[]){"a", "\n"}, 2, arena, &err));
+    cr_expect_eq(lm_tokenizer_start(&t), 1);
+    cr_assert(lm_tokenizer_of_strings(&t, (const char *[]){"a", "b"}, 2, arena, &err));
+    cr_expect_eq(lm_tokenizer_start(&t), 0);
+}
+
+/* As many characters as tables grow for. */
+Test(text, a_large_vocabulary) {
+    enum { COUNT = 100000, FIRST = 0x10000 };
+    const char **strings = malloc(COUNT * sizeof *strings);
+    char(*characters)[5] = malloc(COUNT * sizeof *characters);
+    for (int i = 0; i < COUNT; i++) {
+        lm_utf8_encode((uint32_t)(FIRST + i), characters[i]);
+        strings[i] = characters[i];
+    }
+    lm_tokenizer t;
+    cr_assert(lm_tokenizer_of_strings(&t, strings, COUNT, arena, &err) && t.count == COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        cr_assert_eq(lm_tokenizer_find(&t, characters[i], 4), i);
+        cr_assert(memcmp(lm_decode(&t, i).bytes, characters[i], 4) == 0);
+    }
+    cr_expect_eq(lm_tokenizer_find(&t, "a", 1), -1);
+    free(characters);
+    free(strings);
 }
 
 Test(text, a_given_vocabulary_keeps_its_order) {
     lm_tokenizer t;
     const char *strings[] = {"z", "\xc3\xa4", "a"};
     cr_assert(lm_tokenizer_of_strings(&t, strings, 3, arena, &err), "%s", err.text);
-    cr_expect_eq(lm_tokenizer_find(&t, 'z'), 0);
-    cr_expect_eq(lm_tokenizer_find(&t, 0xe4), 1);
-    cr_expect_eq(lm_tokenizer_find(&t, 'a'), 2);
-    cr_expect_eq(lm_tokenizer_find(&t, 'b'), -1);
-    cr_expect_eq(lm_tokenizer_find(&t, 0x10ffff), -1);
+    cr_expect_eq(lm_tokenizer_find(&t, "z", 1), 0);
+    cr_expect_eq(lm_tokenizer_find(&t, "\xc3\xa4", 2), 1);
+    cr_expect_eq(lm_tokenizer_find(&t, "a", 1), 2);
+    cr_expect_eq(lm_tokenizer_find(&t, "b", 1), -1);
+    cr_expect_eq(lm_tokenizer_find(&t, "\xc3", 1), -1);
 }
 
 Test(text, bad_vocabularies) {
