@@ -84,8 +84,9 @@ static inline lm_option lm_kept(const char *key, lm_option option) {
 /* A command line's description. */
 typedef struct lm_usage {
     const char *program, *command, *summary;
-    const char *operand;         /* the one argument that is no option, such as "FILE"; NULL: none */
+    const char *operand;         /* the argument that is no option, such as "FILE"; NULL: none */
     const lm_option *options[2]; /* tables; NULL: none */
+    int most;                    /* operands; 0 stands for 1 */
 } lm_usage;
 
 /* Sets an option from its text: "'x' is not a number", "0 is out of range: 1 to 256". */
@@ -93,8 +94,9 @@ bool lm_option_set(const lm_option *option, const char *text, tensor_error *err)
 /* The value as lm_option_set reads it; returns `buffer`. */
 char *lm_option_text(const lm_option *option, char *buffer, size_t size);
 
-/* Reads --name value, --name=value and the operand. *help becomes true, and reading ends, at --help. A preset's
- * settings are made first: options override them wherever they stand. */
+/* Reads --name value, --name=value and the operands, into operand[most], NULL behind the last. *help becomes
+ * true, and reading ends, at --help. A preset's settings are made first: options override them wherever they
+ * stand. */
 bool lm_options_parse(const lm_usage *usage, int argc, char *const *argv, const char **operand, bool *help,
                       tensor_error *err);
 void lm_options_help(const lm_usage *usage, FILE *file);
@@ -297,12 +299,16 @@ void lm_progress_report(lm_progress *progress);
 char *lm_progress_text(const lm_progress *progress, int columns, char *buffer, size_t size);
 /* Of the terminal that stderr is, else $COLUMNS, else 80. */
 int lm_columns(void);
+/* Whether a stream is a terminal that can move its cursor, and one that shows colours. */
+bool lm_is_terminal(int fd);
+bool lm_shows_colour(int fd); /* not where $NO_COLOR is set */
 
 /* ---- Commands and messages ---------------------------------------------------------------- */
 
 int lm_train_command(const lm_model *model, int argc, char *const *argv);
 int lm_sample_command(const lm_model *model, int argc, char *const *argv);
 int lm_eval_command(const lm_model *model, int argc, char *const *argv);
+int lm_plot_command(const lm_model *model, int argc, char *const *argv);
 
 enum { LM_DONE = 0, LM_FAILED = 1, LM_BAD_USAGE = 2, LM_INTERRUPTED = 130 }; /* exit statuses */
 

@@ -77,11 +77,12 @@ typedef struct command {
     const char *help;
 } command;
 
-enum { COMMANDS = 3 };
+enum { COMMANDS = 4 };
 static const command commands[COMMANDS] = {
     {"train", lm_train_command, "learn from a text"},
     {"sample", lm_sample_command, "write text with a checkpoint"},
     {"eval", lm_eval_command, "measure a checkpoint on a text"},
+    {"plot", lm_plot_command, "draw the losses of runs"},
 };
 
 static int help(const lm_model *model) {
@@ -114,7 +115,7 @@ static int unknown(const lm_model *model, const char *word) {
 int lm_main(const lm_model *model, int argc, char **argv) {
     signal(SIGPIPE, SIG_DFL); /* `gpt sample | head` ends quietly, also where the parent ignores the signal */
     if (argc < 2) {
-        lm_say(model, "no command; say train, sample or eval (%s --help tells more)", model->name);
+        lm_say(model, "no command; %s --help lists them", model->name);
         return LM_BAD_USAGE;
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) return help(model);

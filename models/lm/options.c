@@ -264,8 +264,9 @@ static bool parse_presets(const lm_usage *usage, int argc, char *const *argv, te
 bool lm_options_parse(const lm_usage *usage, int argc, char *const *argv, const char **operand, bool *help,
                       tensor_error *err) {
     bool options_end = false;
+    int operands = 0, most = !usage->operand ? 0 : usage->most ? usage->most : 1;
     *help = false;
-    *operand = NULL;
+    for (int i = 0; i < most || i == 0; i++) operand[i] = NULL;
     if (!parse_presets(usage, argc, argv, err)) return false;
     for (int i = 0; i < argc && !*help; i++) {
         const char *word = argv[i];
@@ -277,13 +278,13 @@ bool lm_options_parse(const lm_usage *usage, int argc, char *const *argv, const 
             *help = true;
         } else if (!options_end && word[0] == '-' && word[1]) {
             return tensor_fail(err, "unknown option %.60s; options begin with two dashes", word);
-        } else if (!usage->operand || *operand) {
+        } else if (operands == most) {
             return tensor_fail(err, "'%.60s' is one argument too many", word);
         } else {
-            *operand = word;
+            operand[operands++] = word;
         }
     }
-    if (usage->operand && !*operand && !*help) return tensor_fail(err, "%s is missing", usage->operand);
+    if (usage->operand && operands == 0 && !*help) return tensor_fail(err, "%s is missing", usage->operand);
     return true;
 }
 

@@ -23,12 +23,21 @@ int lm_columns(void) {
     return n > 0 ? n : 80;
 }
 
+bool lm_is_terminal(int fd) {
+    const char *term = getenv("TERM");
+    return isatty(fd) && term && strcmp(term, "dumb") != 0;
+}
+
+bool lm_shows_colour(int fd) {
+    const char *no_color = getenv("NO_COLOR");
+    return lm_is_terminal(fd) && !(no_color && *no_color);
+}
+
 void lm_progress_begin(lm_progress *p, int64_t total) {
-    const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
     double t = now();
     *p = (lm_progress){.total = total, .begun = t, .resumed = t, .shown = t};
-    p->terminal = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
-    p->colour = !(no_color && *no_color);
+    p->terminal = lm_is_terminal(STDERR_FILENO);
+    p->colour = lm_shows_colour(STDERR_FILENO);
 }
 
 char *lm_progress_text(const lm_progress *p, int columns, char *buffer, size_t size) {

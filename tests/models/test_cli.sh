@@ -94,7 +94,7 @@ for program in gpt bigram; do
   done_well "$program --help"
   run "$bin/$program" --version
   matches "$program --version" "$program (Sampo) [0-9]*\.[0-9]*\.[0-9]*"
-  for command in train sample eval; do
+  for command in train sample eval plot; do
     run "$bin/$program" $command --help
     done_well "$program $command --help"
     check "$program $command --help says nothing on stderr" [ ! -s stderr ]
@@ -370,6 +370,62 @@ damaged '"n_layer":"1"' '"n_layer":"9"' 'too few for the'
 damaged '"n_layer"' '"n_lager"' "the metadata lack 'n_layer'"
 damaged '"tokenizer":"char"' '"tokenizer":"chat"' "its tokenizer is 'chat', neither char nor byte"
 damaged '"wpe.weight"' '"wpx.weight"' 'wpe.weight'
+
+# ---- Plots ------------------------------------------------------------------------------------------
+# log NAME ROWS: a run's folder with a log; reports every 10 iterations.
+log() {
+  mkdir -p "$1"
+  awk -v rows="$2" 'BEGIN {
+    print "iteration,loss,learning_rate,gradient_norm,tokens_per_second,train_loss,validation_loss"
+    for (i = 0; i < rows; i++) {
+      printf "%d,%.4f,0.01,1.5,100000,", i, 1 + 3 / (1 + i)
+      if (i % 10 == 0) printf "%.4f,%.4f\n", 1 + 3 / (1 + i), 1.1 + 3 / (1 + i)
+      else print ","
+    }
+  }' >"$1/log.csv"
+}
+log runs/a 95
+log 'runs/<b>&' 40
+run "$gpt" plot runs/a
+done_well 'plot'
+check 'plot: 80 columns without a terminal' [ "$(wc -L <stdout)" -le 80 ]
+check 'plot: no colours, no bytes beyond ASCII' [ "$(LC_ALL=C tr -d '\n -~' <stdout | wc -c)" -eq 0 ]
+matches 'plot: how far the run is' 'runs/a: iteration 94, loss 1.032, validation 1.133, at best 1.133 at 90'
+run env COLUMNS=33 "$bigram" plot runs/a 'runs/<b>&/'
+check 'plot: as wide as $COLUMNS' [ "$(wc -L <stdout)" -eq 33 ]
+check 'plot: marks for each run' grep -qx 'Bb runs/<b>&' stdout
+run "$gpt" plot runs/a 'runs/<b>&' --svg a.svg --log x
+check 'plot --svg says where' [ "$(cat stderr)" = 'gpt: wrote a.svg' ]
+if command -v xmllint >/dev/null; then
+  check 'the SVG is well-formed' xmllint --noout a.svg
+else
+  skip 'the SVG is well-formed' 'no xmllint'
+fi
+check 'the SVG needs nothing else' [ "$(grep -c -e 'href' -e 'url(' -e '@import' -e '<script' a.svg)" -eq 0 ]
+check 'the SVG names the runs, escaped' grep -qF 'runs/&lt;b&gt;&amp;</text>' a.svg
+if (ulimit -v 40000 && "$gpt" --version) >/dev/null 2>&1; then
+  log long 1000000
+  (ulimit -v 40000; exec "$gpt" plot long) >stdout 2>stderr </dev/null
+  check 'plot: a log of a million rows in 40 MB of memory' [ $? -eq 0 -a -s stdout ]
+  rm -r long
+else
+  skip 'plot: a log larger than memory' 'the program does not start in 40 MB'
+fi
+refuses 2 'DIR... is missing' "$gpt" plot
+refuses 2 "'9' is one argument too many" "$gpt" plot 1 2 3 4 5 6 7 8 9
+refuses 1 'nowhere/log.csv: cannot be opened: No such file or directory' "$gpt" plot runs/a nowhere
+refuses 1 'nowhere/a.svg: cannot be written: No such file or directory' "$gpt" plot runs/a --svg nowhere/a.svg
+mkdir runs/directory runs/text runs/zero
+mkdir runs/directory/log.csv
+cp text runs/text/log.csv
+refuses 1 'runs/directory/log.csv: cannot be read: Is a directory' "$gpt" plot runs/directory
+refuses 1 "runs/text/log.csv: line 1 is not the header of a log: no column 'iteration'" "$gpt" plot runs/text
+ln -s /dev/zero runs/zero/log.csv
+refuses 1 'runs/zero/log.csv: line 1 is no row of a log' "$gpt" plot runs/zero
+if [ -w /dev/full ]; then
+  full plot "$gpt" plot runs/a
+  refuses 1 '/dev/full: cannot be written: No space left on device' "$gpt" plot runs/a --svg /dev/full
+fi
 
 # ---- Against PyTorch ----------------------------------------------------------------------------------
 torch=$shared/parity/kalevala-torch.safetensors

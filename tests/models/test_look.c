@@ -1,0 +1,246 @@
+/* What plot and report draw: logs in bounded memory, round ticks, text that breaks no page and no terminal. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "models/lm/look_internal.h"
+
+static tensor_error err;
+static lm_history history;
+
+/* What is written into `file` between the two, as a string that lives until the next begin. */
+static FILE *file;
+static char *out;
+static size_t out_size;
+
+static void begin(void) {
+    free(out);
+    out = NULL;
+    file = open_memstream(&out, &out_size);
+    cr_assert(file);
+}
+static void end(void) {
+    cr_assert_eq(fclose(file), 0);
+}
+
+/* ---- Series and logs ------------------------------------------------------------------------ */
+
+Test(look, a_short_series_keeps_every_value) {
+    lm_series s = {0};
+    for (int i = 0; i < LM_POINTS; i++) lm_series_add(&s, i, 2 * i);
+    cr_assert_eq(s.count, LM_POINTS);
+    for (int i = 0; i < LM_POINTS; i++) {
+        const lm_point *p = &s.points[i];
+        cr_assert(p->x == i && p->mean == 2 * i && p->low == 2 * i && p->high == 2 * i);
+    }
+}
+
+Test(look, a_long_series_is_thinned_evenly) {
+    enum { N = 1000003 };
+    lm_series s = {0};
+    for (int i = 0; i < N; i++) lm_series_add(&s, i, i % 10);
+    cr_assert(s.count > LM_POINTS / 2 && s.count <= LM_POINTS, "%d", s.count);
+    int64_t next = 0;
+    for (int i = 0; i < s.count; i++) { /* every value is in one point, in order */
+        int64_t n = i < s.count - 1 ? s.each : s.filled;
+        cr_assert_float_eq(s.points[i].x, (double)next + (double)(n - 1) / 2, 1e-6);
+        cr_assert(s.points[i].low == 0 && s.points[i].high == 9);
+        cr_assert_float_eq(s.points[i].mean, 4.5, 13.0 / (double)n);
+        next += n;
+    }
+    cr_assert_eq(next, N);
+}
+
+/* Reads a log of this text; an empty string or the fault. */
+static const char *fault_of(const char *text, size_t size) {
+    char path[] = "/tmp/sampo-look-XXXXXX";
+    int fd = mkstemp(path);
+    cr_assert(fd >= 0 && write(fd, text, size) == (ssize_t)size && close(fd) == 0);
+    err = (tensor_error){0};
+    bool ok = lm_history_read(&history, path, &err);
+    unlink(path);
+    cr_assert_eq(ok, err.text[0] == '\0');
+    return err.text;
+}
+#define FAULT_OF(text) fault_of(text, sizeof(text) - 1)
+#define HEADER "iteration,loss,learning_rate,gradient_norm,tokens_per_second,train_loss,validation_loss\n"
+
+Test(look, a_log) {
+    cr_expect_str_empty(FAULT_OF(HEADER
+                                 "0,4.5,0.01,1,100,4.25,4.75\n1,3.5,0.01,1,300,,\n7,3,0.02,1,200,2.75,2.5\r\n"
+                                 "8,2.875,0.02,1,200,2.5,2.625\n9,1"));
+    cr_expect_eq(history.rows, 4); /* the last line is still being written */
+    cr_expect_eq(history.iteration, 8);
+    cr_expect_eq(history.series[LM_LOSS].count, 4);
+    cr_expect_eq(history.series[LM_LOSS].points[2].x, 7);
+    cr_expect_eq(history.series[LM_RATE].points[3].mean, 0.02);
+    cr_expect_eq(history.series[LM_SPEED].points[1].mean, 300);
+    cr_expect_eq(history.series[LM_REPORT_TRAIN].count, 3);
+    cr_expect_eq(history.reports.count, 3);
+    cr_expect(history.reports.iteration == 8 && history.reports.train == 2.5 &&
+              history.reports.validation == 2.625);
+    cr_expect(history.reports.best == 2.5 && history.reports.best_iteration == 7);
+}
+
+Test(look, a_log_with_other_columns) {
+    cr_expect_str_empty(FAULT_OF("note,loss,iteration\nhello,4,1\n,3,2\n"));
+    cr_expect_eq(history.series[LM_LOSS].count, 2);
+    cr_expect_eq(history.series[LM_RATE].count, 0);
+    cr_expect(isnan(history.reports.best));
+}
+
+Test(look, numbers_that_are_not_finite_are_left_out) {
+    cr_expect_str_empty(FAULT_OF("iteration,loss\n1,nan\n2,3\n3,inf\n4,-1e300\n5,2\n"));
+    cr_expect_eq(history.left_out, 3);
+    cr_expect_eq(history.series[LM_LOSS].count, 2);
+}
+
+Test(look, what_is_no_log) {
+    static char lines[1 << 13] = "iteration,loss\n";
+    memset(lines + strlen(lines), '1', 5000);
+    cr_expect_str_eq(fault_of(lines, strlen(lines)), "line 2 is no row of a log");
+    cr_expect_str_eq(FAULT_OF(""), "the log is empty");
+    cr_expect_str_eq(FAULT_OF("loss,iter\n1,2\n"),
+                     "line 1 is not the header of a log: no column 'iteration'");
+    cr_expect_str_eq(FAULT_OF("iteration\n1\n"), "line 1 is not the header of a log: no column 'loss'");
+    cr_expect_str_eq(FAULT_OF("loss,iteration,loss\n"), "line 1: the column loss comes twice");
+    cr_expect_str_eq(FAULT_OF(HEADER), "the log has no rows yet");
+    cr_expect_str_eq(FAULT_OF("iteration,loss\n1,nan\n"), "no loss in it is a finite number");
+    cr_expect_str_eq(FAULT_OF("iteration,loss\n1,2\n2,x\n"), "line 3: loss 'x' is not a number");
+    cr_expect_str_eq(FAULT_OF("iteration,loss\n1,2\n2\n"), "line 3 has 1 fields, the header 2");
+    cr_expect_str_eq(FAULT_OF("iteration,loss\n1,2\n,2\n"), "line 3 has no iteration");
+    cr_expect_str_eq(FAULT_OF("iteration,loss\n4,2\n4,2\n"), "line 3: iteration 4 comes after 4");
+    cr_expect_str_eq(FAULT_OF("iteration,loss\n4,2\n\0,2\n"), "line 3 is no row of a log");
+    cr_expect(!lm_history_read(&history, "/nowhere/log.csv", &(tensor_error){0}));
+}
+
+/* ---- Axes ----------------------------------------------------------------------------------- */
+
+static void expect_ticks(lm_axis axis, const char *expected) {
+    char text[256] = "", label[32];
+    for (int i = 0; i < axis.ticks; i++) {
+        strcat(text, i ? " " : "");
+        strcat(text, lm_axis_label(axis.tick[i], label, sizeof label));
+    }
+    cr_expect_str_eq(text, expected);
+}
+
+Test(look, round_ticks) {
+    expect_ticks(lm_axis_over(0, 4999, false, false, 6), "0 1000 2000 3000 4000 5000");
+    expect_ticks(lm_axis_over(0, 4500, false, false, 6), "0 1000 2000 3000 4000");
+    expect_ticks(lm_axis_over(1.31, 4.39, false, true, 6), "1 2 3 4 5");
+    expect_ticks(lm_axis_over(-0.35, 0.32, false, true, 6), "-0.4 -0.2 0 0.2 0.4");
+    expect_ticks(lm_axis_over(0, 123456, false, true, 6), "0 50k 100k 150k");
+    expect_ticks(lm_axis_over(0, 3e6, false, true, 6), "0 500k 1M 1.5M 2M 2.5M 3M");
+    expect_ticks(lm_axis_over(0.01, 0.01, false, true, 4), "0.005 0.01 0.015");
+    expect_ticks(lm_axis_over(0, 0, false, false, 4), "0 0.5 1");
+    expect_ticks(lm_axis_over(1, 5000, true, false, 6), "1 10 100 1000");
+    expect_ticks(lm_axis_over(1, 100, true, false, 6), "1 2 5 10 20 50 100");
+    expect_ticks(lm_axis_over(1.4, 4.4, true, true, 6), "1.5 2 2.5 3 3.5 4");
+    expect_ticks(lm_axis_over(1e-9, 1e9, true, false, 6), "1e-09 1e-05 0.1 1000 10M");
+}
+
+Test(look, every_axis_has_ticks_within_it) {
+    for (int i = 0; i < 4000; i++) {
+        double low = pow(10, i % 61 - 30), high = low * (1 + pow(10, i / 61 % 12 - 6));
+        for (int kind = 0; kind < 4; kind++) {
+            bool log = kind & 1, widen = kind & 2;
+            lm_axis a = lm_axis_over(log || widen ? low : -low, high, log, widen, 2 + i % 5);
+            cr_assert(a.ticks >= 1 && a.ticks <= LM_TICKS && a.low < a.high, "%g %g", low, high);
+            for (int k = 0; k < a.ticks; k++) {
+                double at = lm_axis_at(&a, a.tick[k]);
+                cr_assert(at > -1e-6 && at < 1 + 1e-6, "tick %g of %g to %g", a.tick[k], a.low, a.high);
+                cr_assert(k == 0 || a.tick[k] > a.tick[k - 1]);
+            }
+        }
+    }
+}
+
+/* ---- What is written ------------------------------------------------------------------------ */
+
+Test(look, markup_is_escaped) {
+    static const char text[] = "<a href='x'>\"&\x01\x1b[31m\xc2\x9b\xff\xc3\xa4\xef\xbf\xbf\n";
+    begin();
+    lm_markup(file, text, sizeof text - 1);
+    end();
+    cr_expect_str_eq(
+        out,
+        "&lt;a href=&#39;x&#39;&gt;&quot;&amp;\xef\xbf\xbd\xef\xbf\xbd[31m\xef\xbf\xbd\xef\xbf\xbd\xc3\xa4"
+        "\xef\xbf\xbd\n");
+}
+
+Test(look, text_fits_a_terminal) {
+    int used = 0;
+    begin();
+    used = lm_terminal_text(file, "a\x1b[m\xc2\x9b\xc3\xa4\xe6\xbc\xa2z", 8, true);
+    end();
+    cr_expect_str_eq(out, "a?[m?\xc3\xa4\xe6\xbc\xa2");
+    cr_expect_eq(used, 8);
+    begin();
+    lm_terminal_text(file, "\xc3\xa4\xff!", 8, false);
+    end();
+    cr_expect_str_eq(out, "?"
+                          "?!");
+}
+
+/* A chart of one run, or of several. */
+static lm_chart chart_of(int runs) {
+    static const char *const names[] = {"a/very/long/name/that/no/terminal/line/holds/a", "b\x1b", "c"};
+    const lm_history *all[] = {&history, &history, &history};
+    lm_chart chart;
+    FAULT_OF(HEADER "0,4.5,0.01,1,100,4.25,4.75\n10,3.5,0.01,1,300,,\n70,3,0.02,1,200,2.75,2.5\n");
+    lm_chart_losses(&chart, all, names, runs);
+    lm_chart_fit(&chart, false, false, 6);
+    return chart;
+}
+
+Test(look, a_chart_fits_every_terminal) {
+    for (int runs = 1; runs <= 3; runs++) {
+        lm_chart chart = chart_of(runs);
+        for (int columns = 1; columns < 300; columns++) {
+            for (int utf8 = 0; utf8 < 2; utf8++) {
+                begin();
+                lm_terminal_chart(file, &chart, (lm_terminal){columns, utf8, false});
+                end();
+                int lines = 0;
+                for (char *line = strtok(out, "\n"); line; line = strtok(NULL, "\n"), lines++) {
+                    int64_t width = lm_utf8_count(line, strlen(line), &err);
+                    cr_assert(width >= 0 && width <= columns, "%d columns: '%s'", columns, line);
+                    if (utf8) continue;
+                    for (char *c = line; *c; c++) cr_assert(*c >= ' ' && *c <= '~', "'%s'", line);
+                }
+                cr_assert(lines >= 7 && lines < 30);
+            }
+        }
+    }
+}
+
+Test(look, colour_is_taken_back) {
+    lm_chart chart = chart_of(2);
+    begin();
+    lm_terminal_chart(file, &chart, (lm_terminal){60, true, true});
+    end();
+    int on = 0, off = 0;
+    for (char *c = out; (c = strchr(c, '\x1b')); c++) strncmp(c, "\x1b[0m", 4) == 0 ? off++ : on++;
+    cr_expect(on > 10 && on == off);
+    begin();
+    lm_terminal_chart(file, &chart, (lm_terminal){60, true, false});
+    end();
+    cr_expect(!strchr(out, '\x1b'));
+    cr_expect(strstr(out, "b?") && strchr(out, 'A'), "marks where there is no colour");
+}
+
+Test(look, heat_maps_join_cells) {
+    const float p[] = {1, 0, 0, 0.25f, 0.25f, 0.5f};
+    const char *labels[] = {"a", "<", "c"};
+    const lm_heat heat = {.title = "t", .p = p, .rows = 2, .columns = 3, .stride = 3, .labels = labels};
+    begin();
+    lm_svg_heat(file, &heat);
+    end();
+    cr_expect(strstr(out, "<path fill-opacity=\"1.00\" d=\"M0 0h1v1h-1z\"/>"), "%s", out);
+    cr_expect(strstr(out, "<path fill-opacity=\"0.50\" d=\"M0 1h2v1h-2z\"/>"), "%s", out);
+    cr_expect(strstr(out, "<path fill-opacity=\"0.69\" d=\"M2 1h1v1h-1z\"/>"), "%s", out);
+    cr_expect(strstr(out, ">&lt;</text>") && !strstr(out, "><<"), "%s", out);
+}
