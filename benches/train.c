@@ -98,7 +98,7 @@ static bool begin(training *t, const lm_model *model, const setting *s, tensor_a
     model->init(model->self, t->params, vocabulary, s->positions ? s->positions : t->context);
     if (!nn_params_finalize(t->params, 1) || !nn_adamw_init(&t->adamw, t->params, NN_ADAMW_DEFAULTS))
         return tensor_fail(err, "%.200s", nn_params_error(t->params));
-    t->parallel = nn_parallel_new(t->params);
+    t->parallel = lm_parallel_new(t->params, t->context);
     return t->parallel && lm_batch_new(&t->c.batch, t->rows, t->context, arena, err) &&
            tensor_rand_integers(t->c.batch.ids, &rng, 0, vocabulary, err) &&
            tensor_rand_integers(t->c.batch.targets, &rng, 0, vocabulary, err);

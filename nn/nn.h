@@ -217,6 +217,10 @@ typedef struct nn_parallel nn_parallel;
 nn_parallel *nn_parallel_new(nn_params *params);
 void nn_parallel_free(nn_parallel *parallel);
 
+/* Every shard has at least so many rows (1 unless told otherwise), where the batch has them: for rows so small that
+ * handing them out takes longer than their work. */
+void nn_parallel_set_grain(nn_parallel *parallel, int64_t rows);
+
 /* The mean loss of rows begin..end-1 of a batch, a scalar on `tape`. Called by several threads at once, so it
  * reads `context` only; may be called again for the same rows, to size a thread's tape. */
 typedef ag_var *nn_loss(void *context, ag_tape *tape, int64_t begin, int64_t end);

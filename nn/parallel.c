@@ -16,6 +16,7 @@ typedef struct worker {
 
 struct nn_parallel {
     nn_params *params;
+    int64_t grain;       /* rows of a shard at least */
     tensor_arena *arena; /* owns this struct and the lanes */
     tensor lanes;        /* [shards of the largest batch so far, count]; no tensor before the first */
     worker workers[TENSOR_MAX_THREADS];
@@ -40,8 +41,12 @@ nn_parallel *nn_parallel_new(nn_params *params) {
         tensor_arena_free(arena);
         return NULL;
     }
-    *parallel = (nn_parallel){.params = params, .arena = arena};
+    *parallel = (nn_parallel){.params = params, .grain = 1, .arena = arena};
     return parallel;
+}
+
+void nn_parallel_set_grain(nn_parallel *parallel, int64_t rows) {
+    if (parallel) parallel->grain = rows < 1 ? 1 : rows;
 }
 
 void nn_parallel_free(nn_parallel *parallel) {
@@ -111,7 +116,8 @@ static void run_shards(void *context, int64_t begin, int64_t end, int number) {
 static int count_shards(const nn_parallel *parallel, int64_t rows) {
     int64_t count = nn_params_count(parallel->params), fit = MAX_SHARDS;
     if (count > 0) fit = LANE_BYTES / (int64_t)sizeof(float) / count;
-    int64_t shards = rows < MAX_SHARDS ? rows : MAX_SHARDS;
+    int64_t shards = rows / parallel->grain;
+    if (shards > MAX_SHARDS) shards = MAX_SHARDS;
     if (shards > fit) shards = fit;
     return shards < 1 ? 1 : (int)shards;
 }

@@ -5,6 +5,15 @@
 
 #include "models/lm/lm.h"
 
+/* Tokens of a shard at least: fewer take less time than a shard costs. */
+enum { SHARD_TOKENS = 64 };
+
+nn_parallel *lm_parallel_new(nn_params *params, int64_t context) {
+    nn_parallel *parallel = nn_parallel_new(params);
+    nn_parallel_set_grain(parallel, (SHARD_TOKENS + context - 1) / context);
+    return parallel;
+}
+
 /* Windows evaluated at once: bounds the memory, and fixes the order of the sum. So few that a shard's mean, a
  * float32, covers few tokens: its rounding is the largest error of the result. */
 enum { WINDOWS = 16 };
@@ -77,7 +86,7 @@ static int evaluate_text(lm_instance *instance, const lm_text *text, const char 
     int64_t predicted;
     tensor tokens = lm_encode(&instance->tokenizer, text->bytes, text->size, instance->arena, &err);
     if (tensor_ok(tokens)) tokens = lm_split_of(tokens, split, &err);
-    nn_parallel *parallel = nn_parallel_new(instance->params);
+    nn_parallel *parallel = lm_parallel_new(instance->params, instance->context);
     bool ok = tensor_ok(tokens) && lm_evaluate(instance, parallel, tokens, &loss, &predicted, &err);
     nn_parallel_free(parallel);
     return ok ? print_loss(model, loss, predicted) : lm_fail(model, "%s: %s", path, err.text);

@@ -245,6 +245,9 @@ typedef struct lm_instance {
 } lm_instance;
 void lm_instance_free(lm_instance *instance);
 
+/* nn_parallel_new for rows of T tokens, of which a shard gets enough to be worth it. */
+nn_parallel *lm_parallel_new(nn_params *params, int64_t context);
+
 /* The mean loss of a batch's rows, as an nn_loss whose context is this. */
 typedef struct lm_loss_context {
     const lm_model *model;

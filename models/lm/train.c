@@ -54,7 +54,7 @@ static int prepare_parameters(lm_trainer *t) {
     if (!nn_params_finalize(params, (uint64_t)set->seed) || !nn_adamw_init(&t->adamw, params, options)) {
         return lm_fail(model, "%" PRId64 " parameters: %s", nn_params_count(params), nn_params_error(params));
     }
-    t->parallel = nn_parallel_new(params);
+    t->parallel = lm_parallel_new(params, instance->context);
     if (!t->parallel) return lm_fail(model, "out of memory");
     if (!lm_batch_new(&t->batch, set->batch, set->context, instance->arena, &err))
         return lm_fail(model, "%s", err.text);

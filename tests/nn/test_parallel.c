@@ -127,16 +127,18 @@ Test(parallel, shards_cover_the_rows) {
     cr_assert(tensor_set_threads(1, NULL));
     nn_parallel *parallel = nn_parallel_new(m.params);
     double mean;
-    for (int64_t rows = 1; rows <= ROWS; rows++) {
-        m.calls = 0;
-        cr_assert(nn_parallel_loss(parallel, rows, model_loss, &m, &mean, NULL));
-        int shards = rows < 16 ? (int)rows : 16;
-        cr_assert_eq(m.calls, shards);
-        qsort(m.begin, (size_t)shards, sizeof m.begin[0], compare_rows);
-        qsort(m.end, (size_t)shards, sizeof m.end[0], compare_rows);
-        for (int s = 0; s < shards; s++)
-            cr_assert(m.begin[s] == rows * s / shards && m.end[s] == rows * (s + 1) / shards);
-    }
+    for (int64_t grain = 1; grain <= 5; grain++)
+        for (int64_t rows = 1; rows <= ROWS; rows++) {
+            m.calls = 0;
+            nn_parallel_set_grain(parallel, grain);
+            cr_assert(nn_parallel_loss(parallel, rows, model_loss, &m, &mean, NULL));
+            int shards = rows < grain ? 1 : rows < 16 * grain ? (int)(rows / grain) : 16;
+            cr_assert_eq(m.calls, shards);
+            qsort(m.begin, (size_t)shards, sizeof m.begin[0], compare_rows);
+            qsort(m.end, (size_t)shards, sizeof m.end[0], compare_rows);
+            for (int s = 0; s < shards; s++)
+                cr_assert(m.begin[s] == rows * s / shards && m.end[s] == rows * (s + 1) / shards);
+        }
     nn_parallel_free(parallel);
     nn_params_free(m.params);
 }
