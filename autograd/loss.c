@@ -3,10 +3,11 @@
 
 static void cross_entropy_backward(ag_var *y, ag_var *dy) {
     const tensor *lse = y->saved;
-    const tensor dlogits = ag_grad_target(y, y->in[0], NULL);
+    bool fresh;
+    const tensor dlogits = ag_grad_target(y, y->in[0], &fresh);
     if (!tensor_ok(dlogits)) return;
     const float scale = dy->value.f32[0] / (float)tensor_size(y->in[1]->value);
-    tensor_cross_entropy_vjp(dlogits, scale, *lse, y->in[0]->value, y->in[1]->value, ag_err(y));
+    tensor_cross_entropy_vjp(dlogits, scale, *lse, y->in[0]->value, y->in[1]->value, !fresh, ag_err(y));
 }
 static ag_var *cross_entropy_composed(ag_var *y) {
     ag_var *logits = y->in[0];

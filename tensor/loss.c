@@ -12,6 +12,7 @@ typedef struct loss_job {
     float *lse;
     int64_t lse_stride;
     float scale;
+    bool accumulate;
 } loss_job;
 
 static tensor without_last_axis(tensor x) {
@@ -60,9 +61,13 @@ static void lse_rows(void *context, int64_t begin, int64_t end, int worker) {
     float *lse = t->lse + begin * t->lse_stride;
     tensor_run run = tensor_loop_runs(&t->rows, begin, end);
     while (tensor_run_next(&run))
-        for (int64_t i = 0; i < run.n; i++, lse += t->lse_stride) {
-            const float *x = (const float *)run.at[1] + i * t->rows.inner_stride[1];
-            *lse = tensor_row_log_sum_exp(t->n, x, t->stride);
+        if (t->stride == 1 && t->lse_stride == 1) {
+            tensor_kernels_get()->log_sum_exp(run.n, t->n, lse, run.at[1], t->rows.inner_stride[1]);
+            lse += run.n;
+        } else {
+            for (int64_t i = 0; i < run.n; i++, lse += t->lse_stride)
+                *lse = tensor_row_log_sum_exp(t->n, (const float *)run.at[1] + i * t->rows.inner_stride[1],
+                                              t->stride);
         }
 }
 
@@ -91,14 +96,20 @@ bool tensor_cross_entropy(tensor loss, tensor lse, tensor logits, tensor targets
 /* A row with any strides, in pieces: a target outside a piece is not in it. */
 static void vjp_strided(const loss_job *t, float *dx, float lse, const float *x, int32_t target) {
     float x_stage[STAGE], d_stage[STAGE];
-    for (int64_t i = 0; i < t->n; i += STAGE) {
+    for (int64_t i = 0; i < t->n; i += STAGE, target -= STAGE) {
         const int64_t n = t->n - i < STAGE ? t->n - i : STAGE;
         for (int64_t j = 0; j < n; j++) {
             x_stage[j] = x[(i + j) * t->stride];
             d_stage[j] = dx[(i + j) * t->d_stride];
         }
-        tensor_kernels_get()->cross_entropy_vjp(n, d_stage, t->scale, lse, x_stage,
-                                                target >= i && target < i + n ? (int32_t)(target - i) : -1);
+        tensor_kernels_get()->cross_entropy_vjp(&(cross_entropy_args){.rows = 1,
+                                                                      .n = n,
+                                                                      .scale = t->scale,
+                                                                      .accumulate = t->accumulate,
+                                                                      .lse = &lse,
+                                                                      .x = x_stage,
+                                                                      .targets = &target,
+                                                                      .dx = d_stage});
         for (int64_t j = 0; j < n; j++) dx[(i + j) * t->d_stride] = d_stage[j];
     }
 }
@@ -106,23 +117,33 @@ static void vjp_strided(const loss_job *t, float *dx, float lse, const float *x,
 static void vjp_rows(void *context, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const loss_job *t = context;
-    const tensor_kernels *kernels = tensor_kernels_get();
+    const int64_t *stride = t->rows.inner_stride;
     const float *lse = t->lse + begin * t->lse_stride;
     tensor_run run = tensor_loop_runs(&t->rows, begin, end);
-    while (tensor_run_next(&run))
-        for (int64_t i = 0; i < run.n; i++, lse += t->lse_stride) {
-            const int32_t target = ((const int32_t *)run.at[0])[i * t->rows.inner_stride[0]];
-            const float *x = (const float *)run.at[1] + i * t->rows.inner_stride[1];
-            float *dx = (float *)run.at[2] + i * t->rows.inner_stride[2];
-            if (t->stride == 1 && t->d_stride == 1)
-                kernels->cross_entropy_vjp(t->n, dx, t->scale, *lse, x, target);
-            else
-                vjp_strided(t, dx, *lse, x, target);
-        }
+    while (tensor_run_next(&run)) {
+        cross_entropy_args args = {.rows = run.n,
+                                   .n = t->n,
+                                   .scale = t->scale,
+                                   .accumulate = t->accumulate,
+                                   .lse = lse,
+                                   .x = run.at[1],
+                                   .x_row = stride[1],
+                                   .targets = run.at[0],
+                                   .targets_stride = stride[0],
+                                   .dx = run.at[2],
+                                   .dx_row = stride[2]};
+        if (t->stride == 1 && t->d_stride == 1 && t->lse_stride == 1)
+            tensor_kernels_get()->cross_entropy_vjp(&args);
+        else
+            for (int64_t i = 0; i < run.n; i++)
+                vjp_strided(t, args.dx + i * stride[2], lse[i * t->lse_stride], args.x + i * stride[1],
+                            args.targets[i * stride[0]]);
+        lse += run.n * t->lse_stride;
+    }
 }
 
 bool tensor_cross_entropy_vjp(tensor dlogits, float scale, tensor lse, tensor logits, tensor targets,
-                              tensor_error *err) {
+                              bool accumulate, tensor_error *err) {
     if (!tensor_expect("cross_entropy", "dlogits", dlogits, TENSOR_F32, err)) return false;
     if (tensor_ok(logits) &&
         !tensor_expect_shape("cross_entropy", "dlogits", dlogits, logits.rank, logits.shape, err))
@@ -130,6 +151,7 @@ bool tensor_cross_entropy_vjp(tensor dlogits, float scale, tensor lse, tensor lo
     loss_job t;
     if (!loss_init(&t, lse, logits, targets, dlogits, err)) return false;
     t.scale = scale;
+    t.accumulate = accumulate;
     tensor_parallel(t.rows.size, GRAIN / (t.n + 1) + 1, vjp_rows, &t);
     tensor_touch(dlogits);
     return true;

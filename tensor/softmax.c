@@ -51,13 +51,17 @@ static float log_one(float x) {
 }
 
 float tensor_row_log_sum_exp(int64_t n, const float *x, int64_t stride) {
-    if (stride == 1) return tensor_kernels_get()->log_sum_exp(n, x);
-    if (n <= BLOCK) {
-        float stage[BLOCK];
+    const tensor_kernels *kernels = tensor_kernels_get();
+    float stage[BLOCK], top;
+    if (stride != 1 && n <= BLOCK) {
         load(stage, x, stride, n);
-        return tensor_kernels_get()->log_sum_exp(n, stage);
+        x = stage;
+        stride = 1;
     }
-    float top;
+    if (stride == 1) {
+        kernels->log_sum_exp(1, n, &top, x, 0);
+        return top;
+    }
     const float sum = long_row_sum(n, x, stride, &top);
     return isinf(top) ? top : top + log_one(sum);
 }

@@ -276,9 +276,9 @@ bool tensor_attention_vjp(tensor dq, tensor dk, tensor dv, tensor dy, tensor y, 
  * scalar `loss` (accumulated in double). logits [..., V], targets [...] int32; lse [rows] receives
  * log sum e^x. A target outside 0..V-1 is an error that names it. */
 bool tensor_cross_entropy(tensor loss, tensor lse, tensor logits, tensor targets, tensor_error *err);
-/* dlogits += scale (softmax(logits) - onehot(targets)). */
+/* dlogits = scale (softmax(logits) - onehot(targets)), or += with `accumulate`. */
 bool tensor_cross_entropy_vjp(tensor dlogits, float scale, tensor lse, tensor logits, tensor targets,
-                              tensor_error *err);
+                              bool accumulate, tensor_error *err);
 
 /* ---- Optimizer updates: one sweep over flat, contiguous memory ----------------------------- */
 

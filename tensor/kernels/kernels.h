@@ -49,6 +49,19 @@ typedef struct attention_args {
     int64_t dq_row, dk_row, dv_row;
 } attention_args;
 
+/* Rows of n logits with their targets; dx (+)= scale (e^(x - lse) - [j == target]). */
+typedef struct cross_entropy_args {
+    int64_t rows, n;
+    float scale;
+    bool accumulate;
+    const float *lse, *x;
+    int64_t x_row;
+    const int32_t *targets;
+    int64_t targets_stride;
+    float *dx;
+    int64_t dx_row;
+} cross_entropy_args;
+
 typedef void unary_kernel(int64_t n, float *out, const float *x);
 typedef void binary_kernel(int64_t n, float *out, const float *a, const float *b);
 
@@ -70,9 +83,8 @@ typedef struct tensor_kernels {
     /* softmax.h: rows of n contiguous elements, n >= 1 */
     void (*softmax)(int64_t n, float *out, const float *x);
     void (*log_softmax)(int64_t n, float *out, const float *x);
-    float (*log_sum_exp)(int64_t n, const float *x);
-    /* dx += scale (e^(x - lse) - [j == target]) */
-    void (*cross_entropy_vjp)(int64_t n, float *dx, float scale, float lse, const float *x, int32_t target);
+    void (*log_sum_exp)(int64_t rows, int64_t n, float *out, const float *x, int64_t x_row);
+    void (*cross_entropy_vjp)(const cross_entropy_args *args);
 
     /* norm.h: one row of n; w, b may be NULL; stats = {mean, rstd} */
     void (*layer_norm)(int64_t n, float *y, float stats[2], const float *x, const float *w, const float *b,

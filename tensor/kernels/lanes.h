@@ -20,12 +20,32 @@ static inline void lanes_store(float *p, lanes a) {
     for (int v = 0; v < LANE_VECS; v++) vec_store(p + v * VEC_WIDTH, a.v[v]);
 }
 
+/* The numbers of the lanes in vector v. */
+static inline veci lane_numbers(int v) {
+    static const int32_t numbers[LANES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    veci n;
+    memcpy(&n, numbers + v * VEC_WIDTH, sizeof n);
+    return n;
+}
+
+/* The first n lanes, the rest `fill`. */
+static inline lanes lanes_first(lanes a, int64_t n, float fill) {
+    for (int v = 0; v < LANE_VECS; v++)
+        a.v[v] = vec_select(lane_numbers(v) < (int32_t)n, a.v[v], vec_splat(fill));
+    return a;
+}
+
 /* The first n < 16 elements, the rest `fill`. */
 static inline lanes lanes_load_part(const float *p, int64_t n, float fill) {
-    float pad[LANES];
-    lanes_store(pad, lanes_splat(fill));
-    copy_part(pad, p, n);
-    return lanes_load(pad);
+    lanes a = lanes_splat(fill);
+    for (int v = 0; v < LANE_VECS; v++) {
+        const int64_t at = v * VEC_WIDTH;
+        if (n >= at + VEC_WIDTH)
+            a.v[v] = vec_load(p + at);
+        else if (n > at)
+            a.v[v] = vec_load_part(p + at, n - at);
+    }
+    return lanes_first(a, n, fill);
 }
 
 /* The first `count` elements of 16 at most. */

@@ -11,11 +11,10 @@
 static inline float exp_sum_block(int64_t n, float *out, const float *x, float shift) {
     lanes total = lanes_splat(0);
     EACH_LANES(n, i, count, {
-        lanes e = lanes_load_some(x + i, count, -__builtin_inff());
-        for (int v = 0; v < LANE_VECS; v++) {
-            e.v[v] = vec_exp(e.v[v] - vec_splat(shift));
-            total.v[v] += e.v[v];
-        }
+        lanes e = lanes_load_some(x + i, count, shift);
+        for (int v = 0; v < LANE_VECS; v++) e.v[v] = vec_exp(e.v[v] - vec_splat(shift));
+        if (count % LANES) e = lanes_first(e, count, 0); /* e^-inf instead would underflow, which is slow */
+        for (int v = 0; v < LANE_VECS; v++) total.v[v] += e.v[v];
         if (out) lanes_store_some(out + i, e, count);
     });
     return lanes_sum(total);
@@ -47,25 +46,43 @@ static void log_softmax_row(int64_t n, float *out, const float *x) {
     });
 }
 
-/* An infinite maximum is the result: x - max would be NaN. */
-static float log_sum_exp_row(int64_t n, const float *x) {
-    const float top = reduce_max(n, x);
-    if (top - top != 0) return top;
-    return top + log_one(exp_sum(n, NULL, x, top));
+/* Short rows take turns, so that the chains of operations of one overlap those of the next. An infinite maximum is the
+ * result: x - max would be NaN. */
+static void log_sum_exp_rows(int64_t rows, int64_t n, float *out, const float *x, int64_t x_row) {
+    const int64_t group = n <= REDUCE_BLOCK / LANES ? LANES : 1;
+    for (int64_t first = 0; first < rows; first += group) {
+        const int64_t count = rows - first < group ? rows - first : group;
+        float top[LANES] = {0}, sum[LANES] = {0};
+        const float *row = x + first * x_row;
+        for (int64_t r = 0; r < count; r++) top[r] = reduce_max(n, row + r * x_row);
+        for (int64_t r = 0; r < count; r++) sum[r] = exp_sum(n, NULL, row + r * x_row, top[r]);
+        lanes y = lanes_load(top);
+        for (int v = 0; v < LANE_VECS; v++) {
+            const vec t = y.v[v], log_sum = vec_log(vec_load(sum + v * VEC_WIDTH));
+            y.v[v] = vec_select(t - t == vec_splat(0), t + log_sum, t);
+        }
+        lanes_store_some(out + first, y, count);
+    }
 }
 
-static void cross_entropy_vjp_row(int64_t n, float *dx, float scale, float lse, const float *x,
-                                  int32_t target) {
-    const bool has_target = target >= 0 && target < n;
-    const float before = has_target ? dx[target] : 0;
-    EACH_LANES(n, i, count, {
-        const lanes row = lanes_load_some(x + i, count, 0);
-        lanes d = lanes_load_some(dx + i, count, 0);
-        for (int v = 0; v < LANE_VECS; v++)
-            d.v[v] = vec_exp(row.v[v] - vec_splat(lse)) * vec_splat(scale) + d.v[v];
-        lanes_store_some(dx + i, d, count);
-    });
-    if (has_target) dx[target] = (vec_exp(vec_splat(x[target] - lse))[0] - 1) * scale + before;
+static void cross_entropy_vjp(const cross_entropy_args *t) {
+    const int64_t n = t->n;
+    const vec scale = vec_splat(t->scale);
+    for (int64_t r = 0; r < t->rows; r++) {
+        const float *x = t->x + r * t->x_row;
+        const vec lse = vec_splat(t->lse[r]);
+        const int32_t target = t->targets[r * t->targets_stride];
+        float *dx = t->dx + r * t->dx_row;
+        EACH_LANES(n, i, count, {
+            const lanes row = lanes_load_some(x + i, count, 0);
+            lanes d = t->accumulate ? lanes_load_some(dx + i, count, 0) : lanes_splat(0);
+            for (int v = 0; v < LANE_VECS; v++) {
+                const vec hot = vec_truth(lane_numbers(v) == (int32_t)(target - i));
+                d.v[v] = (vec_exp(row.v[v] - lse) - hot) * scale + d.v[v];
+            }
+            lanes_store_some(dx + i, d, count);
+        });
+    }
 }
 
 #endif

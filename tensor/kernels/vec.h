@@ -6,6 +6,9 @@
 
 #include <stdint.h>
 #include <string.h>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
 
 #if defined(__AVX512F__)
 #define VEC_WIDTH 16
@@ -44,11 +47,19 @@ static inline void copy_part(float *to, const float *from, int64_t n) {
     if (n & 1) to[i] = from[i];
 }
 
-/* The first n < VEC_WIDTH elements, the rest 0. */
+/* The first n < VEC_WIDTH elements, the rest 0. Loading a vector that was stored in pieces waits for all of them, so
+ * that the tail of a row of 51 elements takes as long as the rest; masked loads take no time. */
 static inline vec vec_load_part(const float *p, int64_t n) {
+#if defined(__AVX512F__)
+    return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#elif defined(__AVX2__)
+    const veci index = {0, 1, 2, 3, 4, 5, 6, 7};
+    return _mm256_maskload_ps(p, (__m256i)(index < (int32_t)n));
+#else
     float v[LANES] = {0};
     copy_part(v, p, n);
     return vec_load(v);
+#endif
 }
 static inline void vec_store_part(float *p, vec v, int64_t n) {
     float from[LANES];
