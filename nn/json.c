@@ -159,27 +159,58 @@ bool nn_json_integer(nn_json *json, int64_t *value) {
     return true;
 }
 
-bool nn_json_strings(const char *json, tensor_arena *arena, const char *const **strings, int *count,
-                     tensor_error *err) {
+/* Memory for what the text may hold at most: half as many strings as it has quotes, and all their bytes. */
+static bool prepare(nn_json *reader, const char *json, tensor_arena *arena, const char ***list,
+                    tensor_error *err) {
     size_t length = strlen(json), quotes = 0;
     for (const char *c = json; *c; c++) quotes += *c == '"';
     if (quotes / 2 > INT32_MAX) return tensor_fail(err, "JSON: more strings than an int counts");
-    const char **list = tensor_arena_alloc(arena, quotes / 2 * sizeof *list, err);
+    *list = tensor_arena_alloc(arena, quotes / 2 * sizeof **list, err);
     char *text = tensor_arena_alloc(arena, length, err);
-    if (!list || !text) return false;
-    nn_json reader = {.begin = json, .at = json, .end = json + length, .text = text};
-    int n = 0;
+    *reader = (nn_json){.begin = json, .at = json, .end = json + length, .text = text};
+    return *list && text;
+}
+
+/* Whether all has been read, and well. */
+static bool finish(nn_json *reader, tensor_error *err) {
+    peek(reader);
+    if (reader->at != reader->end) nn_json_expected(reader, "the end");
+    return nn_json_ok(reader) || tensor_fail(err, "JSON, %s", reader->error.text);
+}
+
+bool nn_json_strings(const char *json, tensor_arena *arena, const char *const **strings, int *count,
+                     tensor_error *err) {
+    const char **list;
+    nn_json reader;
+    if (!prepare(&reader, json, arena, &list, err)) return false;
+    *strings = list;
+    *count = 0;
     nn_json_open(&reader, '[');
     while (nn_json_next(&reader, ']')) {
         const char *string = nn_json_string(&reader);
-        if (string) list[n++] = string;
+        if (string) list[(*count)++] = string;
     }
-    peek(&reader);
-    if (reader.at != reader.end) nn_json_expected(&reader, "the end");
-    if (!nn_json_ok(&reader)) return tensor_fail(err, "JSON, %s", reader.error.text);
-    *strings = list;
-    *count = n;
-    return true;
+    return finish(&reader, err);
+}
+
+bool nn_json_integers(const char *json, tensor_arena *arena, const char *const **keys, const int64_t **values,
+                      int *count, tensor_error *err) {
+    const char **list;
+    nn_json reader;
+    if (!prepare(&reader, json, arena, &list, err)) return false;
+    size_t room = (size_t)(reader.end - reader.begin) / 2; /* a key, a colon and a digit are more than that */
+    int64_t *numbers = tensor_arena_alloc(arena, room * sizeof *numbers, err);
+    if (!numbers) return false;
+    *keys = list;
+    *values = numbers;
+    *count = 0;
+    nn_json_open(&reader, '{');
+    while (nn_json_next(&reader, '}')) {
+        const char *key = nn_json_key(&reader);
+        if (!key || !nn_json_integer(&reader, &numbers[*count])) continue;
+        list[(*count)++] = key;
+    }
+    return finish(&reader, err);
 }
 
 /* ---- Writing --------------------------------------------------------------------------------- */

@@ -281,6 +281,9 @@ bool nn_params_load(nn_params *params, const nn_file *file, tensor_error *err);
  * each ended by NUL (a NUL inside is refused). */
 bool nn_json_strings(const char *json, tensor_arena *arena, const char *const **strings, int *count,
                      tensor_error *err);
+/* The same of an object of integers such as {"a": 0, "b": 1}: *keys and *values [count]. */
+bool nn_json_integers(const char *json, tensor_arena *arena, const char *const **keys, const int64_t **values,
+                      int *count, tensor_error *err);
 /* Writes text as a JSON string with its quotes; returns the length it needs, as snprintf does. */
 size_t nn_json_quote(char *buffer, size_t size, const char *text);
 

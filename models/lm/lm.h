@@ -113,8 +113,8 @@ int lm_utf8_encode(uint32_t code, char bytes[5]);
 /* The number of characters; -1 and a text that names the first byte (counted from 1) that is not UTF-8. */
 int64_t lm_utf8_count(const char *bytes, size_t size, tensor_error *err);
 
-/* What tokens are: characters of a UTF-8 text; bytes of anything. */
-typedef enum lm_tokenizer_kind { LM_CHAR, LM_BYTE } lm_tokenizer_kind;
+/* What tokens are: characters of a UTF-8 text; bytes of anything; sequences of bytes, by byte pair encoding. */
+typedef enum lm_tokenizer_kind { LM_CHAR, LM_BYTE, LM_BPE } lm_tokenizer_kind;
 
 /* A file's text, without byte order mark, not empty; for characters valid UTF-8 without NUL. */
 typedef struct lm_text {
@@ -140,6 +140,7 @@ typedef struct lm_tokenizer {
     lm_tokenizer_kind kind;
     int32_t count;
     struct lm_table *tokens;
+    struct lm_bpe *bpe; /* LM_BPE only */
 } lm_tokenizer;
 
 /* The characters of a text that lm_text_read has checked, in ascending order; those of a list; all bytes. */
@@ -148,6 +149,23 @@ bool lm_tokenizer_of_text(lm_tokenizer *tokenizer, const lm_text *text, tensor_a
 bool lm_tokenizer_of_strings(lm_tokenizer *tokenizer, const char *const *strings, int count,
                              tensor_arena *arena, tensor_error *err);
 bool lm_tokenizer_of_bytes(lm_tokenizer *tokenizer, tensor_arena *arena, tensor_error *err);
+
+/* Byte pairs, learned from a text: `count` tokens, or fewer where no pair is left that occurs twice. The most
+ * frequent pair comes next; of equally frequent ones that with the lower first token, then the lower second.
+ * This is what the tokenizers package does. Only the first 64 MiB of a text are looked at. */
+enum { LM_BPE_MIN = 256, LM_BPE_MAX = 1 << 20 };
+bool lm_tokenizer_learn(lm_tokenizer *tokenizer, const lm_text *text, int32_t count, tensor_arena *arena,
+                        tensor_error *err);
+/* Byte pairs from files such as GPT-2's vocab.json and merges.txt. "<|endoftext|>" in a vocabulary is one token
+ * wherever a text has it. The error text names the file. */
+bool lm_tokenizer_of_files(lm_tokenizer *tokenizer, const char *vocab_path, const char *merges_path,
+                           tensor_arena *arena, tensor_error *err);
+/* As --tokenizer says: "char", "byte", "bpe" learned from the text, else a folder with vocab.json and merges.txt.
+ * lm_tokenizer_check: whether it says so. */
+bool lm_tokenizer_check(const char *choice, tensor_error *err);
+bool lm_tokenizer_choose(lm_tokenizer *tokenizer, const char *choice, int32_t count, const lm_text *text,
+                         tensor_arena *arena, tensor_error *err);
+lm_tokenizer_kind lm_tokenizer_kind_of(const char *choice);
 
 /* The bytes of a token, valid as long as the tokenizer and not ended by NUL. They may be less than a character
  * of UTF-8, or end within one, unless tokens are characters. */
@@ -170,7 +188,7 @@ bool lm_encode_to(const lm_tokenizer *tokenizer, const char *bytes, size_t size,
 
 /* The metadata that keep it in a checkpoint, with texts on the arena; returns their number, -1 on failure. And
  * back again. */
-enum { LM_TOKENIZER_KEYS = 2 };
+enum { LM_TOKENIZER_KEYS = 3 };
 int lm_tokenizer_metadata(const lm_tokenizer *tokenizer, nn_metadata metadata[LM_TOKENIZER_KEYS],
                           tensor_arena *arena, tensor_error *err);
 bool lm_tokenizer_of_file(lm_tokenizer *tokenizer, const nn_file *file, tensor_arena *arena,

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "models/lm/tokenizer_internal.h"
 
@@ -68,6 +69,52 @@ bool lm_tokenizer_of_bytes(lm_tokenizer *t, tensor_arena *arena, tensor_error *e
     return true;
 }
 
+static const char *const kinds[] = {[LM_CHAR] = "char", [LM_BYTE] = "byte", [LM_BPE] = "bpe"};
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
+/* KINDS: none has that name. */
+static int kind_named(const char *name) {
+    int i = 0;
+    while (i < KINDS && strcmp(name, kinds[i]) != 0) i++;
+    return i;
+}
+
+lm_tokenizer_kind lm_tokenizer_kind_of(const char *choice) {
+    int kind = kind_named(choice);
+    return kind < KINDS ? (lm_tokenizer_kind)kind : LM_BPE;
+}
+
+bool lm_tokenizer_check(const char *choice, tensor_error *err) {
+    struct stat status;
+    if (kind_named(choice) < KINDS || (stat(choice, &status) == 0 && S_ISDIR(status.st_mode))) return true;
+    const char *nearest = lm_nearest(choice, kinds, KINDS);
+    return tensor_fail(err, "--tokenizer: '%.60s' is none of char, byte and bpe, and no folder%s%s%s", choice,
+                       nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+}
+
+bool lm_tokenizer_choose(lm_tokenizer *t, const char *choice, int32_t count, const lm_text *text,
+                         tensor_arena *arena, tensor_error *err) {
+    switch (kind_named(choice)) {
+    case LM_CHAR:
+        return lm_tokenizer_of_text(t, text, arena, err);
+    case LM_BYTE:
+        return lm_tokenizer_of_bytes(t, arena, err);
+    case LM_BPE:
+        return lm_tokenizer_learn(t, text, count, arena, err);
+    default:
+        break;
+    }
+    static const char *const names[] = {"vocab.json", "merges.txt"};
+    char *paths[2];
+    for (int i = 0; i < 2; i++) {
+        size_t size = strlen(choice) + strlen(names[i]) + 2;
+        paths[i] = tensor_arena_alloc(arena, size, err);
+        if (!paths[i]) return false;
+        snprintf(paths[i], size, "%s/%s", choice, names[i]);
+    }
+    return lm_tokenizer_of_files(t, paths[0], paths[1], arena, err);
+}
+
 lm_piece lm_decode(const lm_tokenizer *t, int32_t id) {
     return lm_table_at(t->tokens, id);
 }
@@ -78,6 +125,7 @@ int32_t lm_tokenizer_find(const lm_tokenizer *t, const char *bytes, size_t size)
 
 int32_t lm_tokenizer_start(const lm_tokenizer *t) {
     int32_t newline = lm_tokenizer_find(t, "\n", 1);
+    if (t->kind == LM_BPE && t->bpe->end_of_text >= 0) return t->bpe->end_of_text;
     return newline >= 0 ? newline : 0;
 }
 
@@ -135,8 +183,9 @@ bool lm_encode_to(const lm_tokenizer *t, const char *bytes, size_t size, lm_toke
     outlet.sink = sink;
     outlet.context = context;
     outlet.count = 0;
-    bool ok = t->kind == LM_CHAR ? encode_characters(t, bytes, size, &outlet, err)
-                                 : encode_bytes(bytes, size, &outlet, err);
+    bool ok = t->kind == LM_CHAR  ? encode_characters(t, bytes, size, &outlet, err)
+              : t->kind == LM_BPE ? lm_bpe_encode(t, bytes, size, &outlet, err)
+                                  : encode_bytes(bytes, size, &outlet, err);
     return ok && lm_outlet_flush(&outlet, err);
 }
 
@@ -159,50 +208,70 @@ tensor lm_encode(const lm_tokenizer *t, const char *bytes, size_t size, tensor_a
 
 /* ---- In checkpoints ------------------------------------------------------------------------ */
 
-static const char *const kinds[] = {[LM_CHAR] = "char", [LM_BYTE] = "byte"};
-enum { KINDS = sizeof kinds / sizeof *kinds };
-
-/* The vocabulary as a JSON array: ["\n", " ", "a"]. */
-static const char *vocabulary_json(const lm_tokenizer *t, tensor_arena *arena, tensor_error *err) {
-    size_t size = (size_t)t->count * 16 + 3, used = 0; /* quoted, a character has at most 12 bytes */
+const char *lm_json_array(const char *const *strings, int32_t count, tensor_arena *arena, tensor_error *err) {
+    size_t size = 3, used = 0;
+    for (int32_t i = 0; i < count; i++) {
+        if (!strings[i]) return NULL;
+        size += nn_json_quote(NULL, 0, strings[i]) + 2;
+    }
     char *json = tensor_arena_alloc(arena, size, err);
     if (!json) return NULL;
     json[used++] = '[';
-    for (int32_t i = 0; i < t->count; i++) {
-        char character[5] = "";
-        lm_piece piece = lm_decode(t, i);
-        memcpy(character, piece.bytes, piece.size);
+    for (int32_t i = 0; i < count; i++) {
         if (i > 0) used += (size_t)snprintf(json + used, size - used, ", ");
-        used += nn_json_quote(json + used, size - used, character);
+        used += nn_json_quote(json + used, size - used, strings[i]);
     }
     snprintf(json + used, size - used, "]");
     return json;
+}
+
+bool lm_read_strings(const nn_file *file, const char *key, tensor_arena *arena, const char *const **strings,
+                     int *count, tensor_error *err) {
+    const char *json = nn_file_metadata(file, key);
+    tensor_error fault = {0};
+    if (!json) return tensor_fail(err, "the metadata lack '%s'", key);
+    return nn_json_strings(json, arena, strings, count, &fault) ||
+           tensor_fail(err, "%s: %s", key, fault.text);
+}
+
+static const char *characters_json(const lm_tokenizer *t, tensor_arena *arena, tensor_error *err) {
+    const char **strings = tensor_arena_alloc(arena, (size_t)t->count * sizeof *strings, err);
+    char(*texts)[5] = tensor_arena_alloc(arena, (size_t)t->count * sizeof *texts, err);
+    if (!strings || !texts) return NULL;
+    for (int32_t i = 0; i < t->count; i++) {
+        lm_piece piece = lm_decode(t, i);
+        memcpy(texts[i], piece.bytes, piece.size);
+        texts[i][piece.size] = '\0';
+        strings[i] = texts[i];
+    }
+    return lm_json_array(strings, t->count, arena, err);
 }
 
 int lm_tokenizer_metadata(const lm_tokenizer *t, nn_metadata metadata[LM_TOKENIZER_KEYS], tensor_arena *arena,
                           tensor_error *err) {
     metadata[0] = (nn_metadata){"tokenizer", kinds[t->kind]};
     if (t->kind == LM_BYTE) return 1;
-    metadata[1] = (nn_metadata){"vocabulary", vocabulary_json(t, arena, err)};
+    if (t->kind == LM_BPE) {
+        int count = lm_bpe_metadata(t, metadata + 1, arena, err);
+        return count < 0 ? -1 : 1 + count;
+    }
+    metadata[1] = (nn_metadata){"vocabulary", characters_json(t, arena, err)};
     return metadata[1].value ? 2 : -1;
 }
 
-static bool read_characters(lm_tokenizer *t, const nn_file *file, tensor_arena *arena, tensor_error *err) {
-    const char *json = nn_file_metadata(file, "vocabulary"), *const * strings;
-    int count;
-    tensor_error fault = {0};
-    if (!json) return tensor_fail(err, "the metadata lack 'vocabulary'");
-    if (!nn_json_strings(json, arena, &strings, &count, &fault))
-        return tensor_fail(err, "vocabulary: %s", fault.text);
-    return lm_tokenizer_of_strings(t, strings, count, arena, err);
-}
-
 bool lm_tokenizer_of_file(lm_tokenizer *t, const nn_file *file, tensor_arena *arena, tensor_error *err) {
-    const char *kind = nn_file_metadata(file, "tokenizer");
-    int i = 0;
+    const char *kind = nn_file_metadata(file, "tokenizer"), *const * strings;
+    int count;
     if (!kind) return tensor_fail(err, "the metadata lack 'tokenizer'");
-    while (i < KINDS && strcmp(kind, kinds[i]) != 0) i++;
-    if (i == LM_CHAR) return read_characters(t, file, arena, err);
-    if (i == LM_BYTE) return lm_tokenizer_of_bytes(t, arena, err);
-    return tensor_fail(err, "its tokenizer is '%.40s', neither char nor byte", kind);
+    switch (kind_named(kind)) {
+    case LM_CHAR:
+        return lm_read_strings(file, "vocabulary", arena, &strings, &count, err) &&
+               lm_tokenizer_of_strings(t, strings, count, arena, err);
+    case LM_BYTE:
+        return lm_tokenizer_of_bytes(t, arena, err);
+    case LM_BPE:
+        return lm_bpe_of_file(t, file, arena, err);
+    default:
+        return tensor_fail(err, "its tokenizer is '%.40s', none of char, byte and bpe", kind);
+    }
 }

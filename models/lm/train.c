@@ -20,13 +20,12 @@ static int prepare_text(lm_trainer *t) {
     tensor_error err = {0};
     lm_text text = {0};
     tensor tokens = {0};
-    lm_tokenizer_kind kind = (lm_tokenizer_kind)t->set.tokenizer;
+    const lm_tokenizer_kind kind = lm_tokenizer_kind_of(t->set.tokenizer);
     lm_tokenizer *tokenizer = &t->instance.tokenizer;
     int status = lm_open_text(model, &text, &t->set.data, kind, arena);
     if (status != LM_DONE) return status;
     int64_t context = t->set.context;
-    if (kind == LM_CHAR ? lm_tokenizer_of_text(tokenizer, &text, arena, &err)
-                        : lm_tokenizer_of_bytes(tokenizer, arena, &err)) {
+    if (lm_tokenizer_choose(tokenizer, t->set.tokenizer, (int32_t)t->set.vocab_size, &text, arena, &err)) {
         tokens = lm_encode(tokenizer, text.bytes, text.size, arena, &err);
     }
     lm_text_free(&text);
@@ -136,13 +135,17 @@ int lm_train_command(const lm_model *model, int argc, char *const *argv) {
                             .report_every = 500,
                             .report_batches = 100,
                             .sample_tokens = 200,
-                            .temperature = 1}};
+                            .temperature = 1,
+                            .tokenizer = "char",
+                            .vocab_size = 1024}};
     lm_settings *s = &t.set;
     s->decay = 0.01, s->beta1 = 0.9, s->beta2 = 0.999;
     const lm_option options[] = {
         lm_string("data", &s->data, "FILE", "the text; else what get-kalevala fetched, or verses of our own"),
-        lm_choice("tokenizer", &s->tokenizer, "char|byte",
-                  "what tokens are: characters, or bytes, of which any file has no unknown ones"),
+        lm_string("tokenizer", &s->tokenizer, "char|byte|bpe|DIR",
+                  "what tokens are: characters, bytes of any file, byte pairs learned from the text, or "
+                  "those of DIR/vocab.json and DIR/merges.txt"),
+        lm_integer("vocab-size", &s->vocab_size, LM_BPE_MIN, LM_BPE_MAX, "tokens that bpe learns"),
         lm_string("out", &s->out, "DIR", "save DIR/last.safetensors"),
         lm_flag("force", &s->force, "overwrite what another run saved there"),
         lm_integer("iters", &s->iterations, 1, 1e12, "iterations"),
@@ -169,7 +172,7 @@ int lm_train_command(const lm_model *model, int argc, char *const *argv) {
     if (status >= 0) return status;
 
     tensor_error err = {0};
-    if (model->check && !model->check(model->self, &err)) {
+    if ((model->check && !model->check(model->self, &err)) || !lm_tokenizer_check(s->tokenizer, &err)) {
         lm_say(model, "train: %s", err.text);
         return LM_BAD_USAGE;
     }

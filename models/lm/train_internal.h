@@ -6,9 +6,10 @@
 
 /* What the command line says. */
 typedef struct lm_settings {
-    const char *data, *out;
+    const char *data, *out, *tokenizer;
     bool force;
-    int64_t iterations, batch, context, seed, threads, report_every, report_batches, sample_tokens, tokenizer;
+    int64_t iterations, batch, context, seed, threads, report_every, report_batches, sample_tokens,
+        vocab_size;
     double rate, decay, beta1, beta2, temperature;
 } lm_settings;
 

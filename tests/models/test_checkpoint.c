@@ -125,7 +125,8 @@ Test(checkpoint, every_key_is_needed) {
 
 Test(checkpoint, hostile_metadata) {
     expect_fault("architecture", "gpt", "its architecture is 'gpt', not 'toy'");
-    expect_fault("tokenizer", "bpe", "its tokenizer is 'bpe', neither char nor byte");
+    expect_fault("tokenizer", "bpe", "the metadata lack 'merges'");
+    expect_fault("tokenizer", "chars", "its tokenizer is 'chars', none of char, byte and bpe");
     expect_fault("tokenizer", "byte", "the vocabulary has 256 entries, vocab_size says 2");
     expect_fault("context_length", "0", "context_length: 0 is out of range: 1 to 65536");
     expect_fault("context_length", "1000000000000",

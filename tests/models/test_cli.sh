@@ -221,6 +221,19 @@ matches 'and evaluating on them' "loss .* over $((($(wc -c <binary) - 1) / 8 * 8
 run "$gpt" sample out/byte/last.safetensors --prompt "$(b 'a\0344')" --tokens 30
 check 'and going on from any' [ "$(wc -c <stdout)" -eq 33 ]
 
+run "$gpt" train $tiny --tokenizer bpe --vocab-size 300 --iters 5 --sample-tokens 30 --out out/bpe
+done_well 'training on byte pairs'
+check 'fewer tokens than bytes' [ "$(sed -n 's/.* distinct tokens; \([0-9]*\) to train on.*/\1/p' stderr)" -lt 1500 ]
+run "$gpt" eval out/bpe/last.safetensors --data text
+done_well 'and evaluating them'
+run "$gpt" sample out/bpe/last.safetensors --prompt 'the cat' --tokens 30
+check 'and going on from them' [ "$(head -c 7 stdout)" = 'the cat' ]
+refuses 2 "--tokenizer: 'chars' is none of char, byte and bpe, and no folder; did you mean char?" \
+  "$gpt" train $tiny --tokenizer chars
+refuses 1 'folder/vocab.json: cannot be opened: No such file' "$gpt" train $tiny --tokenizer folder
+run "$gpt" train $tiny --tokenizer "$repo/tests/fixtures/bpe" --iters 1
+done_well 'training on byte pairs of files'
+
 mkdir data
 cp text data/verses.txt
 run env SAMPO_DATA="$tmp/data" "$gpt" train --context 8 --batch 2 --iters 1 --layers 1 --heads 1 --width 4 --eval-batches 1
@@ -368,7 +381,7 @@ damaged '"n_head":"2"' '"n_head":"x"' "n_head: 'x' is not a whole number"
 damaged '"n_layer":"1"' '"n_layer":"0"' 'n_layer: 0 is out of range: 1 to 256'
 damaged '"n_layer":"1"' '"n_layer":"9"' 'too few for the'
 damaged '"n_layer"' '"n_lager"' "the metadata lack 'n_layer'"
-damaged '"tokenizer":"char"' '"tokenizer":"chat"' "its tokenizer is 'chat', neither char nor byte"
+damaged '"tokenizer":"char"' '"tokenizer":"chat"' "its tokenizer is 'chat', none of char, byte and bpe"
 damaged '"wpe.weight"' '"wpx.weight"' 'wpe.weight'
 
 # ---- Plots ------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-/* JSON: arrays of strings, and quoting. The reader of objects is tested with the headers of files. */
+/* JSON: arrays of strings, objects of integers, and quoting. The reader of objects is tested with the headers of files. */
 #include "nn/nn.h"
 
 #include <criterion/criterion.h>
@@ -21,6 +21,32 @@ Test(json, reads_arrays_of_strings) {
     for (size_t i = 0; i < sizeof faulty / sizeof faulty[0]; i++) {
         err = (tensor_error){0};
         cr_expect_not(nn_json_strings(faulty[i], arena, &strings, &count, &err), "%s", faulty[i]);
+        cr_expect(strncmp(err.text, "JSON, byte ", 11) == 0, "%s", err.text);
+    }
+    tensor_arena_free(arena);
+}
+
+Test(json, reads_objects_of_integers) {
+    tensor_arena *arena = tensor_arena_new(NULL);
+    tensor_error err = {0};
+    const char *const *keys;
+    const int64_t *values;
+    int count;
+    cr_assert(
+        nn_json_integers(" {\"a\":1 , \"\":-2,\"\\u0120b\" : 50256} ", arena, &keys, &values, &count, &err));
+    cr_assert_eq(count, 3);
+    const char *const expected[] = {"a", "",
+                                    "\xc4\xa0"
+                                    "b"};
+    for (int i = 0; i < 3; i++) cr_assert_str_eq(keys[i], expected[i]);
+    cr_expect(values[0] == 1 && values[1] == -2 && values[2] == 50256);
+    cr_assert(nn_json_integers("{}", arena, &keys, &values, &count, &err) && count == 0);
+    const char *const faulty[] = {"",           "{",           "{\"a\"}",  "{\"a\":}",
+                                  "{\"a\":1,}", "{\"a\":1.5}", "{\"a\":1", "{\"a\":\"1\"}",
+                                  "{\"a\":1}x", "{\"a\" 1}",   "[\"a\"]",  "{a:1}"};
+    for (size_t i = 0; i < sizeof faulty / sizeof faulty[0]; i++) {
+        err = (tensor_error){0};
+        cr_expect_not(nn_json_integers(faulty[i], arena, &keys, &values, &count, &err), "%s", faulty[i]);
         cr_expect(strncmp(err.text, "JSON, byte ", 11) == 0, "%s", err.text);
     }
     tensor_arena_free(arena);

@@ -1,0 +1,58 @@
+/* Feeds bytes to the readers of vocab.json and merges.txt: the two are cut at the first byte 0. What they accept
+ * turns any text into tokens and these back into the text; what they refuse has a reason. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "models/lm/lm.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define CHECK(condition)                                                                                     \
+    do {                                                                                                     \
+        if (!(condition)) {                                                                                  \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                  \
+            abort();                                                                                         \
+        }                                                                                                    \
+    } while (0)
+
+static void fill(FILE *stream, const void *bytes, size_t size, char path[32]) {
+    CHECK(ftruncate(fileno(stream), 0) == 0);
+    CHECK(pwrite(fileno(stream), bytes, size, 0) == (ssize_t)size);
+    snprintf(path, 32, "/dev/fd/%d", fileno(stream));
+}
+
+static void check_text(const lm_tokenizer *t, const uint8_t *data, size_t size, tensor_arena *arena) {
+    tensor_error err = {0};
+    tensor ids = lm_encode(t, (const char *)data, size, arena, &err);
+    CHECK(tensor_ok(ids));
+    size_t at = 0;
+    for (int64_t i = 0; i < ids.shape[0]; i++) {
+        CHECK(ids.i32[i] >= 0 && ids.i32[i] < t->count);
+        lm_piece piece = lm_decode(t, ids.i32[i]);
+        CHECK(piece.size > 0 && piece.size <= size - at && memcmp(piece.bytes, data + at, piece.size) == 0);
+        at += piece.size;
+    }
+    CHECK(at == size);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static FILE *vocab, *merges;
+    if (!vocab) vocab = tmpfile();
+    if (!merges) merges = tmpfile();
+    CHECK(vocab && merges);
+    const uint8_t *nul = size ? memchr(data, 0, size) : NULL;
+    size_t first = nul ? (size_t)(nul - data) : size;
+    char paths[2][32];
+    fill(vocab, data, first, paths[0]);
+    fill(merges, data + first + (nul != NULL), size - first - (nul != NULL), paths[1]);
+    tensor_error err = {0};
+    tensor_arena *arena = tensor_arena_new(NULL);
+    lm_tokenizer t;
+    bool ok = lm_tokenizer_of_files(&t, paths[0], paths[1], arena, &err);
+    CHECK(ok == !err.text[0]);
+    CHECK(ok || strstr(err.text, "/dev/fd/"));
+    if (ok) check_text(&t, data, size, arena);
+    tensor_arena_free(arena);
+    return 0;
+}

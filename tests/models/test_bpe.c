@@ -1,0 +1,250 @@
+/* Byte pairs: tokens as the tokenizers package has them (test_tokenizers.py made tests/fixtures/bpe with it), what is
+ * learned, checkpoints, and files that are wrong. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "models/lm/tokenizer_internal.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static tensor_error err;
+static tensor_arena *arena;
+
+static void setup(void) {
+    arena = tensor_arena_new(&err);
+    cr_assert(arena);
+}
+
+static void teardown(void) {
+    tensor_arena_free(arena);
+}
+
+TestSuite(bpe, .init = setup, .fini = teardown);
+
+/* A file of the fixture, with a NUL behind it. */
+static char *fixture(const char *name, size_t *size) {
+    char path[4096];
+    lm_text text;
+    snprintf(path, sizeof path, SAMPO_FIXTURES "/bpe/%s", name);
+    cr_assert(lm_text_read(&text, path, LM_BYTE, &err), "%s: %s", path, err.text);
+    char *copy = tensor_arena_alloc(arena, text.size + 1, &err);
+    memcpy(copy, text.bytes, text.size);
+    copy[ *size = text.size] = '\0';
+    lm_text_free(&text);
+    return copy;
+}
+
+static void load_fixture(lm_tokenizer *t) {
+    cr_assert(lm_tokenizer_choose(t, SAMPO_FIXTURES "/bpe", 0, NULL, arena, &err), "%s", err.text);
+}
+
+/* The tokens of the fixture's text are those of its ids.txt. */
+static void check_fixture(const lm_tokenizer *t) {
+    size_t size, ignored;
+    const char *text = fixture("text.txt", &size);
+    char *expected = fixture("ids.txt", &ignored);
+    tensor ids = lm_encode(t, text, size, arena, &err);
+    cr_assert(tensor_ok(ids), "%s", err.text);
+    for (int64_t i = 0; i < ids.shape[0]; i++)
+        cr_assert_eq(ids.i32[i], strtol(expected, &expected, 10), "token %lld", (long long)i);
+    cr_expect_str_eq(expected, "\n");
+}
+
+Test(bpe, tokens_are_those_of_the_reference) {
+    lm_tokenizer t;
+    load_fixture(&t);
+    cr_expect_eq(t.count, 420);
+    cr_expect_eq(lm_tokenizer_start(&t), 0);
+    cr_expect_eq(lm_tokenizer_find(&t, LM_END_OF_TEXT, 13), 0);
+    check_fixture(&t);
+}
+
+Test(bpe, goes_through_a_checkpoint) {
+    lm_tokenizer t, back;
+    nn_metadata metadata[LM_TOKENIZER_KEYS];
+    char path[] = "/tmp/sampo-bpe-XXXXXX";
+    const int fd = mkstemp(path);
+    cr_assert(fd >= 0 && close(fd) == 0);
+    load_fixture(&t);
+    cr_assert_eq(lm_tokenizer_metadata(&t, metadata, arena, &err), 3);
+    cr_assert(nn_file_save(path, NULL, 0, metadata, 3, &err), "%s", err.text);
+    nn_file *file = nn_file_open(path, &err);
+    cr_assert(file && lm_tokenizer_of_file(&back, file, arena, &err), "%s", err.text);
+    nn_file_close(file);
+    unlink(path);
+    cr_assert(back.kind == LM_BPE && back.count == t.count);
+    for (int32_t i = 0; i < t.count; i++) {
+        lm_piece a = lm_decode(&t, i), b = lm_decode(&back, i);
+        cr_assert(a.size == b.size && memcmp(a.bytes, b.bytes, a.size) == 0);
+    }
+    check_fixture(&back);
+}
+
+/* ---- Words -------------------------------------------------------------------------------------- */
+
+static void check_words(const char *text, size_t size, const size_t *lengths) {
+    for (size_t at = 0; at < size; at += *lengths++)
+        cr_assert_eq(lm_word_length(text + at, size - at), *lengths, "'%s' at %zu: %zu", text, at,
+                     lm_word_length(text + at, size - at));
+}
+#define WORDS(text, ...) check_words(text, sizeof text - 1, (size_t[]){__VA_ARGS__})
+
+Test(bpe, words) {
+    WORDS("the mill, 12 x", 3, 5, 1, 3, 2);
+    WORDS("it'll we'd 'S '", 2, 3, 3, 2, 2, 1, 2);
+    WORDS("a  b\n\nc   ", 1, 1, 2, 1, 1, 1, 3);
+    WORDS("a\xc2\xa0 b \xe2\x80\x83", 1, 2, 2, 4);   /* no-break space; em space */
+    WORDS("\xc3\xa4\xc2\xbd\xcc\x81", 2, 2, 2);      /* a letter, a fraction, an accent */
+    WORDS("a\xff\xfe b\xc3", 1, 2, 2, 1);            /* not UTF-8 */
+    WORDS(" \xf0\x9f\x91\x8d\xf0\x9f\x8f\xbd!", 10); /* an emoji and its skin */
+}
+
+Test(bpe, long_words_are_cut) {
+    enum { SIZE = 200000 };
+    char *text = malloc(SIZE);
+    for (int letter = 0; letter < 2; letter++) {
+        memset(text, letter ? 'a' : ' ', SIZE);
+        size_t at = 0, length;
+        for (; at < SIZE; at += length) {
+            length = lm_word_length(text + at, SIZE - at);
+            cr_assert(length > 0 && length <= 1 << 16);
+        }
+        cr_expect_eq(at, SIZE);
+    }
+    free(text);
+}
+
+/* ---- Learning ----------------------------------------------------------------------------------- */
+
+static void learn(lm_tokenizer *t, const char *bytes, int32_t count) {
+    const lm_text text = {.bytes = bytes, .size = strlen(bytes)};
+    cr_assert(lm_tokenizer_learn(t, &text, count, arena, &err), "%s", err.text);
+}
+
+static void check_token(const lm_tokenizer *t, int32_t id, const char *expected) {
+    lm_piece piece = lm_decode(t, id);
+    cr_expect(piece.size == strlen(expected) && memcmp(piece.bytes, expected, piece.size) == 0,
+              "token %d is '%.*s', not '%s'", id, (int)piece.size, piece.bytes, expected);
+}
+
+Test(bpe, the_most_frequent_pair_comes_first) {
+    lm_tokenizer t;
+    learn(&t,
+          "low low low low low lower lower newest newest newest newest newest newest widest widest widest",
+          266);
+    static const char *const expected[] = {"es",  "est",  "lo",   "low",     "ew",
+                                           "new", " low", " new", " newest", "dest"};
+    cr_assert_eq(t.count, 266);
+    for (int32_t i = 0; i < 10; i++) check_token(&t, 256 + i, expected[i]);
+}
+
+Test(bpe, equal_pairs_by_their_tokens) {
+    lm_tokenizer t;
+    learn(&t, "ba\nba\nab\nab\nca\nca", 300); /* ab, ba and ca, each twice */
+    cr_assert_eq(t.count, 259);
+    check_token(&t, 256, "ab");
+    check_token(&t, 257, "ba");
+    check_token(&t, 258, "ca");
+}
+
+Test(bpe, no_pair_that_occurs_once) {
+    lm_tokenizer t;
+    learn(&t, "abcdefgh", 1000);
+    cr_expect_eq(t.count, 256);
+    check_token(&t, 0, "!");
+    check_token(&t, 255, "\xad");
+    learn(&t, "aaaa aaaa", 1000);
+    check_token(&t, 256, "aa");
+    check_token(&t, 257, "aaaa");
+}
+
+/* ---- Files that are wrong --------------------------------------------------------------------------- */
+
+static char *fuzz_input(size_t *size) {
+    size_t vocab_size, merges_size;
+    const char *vocab = fixture("vocab.json", &vocab_size), *merges = fixture("merges.txt", &merges_size);
+    char *input = tensor_arena_alloc(arena, vocab_size + merges_size + 1, &err);
+    memcpy(input, vocab, vocab_size + 1);
+    memcpy(input + vocab_size + 1, merges, merges_size);
+    *size = vocab_size + 1 + merges_size;
+    return input;
+}
+
+Test(bpe, damaged_files) {
+    size_t size;
+    const char *good = fuzz_input(&size);
+    uint8_t *bad = malloc(2 * size);
+    tensor_rng rng = {.seed = 1};
+    LLVMFuzzerTestOneInput((const uint8_t *)good, size);
+    for (int i = 0; i < 3000; i++) {
+        size_t at = (size_t)tensor_rng_below(&rng, size), other = (size_t)tensor_rng_below(&rng, size);
+        size_t count = (size_t)tensor_rng_below(&rng, 8), length = size;
+        memcpy(bad, good, size);
+        if (count > size - (at > other ? at : other)) continue;
+        switch (i % 4) {
+        case 0: /* another byte */
+            bad[at] = (uint8_t)tensor_rng_below(&rng, 256);
+            break;
+        case 1: /* cut off */
+            length = at;
+            break;
+        case 2: /* bytes from elsewhere */
+            memcpy(bad + at, good + other, count);
+            break;
+        default: /* some left out */
+            memmove(bad + at, bad + at + count, size - at - count);
+            length -= count;
+        }
+        LLVMFuzzerTestOneInput(bad, length);
+    }
+    free(bad);
+}
+
+static void write_file(const char *path, const char *text) {
+    FILE *file = fopen(path, "w");
+    cr_assert(file && fputs(text, file) >= 0 && fclose(file) == 0);
+}
+
+/* The fixture with a text put at the end of the vocabulary, or of the merges. */
+static void expect_fault(const char *entry, const char *merge, const char *fault) {
+    char folder[] = "/tmp/sampo-bpe-XXXXXX", paths[2][64];
+    static const char *const names[] = {"vocab.json", "merges.txt"};
+    cr_assert(mkdtemp(folder));
+    for (int i = 0; i < 2; i++) {
+        size_t size;
+        char *text = fixture(names[i], &size), *changed = tensor_arena_alloc(arena, size + 100, &err);
+        if (i == 0) text[strlen(text) - 1] = '\0'; /* the brace */
+        snprintf(changed, size + 100, "%s%s%s", text, i == 0 ? entry : merge, i == 0 ? "}" : "");
+        snprintf(paths[i], sizeof paths[i], "%s/%s", folder, names[i]);
+        write_file(paths[i], changed);
+    }
+    lm_tokenizer t;
+    err = (tensor_error){0};
+    bool ok = lm_tokenizer_of_files(&t, paths[0], paths[1], arena, &err);
+    cr_expect_eq(ok, !fault);
+    if (fault) cr_expect(strstr(err.text, fault) && strstr(err.text, folder), "%s", err.text);
+    for (int i = 0; i < 2; i++) unlink(paths[i]);
+    rmdir(folder);
+}
+
+Test(bpe, faults_are_named) {
+    expect_fault("", "", NULL);
+    expect_fault(",\"zzz\":420", "", NULL);
+    expect_fault(",\"zzz\":421", "", "token 421: 421 tokens should have the numbers 0 to 420, each once");
+    expect_fault(",\"zzz\":7", "", "token 7: 421 tokens should");
+    expect_fault(",\"zzz\":-1", "", "token -1: ");
+    expect_fault(",\"z z\":420", "", "entry 420 of the vocabulary is not written as bytes are");
+    expect_fault(",\"\":420", "", "entry 420 of the vocabulary is not written as bytes are");
+    expect_fault(",\"!\":420", "", "the vocabulary has entry 420 twice");
+    expect_fault(",\"zzz\":1.5", "", "vocab.json: JSON, byte ");
+    expect_fault("", "q\n", "line 165: 'q' is not two tokens");
+    expect_fault("", "q zzz\n", "line 165: it does not merge two tokens of the vocabulary");
+    expect_fault("", "q q\n", "line 165: what it makes is not in the vocabulary");
+    expect_fault("", "i n\ni n\n", "it is there twice");
+    lm_tokenizer t;
+    err = (tensor_error){0};
+    cr_expect_not(lm_tokenizer_of_files(&t, "/nowhere/vocab.json", "/nowhere/merges.txt", arena, &err));
+    cr_expect(strstr(err.text, "/nowhere/vocab.json: cannot be opened"), "%s", err.text);
+}
