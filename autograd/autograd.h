@@ -56,6 +56,12 @@ tensor ag_tensor(ag_tape *tape, tensor_dtype dtype, int rank, const int64_t *sha
 /* Bytes the tape holds from the system. */
 size_t ag_tape_bytes(const ag_tape *tape);
 
+/* For measuring: the watcher is told when an operation begins and ends, forward and in ag_backward, on the thread that
+ * does it. NULL: nobody watches, as on a new tape. */
+typedef enum ag_moment { AG_FORWARD_BEGINS, AG_FORWARD_ENDS, AG_BACKWARD_BEGINS, AG_BACKWARD_ENDS } ag_moment;
+typedef void ag_watcher(void *context, const ag_op *op, ag_moment moment);
+void ag_watch(ag_tape *tape, ag_watcher *watcher, void *context);
+
 /* ---- Variables ---------------------------------------------------------------------------- */
 
 struct ag_var {

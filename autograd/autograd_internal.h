@@ -27,7 +27,13 @@ struct ag_tape {
     ag_phase phase;
     ag_buffer *unused;  /* recyclable memory without users */
     tensor grads, lane; /* see ag_set_lane */
+    ag_watcher *watcher;
+    void *watcher_context;
 };
+
+static inline void ag_tell(const ag_tape *tape, const ag_op *op, ag_moment moment) {
+    if (tape->watcher) tape->watcher(tape->watcher_context, op, moment);
+}
 
 /* A variable with room for its operands. NULL and an error without memory. */
 ag_var *ag_new_var(ag_tape *tape, int inputs);

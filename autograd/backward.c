@@ -144,7 +144,9 @@ static void propagate(ag_tape *tape, ag_var *from, ag_var *until) {
             ag_give(same, dy);
             propagate(tape, tape->last, mark);
         } else {
+            ag_tell(tape, n->op, AG_BACKWARD_BEGINS);
             n->op->backward(n, dy);
+            ag_tell(tape, n->op, AG_BACKWARD_ENDS);
             n->grad = NULL;
             if (tape->phase == AG_NUMBERS) release(dy);
         }

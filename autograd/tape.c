@@ -59,6 +59,12 @@ void ag_set_lane(ag_tape *tape, tensor grads, tensor lane) {
     tape->lane = lane;
 }
 
+void ag_watch(ag_tape *tape, ag_watcher *watcher, void *context) {
+    if (!tape) return;
+    tape->watcher = watcher;
+    tape->watcher_context = context;
+}
+
 tensor ag_tensor(ag_tape *tape, tensor_dtype dtype, int rank, const int64_t *shape) {
     return tape ? tensor_new(tape->arena, dtype, rank, shape, &tape->error) : (tensor){0};
 }
@@ -126,6 +132,7 @@ ag_var *ag_begin(const ag_op *op, int inputs, ag_var *const *in) {
     for (int i = 0; i < inputs; i++)
         if (in[i]->tape && in[i]->tape != tape)
             return ag_fail(tape, "%s: operand %d is on another tape", op->name, i);
+    if (tape->phase == AG_FORWARD) ag_tell(tape, op, AG_FORWARD_BEGINS);
     ag_var *y = ag_new_var(tape, inputs);
     if (!y) return NULL;
     y->op = op;
@@ -189,6 +196,7 @@ void *ag_save(ag_var *y, size_t bytes) {
 
 ag_var *ag_end(ag_var *y) {
     if (!y || ag_failed(y->tape) || !tensor_ok(y->value)) return NULL;
+    if (y->tape->phase == AG_FORWARD) ag_tell(y->tape, y->op, AG_FORWARD_ENDS);
     if (!y->tape->recording || !y->op->backward) return y;
     for (int i = 0; i < y->inputs; i++) {
         y->needs_grad |= y->in[i]->needs_grad;

@@ -363,6 +363,38 @@ Test(engine, gradients_reuse_each_others_memory) {
     ag_tape_free(tape);
 }
 
+/* A T x T matrix of one head would have 16 MiB. */
+Test(engine, attention_has_no_memory_of_tokens_times_tokens) {
+    enum { T = 2048, C = 32 };
+    ag_tape *tape = ag_tape_new();
+    tensor x = ag_tensor(tape, TENSOR_F32, TENSOR_SHAPE(1, T, 3 * C));
+    cr_assert(tensor_rand_normal(x, &(tensor_rng){.seed = 1}, 0, 1, NULL));
+    cr_assert(ag_backward(total(ag_causal_attention(ag_variable(tape, x), 4, 0.35f))));
+    cr_expect_lt(ag_tape_bytes(tape), 12u << 20, "%zu bytes", ag_tape_bytes(tape));
+    ag_tape_free(tape);
+}
+
+/* ---- Watching ----------------------------------------------------------------------------- */
+
+static void note(void *context, const ag_op *op, ag_moment moment) {
+    char *text = context;
+    strcat(strcat(text, op->name), (const char *[]){"( ", ") ", "[ ", "] "}[moment]);
+}
+
+Test(engine, a_watcher_sees_operations_begin_and_end) {
+    ag_tape *tape = ag_tape_new();
+    char text[256] = "";
+    ag_watch(tape, note, text);
+    ag_var *x = filled(tape, true, -1, TENSOR_SHAPE(3));
+    cr_assert(ag_backward(total(ag_mul(x, ag_exp(x))))); /* backward calls operations, which are not seen */
+    cr_expect_str_eq(text, "exp( exp) mul( mul) sum( sum) sum[ sum] mul[ mul] exp[ exp] ");
+    const size_t length = strlen(text);
+    ag_watch(tape, NULL, NULL);
+    ag_exp(x);
+    cr_expect_eq(strlen(text), length);
+    ag_tape_free(tape);
+}
+
 /* ---- Dropout ------------------------------------------------------------------------------ */
 
 Test(engine, dropout_is_a_function_of_its_stream) {

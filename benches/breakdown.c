@@ -1,0 +1,105 @@
+/* Where the time of a training step goes, on one thread: its parts, and each operation forward and backward. */
+#include "benches/step.h"
+
+enum {
+    MOST_OPERATIONS = 128,
+    TURNS = 15 /* at most */
+};
+
+typedef enum part { DATA, REDUCTION, UPDATE, REST, PARTS } part;
+
+/* Seconds of one step. */
+typedef struct times {
+    double part[PARTS], forward[MOST_OPERATIONS],
+        backward[MOST_OPERATIONS]; /* operations by their place in ag_ops */
+    double whole;
+} times;
+
+typedef struct observer {
+    training *t;
+    times *times;
+    double begun, ended; /* of the operation under way, of the last one */
+} observer;
+
+static int place_of(const ag_op *op) {
+    int i = 0;
+    while (ag_ops[i] && ag_ops[i] != op && i + 1 < MOST_OPERATIONS) i++;
+    return i;
+}
+
+static void watch(void *context, const ag_op *op, ag_moment moment) {
+    observer *o = context;
+    const double at = now();
+    if (moment == AG_FORWARD_ENDS || moment == AG_BACKWARD_ENDS) {
+        double *seconds = moment == AG_FORWARD_ENDS ? o->times->forward : o->times->backward;
+        seconds[place_of(op)] += at - o->begun;
+        o->ended = at;
+    }
+    o->begun = now(); /* without what watching takes */
+}
+
+static ag_var *watched_loss(void *context, ag_tape *tape, int64_t begin, int64_t end) {
+    observer *o = context;
+    ag_watch(tape, watch, o);
+    return lm_loss(&o->t->c, tape, begin, end);
+}
+
+/* The lanes are added after the last operation. What is left is tapes, lanes set to zero, leaves. */
+static bool take(training *t, times *x) {
+    *x = (times){0};
+    observer o = {.t = t, .times = x};
+    x->part[DATA] = training_draw(t);
+    const double start = now(), seconds = training_backward(t, watched_loss, &o);
+    if (seconds < 0 || (x->part[UPDATE] = training_update(t)) < 0) return false;
+    x->part[REDUCTION] = start + seconds - o.ended;
+    x->whole = x->part[DATA] + seconds + x->part[UPDATE];
+    x->part[REST] = seconds - x->part[REDUCTION];
+    for (int i = 0; i < MOST_OPERATIONS; i++) x->part[REST] -= x->forward[i] + x->backward[i];
+    return true;
+}
+
+/* A row of the table: the seconds at `offset` bytes of each turn's times. */
+static void print_row(bench *b, const setting *s, const char *what, const char *pass, const times *x,
+                      int turns, size_t offset) {
+    double seconds[TURNS], share[TURNS];
+    for (int i = 0; i < turns; i++) {
+        seconds[i] = *(const double *)((const char *)&x[i] + offset);
+        share[i] = 100 * seconds[i] / x[i].whole;
+    }
+    const figure f = figure_of(seconds, turns);
+    if (f.median <= 0) return;
+    bench_row(b,
+              (bench_cell[]){cell_text(s->what), cell_text(what), cell_text(pass),
+                             cell_figure(figure_times(f, 1e3)), cell_number(figure_of(share, turns).median)});
+}
+
+static void print_rows(bench *b, const setting *s, const times *x, int turns) {
+    static const char *const names[PARTS] = {"data", "adding the lanes", "AdamW", "the rest"};
+    for (int i = 0; ag_ops[i] && i < MOST_OPERATIONS; i++) {
+        const size_t at = (size_t)i * sizeof(double);
+        print_row(b, s, ag_ops[i]->name, "forward", x, turns, offsetof(times, forward) + at);
+        print_row(b, s, ag_ops[i]->name, "backward", x, turns, offsetof(times, backward) + at);
+    }
+    for (int i = 0; i < PARTS; i++)
+        print_row(b, s, names[i], "", x, turns, offsetof(times, part) + (size_t)i * sizeof(double));
+}
+
+bool breakdown_begin(bench *b, tensor_error *err) {
+    static const bench_column columns[] = {{"model", "model", -10, 0},   {"part", "part", -18, 0},
+                                           {"pass", "", -8, 0},          {"ms", "ms a step", 15, 4},
+                                           {"percent", "% of it", 7, 1}, {0}};
+    b->threads = 1;
+    bench_table(b, "where the time of a step goes", columns);
+    return tensor_set_threads(1, err);
+}
+
+bool breakdown(bench *b, const setting *s, tensor_error *err) {
+    times x[TURNS];
+    training t;
+    const int most = s->turns < TURNS ? s->turns : TURNS, turns = b->quick ? 1 : most;
+    bool ok = training_begin(&t, s, err) && take(&t, x);
+    for (int i = 0; ok && i < turns; i++) ok = take(&t, &x[i]);
+    if (ok) print_rows(b, s, x, turns);
+    training_end(&t);
+    return ok;
+}

@@ -1,0 +1,96 @@
+/* See step.h. */
+#include "benches/step.h"
+
+#include <string.h>
+
+enum { TEXT = 1 << 19 }; /* tokens: as the Kalevala has */
+
+static const lm_option *option_of(const lm_model *model, const char *name) {
+    for (const lm_option *o = model->options; o && o->name; o++)
+        if (strcmp(o->name, name) == 0) return o;
+    return NULL;
+}
+
+static double number_of(const lm_model *model, const char *name) {
+    const lm_option *o = option_of(model, name);
+    return o ? (double)*(const int64_t *)o->value : 0;
+}
+
+/* Products of the forward pass and twice as many backward, the causal half of attention once: the multiply-adds of a
+ * token with each parameter but the tables, and of its query with half of the keys and values. */
+static double step_flops(const lm_model *model, const setting *s, int64_t tokens, int64_t context) {
+    const double layers = number_of(model, "layers"), width = number_of(model, "width");
+    const double parameters = layers * 12 * width * width + (double)s->vocabulary * width;
+    return 6 * (double)tokens * (parameters + layers * (double)context * width);
+}
+
+static bool set_options(const lm_model *model, const char *const *options, tensor_error *err) {
+    for (; options && *options; options += 2) {
+        const lm_option *o = option_of(model, options[0]);
+        if (!o) return tensor_fail(err, "%s has no option %s", model->name, options[0]);
+        if (!lm_option_set(o, options[1], err)) return false;
+    }
+    return !model->check || model->check(model->self, err);
+}
+
+static bool make_model(training *t, const lm_model *model, const setting *s, tensor_error *err) {
+    t->params = nn_params_new();
+    if (!t->params) return tensor_fail(err, "out of memory");
+    if (!set_options(model, s->options, err)) return false;
+    model->init(model->self, t->params, s->vocabulary, s->positions ? s->positions : t->context);
+    if (!nn_params_finalize(t->params, 1) || !nn_adamw_init(&t->adamw, t->params, NN_ADAMW_DEFAULTS))
+        return tensor_fail(err, "%.200s", nn_params_error(t->params));
+    t->parallel = lm_parallel_new(t->params, t->context);
+    return t->parallel || tensor_fail(err, "out of memory");
+}
+
+bool training_begin(training *t, const setting *s, tensor_error *err) {
+    const lm_model *model = s->program();
+    *t = (training){.arena = tensor_arena_new(err),
+                    .rows = s->rows ? s->rows : model->defaults.batch,
+                    .context = s->context ? s->context : model->defaults.context,
+                    .c.model = model,
+                    .err = err};
+    if (!t->arena || !make_model(t, model, s, err)) return false;
+    t->flops = step_flops(model, s, t->rows * t->context, t->context);
+    t->text = tensor_new(t->arena, TENSOR_I32, TENSOR_SHAPE(TEXT), err);
+    tensor_rng rng = {.seed = 1};
+    return tensor_ok(t->text) && tensor_rand_integers(t->text, &rng, 0, (int32_t)s->vocabulary, err) &&
+           lm_batch_new(&t->c.batch, t->rows, t->context, t->arena, err);
+}
+
+void training_end(training *t) {
+    nn_parallel_free(t->parallel);
+    nn_params_free(t->params);
+    tensor_arena_free(t->arena);
+}
+
+double training_draw(training *t) {
+    const double start = now();
+    lm_batch_draw(&t->c.batch, t->text, lm_rng(1, LM_STREAM_BATCHES, (uint64_t)t->steps++));
+    return now() - start;
+}
+
+double training_backward(training *t, nn_loss *loss, void *context) {
+    double mean;
+    const double start = now();
+    if (!nn_parallel_backward(t->parallel, t->rows, loss, context, &mean, t->err)) return -1;
+    return now() - start;
+}
+
+double training_update(training *t) {
+    const double start = now();
+    if (!nn_adamw_step(&t->adamw, t->params)) {
+        tensor_fail(t->err, "%.200s", nn_params_error(t->params));
+        return -1;
+    }
+    return now() - start;
+}
+
+double training_step(void *context) {
+    training *t = context;
+    const double start = now();
+    training_draw(t);
+    if (training_backward(t, lm_loss, &t->c) < 0 || training_update(t) < 0) return -1;
+    return now() - start;
+}
