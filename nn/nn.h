@@ -194,6 +194,7 @@ bool nn_sgd_step(struct nn_sgd *o, nn_params *params);
 /* tensor_adamw over all parameters (torch.optim.AdamW). */
 typedef struct nn_adamw_options {
     double rate, beta1, beta2, eps, decay;
+    bool decay_matrices; /* decay is for parameters of rank 2 and above alone: no biases, no layer norms */
 } nn_adamw_options;
 #define NN_ADAMW_DEFAULTS                                                                                    \
     ((nn_adamw_options){.rate = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .decay = 0.01})
@@ -271,7 +272,11 @@ typedef struct nn_metadata {
 bool nn_file_save(const char *path, const nn_entry *entries, int count, const nn_metadata *metadata,
                   int metadata_count, tensor_error *err);
 
-/* All parameters under their names (aliases are left out), and back. Loading needs each parameter, under its
+/* All parameters under their names, aliases left out, as entries that stay valid as long as the registry: into a
+ * list with room for nn_params_entries; returns how many. Once finalized. */
+int nn_params_list(const nn_params *params, nn_entry *list);
+
+/* They as a file, and back. Loading needs each parameter, under its
  * name or an alias, as F32 and with its shape, and accepts further tensors in the file. */
 bool nn_params_save(const nn_params *params, const char *path, const nn_metadata *metadata,
                     int metadata_count, tensor_error *err);

@@ -54,6 +54,17 @@ static double power(double x, int64_t n) {
     return result;
 }
 
+/* One sweep over elements begin..end-1 of the flat arrays. */
+static bool update(const struct nn_adamw *o, nn_params *params, int64_t begin, int64_t end, bool decays,
+                   tensor_adamw_step step) {
+    tensor_error *err = &params->error;
+    const tensor all[] = {params->values, o->m, o->v, params->grads};
+    tensor part[4];
+    for (int k = 0; k < 4; k++) part[k] = tensor_slice(all[k], 0, begin, end, 1, err);
+    if (!decays) step.decay = 0;
+    return tensor_adamw(part[0], part[1], part[2], part[3], &step, err);
+}
+
 bool nn_adamw_step(struct nn_adamw *o, nn_params *params) {
     if (!params) return false;
     const nn_adamw_options *options = &o->options;
@@ -66,7 +77,18 @@ bool nn_adamw_step(struct nn_adamw *o, nn_params *params) {
         .bias1 = 1 - power(options->beta1, o->step + 1),
         .bias2 = 1 - power(options->beta2, o->step + 1),
     };
-    if (!tensor_adamw(params->values, o->m, o->v, params->grads, &step, &params->error)) return false;
+    int64_t begin = 0, end = 0; /* of a run of parameters that decay alike */
+    bool decays = true;
+    for (int i = 0; i < params->count; i++) {
+        if (params->entries[i].alias) continue;
+        tensor value = params->entries[i].parameter->value;
+        const bool next = !options->decay_matrices || value.rank >= 2;
+        if (next != decays && !update(o, params, begin, end, decays, step)) return false;
+        if (next != decays) begin = end;
+        decays = next;
+        end += tensor_size(value);
+    }
+    if (!update(o, params, begin, end, decays, step)) return false;
     o->step++;
     return true;
 }

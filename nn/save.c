@@ -176,17 +176,12 @@ bool nn_file_save(const char *path, const nn_entry *entries, int count, const nn
 
 /* ---- Parameters --------------------------------------------------------------------------------- */
 
-bool nn_params_save(const nn_params *params, const char *path, const nn_metadata *metadata,
-                    int metadata_count, tensor_error *err) {
-    if (!tensor_ok(nn_values(params))) return nn_file_fail(err, path, "the parameters are not finalized");
-    tensor_arena *arena = tensor_arena_new(NULL);
-    nn_entry *entries =
-        arena ? tensor_arena_alloc(arena, (size_t)params->count * sizeof *entries, NULL) : NULL;
+int nn_params_list(const nn_params *params, nn_entry *list) {
     int count = 0;
-    for (int i = 0; entries && i < params->count; i++) {
+    for (int i = 0; i < nn_params_entries(params); i++) {
         if (params->entries[i].alias) continue;
         tensor value = params->entries[i].parameter->value;
-        nn_entry *entry = &entries[count++];
+        nn_entry *entry = &list[count++];
         *entry = (nn_entry){.name = params->entries[i].name,
                             .dtype = "F32",
                             .rank = value.rank,
@@ -194,8 +189,18 @@ bool nn_params_save(const nn_params *params, const char *path, const nn_metadata
                             .bytes = (size_t)tensor_size(value) * sizeof(float)};
         memcpy(entry->shape, value.shape, sizeof entry->shape);
     }
-    bool done = entries ? nn_file_save(path, entries, count, metadata, metadata_count, err)
-                        : nn_file_fail(err, path, "out of memory");
+    return count;
+}
+
+bool nn_params_save(const nn_params *params, const char *path, const nn_metadata *metadata,
+                    int metadata_count, tensor_error *err) {
+    if (!tensor_ok(nn_values(params))) return nn_file_fail(err, path, "the parameters are not finalized");
+    tensor_arena *arena = tensor_arena_new(NULL);
+    nn_entry *entries =
+        arena ? tensor_arena_alloc(arena, (size_t)params->count * sizeof *entries, NULL) : NULL;
+    bool done =
+        entries ? nn_file_save(path, entries, nn_params_list(params, entries), metadata, metadata_count, err)
+                : nn_file_fail(err, path, "out of memory");
     tensor_arena_free(arena);
     return done;
 }

@@ -29,8 +29,19 @@ static int configuration(const lm_model *model, nn_metadata *metadata, char (*va
     return count;
 }
 
-bool lm_checkpoint_save(const lm_instance *instance, const char *path, tensor_error *err) {
-    nn_metadata metadata[MAX_KEYS];
+/* The parameters and the further tensors in one list, on the arena. */
+static nn_entry *list_entries(const nn_params *params, lm_extras extras, int *count, tensor_arena *arena,
+                              tensor_error *err) {
+    int most = nn_params_entries(params) + extras.entry_count;
+    nn_entry *list = tensor_arena_alloc(arena, (size_t)most * sizeof *list, err);
+    if (!list) return NULL;
+    *count = nn_params_list(params, list);
+    for (int i = 0; i < extras.entry_count; i++) list[(*count)++] = extras.entries[i];
+    return list;
+}
+
+bool lm_checkpoint_save(const lm_instance *instance, lm_extras extras, const char *path, tensor_error *err) {
+    nn_metadata metadata[MAX_KEYS + LM_MAX_EXTRAS];
     char values[MAX_KEYS][VALUE_BYTES], vocab_size[VALUE_BYTES], context_length[VALUE_BYTES];
     tensor_arena *arena = tensor_arena_new(err);
     if (!arena) return false;
@@ -43,7 +54,10 @@ bool lm_checkpoint_save(const lm_instance *instance, const char *path, tensor_er
         metadata[count++] = (nn_metadata){"architecture", instance->model->name};
         metadata[count++] = (nn_metadata){"vocab_size", vocab_size};
         metadata[count++] = (nn_metadata){"context_length", context_length};
-        ok = nn_params_save(instance->params, path, metadata, count + keys, err);
+        for (int i = 0; i < extras.metadata_count; i++) metadata[count + keys++] = extras.metadata[i];
+        int entry_count;
+        nn_entry *entries = list_entries(instance->params, extras, &entry_count, arena, err);
+        ok = entries && nn_file_save(path, entries, entry_count, metadata, count + keys, err);
     }
     tensor_arena_free(arena);
     return ok;

@@ -31,6 +31,13 @@ typedef struct lm_preset {
     const char *name, *settings;
 } lm_preset;
 
+/* Whether the checkpoint that `train --resume` goes on from holds an option, and which value then counts. */
+typedef enum lm_resume {
+    LM_FIXED,      /* the checkpoint's; another one on the command line is refused */
+    LM_CHANGEABLE, /* the checkpoint's, unless the command line has one */
+    LM_UNKEPT      /* it holds none: what the option says is no property of the run */
+} lm_resume;
+
 /* One option. `value` holds the default until the option is given. A number outside low..high stands for "not
  * given", so --help does not show it as a default. A table of options ends with {0}. */
 typedef struct lm_option {
@@ -39,9 +46,10 @@ typedef struct lm_option {
     void *value;
     double low, high;  /* of a number */
     const char *words; /* of a choice: "relu|gelu"; of a text: what stands for it in --help */
-    const char *key;   /* under which checkpoints keep the value; NULL: not at all */
+    const char *key;   /* under which checkpoints keep the value; NULL: only for --resume, as "train.batch" */
     const char *help;
     const lm_preset *presets;
+    lm_resume resume;
 } lm_option;
 
 /* Entries of a table. */
@@ -73,11 +81,18 @@ static inline lm_option lm_seed(int64_t *value) {
     return lm_integer("seed", value, 0, LM_MAX_SEED, "the same seed gives the same result");
 }
 static inline lm_option lm_threads(int64_t *value) {
-    return lm_integer("threads", value, 1, TENSOR_MAX_THREADS, "threads; one per processor unless given");
+    lm_option option =
+        lm_integer("threads", value, 1, TENSOR_MAX_THREADS, "threads; one per processor unless given");
+    option.resume = LM_UNKEPT;
+    return option;
 }
 /* An option that checkpoints keep. */
 static inline lm_option lm_kept(const char *key, lm_option option) {
     option.key = key;
+    return option;
+}
+static inline lm_option lm_resumed(lm_resume resume, lm_option option) {
+    option.resume = resume;
     return option;
 }
 
@@ -91,7 +106,8 @@ typedef struct lm_usage {
 
 /* Sets an option from its text: "'x' is not a number", "0 is out of range: 1 to 256". */
 bool lm_option_set(const lm_option *option, const char *text, tensor_error *err);
-/* The value as lm_option_set reads it; returns `buffer`. */
+/* The value as lm_option_set reads it, numbers exactly, nothing for one that is not given; returns
+ * `buffer`. */
 char *lm_option_text(const lm_option *option, char *buffer, size_t size);
 
 /* Reads --name value, --name=value and the operands, into operand[most], NULL behind the last. *help becomes
@@ -100,6 +116,10 @@ char *lm_option_text(const lm_option *option, char *buffer, size_t size);
 bool lm_options_parse(const lm_usage *usage, int argc, char *const *argv, const char **operand, bool *help,
                       tensor_error *err);
 void lm_options_help(const lm_usage *usage, FILE *file);
+/* The i-th option of both tables; NULL after the last. */
+const lm_option *lm_option_at(const lm_usage *usage, int i);
+/* Whether a command line that lm_options_parse has accepted gives the option. */
+bool lm_option_given(const lm_option *option, int argc, char *const *argv);
 
 /* The one of `count` names that is most like `text`; NULL where none is. */
 const char *lm_nearest(const char *text, const char *const *names, int count);
@@ -166,6 +186,7 @@ bool lm_tokenizer_check(const char *choice, tensor_error *err);
 bool lm_tokenizer_choose(lm_tokenizer *tokenizer, const char *choice, int32_t count, const lm_text *text,
                          tensor_arena *arena, tensor_error *err);
 lm_tokenizer_kind lm_tokenizer_kind_of(const char *choice);
+const char *lm_tokenizer_name(lm_tokenizer_kind kind); /* the same, the other way */
 
 /* The bytes of a token, valid as long as the tokenizer and not ended by NUL. They may be less than a character
  * of UTF-8, or end within one, unless tokens are characters. */
@@ -276,10 +297,36 @@ ag_var *lm_loss(void *context, ag_tape *tape, int64_t begin, int64_t end);
 
 /* ---- Checkpoints -------------------------------------------------------------------------- */
 
-bool lm_checkpoint_save(const lm_instance *instance, const char *path, tensor_error *err);
+/* Tensors and strings that a checkpoint holds beside the model. */
+typedef struct lm_extras {
+    const nn_entry *entries;
+    const nn_metadata *metadata;
+    int entry_count, metadata_count; /* the latter up to LM_MAX_EXTRAS */
+} lm_extras;
+enum { LM_MAX_EXTRAS = 96 };
+bool lm_checkpoint_save(const lm_instance *instance, lm_extras extras, const char *path, tensor_error *err);
 /* Fills an instance, and the model's options, from a file; the error text names the file. Free it also after a
  * failure. */
 bool lm_checkpoint_load(lm_instance *instance, const lm_model *model, const char *path, tensor_error *err);
+
+/* ---- Training ----------------------------------------------------------------------------- */
+
+/* The learning rate of an iteration: a linear warm-up, rate (i + 1) / (warmup + 1) for i < warmup; then constant, or
+ * falling to `lowest` at iteration `end`, on a line or as half a period of a cosine (Loshchilov & Hutter 2017). The
+ * same bits on every machine. */
+typedef enum lm_schedule_kind { LM_CONSTANT, LM_LINEAR, LM_COSINE } lm_schedule_kind;
+typedef struct lm_schedule {
+    lm_schedule_kind kind;
+    double rate, lowest;
+    int64_t warmup, end;
+} lm_schedule;
+double lm_schedule_rate(const lm_schedule *schedule, int64_t iteration);
+
+/* Whether all parameters are finite numbers. */
+bool lm_finite(const nn_params *params);
+/* Names what is not, into `text`: a parameter; else the first result of computing the batch (NULL: none); else a
+ * parameter's gradient. False where all is finite. */
+bool lm_find_not_finite(const nn_params *params, lm_loss_context *batch, char *text, size_t size);
 
 /* ---- Evaluation --------------------------------------------------------------------------- */
 
@@ -303,13 +350,13 @@ bool lm_sample(const lm_instance *instance, const lm_sampling *sampling, FILE *f
 
 /* A line on stderr: where that is a terminal, one that is overwritten and never wraps. */
 typedef struct lm_progress {
-    int64_t done, total; /* iterations */
-    double loss, tokens_per_second, seconds_left;
+    int64_t first, done, total; /* iterations; the first is above 0 in a resumed run */
+    double loss, tokens_per_second, seconds_left, step_seconds;
     double begun, resumed, shown; /* clock: at the start, at the last step or report, at the last update */
     double trained;               /* seconds, without reports */
     bool terminal, colour;
 } lm_progress;
-void lm_progress_begin(lm_progress *progress, int64_t total);
+void lm_progress_begin(lm_progress *progress, int64_t first, int64_t total);
 /* After each iteration: shown on a terminal, ten times a second at most. */
 void lm_progress_step(lm_progress *progress, int64_t done, double loss, int64_t tokens);
 /* Before anything else is printed: takes the line off a terminal. */
@@ -331,7 +378,12 @@ int lm_sample_command(const lm_model *model, int argc, char *const *argv);
 int lm_eval_command(const lm_model *model, int argc, char *const *argv);
 int lm_plot_command(const lm_model *model, int argc, char *const *argv);
 
-enum { LM_DONE = 0, LM_FAILED = 1, LM_BAD_USAGE = 2, LM_INTERRUPTED = 130 }; /* exit statuses */
+enum {
+    LM_DONE = 0,
+    LM_FAILED = 1,
+    LM_BAD_USAGE = 2,
+    LM_SIGNALLED = 128 /* and its number */
+};                     /* exit statuses */
 
 /* One line on stderr, "gpt: ...", without control characters. lm_fail returns LM_FAILED. */
 void lm_say(const lm_model *model, const char *format, ...) TENSOR_PRINTF(2, 3);

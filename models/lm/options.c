@@ -113,10 +113,13 @@ char *lm_option_text(const lm_option *o, char *buffer, size_t size) {
     int length = 0;
     switch (o->kind) {
     case LM_INTEGER:
+        if (!in_range(o, (double)*(int64_t *)o->value)) break;
         snprintf(buffer, size, "%" PRId64, *(int64_t *)o->value);
         return buffer;
     case LM_REAL:
+        if (!in_range(o, *(double *)o->value)) break;
         snprintf(buffer, size, "%.9g", *(double *)o->value);
+        if (strtod(buffer, NULL) != *(double *)o->value) snprintf(buffer, size, "%.17g", *(double *)o->value);
         return buffer;
     case LM_CHOICE:
         text = word_at(o->words, *(int64_t *)o->value, &length);
@@ -177,8 +180,7 @@ const char *lm_nearest(const char *text, const char *const *names, int count) {
 
 /* ---- The command line ---------------------------------------------------------------------- */
 
-/* The i-th option of both tables. */
-static const lm_option *option_at(const lm_usage *usage, int i) {
+const lm_option *lm_option_at(const lm_usage *usage, int i) {
     for (int table = 0; table < 2; table++) {
         for (const lm_option *o = usage->options[table]; o && o->name; o++) {
             if (i-- == 0) return o;
@@ -190,7 +192,8 @@ static const lm_option *option_at(const lm_usage *usage, int i) {
 static bool unknown(const lm_usage *usage, const char *name, tensor_error *err) {
     const char *names[64] = {"help"};
     int count = 1;
-    for (const lm_option *o; count < 64 && (o = option_at(usage, count - 1)); count++) names[count] = o->name;
+    for (const lm_option *o; count < 64 && (o = lm_option_at(usage, count - 1)); count++)
+        names[count] = o->name;
     const char *nearest = lm_nearest(name, names, count);
     if (!nearest) return tensor_fail(err, "unknown option --%.60s", name);
     return tensor_fail(err, "unknown option --%.60s; did you mean --%s?", name, nearest);
@@ -198,7 +201,7 @@ static bool unknown(const lm_usage *usage, const char *name, tensor_error *err) 
 
 static const lm_option *find_option(const lm_usage *usage, const char *name) {
     const lm_option *o;
-    for (int i = 0; (o = option_at(usage, i)) && strcmp(o->name, name) != 0;) i++;
+    for (int i = 0; (o = lm_option_at(usage, i)) && strcmp(o->name, name) != 0;) i++;
     return o;
 }
 
@@ -228,6 +231,20 @@ static bool parse_option(const lm_usage *usage, int argc, char *const *argv, int
     return lm_option_set(o, value, &fault) || tensor_fail(err, "--%s %s", name, fault.text);
 }
 
+/* Whether a word of the command line is this option: "--name" or "--name=value". */
+static bool is_option(const char *word, const lm_option *o) {
+    const size_t length = strlen(o->name);
+    return strncmp(word, "--", 2) == 0 && strncmp(word + 2, o->name, length) == 0 &&
+           (word[length + 2] == '=' || word[length + 2] == '\0');
+}
+
+bool lm_option_given(const lm_option *o, int argc, char *const *argv) {
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) { /* no value begins with two dashes */
+        if (is_option(argv[i], o)) return true;
+    }
+    return false;
+}
+
 /* Sets "name=value", the first `length` bytes of `setting`. */
 static bool set_from_preset(const lm_usage *usage, const char *setting, size_t length, tensor_error *err) {
     char text[MAX_HEAD];
@@ -241,14 +258,11 @@ static bool set_from_preset(const lm_usage *usage, const char *setting, size_t l
 /* Makes the settings of the preset that the command line names last. */
 static bool parse_presets(const lm_usage *usage, int argc, char *const *argv, tensor_error *err) {
     const lm_option *o = NULL;
-    for (int i = 0; (o = option_at(usage, i)) && o->kind != LM_PRESET;) i++;
+    for (int i = 0; (o = lm_option_at(usage, i)) && o->kind != LM_PRESET;) i++;
     if (!o) return true;
-    const size_t length = strlen(o->name);
     for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) { /* no value begins with two dashes */
-        const char *word = argv[i];
-        bool ignored, preset = strncmp(word, "--", 2) == 0 && strncmp(word + 2, o->name, length) == 0 &&
-                               (word[length + 2] == '=' || word[length + 2] == '\0');
-        if (preset && !parse_option(usage, argc, argv, &i, &ignored, err)) return false;
+        bool ignored;
+        if (is_option(argv[i], o) && !parse_option(usage, argc, argv, &i, &ignored, err)) return false;
     }
     const lm_preset *preset = *(const lm_preset **)o->value;
     for (const char *at = preset->settings; *at; at += strspn(at, " ")) {
@@ -320,7 +334,7 @@ void lm_options_help(const lm_usage *usage, FILE *file) {
     const lm_option *o;
     fprintf(file, "usage: %s %s %s%s[options]\n%s\n\n", usage->program, usage->command,
             usage->operand ? usage->operand : "", usage->operand ? " " : "", usage->summary);
-    for (int i = 0; (o = option_at(usage, i)); i++) {
+    for (int i = 0; (o = lm_option_at(usage, i)); i++) {
         if (option_head(o, head, sizeof head) <= 20)
             fprintf(file, "  %-20s %s", head, o->help);
         else

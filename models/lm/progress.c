@@ -33,9 +33,9 @@ bool lm_shows_colour(int fd) {
     return lm_is_terminal(fd) && !(no_color && *no_color);
 }
 
-void lm_progress_begin(lm_progress *p, int64_t total) {
+void lm_progress_begin(lm_progress *p, int64_t first, int64_t total) {
     double t = now();
-    *p = (lm_progress){.total = total, .begun = t, .resumed = t, .shown = t};
+    *p = (lm_progress){.first = first, .done = first, .total = total, .begun = t, .resumed = t, .shown = t};
     p->terminal = lm_is_terminal(STDERR_FILENO);
     p->colour = lm_shows_colour(STDERR_FILENO);
 }
@@ -71,10 +71,12 @@ void lm_progress_step(lm_progress *p, int64_t done, double loss, int64_t tokens)
     double t = now();
     p->done = done;
     p->loss = loss;
-    p->trained += t - p->resumed;
+    p->step_seconds = t - p->resumed;
+    p->trained += p->step_seconds;
     p->resumed = t;
-    if (p->trained > 0) p->tokens_per_second = (double)done * (double)tokens / p->trained;
-    p->seconds_left = (t - p->begun) / (double)done * (double)(p->total - done);
+    double steps = (double)(done - p->first);
+    if (p->trained > 0) p->tokens_per_second = steps * (double)tokens / p->trained;
+    p->seconds_left = (t - p->begun) / steps * (double)(p->total - done);
     if (!p->terminal || t - p->shown < 0.1) return;
     p->shown = t;
     lm_progress_text(p, lm_columns() - 1, text, sizeof text); /* the last column would wrap on some */
@@ -89,6 +91,6 @@ void lm_progress_report(lm_progress *p) {
     char text[256];
     p->resumed = now();
     lm_progress_clear(p);
-    if (!p->terminal && p->done > 0)
+    if (!p->terminal && p->done > p->first)
         fprintf(stderr, "%s\n", lm_progress_text(p, (int)sizeof text, text, sizeof text));
 }

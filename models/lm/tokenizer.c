@@ -72,6 +72,10 @@ bool lm_tokenizer_of_bytes(lm_tokenizer *t, tensor_arena *arena, tensor_error *e
 static const char *const kinds[] = {[LM_CHAR] = "char", [LM_BYTE] = "byte", [LM_BPE] = "bpe"};
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
+const char *lm_tokenizer_name(lm_tokenizer_kind kind) {
+    return kinds[kind];
+}
+
 /* KINDS: none has that name. */
 static int kind_named(const char *name) {
     int i = 0;

@@ -59,7 +59,7 @@ Test(checkpoint, goes_round) {
     a.params = nn_params_new();
     init(&self, a.params, a.tokenizer.count, a.context);
     cr_assert(nn_params_finalize(a.params, 3));
-    cr_assert(lm_checkpoint_save(&a, path, &err), "%s", err.text);
+    cr_assert(lm_checkpoint_save(&a, (lm_extras){0}, path, &err), "%s", err.text);
 
     self = (toy){.width = 999, .dropout = 0.5};
     cr_assert(lm_checkpoint_load(&b, &model, path, &err), "%s", err.text);

@@ -170,7 +170,7 @@ matches 'the format of a report' 'Iter 4 - Train loss: [0-9]\.[0-9][0-9][0-9], V
 sed '1,/^$/d' stdout >written
 check 'a sample of 30 characters and a newline' [ "$(tr -d '\200-\277' <written | wc -c)" -eq 31 ]
 check 'the checkpoint is there' [ -s out/a/last.safetensors ]
-check 'and nothing else beside it' [ "$(ls -A out/a)" = last.safetensors ]
+check 'the files of a run, and nothing else' [ "$(ls -A out/a | tr '\n' ' ')" = 'best.safetensors last.safetensors log.csv samples.txt ' ]
 cp stdout first
 
 run "$gpt" train $tiny --lr 0.05 --iters 5 --eval-every 3 --sample-tokens 30 --threads 2 --out out/b
@@ -198,7 +198,7 @@ same 'dropout does not depend on threads' first second
 run "$gpt" train $tiny --iters 300 --eval-every 299 --lr 0.01 --sample-tokens 0
 check 'training lowers the loss' awk '{ sub(",", "", $6); loss[NR] = $6 } END { exit !(loss[2] < 0.6 * loss[1]) }' stdout
 
-refuses 1 'out/a/last.safetensors is there from another run; choose another --out, or overwrite it with --force' \
+refuses 1 'out/a/last.safetensors is there from another run; choose another --out, overwrite it with --force, or go on with it: --resume out/a' \
   "$gpt" train $tiny --iters 1 --out out/a
 same 'the earlier checkpoint is untouched' out/a/last.safetensors out/b/last.safetensors
 run "$gpt" train $tiny --iters 1 --out out/b --force --activation gelu_erf --qkv-bias yes --final-norm yes --tied-head yes --head-bias no
@@ -263,7 +263,7 @@ else
   # shellcheck disable=SC2086
   interrupt out/c/last.safetensors "$gpt" train $tiny --iters 100000000 --eval-every 100000000 --out out/c
   check 'Ctrl-C: exit status 130' [ "$status" -eq 130 ]
-  check 'Ctrl-C: it says so' grep -q '^gpt: interrupted after [0-9]* iterations; saved out/c/last.safetensors$' stderr
+  check 'Ctrl-C: it says so' grep -q '^gpt: interrupted after [0-9]* iterations; saved out/c/last.safetensors; to go on: gpt train --resume out/c$' stderr
   check 'Ctrl-C: no sample' [ "$(grep -vc '^Iter' stdout)" -eq 0 ]
   cp stderr said
   run "$gpt" sample out/c/last.safetensors --tokens 5

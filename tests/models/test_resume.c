@@ -1,0 +1,211 @@
+/* Runs that are interrupted and resumed end with the files of one that was not. */
+#include "models/lm/lm.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MAX_FILE = 1 << 16 };
+
+static lm_model model; /* the GPT, whose forward counts its calls and presses Ctrl-C at one of them */
+static ag_var *(*real_forward)(const void *, ag_var *, nn_cache *, tensor_rng *);
+static _Atomic long calls;
+static long press_at; /* 0: never */
+static char folder[64];
+
+static ag_var *forward(const void *self, ag_var *ids, nn_cache *cache, tensor_rng *dropout) {
+    if (++calls == press_at) raise(SIGINT);
+    return real_forward(self, ids, cache, dropout);
+}
+
+static void ignore(int signal) { /* Ctrl-C after the loop, in the last sample */
+    (void)signal;
+}
+
+static const char *in_folder(const char *name) {
+    static char paths[8][128];
+    static int next;
+    char *path = paths[next++ % 8];
+    snprintf(path, sizeof *paths, "%s/%s", folder, name);
+    return path;
+}
+
+static void setup(void) {
+    snprintf(folder, sizeof folder, "/tmp/sampo-resume-XXXXXX");
+    cr_assert(mkdtemp(folder));
+    FILE *text = fopen(in_folder("text"), "w");
+    for (int i = 0; i < 40; i++) fprintf(text, "number %d sat on the mat, number %d did not\n", i, i * i);
+    fclose(text);
+    sigaction(SIGINT, &(struct sigaction){.sa_handler = ignore}, NULL);
+    int null = open("/dev/null", O_WRONLY);
+    cr_assert(dup2(null, STDOUT_FILENO) >= 0 && dup2(null, STDERR_FILENO) >= 0);
+}
+
+static void teardown(void) {
+    char command[128];
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    cr_expect_eq(system(command), 0);
+}
+
+TestSuite(resume, .init = setup, .fini = teardown, .timeout = 300);
+
+/* Trains with a command line of words; presses Ctrl-C at a call of the model. */
+static int train(long press, int threads, const char *line) {
+    char text[1024], number[8], *argv[64], *rest = NULL;
+    int argc = 0;
+    snprintf(text, sizeof text, "%s", line);
+    snprintf(number, sizeof number, "%d", threads);
+    for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
+        argv[argc++] = word;
+    argv[argc++] = "--threads";
+    argv[argc++] = number;
+    model = *lm_program();
+    real_forward = model.forward;
+    model.forward = forward;
+    calls = 0;
+    press_at = press;
+    return lm_train_command(&model, argc, argv);
+}
+
+/* A short run with all that a step may have, into folder/name. */
+static int start(long press, int threads, const char *name, const char *more) {
+    char line[1024];
+    snprintf(
+        line, sizeof line,
+        "--data %s --out %s --iters 7 --eval-every 3 --eval-batches 2 --batch 8 --accumulate 2 --context 16 "
+        "--layers 1 --heads 2 --width 8 --dropout 0.2 --schedule cosine --warmup 2 --clip 0.5 --lr 0.03 "
+        "--min-lr 0.001 --decay-on matrices --sample-tokens 5 %s",
+        in_folder("text"), in_folder(name), more);
+    return train(press, threads, line);
+}
+
+static int resume(long press, int threads, const char *name, const char *more) {
+    char line[1024];
+    snprintf(line, sizeof line, "--resume %s %s", in_folder(name), more);
+    return train(press, threads, line);
+}
+
+/* A file as a text; log.csv without its column of tokens/s, which is a matter of the clock. */
+static size_t contents(const char *run, const char *name, char *bytes) {
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", in_folder(run), name);
+    FILE *file = fopen(path, "rb");
+    cr_assert(file, "%s", path);
+    size_t size = fread(bytes, 1, MAX_FILE - 1, file);
+    fclose(file);
+    cr_assert(size < MAX_FILE - 1);
+    if (strcmp(name, "log.csv") != 0) return size;
+    size_t kept = 0;
+    for (size_t i = 0, column = 0; i < size; i++) {
+        column = bytes[i] == '\n' ? 0 : column + (bytes[i] == ',');
+        if (column != 4) bytes[kept++] = bytes[i];
+    }
+    return kept;
+}
+
+static bool same(const char *run, const char *other, const char *name) {
+    static char a[MAX_FILE], b[MAX_FILE];
+    size_t size = contents(run, name, a);
+    return contents(other, name, b) == size && memcmp(a, b, size) == 0;
+}
+
+static void expect_same_run(const char *run, const char *other, long at) {
+    static const char *const names[] = {"last.safetensors", "best.safetensors", "log.csv", "samples.txt"};
+    for (int i = 0; i < 4; i++)
+        cr_expect(same(run, other, names[i]), "%s, interrupted at call %ld", names[i], at);
+}
+
+Test(resume, from_every_point) {
+    cr_assert_eq(start(0, 1, "whole", ""), LM_DONE);
+    const long all = calls;
+    cr_assert_gt(all, 60);
+    int interrupted = 0;
+    for (long at = 1; at <= all; at++) {
+        int status = start(at, 1 + (int)(at % 3), "part", "--force");
+        cr_assert(status == LM_DONE || status == LM_SIGNALLED + SIGINT, "%d", status);
+        interrupted += status != LM_DONE;
+        if (status != LM_DONE) cr_assert_eq(resume(0, 1 + (int)(at / 3 % 3), "part", ""), LM_DONE);
+        expect_same_run("part", "whole", at);
+    }
+    cr_expect_gt(interrupted, 40);
+}
+
+Test(resume, again_and_again) {
+    cr_assert_eq(start(0, 2, "whole", ""), LM_DONE);
+    int all = 0;
+    for (long stride = 24; stride <= 44; stride++) { /* so many calls that each time a step is done */
+        int status = start(stride, 1, "part", "--force"), times = 0;
+        for (; status == LM_SIGNALLED + SIGINT && times < 50; times++) status = resume(stride, 2, "part", "");
+        cr_assert_eq(status, LM_DONE);
+        all += times;
+        expect_same_run("part", "whole", stride);
+    }
+    cr_expect_gt(all, 20);
+}
+
+/* Zeros in place of the optimizer's moments, which are the last tensors in the file. */
+static void forget_moments(const char *run) {
+    char path[128];
+    static char zeros[1 << 16];
+    snprintf(path, sizeof path, "%s/last.safetensors", in_folder(run));
+    nn_file *opened = nn_file_open(path, NULL);
+    cr_assert(opened);
+    const nn_entry *m = nn_file_find(opened, "optimizer.exp_avg"),
+                   *v = nn_file_find(opened, "optimizer.exp_avg_sq");
+    size_t bytes = m->bytes + v->bytes;
+    cr_assert(m && v && bytes <= sizeof zeros);
+    nn_file_close(opened);
+    FILE *file = fopen(path, "r+b");
+    cr_assert(file && fseek(file, -(long)bytes, SEEK_END) == 0 && fwrite(zeros, 1, bytes, file) == bytes);
+    fclose(file);
+}
+
+Test(resume, needs_the_moments) {
+    cr_assert_eq(start(0, 1, "whole", ""), LM_DONE);
+    cr_assert_eq(start(2 * calls / 3, 1, "part", ""), LM_SIGNALLED + SIGINT);
+    forget_moments("part");
+    cr_assert_eq(resume(0, 1, "part", ""), LM_DONE);
+    cr_expect_not(same("part", "whole", "last.safetensors"));
+}
+
+Test(resume, a_cold_start_is_another_run) {
+    char more[256];
+    cr_assert_eq(start(0, 1, "whole", ""), LM_DONE);
+    cr_assert_eq(start(2 * calls / 3, 1, "part", ""), LM_SIGNALLED + SIGINT);
+    snprintf(more, sizeof more, "--init %s/last.safetensors", in_folder("part"));
+    cr_assert_eq(start(0, 1, "cold", more), LM_DONE);
+    cr_expect_not(same("cold", "whole", "last.safetensors"));
+}
+
+Test(resume, more_iterations) {
+    cr_assert_eq(start(0, 1, "long", "--schedule constant --iters 10"), LM_DONE);
+    cr_assert_eq(start(2 * calls / 3, 1, "part", "--schedule constant --iters 9"), LM_SIGNALLED + SIGINT);
+    cr_assert_eq(resume(0, 1, "part", "--iters 10"), LM_DONE);
+    expect_same_run("part", "long", 0);
+    cr_assert_eq(resume(0, 1, "part", ""), LM_DONE, "a complete run");
+    expect_same_run("part", "long", 0);
+    cr_assert_eq(resume(0, 1, "part", "--iters 12"), LM_DONE);
+    cr_expect_not(same("part", "long", "last.safetensors"));
+}
+
+Test(resume, early_stop_is_the_same_again) {
+    const char *const more = "--iters 100 --eval-every 1 --patience 2 --lr 0 --min-lr 0 --weight-decay 0";
+    cr_assert_eq(start(0, 1, "whole", more), LM_DONE);
+    cr_expect_lt(calls, 200, "100 iterations would be more");
+    cr_assert_eq(start(2 * calls / 3, 1, "part", more), LM_SIGNALLED + SIGINT);
+    cr_assert_eq(resume(0, 1, "part", ""), LM_DONE);
+    expect_same_run("part", "whole", 0);
+    cr_assert_eq(resume(0, 1, "part", ""), LM_DONE, "stops at the same report");
+    expect_same_run("part", "whole", 0);
+}
+
+Test(resume, samples_do_not_influence_training) {
+    cr_assert_eq(start(0, 1, "with", "--sample-tokens 9"), LM_DONE);
+    cr_assert_eq(start(0, 1, "without", "--sample-tokens 0"), LM_DONE);
+    cr_expect(same("with", "without", "best.safetensors"));
+    cr_expect(same("with", "without", "log.csv"));
+}
