@@ -115,6 +115,7 @@ char *lm_option_text(const lm_option *option, char *buffer, size_t size);
  * stand. */
 bool lm_options_parse(const lm_usage *usage, int argc, char *const *argv, const char **operand, bool *help,
                       tensor_error *err);
+/* Options that may change when a run is resumed are marked. */
 void lm_options_help(const lm_usage *usage, FILE *file);
 /* The i-th option of both tables; NULL after the last. */
 const lm_option *lm_option_at(const lm_usage *usage, int i);

@@ -332,6 +332,7 @@ static bool has_default(const lm_option *o) {
 void lm_options_help(const lm_usage *usage, FILE *file) {
     char head[MAX_HEAD], value[MAX_HEAD];
     const lm_option *o;
+    bool changeable = false;
     fprintf(file, "usage: %s %s %s%s[options]\n%s\n\n", usage->program, usage->command,
             usage->operand ? usage->operand : "", usage->operand ? " " : "", usage->summary);
     for (int i = 0; (o = lm_option_at(usage, i)); i++) {
@@ -340,7 +341,9 @@ void lm_options_help(const lm_usage *usage, FILE *file) {
         else
             fprintf(file, "  %s\n  %20s %s", head, "", o->help);
         if (has_default(o)) fprintf(file, " (default %s)", lm_option_text(o, value, sizeof value));
-        fputs("\n", file);
+        fputs(o->resume == LM_CHANGEABLE ? " *\n" : "\n", file);
+        changeable |= o->resume == LM_CHANGEABLE;
     }
     fprintf(file, "  %-20s print this and exit\n", "--help");
+    if (changeable) fputs("\n* may change when a run is resumed; all else is the checkpoint's\n", file);
 }

@@ -128,12 +128,14 @@ static int prepare_out(lm_trainer *t) {
 /* ---- The command --------------------------------------------------------------------------- */
 
 static void introduce(const lm_trainer *t) {
+    char resumed[64] = "";
+    if (t->set.resume)
+        snprintf(resumed, sizeof resumed, "; going on after %" PRId64 " iterations", t->state.iteration);
     lm_say(t->instance.model,
-           "%" PRId64 " parameters, %d distinct %s; %" PRId64 " to train on, %" PRId64 " to validate",
+           "%" PRId64 " parameters, %d distinct %s; %" PRId64 " to train on, %" PRId64 " to validate%s",
            nn_params_count(t->instance.params), t->instance.tokenizer.count,
            t->instance.tokenizer.kind == LM_CHAR ? "characters" : "tokens", t->parts[LM_TRAIN].shape[0],
-           t->parts[LM_VALIDATION].shape[0]);
-    if (t->set.resume) lm_say(t->instance.model, "going on after %" PRId64 " iterations", t->state.iteration);
+           t->parts[LM_VALIDATION].shape[0], resumed);
 }
 
 /* After training: a look at what it has learned. */

@@ -101,7 +101,7 @@ for program in gpt bigram; do
   done
 done
 run "$gpt" train --help
-matches 'the defaults of the GPT: iterations' '  --iters N .*(default 5000)'
+matches 'the defaults of the GPT: iterations' '  --iters N .*(default 5000) \*'
 matches 'the defaults of the GPT: rate' '  --lr X .*(default 0.01)'
 matches 'the defaults of the GPT: batch' '  --batch N .*(default 64)'
 run "$gpt" train --preset gpt2 --help
@@ -137,6 +137,12 @@ refuses 2 'FILE is missing' "$gpt" sample
 refuses 2 'FILE is missing' "$bigram" eval --data text
 refuses 2 "--split 'test' is none of train|val|all" "$gpt" eval x --split test
 refuses 2 '--out needs the name of a folder' "$gpt" train --data text --out=
+refuses 2 '--resume needs the name of a folder' "$gpt" train --resume=
+refuses 2 "--resume goes on in the run's own folder, without --out" "$gpt" train --resume a --out b
+refuses 2 '--resume has weights already, and takes no --init' "$gpt" train --resume a --init b
+refuses 2 '--min-lr 0.1 is above --lr 0.01' "$gpt" train --data text --min-lr 0.1
+refuses 2 "--schedule 'cosinus' is none of constant|linear|cosine" "$gpt" train --schedule cosinus
+refuses 2 '--clip 0 is out of range' "$gpt" train --clip 0
 refuses 2 'SAMPO_ISA' env SAMPO_ISA=zebra "$gpt" train --data text
 
 # ---- Texts that cannot be used --------------------------------------------------------------------
@@ -180,7 +186,7 @@ same 'the same seed: the same checkpoint' out/a/last.safetensors out/b/last.safe
 for option in --seed=2 --lr=0.002 --weight-decay=0.9 --beta1=0.5 --beta2=0.5 --batch=5 --context=7 --layers=2 --heads=1 \
   --width=16 --activation=gelu --attention-scale=0.9 --qkv-bias=yes --final-norm=yes --tied-head=yes --head-bias=no \
   --attention-scale-by=head --init-deviation=0.05 --preset=gpt2 \
-  --dropout=0.4 --eval-batches=3 --temperature=0.5; do
+  --dropout=0.4 --eval-batches=3 --temperature=0.5 --accumulate=2 --schedule=linear --warmup=3 --eps=0.1 --clip=0.01; do
   run "$gpt" train $tiny --lr 0.05 --iters 5 --eval-every 3 --sample-tokens 30 $option
   differ "$option changes something" first stdout
 done
@@ -207,7 +213,106 @@ refuses 1 'text: not a directory' "$gpt" train $tiny --out text
 refuses 1 'text/deep: cannot be made: Not a directory' "$gpt" train $tiny --out text/deep
 mkdir -p blocked/last.safetensors/x
 refuses 1 'last.safetensors' "$gpt" train $tiny --iters 1 --out blocked --force
-refuses 1 'no longer a finite number' "$gpt" train $tiny --iters 50 --lr 1000 --beta1 0 --beta2 0 --weight-decay 1000 --eval-every 60
+
+# ---- Numbers that are no longer finite --------------------------------------------------------------
+refuses 1 'the loss is no longer a finite number at iteration 1; the first to go bad is the result of ' \
+  "$gpt" train $tiny --iters 50 --lr 1000 --beta1 0 --beta2 0 --weight-decay 1000 --eval-every 60 --out out/nan
+check 'it says which checkpoint is kept' grep -q 'or with --clip 1; the checkpoint of iteration 0 is kept$' stderr
+run "$gpt" sample out/nan/last.safetensors --tokens 3
+done_well 'the checkpoint before works'
+overflow="$tiny_bigram --lr 1000 --weight-decay 1000 --out out/nan2 --force" # weights grow a millionfold a step
+refuses 1 'the loss is no longer a finite number at iteration 7; the first to go bad is the parameter table.weight' \
+  "$bigram" train $overflow --iters 60
+check 'the log has the steps before' [ "$(tail -n 1 out/nan2/log.csv | cut -d , -f 1)" -eq 6 ]
+refuses 1 'a weight is no longer a finite number at iteration 7; the first to go bad is the parameter table.weight' \
+  "$bigram" train $overflow --iters 7 --eval-every 60
+
+# ---- Schedules, steps ---------------------------------------------------------------------------------
+column() { tail -n +2 "$2" | cut -d , -f "$1" | tr '\n' ' '; }
+run "$gpt" train $tiny --iters 6 --warmup 1 --schedule linear --lr 0.04 --min-lr 0.01 --schedule-end 4 --out out/linear
+done_well '--schedule linear'
+check 'its rates' [ "$(column 3 out/linear/log.csv)" = '0.02 0.04 0.03 0.02 0.01 0.01 ' ]
+check 'a row a step' [ "$(column 1 out/linear/log.csv)" = '0 1 2 3 4 5 ' ]
+check 'the head of the log' [ "$(head -n 1 out/linear/log.csv)" = \
+  'iteration,loss,learning_rate,gradient_norm,tokens_per_second,train_loss,validation_loss' ]
+check 'losses of reports in their rows' [ "$(cut -d , -f 6-7 out/linear/log.csv | grep -vc '^,$')" -eq 3 ]
+check 'samples at the reports' [ "$(grep -c '^# iteration [05], [0-9]* bytes$' out/linear/samples.txt)" -eq 2 ]
+run "$gpt" train $tiny --iters 3 --out out/unclipped
+run "$gpt" train $tiny --iters 3 --clip 0.01 --out out/clipped
+check '--clip: the log has the norm before' [ "$(sed -n 2p out/clipped/log.csv | cut -d , -f 4)" = \
+  "$(sed -n 2p out/unclipped/log.csv | cut -d , -f 4)" ]
+run "$gpt" train $tiny --iters 200 --eval-every 1 --patience 3 --lr 0 --weight-decay 0 --sample-tokens 0 --out out/patient
+done_well '--patience'
+check '--patience: how it says so' grep -q 'stopped after [0-9]* iterations: since iteration [0-9]*, with' stderr
+check '--patience: 3 reports after the best' [ "$(grep -c '^Iter' stdout)" -eq \
+  $(($(sed -n 's/.*since iteration \([0-9]*\),.*/\1/p' stderr) + 4)) ]
+
+# ---- Going on with a run --------------------------------------------------------------------------------
+run "$gpt" train $tiny --lr 0.05 --iters 5 --eval-every 3 --sample-tokens 30 --dropout 0.1 --out out/r
+run "$gpt" train --resume out/r
+check 'a complete run has nothing to resume' [ "$status" -eq 0 ]
+check 'and says how to go on' grep -q 'the run is complete; --iters with more than 5 goes on$' stderr
+refuses 2 "--lr 0.1: out/r/last.safetensors has 0.05, and that cannot change" "$gpt" train --resume out/r --lr 0.1
+refuses 2 "--layers 2: out/r/last.safetensors has 1" "$gpt" train --resume out/r --layers 2
+refuses 2 "--dropout 0.2: out/r/last.safetensors has 0.1" "$gpt" train --resume out/r --dropout=0.2
+refuses 2 "--context 9: out/r/last.safetensors has 8" "$gpt" train --resume out/r --context 9
+refuses 2 "--tokenizer byte: out/r/last.safetensors has char" "$gpt" train --resume out/r --tokenizer byte
+refuses 2 "--width 16: out/r/last.safetensors has 8" "$gpt" train --data text --init out/r/last.safetensors --width 16
+refuses 1 "'Z' U+005A in line 61, column 1 is not in the checkpoint's vocabulary" "$gpt" train --resume out/r --data zebra
+head -n 59 text >shorter
+refuses 1 'shorter: this is not the text that the run was trained on' "$gpt" train --resume out/r --data shorter
+sed 's/cat/tac/' text >other
+refuses 1 ' tokens, this has 2510, but others' "$gpt" train --resume out/r --data other
+cp text same_text
+# What --help marks may change, and so may what it says already.
+iters=6
+for option in $("$gpt" train --help | sed -n 's/^  --\([a-z-]*\) .* \*$/\1/p'); do
+  case $option in
+  data) value=same_text ;;
+  iters) value=$iters ;;
+  temperature) value=0.7 ;;
+  *) value=4 ;;
+  esac
+  case $option in iters) run "$gpt" train --resume out/r --iters $iters ;;
+  *) run "$gpt" train --resume out/r --$option $value --iters $iters --lr 0.05 --threads 2 ;; esac
+  done_well "--resume with --$option"
+  iters=$((iters + 1))
+done
+check 'all of them went on' [ $iters -gt 12 ]
+check 'the log as well' [ "$(column 1 out/r/log.csv)" = "$(seq -s ' ' 0 $((iters - 2))) " ]
+run "$gpt" train $tiny --init out/r/last.safetensors --iters 1 --eval-every 1 --sample-tokens 0
+done_well '--init'
+check '--init begins where the weights are' awk -v was="$(tail -n 1 out/r/log.csv | cut -d , -f 2)" \
+  '/^Iter 0/ { exit !($6 < was + 0.7) }' stdout
+refuses 1 'nowhere: there is no such folder to go on from' "$gpt" train --resume nowhere
+refuses 1 'folder/last.safetensors: there is no run to go on with' "$gpt" train --resume folder
+mkdir -p out/only
+cp out/r/best.safetensors out/only/
+refuses 1 'only/last.safetensors is not there; start from the weights of the best report with --init out/only/best.safetensors' \
+  "$gpt" train --resume out/only
+refuses 1 'out/only/best.safetensors is there from another run' "$gpt" train $tiny --out out/only
+cp out/r/best.safetensors out/only/last.safetensors
+refuses 1 'only/last.safetensors: no training state; start from its weights with --init' "$gpt" train --resume out/only
+refuses 1 "its architecture is 'gpt', not 'bigram'" "$bigram" train --resume out/r
+
+# ---- Saving that fails ----------------------------------------------------------------------------------
+run "$gpt" train $tiny --iters 3 --eval-every 1 --sample-tokens 0 --out out/full
+cp -r out/full kept
+limited() { (ulimit -f 1 && trap '' XFSZ && exec "$@"); } # files of 512 bytes or 1 KiB, as if the disk were full
+refuses 1 'out/full/last.safetensors: cannot write: File too large' limited "$gpt" train --resume out/full --iters 5
+for file in last.safetensors best.safetensors log.csv; do
+  same "a full disk: $file is as before" out/full/$file kept/$file
+done
+check 'a full disk: nothing is left behind' [ "$(ls out/full)" = "$(ls kept)" ]
+if [ "$(id -u)" -eq 0 ]; then
+  skip 'a folder that may not be written to' 'root may write everywhere'
+else
+  chmod a-w out/full
+  refuses 1 'out/full: cannot be written to: Permission denied' "$gpt" train --resume out/full --iters 5
+  chmod u+w out/full
+fi
+run "$gpt" train --resume out/full --iters 5
+done_well 'with room again it goes on'
 
 run "$bigram" train $tiny_bigram --iters 5 --eval-every 2 --sample-tokens 30 --out out/bigram
 done_well 'a short run of the bigram'

@@ -175,8 +175,11 @@ Test(options, a_value_and_its_text_go_round) {
         lm_option_text(&option, text, sizeof text);
         x = -1;
         cr_assert(lm_option_set(&option, text, NULL));
-        cr_expect_eq((float)x, (float)value, "%s", text);
+        cr_expect_eq(x, value, "%s", text);
     }
+    lm_option unset = lm_real("x", &x, 0, 1, "");
+    x = 2;
+    cr_expect_str_eq(lm_option_text(&unset, text, sizeof text), "", "not given");
     for (int64_t i = 0; i < 3; i++) {
         int64_t value = i;
         lm_option option = lm_choice("x", &value, "relu|gelu|gelu_tanh", "");
@@ -187,10 +190,20 @@ Test(options, a_value_and_its_text_go_round) {
     }
 }
 
+Test(options, which_are_given) {
+    char *argv[] = {"--batch", "7", "--lr=1", "--data", "-lrs", "--", "--force"};
+    lm_option option = {0};
+    const char *const names[] = {"batch", "lr", "data", "force", "lrs", "bat"};
+    for (int i = 0; i < 6; i++) {
+        option.name = names[i];
+        cr_expect_eq(lm_option_given(&option, 7, argv), i < 3, "%s", names[i]);
+    }
+}
+
 Test(options, help_shows_defaults) {
     int64_t unset = 0, batch = 32;
     bool yes = true;
-    const lm_option options[] = {lm_integer("batch", &batch, 1, 100, "rows"),
+    const lm_option options[] = {lm_resumed(LM_CHANGEABLE, lm_integer("batch", &batch, 1, 100, "rows")),
                                  lm_integer("threads", &unset, 1, 256, "threads"),
                                  lm_yes_no("bias", &yes, "bias"),
                                  lm_choice("activation", &unset, "relu|gelu|gelu_tanh", "shape"),
@@ -202,10 +215,11 @@ Test(options, help_shows_defaults) {
     lm_options_help(&usage, file);
     fclose(file);
     cr_expect_str_eq(buffer, "usage: prog train FILE [options]\nTrains.\n\n"
-                             "  --batch N            rows (default 32)\n"
+                             "  --batch N            rows (default 32) *\n"
                              "  --threads N          threads\n"
                              "  --bias yes|no        bias (default yes)\n"
                              "  --activation relu|gelu|gelu_tanh\n"
                              "                       shape (default relu)\n"
-                             "  --help               print this and exit\n");
+                             "  --help               print this and exit\n\n"
+                             "* may change when a run is resumed; all else is the checkpoint's\n");
 }

@@ -58,8 +58,22 @@ Test(optim, sgd) {
     check_sgd((nn_sgd_options){.rate = 0.05f, .momentum = 0.9f, .decay = 0.1f});
 }
 
+/* "a" is a matrix where the decay distinguishes. */
+static nn_params *registry_with_matrix(void) {
+    nn_params *params = nn_params_new();
+    nn_param(params, "c", NN_NORMAL(1), TENSOR_SHAPE(3));
+    nn_param(params, "d", NN_NORMAL(1), TENSOR_SHAPE(10));
+    nn_param(params, "a", NN_NORMAL(1), TENSOR_SHAPE(11, 17));
+    nn_tie(params, "alias", nn_params_find(params, "a"));
+    nn_param(params, "e", NN_NORMAL(1), TENSOR_SHAPE(2, 5, 7));
+    nn_param(params, "b", NN_NORMAL(1), TENSOR_SHAPE(COUNT - 270));
+    cr_assert(nn_params_finalize(params, 11));
+    cr_assert_eq(nn_params_count(params), COUNT);
+    return params;
+}
+
 static void check_adamw(nn_adamw_options options) {
-    nn_params *params = registry();
+    nn_params *params = options.decay_matrices ? registry_with_matrix() : registry();
     struct nn_adamw o;
     cr_assert(nn_adamw_init(&o, params, options));
     static double p[COUNT], m[COUNT], v[COUNT];
@@ -71,7 +85,8 @@ static void check_adamw(nn_adamw_options options) {
         draw_gradients(params, step);
         for (int i = 0; i < COUNT; i++) {
             double g = (double)nn_grads(params).f32[i];
-            p[i] -= rate * (double)options.decay * p[i];
+            bool decays = !options.decay_matrices || (i >= 13 && i < 270);
+            if (decays) p[i] -= rate * (double)options.decay * p[i];
             m[i] += (1 - beta1) * (g - m[i]);
             v[i] += (1 - beta2) * (g * g - v[i]);
             p[i] -= rate * m[i] / (1 - pow(beta1, step)) /
@@ -90,6 +105,8 @@ Test(optim, adamw) {
               defaults.eps == 1e-8 && defaults.decay == 0.01);
     check_adamw(defaults);
     check_adamw((nn_adamw_options){.rate = 0.1f, .beta1 = 0.5f, .beta2 = 0.9f, .eps = 1e-3f, .decay = 0.2f});
+    check_adamw((nn_adamw_options){
+        .rate = 0.1f, .beta1 = 0.5f, .beta2 = 0.9f, .eps = 1e-3f, .decay = 0.2f, .decay_matrices = true});
 }
 
 /* The first step of Adam moves every number by the rate, whatever its gradient. */
