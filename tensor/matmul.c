@@ -83,7 +83,7 @@ static gemm_args transposed(gemm_args g) {
 
 /* out = start + a b for operands of one rank whose batch axes have out's sizes; `bias`: no tensor, or [N]. */
 static void multiply(tensor out, tensor a, tensor b, bool accumulate, tensor bias) {
-    enum { ROWS = 360, COLS = 256, GRAIN_FLOPS = 1 << 20 };
+    enum { ROWS = 360, COLS = 288, GRAIN_FLOPS = 1 << 20 };
     const int m = out.rank - 2, n = out.rank - 1;
     product t = {.out = out,
                  .a = a,

@@ -12,23 +12,28 @@
 #include "tensor/kernels/kernels.h"
 #include "tensor/kernels/vec.h"
 
-/* As many accumulators as the register file holds beside NV vectors of B and one of A. */
+/* A tile has as many accumulators as the register file holds beside its vectors of B and one of A. Wide tiles load
+ * least for each multiply-add: 4 x 3 vectors take 7 loads for 12, 6 x 2 take 8. */
 #if defined(__AVX512F__) || defined(__aarch64__)
-enum { GEMM_MR = 12 };
+enum { GEMM_NV = 2, GEMM_ACCS = 24 };
+#define EACH_TILE(_) EACH_MR_12(_, 1) EACH_MR_12(_, 2)
+static const int gemm_tile_rows[GEMM_NV + 1] = {0, 12, 12};
 #else
-enum { GEMM_MR = 6 };
+enum { GEMM_NV = 3, GEMM_ACCS = 12 };
+#define EACH_TILE(_) EACH_MR_12(_, 1) EACH_MR_6(_, 2) EACH_MR_4(_, 3)
+static const int gemm_tile_rows[GEMM_NV + 1] = {0, 12, 6, 4}; /* of a tile that is 1, 2, 3 vectors wide */
 #endif
+#define EACH_MR_4(_, nv) _(1, nv) _(2, nv) _(3, nv) _(4, nv)
+#define EACH_MR_6(_, nv) EACH_MR_4(_, nv) _(5, nv) _(6, nv)
+#define EACH_MR_12(_, nv) EACH_MR_6(_, nv) _(7, nv) _(8, nv) _(9, nv) _(10, nv) _(11, nv) _(12, nv)
 enum {
-    GEMM_NV = 2,
+    GEMM_MR = 12,    /* the most rows of a tile, a multiple of all others */
     GEMM_ROW_NV = 8, /* of a tile that is one row: enough chains to hide the latency of a multiply-add */
     GEMM_NR = GEMM_NV * VEC_WIDTH,
-    GEMM_KC = 256, /* a panel of B: 256 x 16 floats are 16 KiB, half of a first-level cache */
-    GEMM_NC = 256, /* columns of B that are packed at once: 256 KiB of stack */
+    GEMM_KC = 256, /* a panel of B: at most 256 x 32 floats, a first-level cache */
+    GEMM_NC = 288, /* columns of B that are packed at once, whole panels: 288 KiB of stack */
     GEMM_MC = 96   /* rows of A that stay in the second-level cache while the panels change, about */
 };
-
-typedef float vec4 __attribute__((vector_size(16)));
-typedef float vec4_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
 
 /* Tiles one below the other: rows of C in one panel of columns. Tile number t takes the steps from + t rise_from
  * to to + t rise_to, clipped to 0..k: a triangular A rises by a tile's rows, others by nothing. */
@@ -37,6 +42,7 @@ typedef struct gemm_strip {
     const float *a, *b, *start; /* start NULL: 0 */
     float *c;
     int64_t a_row, a_col, b_row, start_row, c_row;
+    bool a_packed; /* in groups of GEMM_MR rows, [k][GEMM_MR] each */
     int64_t from, to, rise_from, rise_to;
 } gemm_strip;
 
@@ -47,26 +53,38 @@ static inline int64_t max64(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
-/* One step of the chains of a tile. */
+/* One step of the chains of a tile. Between two multiply-adds there is room for hardly anything: where a core runs two
+ * threads, every other instruction takes a multiply-add's place. */
 static inline __attribute__((always_inline)) void tile_step(const int mr, const int nv, vec *acc,
                                                             const float *a, int64_t a_row, const float *b) {
     vec row[GEMM_ROW_NV];
     for (int v = 0; v < nv; v++) row[v] = vec_load(b + v * VEC_WIDTH);
     for (int i = 0; i < mr; i++) {
         const vec x = vec_splat(a[i * a_row]);
-        for (int v = 0; v < nv; v++) acc[i * nv + v] += x * row[v];
+        for (int v = 0; v < nv; v++) acc[i * nv + v] = vec_fma(x, row[v], acc[i * nv + v]);
     }
 }
 
-/* The tiles of a strip; mr, nv and, in the usual cases, the strides are constants where this is inlined. Four steps a
- * turn: where a core runs two threads, the loop's own instructions would take the place of multiply-adds. */
+/* From one packed panel of k steps to the next: a cache line more than it needs, so that the panels of a power of two of
+ * steps do not lie in the same sets of the first-level cache while they are filled side by side. */
+static inline int64_t packed_stride(int64_t width, int64_t k) {
+    return width * k + 16;
+}
+
+/* The A of the tile that begins `row` rows after the first; the one before it is at `a`. */
+static inline const float *next_tile(const gemm_strip *s, const float *a, int64_t row, int64_t mr,
+                                     int64_t a_row) {
+    return a + mr * a_row + (s->a_packed && row % GEMM_MR == 0 ? packed_stride(GEMM_MR, s->k) - GEMM_MR : 0);
+}
+
+/* The tiles of a strip; mr, nv and, in the usual cases, the strides are constants where this is inlined. */
 static inline __attribute__((always_inline)) void strip_any(const int mr, const int nv, const gemm_strip *s,
                                                             int64_t a_row, int64_t a_col, int64_t b_row) {
     const float *tile_a = s->a, *start = s->start;
     float *c = s->c;
     int64_t from = s->from, to = s->to;
     for (int64_t i = 0; i < s->rows; i += mr) {
-        vec acc[GEMM_MR * GEMM_NV]; /* [mr][nv] */
+        vec acc[GEMM_ACCS]; /* [mr][nv] */
         if (start)
             for (int r = 0; r < mr; r++)
                 for (int v = 0; v < nv; v++)
@@ -85,7 +103,7 @@ static inline __attribute__((always_inline)) void strip_any(const int mr, const 
         for (; k > 0; k--, a += a_col, b += b_row) tile_step(mr, nv, acc, a, a_row, b);
         for (int r = 0; r < mr; r++)
             for (int v = 0; v < nv; v++) vec_store(c + r * s->c_row + v * VEC_WIDTH, acc[r * nv + v]);
-        tile_a += mr * a_row;
+        tile_a = next_tile(s, tile_a, i + mr, mr, a_row);
         c += mr * s->c_row;
         if (start) start += mr * s->start_row;
         from += s->rise_from;
@@ -97,21 +115,14 @@ static inline __attribute__((always_inline)) void strip_any(const int mr, const 
     static void strip_##mr##x##nv(const gemm_strip *s) {                                                     \
         if (s->a_col == 1 && s->b_row == GEMM_NR)                                                            \
             strip_any(mr, nv, s, s->a_row, 1, GEMM_NR);                                                      \
-        else if (s->a_row == 1 && s->b_row == GEMM_NR)                                                       \
-            strip_any(mr, nv, s, 1, s->a_col, GEMM_NR);                                                      \
+        else if (s->a_packed)                                                                                \
+            strip_any(mr, nv, s, 1, GEMM_MR, GEMM_NR);                                                       \
         else                                                                                                 \
             strip_any(mr, nv, s, s->a_row, s->a_col, s->b_row);                                              \
     }
-#define STRIPS(mr) STRIP(mr, 1) STRIP(mr, 2)
-#define STRIP_ENTRY(mr) {strip_##mr##x1, strip_##mr##x2},
-#define EACH_MR_6(_) _(1) _(2) _(3) _(4) _(5) _(6)
-#if defined(__AVX512F__) || defined(__aarch64__)
-#define EACH_MR(_) EACH_MR_6(_) _(7) _(8) _(9) _(10) _(11) _(12)
-#else
-#define EACH_MR(_) EACH_MR_6(_)
-#endif
-EACH_MR(STRIPS)
-static void (*const gemm_strips[GEMM_MR][GEMM_NV])(const gemm_strip *) = {EACH_MR(STRIP_ENTRY)};
+EACH_TILE(STRIP)
+#define STRIP_ENTRY(mr, nv) [nv][mr] = strip_##mr##x##nv,
+static void (*const gemm_strips[GEMM_NV + 1][GEMM_MR + 1])(const gemm_strip *) = {EACH_TILE(STRIP_ENTRY)};
 
 #define ROW_STRIP(nv)                                                                                        \
     static void strip_row_##nv(const gemm_strip *s) {                                                        \
@@ -145,45 +156,69 @@ static int64_t padded_columns(int64_t n) {
     return (n + VEC_WIDTH - 1) / VEC_WIDTH * VEC_WIDTH;
 }
 
-/* Copies k rows of n <= GEMM_NR columns of B to panel[k][GEMM_NR]; columns up to a whole vector become 0. */
-static void pack_panel(float *panel, int64_t k, int64_t n, const float *b, int64_t b_row, int64_t b_col) {
-    const int64_t padded = padded_columns(n);
-    if (n < padded)
-        for (int64_t p = 0; p < k; p++)
-            for (int64_t j = n; j < padded; j++) panel[p * GEMM_NR + j] = 0;
+/* Copies k rows of n columns of B to panels [k][GEMM_NR]; columns up to a whole vector become 0. */
+static void pack_columns(float *panels, int64_t k, int64_t n, const float *b, int64_t b_row, int64_t b_col) {
+    const int64_t padded = padded_columns(n), stride = packed_stride(GEMM_NR, k);
+    for (int64_t j = n; j < padded; j++)
+        for (int64_t p = 0; p < k; p++) panels[j / GEMM_NR * stride + p * GEMM_NR + j % GEMM_NR] = 0;
+    int64_t j = 0, p4 = 0;
     if (b_row == 1) {
-        const int64_t k4 = k & ~(int64_t)3, n4 = n & ~(int64_t)3;
-        for (int64_t j = 0; j < n4; j += 4)
-            for (int64_t p = 0; p < k4; p += 4) {
+        p4 = k & ~(int64_t)3;
+        for (; j + 4 <= n; j += 4)
+            for (int64_t p = 0; p < p4; p += 4) {
                 const float *from = b + j * b_col + p;
+                float *to = panels + j / GEMM_NR * stride + p * GEMM_NR + j % GEMM_NR;
                 vec4 rows[4];
                 transpose_4x4(rows, from, from + b_col, from + 2 * b_col, from + 3 * b_col);
-                for (int r = 0; r < 4; r++) *(vec4_unaligned *)(panel + (p + r) * GEMM_NR + j) = rows[r];
+                for (int r = 0; r < 4; r++) *(vec4_unaligned *)(to + r * GEMM_NR) = rows[r];
             }
-        for (int64_t j = 0; j < n; j++)
-            for (int64_t p = j < n4 ? k4 : 0; p < k; p++) panel[p * GEMM_NR + j] = b[j * b_col + p];
-    } else if (b_col == 1 && n == GEMM_NR) {
-        for (int64_t p = 0; p < k; p++)
-            for (int v = 0; v < GEMM_NV; v++)
-                vec_store(panel + p * GEMM_NR + v * VEC_WIDTH, vec_load(b + p * b_row + v * VEC_WIDTH));
-    } else {
-        for (int64_t p = 0; p < k; p++)
-            for (int64_t j = 0; j < n; j++) panel[p * GEMM_NR + j] = b[p * b_row + j * b_col];
+    } else if (b_col == 1) {
+        for (int64_t p = 0; p < k; p++) {
+            const float *from = b + p * b_row;
+            float *to = panels + p * GEMM_NR;
+            for (j = 0; j + GEMM_NR <= n; j += GEMM_NR, to += stride)
+                memcpy(to, from + j, GEMM_NR * sizeof *to);
+            for (; j + VEC_WIDTH <= n; j += VEC_WIDTH, to += VEC_WIDTH) vec_store(to, vec_load(from + j));
+        }
+        p4 = k;
+    }
+    for (int64_t done = j, i = 0; i < n; i++) /* what is left of whole blocks */
+        for (int64_t p = i < done ? p4 : 0; p < k; p++)
+            panels[i / GEMM_NR * stride + p * GEMM_NR + i % GEMM_NR] = b[p * b_row + i * b_col];
+}
+
+/* Copies k steps of rows of A to groups [k][GEMM_MR]. */
+static void pack_rows(float *groups, int64_t k, int64_t rows, const float *a, int64_t a_row, int64_t a_col) {
+    const int64_t stride = packed_stride(GEMM_MR, k);
+    for (int64_t p = 0; p < k; p++) {
+        const float *from = a + p * a_col;
+        float *to = groups + p * GEMM_MR;
+        int64_t i = 0;
+        for (; a_row == 1 && i + GEMM_MR <= rows; i += GEMM_MR, to += stride)
+            memcpy(to, from + i, GEMM_MR * sizeof *to);
+        for (; i < rows; i += GEMM_MR, to += stride)
+            for (int64_t r = 0; r < min64(GEMM_MR, rows - i); r++) to[r] = from[(i + r) * a_row];
     }
 }
 
+/* Rows i0..i1-1 of A over steps p0..p1-1 of the chains. */
+typedef struct gemm_block {
+    int64_t i0, i1, p0, p1;
+    const float *packed; /* in groups of GEMM_MR rows; NULL: A is read in place */
+} gemm_block;
+
 /* Rows i0..i1-1 of a strip, whole tiles or less than one: straight into C, or, at a ragged or strided edge of C (n
  * columns of `padded`), tile by tile through a whole one. */
-static void gemm_rows(const gemm_args *g, gemm_strip s, int64_t mr, int64_t i0, int64_t i1, int64_t j,
-                      int64_t n, int64_t p0) {
-    const int64_t padded = padded_columns(n);
-    void (*const strip)(const gemm_strip *) = gemm_strips[mr - 1][padded / VEC_WIDTH - 1];
-    const bool first = p0 == 0;
+static void gemm_rows(const gemm_args *g, const gemm_block *block, gemm_strip s, int64_t mr, int64_t i0,
+                      int64_t i1, int64_t j, int64_t n) {
+    const int64_t padded = padded_columns(n), row = i0 - block->i0;
+    void (*const strip)(const gemm_strip *) = gemm_strips[padded / VEC_WIDTH][mr];
+    const bool first = block->p0 == 0;
     const float *start = first ? g->start : g->c;
     const int64_t start_row = first ? g->start_row : g->c_row, start_col = first ? g->start_col : g->c_col;
-    if (g->part == GEMM_A_LOWER) s.to = i0 + mr + g->diagonal - p0, s.rise_to = mr;
-    if (g->part == GEMM_A_UPPER) s.from = i0 - g->diagonal - p0, s.rise_from = mr;
-    s.a += i0 * g->a_row;
+    if (g->part == GEMM_A_LOWER) s.to = i0 + mr + g->diagonal - block->p0, s.rise_to = mr;
+    if (g->part == GEMM_A_UPPER) s.from = i0 - g->diagonal - block->p0, s.rise_from = mr;
+    s.a += s.a_packed ? row / GEMM_MR * packed_stride(GEMM_MR, s.k) + row % GEMM_MR : row * g->a_row;
     if (n == padded && g->c_col == 1 && (!start || start_col == 1)) {
         s.rows = i1 - i0;
         s.c = g->c + i0 * g->c_row + j;
@@ -193,63 +228,78 @@ static void gemm_rows(const gemm_args *g, gemm_strip s, int64_t mr, int64_t i0, 
         strip(&s);
         return;
     }
-    float whole[GEMM_MR * GEMM_NR] = {0};
+    float whole[GEMM_ACCS * VEC_WIDTH] = {0};
     s.rows = mr;
     s.c = whole;
     s.start = start ? whole : NULL;
-    s.c_row = s.start_row = GEMM_NR;
+    s.c_row = s.start_row = padded;
     for (int64_t i = i0; i < i1; i += mr) {
         for (int64_t r = 0; start && r < mr; r++)
             for (int64_t c = 0; c < n; c++)
-                whole[r * GEMM_NR + c] = start[(i + r) * start_row + (j + c) * start_col];
+                whole[r * padded + c] = start[(i + r) * start_row + (j + c) * start_col];
         strip(&s);
         for (int64_t r = 0; r < mr; r++)
             for (int64_t c = 0; c < n; c++)
-                g->c[(i + r) * g->c_row + (j + c) * g->c_col] = whole[r * GEMM_NR + c];
-        s.a += mr * g->a_row;
+                g->c[(i + r) * g->c_row + (j + c) * g->c_col] = whole[r * padded + c];
+        s.a = next_tile(&s, s.a, i + mr - block->i0, mr, s.a_row);
         s.from += s.rise_from;
         s.to += s.rise_to;
     }
 }
 
-/* One panel of C's columns: rows i0..i1-1, columns j..j+n-1, over p0..p1-1 of the chain. `b` points at row
- * p0 of the panel and has whole vectors of columns to read. */
-static void gemm_panel(const gemm_args *g, int64_t i0, int64_t i1, int64_t j, int64_t n, int64_t p0,
-                       int64_t p1, const float *b, int64_t b_row) {
+/* The columns j..j+n-1 of a block's rows. `b` points at row p0 of the panel and has whole vectors of columns to read. */
+static void gemm_panel(const gemm_args *g, const gemm_block *block, int64_t j, int64_t n, const float *b,
+                       int64_t b_row) {
+    const int64_t i1 = block->i1;
+    int64_t i0 = block->i0;
     if (g->part == GEMM_C_LOWER) i0 = max64(i0, j - g->diagonal);
     if (i0 >= i1) return;
-    const gemm_strip s = {.k = p1 - p0,
-                          .to = p1 - p0,
-                          .a = g->a + p0 * g->a_col,
-                          .a_row = g->a_row,
-                          .a_col = g->a_col,
+    const bool packed = block->packed != NULL;
+    const gemm_strip s = {.k = block->p1 - block->p0,
+                          .to = block->p1 - block->p0,
+                          .a = packed ? block->packed : g->a + block->i0 * g->a_row + block->p0 * g->a_col,
+                          .a_row = packed ? 1 : g->a_row,
+                          .a_col = packed ? GEMM_MR : g->a_col,
+                          .a_packed = packed,
                           .b = b,
                           .b_row = b_row};
-    const int64_t whole = i0 + (i1 - i0) / GEMM_MR * GEMM_MR;
-    if (whole > i0) gemm_rows(g, s, GEMM_MR, i0, whole, j, n, p0);
-    if (i1 > whole) gemm_rows(g, s, i1 - whole, whole, i1, j, n, p0);
+    const int mr = gemm_tile_rows[padded_columns(n) / VEC_WIDTH];
+    const int64_t whole = i0 + (i1 - i0) / mr * mr;
+    if (whole > i0) gemm_rows(g, block, s, mr, i0, whole, j, n);
+    if (i1 > whole) gemm_rows(g, block, s, i1 - whole, whole, i1, j, n);
+}
+
+/* Rows of A whose steps are far apart collide in the first-level cache: copied where several panels share them. */
+static bool packs_rows(const gemm_args *g, int64_t columns) {
+    return g->part == GEMM_FULL && columns > GEMM_NR && g->m >= GEMM_MR && g->a_col != 1;
 }
 
 /* The columns j0..j1-1 over p0..p1-1 of the chains: packs B, then passes blocks of rows over it. */
 static void gemm_columns(const gemm_args *g, int64_t j0, int64_t j1, int64_t p0, int64_t p1) {
-    float packed[GEMM_KC * GEMM_NC] __attribute__((aligned(64)));
+    float packed_b[(GEMM_KC + 2) * GEMM_NC] __attribute__((aligned(64)));
+    float packed_a[(GEMM_KC + 2) * GEMM_MC] __attribute__((aligned(64)));
+    const int64_t k = p1 - p0;
     const float *b = g->b + p0 * g->b_row;
     /* A copy pays where several tiles of rows share it. */
-    const bool pack = g->b_col != 1 || (j1 - j0) % VEC_WIDTH || g->m > 4 * GEMM_MR;
-    for (int64_t j = j0; pack && j < j1; j += GEMM_NR)
-        pack_panel(packed + (j - j0) * GEMM_KC, p1 - p0, min64(GEMM_NR, j1 - j), b + j * g->b_col, g->b_row,
-                   g->b_col);
-    const int64_t blocks =
-        (g->m + GEMM_MC - 1) / GEMM_MC; /* about equal ones, whole tiles but for the last */
+    const bool pack_b = g->b_col != 1 || (j1 - j0) % VEC_WIDTH || g->m > 2 * GEMM_MR;
+    const bool pack_a = pack_b && packs_rows(g, j1 - j0);
+    if (pack_b) pack_columns(packed_b, k, j1 - j0, b + j0 * g->b_col, g->b_row, g->b_col);
+    /* Blocks of about equal rows, whole tiles but for the last. */
+    const int64_t blocks = (g->m + GEMM_MC - 1) / GEMM_MC;
     const int64_t mc = blocks ? ((g->m + blocks - 1) / blocks + GEMM_MR - 1) / GEMM_MR * GEMM_MR : 1;
-    for (int64_t i = 0; i < g->m; i += mc)
+    for (int64_t i = 0; i < g->m; i += mc) {
+        const gemm_block block = {i, min64(g->m, i + mc), p0, p1, pack_a ? packed_a : NULL};
+        if (pack_a)
+            pack_rows(packed_a, k, block.i1 - i, g->a + i * g->a_row + p0 * g->a_col, g->a_row, g->a_col);
         for (int64_t j = j0; j < j1; j += GEMM_NR) {
-            const int64_t n = min64(GEMM_NR, j1 - j), i1 = min64(g->m, i + mc);
-            if (pack)
-                gemm_panel(g, i, i1, j, n, p0, p1, packed + (j - j0) * GEMM_KC, GEMM_NR);
+            const int64_t n = min64(GEMM_NR, j1 - j);
+            if (pack_b)
+                gemm_panel(g, &block, j, n, packed_b + (j - j0) / GEMM_NR * packed_stride(GEMM_NR, k),
+                           GEMM_NR);
             else
-                gemm_panel(g, i, i1, j, n, p0, p1, b + j, g->b_row);
+                gemm_panel(g, &block, j, n, b + j, g->b_row);
         }
+    }
 }
 
 /* One row of C over steps from..to-1 where B is stored transposed: eight columns at a time, through registers (the last

@@ -32,6 +32,19 @@ static inline vec vec_splat(float x) {
     return x - (vec){0};
 }
 
+/* x y + sum, fused where the instruction set has it, in the form that overwrites the sum and takes all from registers:
+ * left to itself gcc 12 also overwrites factors, copies and loads twice, which costs a product a tenth of its speed. */
+static inline vec vec_fma(vec x, vec y, vec sum) {
+#if defined(__AVX512F__)
+    __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y));
+#elif defined(__FMA__)
+    __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(x), "x"(y));
+#else
+    sum += x * y;
+#endif
+    return sum;
+}
+
 /* Sixteen lanes in as many vectors as the width needs. */
 enum { LANES = 16, LANE_VECS = LANES / VEC_WIDTH };
 typedef struct lanes {
