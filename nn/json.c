@@ -159,6 +159,75 @@ bool nn_json_integer(nn_json *json, int64_t *value) {
     return true;
 }
 
+/* ---- Values of any kind ---------------------------------------------------------------------- */
+
+enum { MAX_DEPTH = 64, MAX_WORD = 63 };
+
+static bool digits(const char **at) {
+    const char *begin = *at;
+    while (**at >= '0' && **at <= '9') (*at)++;
+    return *at > begin;
+}
+
+static bool is_number(const char *at) { /* -0.5e+3 */
+    at += *at == '-';
+    if (*at == '0')
+        at++;
+    else if (!digits(&at))
+        return false;
+    if (*at == '.' && (at++, !digits(&at))) return false;
+    if (*at == 'e' || *at == 'E') {
+        at++;
+        at += *at == '+' || *at == '-';
+        if (!digits(&at)) return false;
+    }
+    return !*at;
+}
+
+/* A number, true, false or null. */
+static bool pass_word(nn_json *json) {
+    char word[MAX_WORD + 1];
+    int length = 0;
+    while (length < MAX_WORD && json->end - json->at > length && json->at[length] &&
+           !strchr(" \t\n\r,]}", json->at[length])) {
+        word[length] = json->at[length];
+        length++;
+    }
+    word[length] = '\0';
+    bool known = strcmp(word, "true") == 0 || strcmp(word, "false") == 0 || strcmp(word, "null") == 0;
+    if (!known && !is_number(word)) return nn_json_expected(json, "a value");
+    json->at += length;
+    return true;
+}
+
+static bool pass_value(nn_json *json, int depth) {
+    char open = peek(json);
+    if (open == '"') return nn_json_string(json) != NULL;
+    if (open != '{' && open != '[') return nn_json_ok(json) && pass_word(json);
+    if (depth == MAX_DEPTH) return fail(json, "nested too deeply");
+    nn_json_open(json, open);
+    while (nn_json_next(json, open == '{' ? '}' : ']')) {
+        if (open == '{') nn_json_key(json);
+        pass_value(json, depth + 1);
+    }
+    return nn_json_ok(json);
+}
+
+/* A string, or the text of any other value; NULL on failure. */
+static const char *value(nn_json *json) {
+    if (peek(json) == '"') return nn_json_string(json);
+    const char *begin = json->at;
+    char *text = json->text;
+    if (!pass_value(json, 0)) return NULL;
+    size_t length = (size_t)(json->at - begin); /* there is room: what ends a value is a byte more */
+    memcpy(text, begin, length);
+    text[length] = '\0';
+    json->text = text + length + 1;
+    return text;
+}
+
+/* ---- Whole texts --------------------------------------------------------------------------- */
+
 /* Memory for what the text may hold at most: half as many strings as it has quotes, and all their bytes. */
 static bool prepare(nn_json *reader, const char *json, tensor_arena *arena, const char ***list,
                     tensor_error *err) {
@@ -211,6 +280,29 @@ bool nn_json_integers(const char *json, tensor_arena *arena, const char *const *
         list[(*count)++] = key;
     }
     return finish(&reader, err);
+}
+
+bool nn_json_members(const char *json, tensor_arena *arena, const nn_metadata **members, int *count,
+                     tensor_error *err) {
+    size_t length = strlen(json);
+    char *text = tensor_arena_alloc(arena, length, err);
+    if (!text) return false;
+    nn_json reader = {.begin = json, .at = json, .end = json + length, .text = text};
+    nn_metadata *list = NULL;
+    int n = 0, capacity = 0;
+    nn_json_open(&reader, '{');
+    while (nn_json_next(&reader, '}')) {
+        nn_metadata member = {.key = nn_json_key(&reader)};
+        member.value = value(&reader);
+        void *grown = list;
+        if (!member.value || !nn_grow(arena, &grown, sizeof member, n, &capacity, &reader.error)) break;
+        list = grown;
+        list[n++] = member;
+    }
+    if (!finish(&reader, err)) return false;
+    *members = list;
+    *count = n;
+    return true;
 }
 
 /* ---- Writing --------------------------------------------------------------------------------- */

@@ -242,12 +242,20 @@ size_t nn_parallel_bytes(const nn_parallel *parallel);
 typedef struct nn_file nn_file;
 
 /* Opens and validates a file: header, names, shapes, offsets inside the file and without overlap. NULL with
- * one line in err that names the file and the fault. */
+ * one line in err that names the file and the fault. The data are mapped, not read: a file that is replaced in
+ * the meantime is no matter, one that is cut short is. */
 nn_file *nn_file_open(const char *path, tensor_error *err);
 void nn_file_close(nn_file *file);
 
 /* A string of the metadata; NULL: no such key. */
 const char *nn_file_metadata(const nn_file *file, const char *key);
+
+/* Strings of "__metadata__": of a file by index, in ascending order of keys. */
+typedef struct nn_metadata {
+    const char *key, *value;
+} nn_metadata;
+int nn_file_metadata_count(const nn_file *file);
+const nn_metadata *nn_file_metadata_at(const nn_file *file, int i);
 
 /* One tensor of a file: `data` is aligned to its type and lives until nn_file_close. */
 typedef struct nn_entry {
@@ -262,10 +270,9 @@ int nn_file_entries(const nn_file *file);
 const nn_entry *nn_file_at(const nn_file *file, int i);
 const nn_entry *nn_file_find(const nn_file *file, const char *name); /* NULL: no such tensor */
 
-/* Strings for "__metadata__". */
-typedef struct nn_metadata {
-    const char *key, *value;
-} nn_metadata;
+/* Takes `prefix` off the names that begin with it: of a model that was saved as a part of another. False where two
+ * names become one. */
+bool nn_file_strip(nn_file *file, const char *prefix, tensor_error *err);
 
 /* Writes float32 and int32 entries and metadata: to a temporary file beside the target, synced, then renamed,
  * so that a failure at any moment leaves an earlier file whole. */
@@ -276,8 +283,8 @@ bool nn_file_save(const char *path, const nn_entry *entries, int count, const nn
  * list with room for nn_params_entries; returns how many. Once finalized. */
 int nn_params_list(const nn_params *params, nn_entry *list);
 
-/* They as a file, and back. Loading needs each parameter, under its
- * name or an alias, as F32 and with its shape, and accepts further tensors in the file. */
+/* They as a file, and back. Loading needs each parameter, under its name or an alias, as F32, F16 or BF16 and with
+ * its shape, and accepts further tensors in the file. */
 bool nn_params_save(const nn_params *params, const char *path, const nn_metadata *metadata,
                     int metadata_count, tensor_error *err);
 bool nn_params_load(nn_params *params, const nn_file *file, tensor_error *err);
@@ -289,6 +296,10 @@ bool nn_json_strings(const char *json, tensor_arena *arena, const char *const **
 /* The same of an object of integers such as {"a": 0, "b": 1}: *keys and *values [count]. */
 bool nn_json_integers(const char *json, tensor_arena *arena, const char *const **keys, const int64_t **values,
                       int *count, tensor_error *err);
+/* The members of a JSON object such as a configuration, in its order, into memory that `arena` owns: strings
+ * decoded, all other values as they are written, such as 1e-5, null or [1, 2]. */
+bool nn_json_members(const char *json, tensor_arena *arena, const nn_metadata **members, int *count,
+                     tensor_error *err);
 /* Writes text as a JSON string with its quotes; returns the length it needs, as snprintf does. */
 size_t nn_json_quote(char *buffer, size_t size, const char *text);
 

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,7 +27,9 @@ typedef struct span {
 struct nn_file {
     tensor_arena *arena; /* owns everything, this struct as well */
     const char *path;
-    char *data;
+    void *map; /* the whole file; NULL: not yet */
+    size_t map_bytes;
+    const char *data;
     int64_t data_bytes;
     nn_entry *entries; /* in the header's order */
     span *spans;
@@ -195,13 +198,17 @@ static int compare_keys(const void *a, const void *b) {
 }
 
 static bool sort_names(nn_file *file, tensor_error *err) {
-    file->by_name = allocate(file, file->count * (int64_t)sizeof *file->by_name, err);
+    if (!file->by_name) file->by_name = allocate(file, file->count * (int64_t)sizeof *file->by_name, err);
     if (!file->by_name) return false;
     for (int i = 0; i < file->count; i++) file->by_name[i] = &file->entries[i];
     qsort(file->by_name, (size_t)file->count, sizeof *file->by_name, compare_names);
     for (int i = 1; i < file->count; i++)
         if (compare_names(&file->by_name[i - 1], &file->by_name[i]) == 0)
             return nn_file_fail(err, file->path, "tensor %s comes twice", NN_QUOTED(file->by_name[i]->name));
+    return true;
+}
+
+static bool sort_keys(nn_file *file, tensor_error *err) {
     if (file->metadata_count)
         qsort(file->metadata, (size_t)file->metadata_count, sizeof *file->metadata, compare_keys);
     for (int i = 1; i < file->metadata_count; i++)
@@ -271,7 +278,7 @@ static bool place_entries(nn_file *file, tensor_error *err) {
         span at = file->spans[i];
         entry->data = file->data + at.begin;
         entry->bytes = (size_t)(at.end - at.begin);
-        if (at.begin % find_dtype(entry->dtype)->bytes == 0) continue;
+        if ((uintptr_t)entry->data % (uintptr_t)find_dtype(entry->dtype)->bytes == 0) continue;
         void *copy = allocate(file, at.end - at.begin, err);
         if (!copy) return false;
         entry->data = memcpy(copy, entry->data, entry->bytes);
@@ -300,11 +307,15 @@ static bool read_file(nn_file *file, int fd, tensor_error *err) {
                             (unsigned long long)length, (long long)bytes);
     char *header = allocate(file, (int64_t)length, err);
     if (!header || !read_all(fd, path, header, (int64_t)length, err) ||
-        !read_header(file, header, (int64_t)length, err) || !sort_names(file, err) ||
+        !read_header(file, header, (int64_t)length, err) || !sort_names(file, err) || !sort_keys(file, err) ||
         !check_sizes(file, err) || !check_cover(file, err))
         return false;
-    file->data = allocate(file, file->data_bytes, err);
-    return file->data && read_all(fd, path, file->data, file->data_bytes, err) && place_entries(file, err);
+    void *map = mmap(NULL, (size_t)bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (map == MAP_FAILED) return nn_file_fail(err, path, "cannot map: %s", strerror(errno));
+    file->map = map;
+    file->map_bytes = (size_t)bytes;
+    file->data = (const char *)map + LENGTH_BYTES + length;
+    return place_entries(file, err);
 }
 
 static nn_file *new_file(const char *path, tensor_error *err) {
@@ -333,7 +344,9 @@ nn_file *nn_file_open(const char *path, tensor_error *err) {
 }
 
 void nn_file_close(nn_file *file) {
-    if (file) tensor_arena_free(file->arena);
+    if (!file) return;
+    if (file->map) munmap(file->map, file->map_bytes);
+    tensor_arena_free(file->arena);
 }
 
 const char *nn_file_path(const nn_file *file) {
@@ -345,6 +358,14 @@ const char *nn_file_metadata(const nn_file *file, const char *key) {
     const nn_metadata *found = bsearch(&(nn_metadata){.key = key}, file->metadata,
                                        (size_t)file->metadata_count, sizeof *file->metadata, compare_keys);
     return found ? found->value : NULL;
+}
+
+int nn_file_metadata_count(const nn_file *file) {
+    return file ? file->metadata_count : 0;
+}
+
+const nn_metadata *nn_file_metadata_at(const nn_file *file, int i) {
+    return &file->metadata[i];
 }
 
 int nn_file_entries(const nn_file *file) {
@@ -361,4 +382,11 @@ const nn_entry *nn_file_find(const nn_file *file, const char *name) {
     const nn_entry **found =
         bsearch(&key, file->by_name, (size_t)file->count, sizeof *file->by_name, compare_names);
     return found ? *found : NULL;
+}
+
+bool nn_file_strip(nn_file *file, const char *prefix, tensor_error *err) {
+    const size_t length = strlen(prefix);
+    for (int i = 0; i < file->count; i++)
+        if (strncmp(file->entries[i].name, prefix, length) == 0) file->entries[i].name += length;
+    return sort_names(file, err);
 }

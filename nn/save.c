@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -215,6 +216,32 @@ static const nn_entry *find_entry(const nn_params *params, const nn_registered *
     return found;
 }
 
+/* IEEE 754 half precision, and the upper half of single precision. */
+static float of_f16(uint16_t h) {
+    const int exponent = h >> 10 & 31;
+    const float fraction = (float)(h & 1023), sign = h & 0x8000 ? -1 : 1;
+    if (exponent == 31) return fraction != 0 ? NAN : sign * INFINITY;
+    return sign * (exponent ? ldexpf(1024 + fraction, exponent - 25) : ldexpf(fraction, -24));
+}
+
+static float of_bf16(uint16_t b) {
+    const uint32_t bits = (uint32_t)b << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static void copy_values(float *x, const nn_entry *entry) {
+    const uint16_t *halves = entry->data;
+    const bool f16 = strcmp(entry->dtype, "F16") == 0;
+    if (strcmp(entry->dtype, "F32") == 0) {
+        memcpy(x, entry->data, entry->bytes);
+        return;
+    }
+    for (size_t i = 0; i < entry->bytes / sizeof *halves; i++)
+        x[i] = f16 ? of_f16(halves[i]) : of_bf16(halves[i]);
+}
+
 /* The entry that fits a parameter; NULL and the reason. */
 static const nn_entry *expect_entry(const nn_params *params, const nn_registered *parameter,
                                     const nn_file *file, tensor_error *err) {
@@ -222,8 +249,10 @@ static const nn_entry *expect_entry(const nn_params *params, const nn_registered
     const nn_entry *entry = find_entry(params, parameter, file);
     tensor value = parameter->parameter->value;
     if (!entry) return nn_file_fail(err, path, "no tensor %s", NN_QUOTED(name)), NULL;
-    if (strcmp(entry->dtype, "F32") != 0)
-        return nn_file_fail(err, path, "tensor %s is %s, expected F32", NN_QUOTED(entry->name), entry->dtype),
+    if (strcmp(entry->dtype, "F32") != 0 && strcmp(entry->dtype, "F16") != 0 &&
+        strcmp(entry->dtype, "BF16") != 0)
+        return nn_file_fail(err, path, "tensor %s is %s, expected F32, F16 or BF16", NN_QUOTED(entry->name),
+                            entry->dtype),
                NULL;
     if (entry->rank == value.rank &&
         memcmp(entry->shape, value.shape, (size_t)value.rank * sizeof(int64_t)) == 0)
@@ -245,7 +274,7 @@ bool nn_params_load(nn_params *params, const nn_file *file, tensor_error *err) {
     for (int i = 0; i < params->count; i++) {
         if (params->entries[i].alias) continue;
         const nn_entry *entry = find_entry(params, &params->entries[i], file);
-        memcpy(params->entries[i].parameter->value.data, entry->data, entry->bytes);
+        copy_values(params->entries[i].parameter->value.f32, entry);
     }
     params->values.storage->version++;
     return true;

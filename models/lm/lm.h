@@ -377,6 +377,7 @@ bool lm_shows_colour(int fd); /* not where $NO_COLOR is set */
 int lm_train_command(const lm_model *model, int argc, char *const *argv);
 int lm_sample_command(const lm_model *model, int argc, char *const *argv);
 int lm_eval_command(const lm_model *model, int argc, char *const *argv);
+int lm_info_command(const lm_model *model, int argc, char *const *argv);
 int lm_plot_command(const lm_model *model, int argc, char *const *argv);
 
 enum {

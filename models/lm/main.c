@@ -77,11 +77,12 @@ typedef struct command {
     const char *help;
 } command;
 
-enum { COMMANDS = 4 };
+enum { COMMANDS = 5 };
 static const command commands[COMMANDS] = {
     {"train", lm_train_command, "learn from a text"},
     {"sample", lm_sample_command, "write text with a checkpoint"},
     {"eval", lm_eval_command, "measure a checkpoint on a text"},
+    {"info", lm_info_command, "tell what is in a checkpoint"},
     {"plot", lm_plot_command, "draw the losses of runs"},
 };
 

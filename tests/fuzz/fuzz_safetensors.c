@@ -1,5 +1,6 @@
 /* Feeds bytes to the reader of safetensors files: as a whole file, and as a header with 24 bytes of data behind it.
- * What opens must hold together; what does not must say why. The same bytes are then a JSON array of strings. */
+ * What opens must hold together; what does not must say why. The same bytes are then a JSON array of strings, and
+ * a JSON object. */
 #include "nn/nn.h"
 
 #include <stdlib.h>
@@ -46,6 +47,10 @@ static void check_file(FILE *stream, const void *first, size_t first_size, const
     CHECK(file || (strstr(err.text, path) && !strchr(err.text, '\n')));
     for (int i = 0; i < nn_file_entries(file); i++) check_entry(file, nn_file_at(file, i));
     nn_file_metadata(file, "a");
+    for (int i = 0; i < nn_file_metadata_count(file); i++)
+        CHECK(nn_file_metadata(file, nn_file_metadata_at(file, i)->key) ==
+              nn_file_metadata_at(file, i)->value);
+    if (file) nn_file_strip(file, "a", &err);
     nn_file_close(file);
 }
 
@@ -80,6 +85,11 @@ static void check_strings(const uint8_t *data, size_t size) {
         CHECK(nn_json_strings(quoted, arena, &again, &one, &err) && one == 1 &&
               strcmp(strings[i], again[0]) == 0);
     }
+    const nn_metadata *members;
+    err = (tensor_error){0};
+    valid = nn_json_members(json, arena, &members, &count, &err);
+    CHECK(valid == !err.text[0]);
+    for (int i = 0; valid && i < count; i++) CHECK(strlen(members[i].key) + strlen(members[i].value) < size);
     tensor_arena_free(arena);
     nn_json_quote(quoted, sizeof quoted, json); /* any bytes */
     free(json);

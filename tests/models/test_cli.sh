@@ -94,7 +94,7 @@ for program in gpt bigram; do
   done_well "$program --help"
   run "$bin/$program" --version
   matches "$program --version" "$program (Sampo) [0-9]*\.[0-9]*\.[0-9]*"
-  for command in train sample eval plot; do
+  for command in train sample eval info plot; do
     run "$bin/$program" $command --help
     done_well "$program $command --help"
     check "$program $command --help says nothing on stderr" [ ! -s stderr ]
@@ -395,6 +395,7 @@ if [ -w /dev/full ]; then
   full sample "$gpt" sample $model
   full eval "$gpt" eval $model --data text
   full help "$gpt" train --help
+  full info "$gpt" info $model
   full version "$bigram" --version
 else
   skip 'a full disk' 'no /dev/full'
@@ -543,6 +544,45 @@ refuses 1 'runs/zero/log.csv: line 1 is no row of a log' "$gpt" plot runs/zero
 if [ -w /dev/full ]; then
   full plot "$gpt" plot runs/a
   refuses 1 '/dev/full: cannot be written: No space left on device' "$gpt" plot runs/a --svg /dev/full
+fi
+
+# ---- What is in a file --------------------------------------------------------------------------------
+# shellcheck disable=SC2086
+run "$gpt" train $tiny --layers 3 --iters 1 --sample-tokens 0 --out out/three
+run "$gpt" info out/three/last.safetensors
+done_well 'info'
+matches 'info: the size' "$(wc -c <out/three/last.safetensors | sed 's/\(.*\)\(...\)/\1,\2/') bytes"
+matches 'info: tensors' '9,354 numbers in 39 tensors'
+matches 'info: the configuration' '  n_embd           8'
+matches 'info: training' '  iteration           1'
+check 'info: no options that were not given' [ "$(grep -c '^  patience' stdout)" -eq 0 ]
+matches 'info: a tensor' '  wpe\.weight  *\[8, 8\]  *64'
+matches 'info: tensors of layers' '  h\.N\.mlp\.c_fc\.weight     3 x \[8, 32\]    768'
+check 'info: plain without a terminal' [ "$(LC_ALL=C tr -d '\n -~\200-\377' <stdout | wc -c)" -eq 0 ]
+run "$bigram" info out/bigram/last.safetensors
+matches 'info of the bigram' '  architecture    bigram'
+refuses 1 'nowhere' "$gpt" info nowhere
+refuses 1 'text' "$gpt" info text
+refuses 2 'FILE is missing' "$gpt" info
+# tensors JSON [DATA]: a file of tensors with this header.
+tensors() { b "\\0$(printf %o ${#1})\\0000\\0000\\0000\\0000\\0000\\0000\\0000"; printf '%s%s' "$1" "${2-}"; }
+tensors '{"__metadata__":{"a\u001b[31m":"b\n\u009bc"},"x\u001b]0;":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}' 1234 >hostile
+run "$gpt" info hostile
+done_well 'info: names with control characters'
+matches 'info: metadata do not reach the terminal as they are' '  a?\[31m  b??c'
+matches 'info: nor do names' '  x?\]0;  \[2\] F16  2'
+tensors '{}' >nothing
+run "$gpt" info nothing
+matches 'info: a file without tensors' '0 numbers in 0 tensors'
+if command -v script >/dev/null; then
+  run script -qec "stty cols 40; TERM=xterm '$gpt' info $model" /dev/null
+  tr -d '\r' <stdout | sed "s/$(b '\0033')\[[01]m//g" >narrow
+  check 'info: fits 40 columns' [ "$(wc -L <narrow)" -le 40 ]
+  check 'info: headings are bold on a terminal' grep -q "$(b '\0033')\[1mTensors$(b '\0033')\[0m" stdout
+  run script -qec "stty cols 40; NO_COLOR=1 TERM=xterm '$gpt' info $model" /dev/null
+  check 'info: NO_COLOR' [ "$(grep -c "$(b '\0033')" stdout)" -eq 0 ]
+else
+  skip 'info on a terminal' 'no script'
 fi
 
 # ---- Against PyTorch ----------------------------------------------------------------------------------

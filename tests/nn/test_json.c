@@ -1,4 +1,5 @@
-/* JSON: arrays of strings, objects of integers, and quoting. The reader of objects is tested with the headers of files. */
+/* JSON: arrays of strings, objects of integers, members of any object, and quoting. The reader of objects is tested with
+ * the headers of files. */
 #include "nn/nn.h"
 
 #include <criterion/criterion.h>
@@ -49,6 +50,68 @@ Test(json, reads_objects_of_integers) {
         cr_expect_not(nn_json_integers(faulty[i], arena, &keys, &values, &count, &err), "%s", faulty[i]);
         cr_expect(strncmp(err.text, "JSON, byte ", 11) == 0, "%s", err.text);
     }
+    tensor_arena_free(arena);
+}
+
+Test(json, reads_members_of_objects) {
+    tensor_arena *arena = tensor_arena_new(NULL);
+    tensor_error err = {0};
+    const nn_metadata *members;
+    int count;
+    cr_assert(
+        nn_json_members(" { \"a\\n\" : \"b\\u00e4\" ,\"i\":-12,\"e\": 1.5e-05 , \"null\":null,\"t\":true,"
+                        "\"list\":[ \"x]\", [1,{}] ],\"o\":{\"p\": {\"q\":\"}\"}, \"r\":false},\"\":\"\"}\n",
+                        arena, &members, &count, &err),
+        "%s", err.text);
+    const nn_metadata expected[] = {{"a\n", "b\xc3\xa4"},
+                                    {"i", "-12"},
+                                    {"e", "1.5e-05"},
+                                    {"null", "null"},
+                                    {"t", "true"},
+                                    {"list", "[ \"x]\", [1,{}] ]"},
+                                    {"o", "{\"p\": {\"q\":\"}\"}, \"r\":false}"},
+                                    {"", ""}};
+    cr_assert_eq(count, 8);
+    for (int i = 0; i < 8; i++) {
+        cr_expect_str_eq(members[i].key, expected[i].key);
+        cr_expect_str_eq(members[i].value, expected[i].value);
+    }
+    cr_assert(nn_json_members("{}", arena, &members, &count, &err) && count == 0);
+    cr_assert(nn_json_members("{\"a\":0,\"b\":0.25,\"c\":10E+7,\"d\":-0}", arena, &members, &count, &err) &&
+              count == 4);
+
+    static char deep[200] = "{\"a\":";
+    memset(deep + 5, '[', 100);
+    const char *const faulty[] = {"",
+                                  "[]",
+                                  "{",
+                                  "{\"a\"}",
+                                  "{\"a\":}",
+                                  "{\"a\":1",
+                                  "{\"a\":1,}",
+                                  "{\"a\":1}x",
+                                  "{\"a\":01}",
+                                  "{\"a\":1.}",
+                                  "{\"a\":.5}",
+                                  "{\"a\":1e}",
+                                  "{\"a\":+1}",
+                                  "{\"a\":nul}",
+                                  "{\"a\":NaN}",
+                                  "{\"a\":[1,]}",
+                                  "{\"a\":[1}}",
+                                  "{\"a\":{1:2}}",
+                                  "{a:1}",
+                                  "{\"a\":\"\\q\"}",
+                                  "{\"a\":--1}",
+                                  "{\"a\":[\"]}",
+                                  "{\"a\":tru e}",
+                                  deep};
+    for (size_t i = 0; i < sizeof faulty / sizeof faulty[0]; i++) {
+        err = (tensor_error){0};
+        cr_expect_not(nn_json_members(faulty[i], arena, &members, &count, &err), "%s", faulty[i]);
+        cr_expect(strncmp(err.text, "JSON, byte ", 11) == 0, "%s: %s", faulty[i], err.text);
+    }
+    cr_expect(strstr(err.text, "nested too deeply") != NULL, "%s", err.text);
     tensor_arena_free(arena);
 }
 

@@ -477,7 +477,7 @@ Test(safetensors, parameters_that_do_not_fit_are_refused) {
     nn_entry good = {"wte", "F32", 2, {4, 3}, wte, sizeof wte};
     expect_no_load((nn_entry[]){good}, 1, "no tensor \"bias\"");
     expect_no_load((nn_entry[]){good, {"bias", "I32", 1, {5}, bias, sizeof bias}}, 2,
-                   "tensor \"bias\" is I32, expected F32");
+                   "tensor \"bias\" is I32, expected F32, F16 or BF16");
     expect_no_load((nn_entry[]){good, {"bias", "F32", 1, {4}, bias, 16}}, 2,
                    "tensor \"bias\" is [4], expected [5]");
     expect_no_load((nn_entry[]){good, {"bias", "F32", 2, {1, 5}, bias, sizeof bias}}, 2,
@@ -491,6 +491,68 @@ Test(safetensors, parameters_that_do_not_fit_are_refused) {
     cr_assert_not(nn_params_save(params, "out", NULL, 0, (err = (tensor_error){0}, &err)));
     cr_assert_str_eq(err.text, "out: the parameters are not finalized");
     nn_params_free(params);
+}
+
+/* Halves: zeros of both signs, the smallest subnormal, one, the largest number, infinity, no number. */
+Test(safetensors, halves_load_as_float32) {
+    static const uint16_t f16[] = {0x0000, 0x8000, 0x0001, 0x03ff, 0x3c00,
+                                   0xbc01, 0x7bff, 0xfc00, 0x7e00, 0x3555};
+    static const float f16_values[] = {0,           -0.f,  0x1p-24f,  0x3ffp-24f, 1,
+                                       -0x1.004p0f, 65504, -INFINITY, NAN,        0x1.554p-2f};
+    static const uint16_t bf16[] = {0x0000, 0x8000, 0x0001, 0x3f80, 0xbf81,
+                                    0x7f7f, 0xff80, 0x7fc0, 0x4049, 0x0080};
+    static const float bf16_values[] = {0,           -0.f,      0x1p-133f, 1,         -0x1.02p0f,
+                                        0x1.fep127f, -INFINITY, NAN,       0x1.92p1f, 0x1p-126f};
+    enum { COUNT = 10 };
+    unsigned char file[512];
+    const size_t size = make_file(file,
+                                  "{\"a\":{\"dtype\":\"F16\",\"shape\":[10],\"data_offsets\":[0,20]},"
+                                  "\"b\":{\"dtype\":\"BF16\",\"shape\":[10],\"data_offsets\":[20,40]}}",
+                                  40);
+    memcpy(file + size - 40, f16, 20);
+    memcpy(file + size - 20, bf16, 20);
+    write_bytes(file, size);
+    nn_params *params = nn_params_new();
+    const ag_var *a = nn_param(params, "a", NN_ONES, 1, (int64_t[]){COUNT});
+    const ag_var *b = nn_param(params, "b", NN_ONES, 1, (int64_t[]){COUNT});
+    cr_assert(nn_params_finalize(params, 1));
+    tensor_error err = {0};
+    nn_file *opened = nn_file_open(path, &err);
+    cr_assert(nn_params_load(params, opened, &err), "%s", err.text);
+    for (int i = 0; i < COUNT; i++) {
+        const float x = a->value.f32[i], y = b->value.f32[i];
+        cr_expect(isnan(x) ? isnan(f16_values[i]) : memcmp(&x, &f16_values[i], 4) == 0, "F16 %d: %a", i,
+                  (double)x);
+        cr_expect(isnan(y) ? isnan(bf16_values[i]) : memcmp(&y, &bf16_values[i], 4) == 0, "BF16 %d: %a", i,
+                  (double)y);
+    }
+    nn_file_close(opened);
+    nn_params_free(params);
+}
+
+Test(safetensors, metadata_and_names_without_a_prefix) {
+    float x[2] = {1, 2}, y[1] = {3};
+    const nn_entry entries[] = {{"model.h.0", "F32", 1, {2}, x, sizeof x},
+                                {"modelling", "F32", 1, {1}, y, sizeof y}};
+    const nn_metadata metadata[] = {{"format", "pt"}, {"author", "me"}};
+    tensor_error err = {0};
+    cr_assert(nn_file_save(path, entries, 2, metadata, 2, &err), "%s", err.text);
+    nn_file *file = nn_file_open(path, &err);
+    cr_assert_eq(nn_file_metadata_count(file), 2);
+    cr_expect_str_eq(nn_file_metadata_at(file, 0)->key, "author");
+    cr_expect_str_eq(nn_file_metadata_at(file, 1)->value, "pt");
+    cr_assert(nn_file_strip(file, "model.", &err));
+    cr_expect_null(nn_file_find(file, "model.h.0"));
+    cr_assert(nn_file_find(file, "h.0"));
+    cr_expect_arr_eq(nn_file_find(file, "h.0")->data, x, sizeof x);
+    cr_expect(nn_file_find(file, "modelling") != NULL);
+    nn_file_close(file);
+
+    save((nn_entry[]){{"a", "F32", 1, {1}, y, sizeof y}, {"b.a", "F32", 1, {1}, y, sizeof y}}, 2);
+    file = nn_file_open(path, &err);
+    cr_expect_not(nn_file_strip(file, "b.", &err));
+    cr_expect(strstr(err.text, "tensor \"a\" comes twice") != NULL, "%s", err.text);
+    nn_file_close(file);
 }
 
 /* ---- A file that PyTorch made --------------------------------------------------------------------- */
