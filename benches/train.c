@@ -1,5 +1,6 @@
 /* A training step on random tokens: the batch, forward, backward, the addition of the lanes, AdamW; of the bigram, of the
- * GPT with its default configuration and of GPT-2 124M's shape, on one thread and more, and where its time goes.
+ * GPT with its default configuration and of GPT-2 124M's shape, on one thread and more, and where its time goes (with
+ * --threads, on that many alone and without that).
  *
  *     build/benches/train [--threads N] [--model NAME] [--large] [--json FILE]
  */
@@ -109,8 +110,9 @@ int main(int argc, char **argv) {
     bool ok = true;
     for (int i = 0; ok && i < SETTINGS; i++)
         if (is_chosen(i, only, large)) ok = scale(&b, &settings[i], most, &err);
-    ok = ok && breakdown_begin(&b, &err);
-    for (int i = 0; ok && i < SETTINGS; i++)
+    const bool parts = !b.threads_set;
+    if (parts) ok = ok && breakdown_begin(&b, &err);
+    for (int i = 0; ok && parts && i < SETTINGS; i++)
         if (is_chosen(i, only, large)) ok = breakdown(&b, &settings[i], &err);
     return bench_end(&b, &err);
 }
