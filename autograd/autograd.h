@@ -261,6 +261,10 @@ struct ag_op {
     const ag_case *cases; /* for ag_check */
     int case_count;
     const char *no_cases; /* the reason for having none */
+
+    /* Where the result is a view of the only operand: the same view of another tensor of the operand's shape. With it,
+     * gradients of a parameter's view are added to the parameter's at once. */
+    tensor (*view)(const ag_var *y, tensor x);
 };
 #define AG_READS(i) (1u << (i))
 #define AG_READS_OUTPUT (1u << 31)

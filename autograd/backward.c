@@ -29,6 +29,14 @@ static tensor parameter_sink(const ag_tape *tape, const ag_var *p) {
     return sink;
 }
 
+/* The same for a view of a parameter; no tensor for other variables, and where there is a gradient already. */
+static tensor sink_of(const ag_tape *tape, const ag_var *x) {
+    if (!x->tape) return parameter_sink(tape, x);
+    if (x->grad || !x->op || !x->op->view) return (tensor){0};
+    const tensor sink = sink_of(tape, x->in[0]);
+    return tensor_ok(sink) ? x->op->view(x, sink) : sink;
+}
+
 static ag_var *new_gradient(ag_tape *tape, tensor like) {
     ag_var *g = ag_new_var(tape, 0);
     return g && ag_allocate(g, TENSOR_F32, like.rank, like.shape) ? g : NULL;
@@ -52,7 +60,8 @@ tensor ag_grad_target(ag_var *y, ag_var *x, bool *fresh) {
         ag_fail(tape, "%s: without a composed form it cannot be differentiated twice", y->op->name);
         return (tensor){0};
     }
-    if (!x->tape) return parameter_sink(tape, x);
+    const tensor sink = sink_of(tape, x);
+    if (tensor_ok(sink)) return sink;
     if (x->grad && exclusive(x->grad)) return x->grad->value;
     ag_var *g = new_gradient(tape, x->value);
     if (!g) return (tensor){0};

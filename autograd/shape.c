@@ -8,12 +8,18 @@
 static void use_backward(ag_var *y, ag_var *dy) {
     ag_give(y->in[0], dy);
 }
+static tensor use_view(const ag_var *y, tensor x) {
+    (void)y;
+    return x;
+}
 const ag_op ag_op_use = {"use", use_backward,
-                         .no_cases = "the identity, for parameters, which checks do not have"};
+                         .no_cases = "the identity, for parameters, which checks do not have",
+                         .view = use_view};
 
 ag_var *ag_use(ag_tape *tape, ag_var *parameter) {
     if (!tape || !parameter || ag_failed(tape)) return NULL;
     if (parameter->tape) return parameter;
+    ag_tell(tape, &ag_op_use, AG_FORWARD_BEGINS);
     ag_var *y = ag_new_var(tape, 1);
     if (!y) return NULL;
     y->op = &ag_op_use;
@@ -57,6 +63,9 @@ static void permute_backward(ag_var *y, ag_var *dy) {
     for (int axis = 0; axis < y->value.rank; axis++) back[axes[axis]] = axis;
     ag_give(y->in[0], ag_permute(dy, back));
 }
+static tensor permute_view(const ag_var *y, tensor x) {
+    return tensor_permute(x, y->saved, NULL);
+}
 static ag_var *permute_case(ag_var **in) {
     return ag_permute(in[0], (int[]){2, 0, 1});
 }
@@ -65,7 +74,7 @@ static ag_var *transpose_case(ag_var **in) {
 }
 static const ag_case permute_cases[] = {{"permute", permute_case, 1, {{3, {2, 3, 4}}}},
                                         {"transpose", transpose_case, 2, {{2, {2, 5}}, {2, {5, 2}}}}};
-const ag_op ag_op_permute = {"permute", permute_backward, AG_CASES(permute_cases)};
+const ag_op ag_op_permute = {"permute", permute_backward, AG_CASES(permute_cases), .view = permute_view};
 
 ag_var *ag_permute(ag_var *x, const int *axes) {
     ag_var *y = ag_begin(&ag_op_permute, 1, &x);
