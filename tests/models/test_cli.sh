@@ -347,16 +347,16 @@ check 'it says which text it reads' grep -q "^gpt: reading $tmp/data/verses.txt"
 }
 
 # ---- Ctrl-C, closed pipes, full disks ---------------------------------------------------------------
-# interrupt FILE COMMAND...: sends the command Ctrl-C once FILE has contents. It runs in the foreground, as the
-# shell starts background commands with Ctrl-C ignored.
+# interrupt SIGNAL FILE COMMAND...: sends it to the command once FILE has contents. The command runs in the
+# foreground, as the shell starts background commands with Ctrl-C ignored.
 interrupt() {
-  awaited=$1
-  shift
+  signal=$1 awaited=$2
+  shift 2
   rm -f pid
   (
     tries=0
     until [ -s "$awaited" ] || [ $tries -ge 100 ]; do sleep 0.1; tries=$((tries + 1)); done
-    kill -INT "$(cat pid)"
+    kill "-$signal" "$(cat pid)"
   ) &
   # shellcheck disable=SC2016 # for the inner shell to fill in
   run sh -c 'echo $$ >pid; exec "$@"' sh "$@"
@@ -366,16 +366,21 @@ if sh -c 'kill -s INT $$; :' 2>/dev/null; then
   skip 'Ctrl-C' 'this test itself was started with Ctrl-C ignored'
 else
   # shellcheck disable=SC2086
-  interrupt out/c/last.safetensors "$gpt" train $tiny --iters 100000000 --eval-every 100000000 --out out/c
+  interrupt INT out/c/last.safetensors "$gpt" train $tiny --iters 100000000 --eval-every 100000000 --out out/c
   check 'Ctrl-C: exit status 130' [ "$status" -eq 130 ]
   check 'Ctrl-C: it says so' grep -q '^gpt: interrupted after [0-9]* iterations; saved out/c/last.safetensors; to go on: gpt train --resume out/c$' stderr
   check 'Ctrl-C: no sample' [ "$(grep -vc '^Iter' stdout)" -eq 0 ]
   cp stderr said
   run "$gpt" sample out/c/last.safetensors --tokens 5
   done_well 'Ctrl-C: the saved checkpoint works'
+  done=$(sed -n 's/.*interrupted after \([0-9]*\) .*/\1/p' said)
+  check 'Ctrl-C: the log has each step' [ "$(tail -n 1 out/c/log.csv | cut -d , -f 1)" = $((done - 1)) ]
+  interrupt TERM stdout "$gpt" train --resume out/c
+  check 'SIGTERM: exit status 143' [ "$status" -eq 143 ]
+  check 'SIGTERM: it went on and saved' grep -q '; saved out/c/last.safetensors; to go on' stderr
   : >stdout
   # shellcheck disable=SC2086
-  interrupt stdout "$gpt" train $tiny --iters 100000000 --eval-every 100000000
+  interrupt INT stdout "$gpt" train $tiny --iters 100000000 --eval-every 100000000
   check 'Ctrl-C without --out' grep -q 'iterations; nothing is saved without --out$' stderr
 fi
 

@@ -40,6 +40,16 @@ Test(progress, fits_a_small_buffer) {
     cr_expect_str_eq(lm_progress_text(&sample, 80, text, sizeof text), "iteration");
 }
 
+Test(progress, a_resumed_run_counts_its_own_steps) {
+    lm_progress p;
+    lm_progress_begin(&p, 1000, 2000);
+    lm_progress_step(&p, 1001, 1.5, 64);
+    lm_progress_step(&p, 1002, 1.5, 64);
+    cr_expect_float_eq(p.tokens_per_second * p.trained, 2 * 64, 1e-6);
+    cr_expect(p.step_seconds >= 0 && p.step_seconds <= p.trained);
+    cr_expect_float_eq(p.seconds_left, (p.resumed - p.begun) / 2 * 998, 1e-6);
+}
+
 Test(progress, columns_without_a_terminal) {
     int null = open("/dev/null", O_WRONLY);
     cr_assert(dup2(null, STDERR_FILENO) >= 0);

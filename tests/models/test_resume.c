@@ -1,5 +1,6 @@
 /* Runs that are interrupted and resumed end with the files of one that was not. */
 #include "models/lm/lm.h"
+#include "tests/faults.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -17,8 +18,11 @@ static _Atomic long calls;
 static long press_at; /* 0: never */
 static char folder[64];
 
+static int64_t allocations[2]; /* before calls number 100 and 300 */
+
 static ag_var *forward(const void *self, ag_var *ids, nn_cache *cache, tensor_rng *dropout) {
     if (++calls == press_at) raise(SIGINT);
+    if (calls == 100 || calls == 300) allocations[calls == 300] = fault_calls(FAULT_MEMORY);
     return real_forward(self, ids, cache, dropout);
 }
 
@@ -208,4 +212,10 @@ Test(resume, samples_do_not_influence_training) {
     cr_assert_eq(start(0, 1, "without", "--sample-tokens 0"), LM_DONE);
     cr_expect(same("with", "without", "best.safetensors"));
     cr_expect(same("with", "without", "log.csv"));
+}
+
+Test(resume, steps_allocate_nothing) {
+    cr_assert_eq(start(0, 1, "run", "--iters 100 --eval-every 100 --sample-tokens 0"), LM_DONE);
+    cr_assert(allocations[0] > 10, "the counter does not count");
+    cr_expect_eq(allocations[1], allocations[0]);
 }
