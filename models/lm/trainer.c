@@ -6,10 +6,10 @@
 
 #include "models/lm/train_internal.h"
 
-/* ---- Ctrl-C and SIGTERM: the loop finishes its step; a second one ends the program at once ---- */
+/* ---- Ctrl-C, a closed terminal, SIGTERM: the loop ends after its step; a second one ends the program at once -- */
 
-enum { SIGNALS = 2 };
-static const int signals[SIGNALS] = {SIGINT, SIGTERM};
+enum { SIGNALS = 3 };
+static const int signals[SIGNALS] = {SIGINT, SIGHUP, SIGTERM};
 static volatile sig_atomic_t interrupted; /* the signal's number */
 
 static void interrupt(int signal) {

@@ -295,6 +295,17 @@ cp out/r/best.safetensors out/only/last.safetensors
 refuses 1 'only/last.safetensors: no training state; start from its weights with --init' "$gpt" train --resume out/only
 refuses 1 "its architecture is 'gpt', not 'bigram'" "$bigram" train --resume out/r
 
+hostile() { # hostile FROM TO TEXT: the training state says TO
+  sed "s/$1/$2/" <out/r/last.safetensors >out/only/last.safetensors
+  cmp -s out/r/last.safetensors out/only/last.safetensors && verdict "$1 is in the file" 'it is not'
+  refuses 1 "out/only/last.safetensors: $3" "$gpt" train --resume out/only
+}
+hostile '"train.best_iteration":"[0-9]' '"train.best_iteration":"x' "train.best_iteration: 'x"
+hostile '"train.batch":"4"' '"train.batch":"0"' 'train.batch: 0 is out of range: 1 to 65536'
+hostile '"train.schedule":"c' '"train.schedule":"k' "train.schedule: 'konstant' is none of"
+hostile exp_avg_sq exp_avg_xq 'the tensor optimizer.exp_avg_sq does not fit the parameters'
+hostile '"train.text_hash":"[0-9]' '"train.text_hash":"x' 'train.text_hash: '
+
 # ---- Saving that fails ----------------------------------------------------------------------------------
 run "$gpt" train $tiny --iters 3 --eval-every 1 --sample-tokens 0 --out out/full
 cp -r out/full kept
