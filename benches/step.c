@@ -67,7 +67,8 @@ void training_end(training *t) {
 
 double training_draw(training *t) {
     const double start = now();
-    lm_batch_draw(&t->c.batch, t->text, lm_rng(1, LM_STREAM_BATCHES, (uint64_t)t->steps++));
+    lm_batch_draw(&t->c.batch, (lm_tokens){t->text.i32, TEXT, sizeof(int32_t)},
+                  lm_rng(1, LM_STREAM_BATCHES, (uint64_t)t->steps++));
     return now() - start;
 }
 

@@ -36,69 +36,84 @@ ag_var *lm_loss(void *context, ag_tape *tape, int64_t begin, int64_t end) {
     return nn_cross_entropy(c->model->forward(c->model->self, ids, NULL, c->dropout ? &rng : NULL), targets);
 }
 
-/* Windows of T tokens as the rows of a batch, without copying: `shift` tokens further for the targets. */
-static tensor windows_of(tensor tokens, int64_t count, int64_t context, int64_t shift, tensor_error *err) {
-    tensor run = tensor_slice(tokens, 0, shift, shift + count * context, 1, err);
-    return tensor_reshape(run, TENSOR_SHAPE(count, context), err);
+/* Fills the batch's first rows with the windows from `begin` on. */
+static void read_windows(lm_batch *batch, lm_tokens tokens, int64_t begin, int64_t rows) {
+    int64_t context = batch->ids.shape[1];
+    lm_tokens_read(tokens, begin * context, rows * context, batch->ids.i32);
+    lm_tokens_read(tokens, begin * context + 1, rows * context, batch->targets.i32);
 }
 
-bool lm_evaluate(const lm_instance *instance, nn_parallel *parallel, tensor tokens, double *loss,
+bool lm_evaluate(const lm_instance *instance, nn_parallel *parallel, lm_tokens tokens, double *loss,
                  int64_t *predicted, tensor_error *err) {
-    int64_t length = tokens.shape[0], context = instance->context, windows = (length - 1) / context;
-    if (length <= context) {
+    int64_t context = instance->context, windows = (tokens.count - 1) / context;
+    if (tokens.count <= context) {
         return tensor_fail(err,
                            "this part of the text has %" PRId64 " tokens; a context of %" PRId64
                            " needs at least %" PRId64,
-                           length, context, context + 1);
+                           tokens.count, context, context + 1);
     }
-    lm_batch all = {windows_of(tokens, windows, context, 0, err),
-                    windows_of(tokens, windows, context, 1, err)};
+    lm_loss_context c = {.model = instance->model};
+    tensor_arena *arena = tensor_arena_new(err);
+    bool ok = arena && lm_batch_new(&c.batch, WINDOWS, context, arena, err);
     double sum = 0;
-    for (int64_t begin = 0; begin < windows; begin += WINDOWS) {
+    for (int64_t begin = 0; ok && begin < windows; begin += WINDOWS) {
         int64_t rows = windows - begin < WINDOWS ? windows - begin : WINDOWS;
-        lm_loss_context c = {.model = instance->model};
-        c.batch.ids = tensor_slice(all.ids, 0, begin, begin + rows, 1, err);
-        c.batch.targets = tensor_slice(all.targets, 0, begin, begin + rows, 1, err);
         double mean;
-        if (!nn_parallel_loss(parallel, rows, lm_loss, &c, &mean, err)) return false;
-        sum += mean * (double)rows;
+        read_windows(&c.batch, tokens, begin, rows);
+        ok = nn_parallel_loss(parallel, rows, lm_loss, &c, &mean, err);
+        if (ok) sum += mean * (double)rows;
     }
     *loss = sum / (double)windows;
     *predicted = windows * context;
-    return true;
+    tensor_arena_free(arena);
+    return ok;
 }
 
 /* ---- The command --------------------------------------------------------------------------- */
 
-static int print_loss(const lm_model *model, double loss, int64_t predicted) {
+static int print_loss(const lm_model *model, double loss, lm_extent text) {
     tensor_error err = {0};
+    const double total = loss * (double)text.tokens;
     if (!isfinite(loss)) return lm_fail(model, "the loss is not a finite number: the checkpoint is damaged");
-    printf("loss %.6f over %" PRId64 " tokens\n", loss, predicted);
+    printf("loss %.6f over %" PRId64 " tokens\n", loss, text.tokens);
     printf("bits per token %.6f\nperplexity %.6f\n", loss / log(2), exp(loss));
+    if (text.characters > 0)
+        printf("loss per character %.6f over %" PRId64 "\n", total / (double)text.characters,
+               text.characters);
+    printf("bits per byte %.6f over %" PRId64 "\n", total / log(2) / (double)text.bytes, text.bytes);
     return lm_flush(stdout, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
 }
 
 /* Evaluates the text with the checkpoint. */
-static int evaluate_text(lm_instance *instance, const lm_text *text, const char *path, lm_split split) {
+static int evaluate_text(lm_instance *instance, const lm_text *text, const char *name, lm_split split) {
     const lm_model *model = instance->model;
     tensor_error err = {0};
     double loss;
     int64_t predicted;
-    tensor tokens = lm_encode(&instance->tokenizer, text->bytes, text->size, instance->arena, &err);
-    if (tensor_ok(tokens)) tokens = lm_split_of(tokens, split, &err);
+    lm_corpus corpus;
+    lm_extent extent;
     nn_parallel *parallel = lm_parallel_new(instance->params, instance->context);
-    bool ok = tensor_ok(tokens) && lm_evaluate(instance, parallel, tokens, &loss, &predicted, &err);
+    bool ok = lm_corpus_open(&corpus, &instance->tokenizer, text, NULL, &err);
+    if (ok) {
+        lm_tokens tokens = lm_split_of(corpus.tokens, split);
+        ok = lm_evaluate(instance, parallel, tokens, &loss, &predicted, &err);
+        lm_tokens seen = lm_tokens_from(tokens, 1, predicted); /* the first token is not predicted */
+        ok = ok && lm_extent_of(&extent, &instance->tokenizer, seen, &err);
+    }
+    lm_corpus_free(&corpus);
     nn_parallel_free(parallel);
-    return ok ? print_loss(model, loss, predicted) : lm_fail(model, "%s: %s", path, err.text);
+    return ok ? print_loss(model, loss, extent) : lm_fail(model, "%s: %s", name, err.text);
 }
 
 int lm_eval_command(const lm_model *model, int argc, char *const *argv) {
-    const char *data = NULL, *file;
+    const char *file;
+    lm_paths data = {0};
     int64_t split = LM_VALIDATION, threads = 0;
-    const lm_option options[] = {lm_string("data", &data, "FILE", "the text"),
-                                 lm_choice("split", &split, "train|val|all", "its part"),
-                                 lm_threads(&threads),
-                                 {0}};
+    const lm_option options[] = {
+        lm_files("data", &data, "FILE", "the text, \"-\" for standard input; several are joined"),
+        lm_choice("split", &split, "train|val|all", "its part"),
+        lm_threads(&threads),
+        {0}};
     const lm_usage usage = {
         model->name, "eval", "Prints the mean loss of a checkpoint over a text.", "FILE", {options}};
     int status = lm_begin(model, &usage, argc, argv, &file, &threads);
@@ -111,7 +126,7 @@ int lm_eval_command(const lm_model *model, int argc, char *const *argv) {
         status = lm_fail(model, "%s", err.text);
     else
         status = lm_open_text(model, &text, &data, instance.tokenizer.kind, instance.arena);
-    if (status == LM_DONE) status = evaluate_text(&instance, &text, data, (lm_split)split);
+    if (status == LM_DONE) status = evaluate_text(&instance, &text, data.name, (lm_split)split);
     lm_text_free(&text);
     lm_instance_free(&instance);
     return status;

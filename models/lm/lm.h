@@ -20,6 +20,7 @@ typedef enum lm_option_kind {
     LM_INTEGER, /* value: int64_t */
     LM_REAL,    /* double */
     LM_TEXT,    /* const char * */
+    LM_FILES,   /* lm_paths, one more each time the option is given */
     LM_CHOICE,  /* int64_t, the index of one of `words` */
     LM_YES_NO,  /* bool */
     LM_FLAG,    /* bool, set by the option's mere presence */
@@ -37,6 +38,15 @@ typedef enum lm_resume {
     LM_CHANGEABLE, /* the checkpoint's, unless the command line has one */
     LM_UNKEPT      /* it holds none: what the option says is no property of the run */
 } lm_resume;
+
+/* Names of files, as an option collects them. lm_open_text sets the rest. */
+enum { LM_MAX_FILES = 256 };
+typedef struct lm_paths {
+    const char *paths[LM_MAX_FILES];
+    int count;
+    const char *joined; /* all, with newlines between them, as checkpoints keep them */
+    const char *name;   /* for messages */
+} lm_paths;
 
 /* One option. `value` holds the default until the option is given. A number outside low..high stands for "not
  * given", so --help does not show it as a default. A table of options ends with {0}. */
@@ -63,6 +73,9 @@ static inline lm_option lm_real(const char *name, double *value, double low, dou
 }
 static inline lm_option lm_string(const char *name, const char **value, const char *word, const char *help) {
     return (lm_option){.name = name, .kind = LM_TEXT, .value = value, .words = word, .help = help};
+}
+static inline lm_option lm_files(const char *name, lm_paths *value, const char *word, const char *help) {
+    return (lm_option){.name = name, .kind = LM_FILES, .value = value, .words = word, .help = help};
 }
 static inline lm_option lm_choice(const char *name, int64_t *value, const char *words, const char *help) {
     return (lm_option){.name = name, .kind = LM_CHOICE, .value = value, .words = words, .help = help};
@@ -137,13 +150,26 @@ int64_t lm_utf8_count(const char *bytes, size_t size, tensor_error *err);
 /* What tokens are: characters of a UTF-8 text; bytes of anything; sequences of bytes, by byte pair encoding. */
 typedef enum lm_tokenizer_kind { LM_CHAR, LM_BYTE, LM_BPE } lm_tokenizer_kind;
 
-/* A file's text, without byte order mark, not empty; for characters valid UTF-8 without NUL. */
+/* A file in memory, mapped or read; do not cut it short meanwhile. Descriptors stay the caller's. */
+typedef struct lm_map {
+    const char *bytes; /* NULL where there are none */
+    size_t size;
+    bool mapped;
+} lm_map;
+bool lm_map_open(lm_map *map, int fd, tensor_error *err);
+void lm_map_free(lm_map *map);
+int lm_temporary(tensor_error *err); /* a file without a name, in $TMPDIR or /tmp; -1: failed */
+bool lm_write_all(int fd, const void *bytes, size_t size, tensor_error *err);
+
+/* A text: what a file has behind its byte order mark, not empty; for characters valid UTF-8 without NUL. */
 typedef struct lm_text {
-    char *memory; /* freed by lm_text_free */
+    lm_map map;
     const char *bytes;
     size_t size;
 } lm_text;
-bool lm_text_read(lm_text *text, const char *path, lm_tokenizer_kind kind, tensor_error *err);
+bool lm_text_read(lm_text *text, const char *path, lm_tokenizer_kind kind,
+                  tensor_error *err); /* "-": stdin */
+bool lm_text_map(lm_text *text, int fd, lm_tokenizer_kind kind, tensor_error *err);
 void lm_text_free(lm_text *text);
 
 /* Finds the text that is used where none is named: kalevala.txt or verses.txt in $SAMPO_DATA, or in the source
@@ -218,9 +244,37 @@ bool lm_tokenizer_of_file(lm_tokenizer *tokenizer, const nn_file *file, tensor_a
 
 /* ---- Corpora ------------------------------------------------------------------------------ */
 
+/* Tokens in memory, as small as the vocabulary allows. */
+typedef struct lm_tokens {
+    const void *data;
+    int64_t count;
+    int width; /* bytes of a token: 1 or 2, unsigned, or 4 */
+} lm_tokens;
+/* `count` of them from `begin` on: a view; or written to ids. */
+lm_tokens lm_tokens_from(lm_tokens tokens, int64_t begin, int64_t count);
+void lm_tokens_read(lm_tokens tokens, int64_t begin, int64_t count, int32_t *ids);
+
 /* The first 90 % of a text's tokens train, the others validate. */
 typedef enum lm_split { LM_TRAIN, LM_VALIDATION, LM_ALL } lm_split;
-tensor lm_split_of(tensor tokens, lm_split split, tensor_error *err);
+lm_tokens lm_split_of(lm_tokens tokens, lm_split split);
+
+/* How much text tokens stand for. Characters are the bytes that begin one in UTF-8. */
+typedef struct lm_extent {
+    int64_t tokens, bytes, characters;
+} lm_extent;
+bool lm_extent_of(lm_extent *extent, const lm_tokenizer *tokenizer, lm_tokens tokens, tensor_error *err);
+
+/* A text as tokens, in a mapped file: no memory of its own for any length. */
+typedef struct lm_corpus {
+    lm_map map;
+    lm_tokens tokens;
+    uint64_t hash; /* of the tokens: the same text and tokenizer give the same */
+} lm_corpus;
+/* The file is at `path`, for the next time: it is used again where text and tokenizer are those that made it, and
+ * else made anew. NULL: a temporary file. Without a text (NULL) it has to be there. */
+bool lm_corpus_open(lm_corpus *corpus, const lm_tokenizer *tokenizer, const lm_text *text, const char *path,
+                    tensor_error *err);
+void lm_corpus_free(lm_corpus *corpus);
 
 /* ---- Random streams ----------------------------------------------------------------------- */
 
@@ -243,7 +297,7 @@ typedef struct lm_batch {
 } lm_batch;
 bool lm_batch_new(lm_batch *batch, int64_t rows, int64_t context, tensor_arena *arena, tensor_error *err);
 /* Fills it with rows that begin at uniformly drawn places of `tokens`, at least T + 1 of them. */
-void lm_batch_draw(lm_batch *batch, tensor tokens, tensor_rng rng);
+void lm_batch_draw(lm_batch *batch, lm_tokens tokens, tensor_rng rng);
 
 /* ---- Models ------------------------------------------------------------------------------- */
 
@@ -333,7 +387,7 @@ bool lm_find_not_finite(const nn_params *params, lm_loss_context *batch, char *t
 
 /* Mean loss over consecutive windows of T tokens, the last partial one left out, summed in double; *predicted
  * receives the number of tokens. */
-bool lm_evaluate(const lm_instance *instance, nn_parallel *parallel, tensor tokens, double *loss,
+bool lm_evaluate(const lm_instance *instance, nn_parallel *parallel, lm_tokens tokens, double *loss,
                  int64_t *predicted, tensor_error *err);
 
 /* ---- Sampling ----------------------------------------------------------------------------- */
@@ -396,9 +450,10 @@ int lm_fail(const lm_model *model, const char *format, ...) TENSOR_PRINTF(2, 3);
 int lm_begin(const lm_model *model, const lm_usage *usage, int argc, char *const *argv, const char **operand,
              const int64_t *threads);
 
-/* Opens the text at `path`, or the default one where that is NULL (and says which); *path becomes its name.
- * Returns LM_DONE or LM_FAILED, with the fault printed. */
-int lm_open_text(const lm_model *model, lm_text *text, const char **path, lm_tokenizer_kind kind,
+/* Completes the names; where there are none, with the default text's, and says so. */
+bool lm_name_texts(const lm_model *model, lm_paths *data, tensor_arena *arena, tensor_error *err);
+/* The same, and opens the text of all files one behind the other. Returns LM_DONE or LM_FAILED, with the fault printed. */
+int lm_open_text(const lm_model *model, lm_text *text, lm_paths *data, lm_tokenizer_kind kind,
                  tensor_arena *arena);
 
 /* Flushes a stream; fails where anything written to it was lost. */

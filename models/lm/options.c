@@ -87,6 +87,12 @@ static bool set_preset(const lm_option *o, const char *text, tensor_error *err) 
     return tensor_fail(err, "'%.60s' is none of %s", text, preset_names(o, names, sizeof names));
 }
 
+static bool add_path(lm_paths *files, const char *path, tensor_error *err) {
+    if (files->count == LM_MAX_FILES) return tensor_fail(err, "names more than %d files", LM_MAX_FILES);
+    files->paths[files->count++] = path;
+    return true;
+}
+
 bool lm_option_set(const lm_option *o, const char *text, tensor_error *err) {
     switch (o->kind) {
     case LM_INTEGER:
@@ -101,6 +107,8 @@ bool lm_option_set(const lm_option *o, const char *text, tensor_error *err) {
         return true;
     case LM_PRESET:
         return set_preset(o, text, err);
+    case LM_FILES:
+        return add_path(o->value, text, err);
     case LM_TEXT:
         break;
     }
@@ -131,6 +139,9 @@ char *lm_option_text(const lm_option *o, char *buffer, size_t size) {
         break;
     case LM_TEXT:
         if (*(const char **)o->value) text = *(const char **)o->value;
+        break;
+    case LM_FILES:
+        if (((lm_paths *)o->value)->joined) text = ((lm_paths *)o->value)->joined;
         break;
     case LM_PRESET:
         text = (*(const lm_preset **)o->value)->name;
@@ -323,6 +334,7 @@ static bool has_default(const lm_option *o) {
         return true;
     case LM_TEXT:
         return *(const char **)o->value != NULL;
+    case LM_FILES:
     case LM_FLAG:
         break;
     }

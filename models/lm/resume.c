@@ -37,11 +37,11 @@ static void add(strings *s, const lm_option *o) {
     nn_metadata *entry = &s->list[s->count++];
     if (!o->key) snprintf(key, NAME_BYTES, "%s%s", prefix, o->name);
     *entry = (nn_metadata){o->key ? o->key : key, value};
-    if (o->kind != LM_TEXT) {
+    if (o->kind != LM_TEXT && o->kind != LM_FILES) {
         lm_option_text(o, value, sizeof *s->values);
         return;
     }
-    const char *text = *(const char **)o->value;
+    const char *text = o->kind == LM_FILES ? ((lm_paths *)o->value)->joined : *(const char **)o->value;
     bool fits =
         text && lm_utf8_count(text, strlen(text), NULL) >= 0; /* metadata are UTF-8; paths need not be */
     entry->value = fits ? text : "";
@@ -82,19 +82,12 @@ bool lm_best_save(const lm_trainer *t, tensor_error *err) {
 
 /* ---- The text ---------------------------------------------------------------------------------- */
 
-/* Of all tokens, cut to the 52 bits that every option's value may have. */
-static int64_t hash_of(const tensor parts[2]) {
-    uint64_t hash = LM_HASH_BEGIN;
-    for (int k = 0; k < 2; k++)
-        hash = lm_hash(hash, parts[k].i32, (size_t)parts[k].shape[0] * sizeof(int32_t));
-    return (int64_t)(hash >> 12);
-}
-
 bool lm_resume_text(lm_trainer *t, tensor_error *err) {
     const lm_state was = t->state;
     if (!t->set.out) return true;
-    t->state.text_tokens = t->parts[LM_TRAIN].shape[0] + t->parts[LM_VALIDATION].shape[0];
-    t->state.text_hash = hash_of(t->parts);
+    t->state.text_tokens = t->corpus.tokens.count;
+    t->state.text_hash =
+        (int64_t)(t->corpus.hash >> 12); /* to the 52 bits that every option's value may have */
     bool same = t->state.text_tokens == was.text_tokens && t->state.text_hash == was.text_hash;
     if (!t->set.resume || same) return true;
     return tensor_fail(err,
@@ -142,10 +135,15 @@ static bool read_option(const nn_file *file, const lm_option *o, tensor_arena *a
     snprintf(key, sizeof key, "%s%s", prefix, o->name ? o->name : "");
     const char *value = nn_file_metadata(file, o->key ? o->key : key);
     if (!value || !*value) return true;
-    if (o->kind == LM_TEXT) {
+    if (o->kind == LM_TEXT || o->kind == LM_FILES) {
         char *copy = tensor_arena_alloc(arena, strlen(value) + 1, err);
         if (!copy) return false;
         value = strcpy(copy, value);
+        for (char *end; o->kind == LM_FILES && (end = strchr(copy, '\n')); copy = end + 1) {
+            *end = '\0';
+            if (!lm_option_set(o, copy, err)) return false;
+            value = end + 1;
+        }
     }
     if (lm_option_set(o, value, &fault)) return true;
     return tensor_fail(err, "%s: %s", o->key ? o->key : key, fault.text);

@@ -1,5 +1,6 @@
 /* UTF-8, and files of text. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -57,21 +58,35 @@ int64_t lm_utf8_count(const char *bytes, size_t size, tensor_error *err) {
 
 /* ---- Files --------------------------------------------------------------------------------- */
 
-/* Reads a file to its end, whatever it is: a pipe has no size to ask for. */
-static bool read_all(FILE *file, lm_text *text, tensor_error *err) {
-    size_t capacity = 0;
-    for (;;) {
-        if (text->size == capacity) {
-            capacity = capacity ? 2 * capacity : (size_t)1 << 20;
-            char *memory = realloc(text->memory, capacity);
-            if (!memory) return tensor_fail(err, "out of memory");
-            text->memory = memory;
-        }
-        size_t got = fread(text->memory + text->size, 1, capacity - text->size, file);
-        text->size += got;
-        if (got == 0) return !ferror(file) || tensor_fail(err, "cannot be read: %s", strerror(errno));
+/* A pipe as a file: everything that comes out of it goes to a temporary one. -1: failed. */
+static int spool(int from, tensor_error *err) {
+    char buffer[1 << 16];
+    int to = lm_temporary(err);
+    bool ok = to >= 0;
+    for (ssize_t got = 1; ok && got != 0;) {
+        got = read(from, buffer, sizeof buffer);
+        if (got < 0 && errno == EINTR) continue;
+        ok = got < 0 ? tensor_fail(err, "cannot be read: %s", strerror(errno))
+                     : lm_write_all(to, buffer, (size_t)got, err);
     }
+    if (ok || to < 0) return to;
+    close(to);
+    return -1;
 }
+
+/* Maps what has been opened, pipes as well. */
+static bool map(lm_map *map, int fd, tensor_error *err) {
+    struct stat status;
+    if (fstat(fd, &status) != 0) return tensor_fail(err, "cannot be read: %s", strerror(errno));
+    if (S_ISDIR(status.st_mode)) return tensor_fail(err, "this is a directory, not a text file");
+    if (S_ISREG(status.st_mode) && lseek(fd, 0, SEEK_CUR) == 0) return lm_map_open(map, fd, err);
+    int copy = spool(fd, err);
+    bool ok = copy >= 0 && lm_map_open(map, copy, err);
+    if (copy >= 0) close(copy);
+    return ok;
+}
+
+static const char utf16[] = "this looks like UTF-16; convert it: iconv -f UTF-16 -t UTF-8";
 
 /* UTF-16: a byte order mark, or zeros in most even places or in most odd ones, and none in the others. */
 static bool is_utf16(const lm_text *text) {
@@ -86,40 +101,44 @@ static bool is_utf16(const lm_text *text) {
 /* Whether these are characters. */
 static bool is_text(const lm_text *text, tensor_error *err) {
     static const char advice[] = "--tokenizer byte trains on any file";
-    if (is_utf16(text))
-        return tensor_fail(err, "this looks like UTF-16; convert it: iconv -f UTF-16 -t UTF-8");
+    if (is_utf16(text)) return tensor_fail(err, "%s", utf16);
     const char *nul = memchr(text->bytes, '\0', text->size);
     if (nul)
         return tensor_fail(err, "byte %zu is 0: this is not a text file; %s",
-                           (size_t)(nul - text->memory) + 1, advice);
+                           (size_t)(nul - text->map.bytes) + 1, advice);
     tensor_error fault = {0};
-    size_t all = (size_t)(text->bytes + text->size - text->memory);
-    return lm_utf8_count(text->memory, all, &fault) >= 0 || tensor_fail(err, "%s; %s", fault.text, advice);
+    return lm_utf8_count(text->map.bytes, text->map.size, &fault) >= 0 ||
+           tensor_fail(err, "%s; %s", fault.text, advice);
 }
 
-bool lm_text_read(lm_text *text, const char *path, lm_tokenizer_kind kind, tensor_error *err) {
+bool lm_text_map(lm_text *text, int fd, lm_tokenizer_kind kind, tensor_error *err) {
     *text = (lm_text){0};
-    FILE *file = fopen(path, "rb");
-    if (!file) return tensor_fail(err, "cannot be opened: %s", strerror(errno));
-    struct stat status;
-    bool directory = fstat(fileno(file), &status) == 0 && S_ISDIR(status.st_mode);
-    bool ok =
-        directory ? tensor_fail(err, "this is a directory, not a text file") : read_all(file, text, err);
-    fclose(file);
-
-    text->bytes = text->memory;
-    if (ok && text->size >= 3 && memcmp(text->bytes, "\xef\xbb\xbf", 3) == 0) { /* byte order mark */
+    if (!map(&text->map, fd, err)) return false;
+    text->bytes = text->map.bytes;
+    text->size = text->map.size;
+    if (text->size >= 3 && memcmp(text->bytes, "\xef\xbb\xbf", 3) == 0) { /* byte order mark */
         text->bytes += 3;
         text->size -= 3;
     }
-    if (ok && text->size == 0) ok = tensor_fail(err, "the file is empty");
+    bool ok = text->size > 0 || tensor_fail(err, "the file is empty");
     if (ok && kind == LM_CHAR) ok = is_text(text, err);
+    if (ok && kind == LM_BPE && is_utf16(text)) ok = tensor_fail(err, "%s", utf16);
     if (!ok) lm_text_free(text);
     return ok;
 }
 
+bool lm_text_read(lm_text *text, const char *path, lm_tokenizer_kind kind, tensor_error *err) {
+    *text = (lm_text){0};
+    bool input = strcmp(path, "-") == 0;
+    int fd = input ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return tensor_fail(err, "cannot be opened: %s", strerror(errno));
+    bool ok = lm_text_map(text, fd, kind, err);
+    if (!input) close(fd);
+    return ok;
+}
+
 void lm_text_free(lm_text *text) {
-    free(text->memory);
+    lm_map_free(&text->map);
     *text = (lm_text){0};
 }
 

@@ -13,31 +13,53 @@ static const char *const no_parts =
     "%s: %" PRId64 " tokens are too few: a context of %" PRId64 " needs at least %" PRId64
     " in each part of the text (90 %% to train on, 10 %% to validate)";
 
-/* Reads the text, takes its vocabulary unless a checkpoint has given one, and cuts it into its parts. */
+/* The two parts of the corpus, and how much text their tokens are. */
+static int cut_corpus(lm_trainer *t) {
+    const lm_model *model = t->instance.model;
+    const lm_tokenizer *tokenizer = &t->instance.tokenizer;
+    const int64_t context = t->set.context;
+    for (int i = 0; i < 2; i++) {
+        tensor_error err = {0};
+        lm_extent extent = {0};
+        t->parts[i] = lm_split_of(t->corpus.tokens, (lm_split)i);
+        if (t->parts[i].count <= context)
+            return lm_fail(model, no_parts, t->set.data.name, t->corpus.tokens.count, context, context + 1);
+        if (tokenizer->kind != LM_CHAR && !lm_extent_of(&extent, tokenizer, t->parts[i], &err))
+            return lm_fail(model, "%s", err.text);
+        if (extent.characters > 0) t->per_character[i] = (double)extent.tokens / (double)extent.characters;
+    }
+    return LM_DONE;
+}
+
+/* Whether a run goes on that read its text from standard input: that is gone, its tokens are kept. */
+static bool text_is_gone(const lm_trainer *t) {
+    for (int i = 0; t->set.resume && i < t->set.data.count; i++)
+        if (strcmp(t->set.data.paths[i], "-") == 0) return true;
+    return false;
+}
+
+/* Reads the text, takes its vocabulary unless a checkpoint has given one, and makes its tokens. */
 static int prepare_text(lm_trainer *t) {
     lm_instance *instance = &t->instance;
     const lm_model *model = instance->model;
     tensor_error err = {0};
     lm_text text = {0};
-    tensor tokens = {0};
     lm_tokenizer *tokenizer = &instance->tokenizer;
-    const bool loaded = tokenizer->count > 0;
+    const bool loaded = tokenizer->count > 0, gone = text_is_gone(t);
     const lm_tokenizer_kind kind = loaded ? tokenizer->kind : lm_tokenizer_kind_of(t->set.tokenizer);
-    int status = lm_open_text(model, &text, &t->set.data, kind, t->arena);
+    const char *path = t->set.out ? lm_run_file(t->set.out, "tokens.bin", t->arena, &err) : NULL;
+    int status = gone ? LM_DONE : lm_open_text(model, &text, &t->set.data, kind, t->arena);
     if (status != LM_DONE) return status;
-    int64_t context = t->set.context;
-    if (loaded || lm_tokenizer_choose(tokenizer, t->set.tokenizer, (int32_t)t->set.vocab_size, &text,
-                                      instance->arena, &err)) {
-        tokens = lm_encode(tokenizer, text.bytes, text.size, t->arena, &err);
-    }
+    if (gone) lm_name_texts(model, &t->set.data, t->arena, &err);
+    bool ok = !err.text[0] &&
+              (loaded || lm_tokenizer_choose(tokenizer, t->set.tokenizer, (int32_t)t->set.vocab_size, &text,
+                                             instance->arena, &err));
+    ok = ok && lm_corpus_open(&t->corpus, tokenizer, gone ? NULL : &text, path, &err);
     lm_text_free(&text);
-    if (!tensor_ok(tokens)) return lm_fail(model, "%s: %s", t->set.data, err.text);
-    for (int i = 0; i < 2; i++) {
-        t->parts[i] = lm_split_of(tokens, (lm_split)i, &err);
-        if (t->parts[i].shape[0] > context) continue;
-        return lm_fail(model, no_parts, t->set.data, tokens.shape[0], context, context + 1);
-    }
-    return lm_resume_text(t, &err) ? LM_DONE : lm_fail(model, "%s: %s", t->set.data, err.text);
+    if (!ok) return lm_fail(model, "%s: %s", t->set.data.name, err.text);
+    status = cut_corpus(t);
+    if (status != LM_DONE) return status;
+    return lm_resume_text(t, &err) ? LM_DONE : lm_fail(model, "%s: %s", t->set.data.name, err.text);
 }
 
 /* Parameters, unless a checkpoint has given them. */
@@ -134,8 +156,8 @@ static void introduce(const lm_trainer *t) {
     lm_say(t->instance.model,
            "%" PRId64 " parameters, %d distinct %s; %" PRId64 " to train on, %" PRId64 " to validate%s",
            nn_params_count(t->instance.params), t->instance.tokenizer.count,
-           t->instance.tokenizer.kind == LM_CHAR ? "characters" : "tokens", t->parts[LM_TRAIN].shape[0],
-           t->parts[LM_VALIDATION].shape[0], resumed);
+           t->instance.tokenizer.kind == LM_CHAR ? "characters" : "tokens", t->parts[LM_TRAIN].count,
+           t->parts[LM_VALIDATION].count, resumed);
 }
 
 /* After training: a look at what it has learned. */
@@ -186,9 +208,9 @@ static int train(lm_trainer *t, int argc, char *const *argv) {
     else if (!(t->instance.arena = tensor_arena_new(&err)))
         status = lm_fail(model, "%s", err.text);
     t->instance.context = t->set.context;
+    if (status == LM_DONE) status = prepare_out(t);
     if (status == LM_DONE) status = prepare_text(t);
     if (status == LM_DONE) status = prepare_parameters(t);
-    if (status == LM_DONE) status = prepare_out(t);
     if (status == LM_DONE) introduce(t);
     if (status == LM_DONE && t->set.resume && t->state.iteration >= t->set.iterations) {
         lm_say(model, "the run is complete; --iters with more than %" PRId64 " goes on", t->state.iteration);
@@ -220,8 +242,9 @@ int lm_train_command(const lm_model *model, int argc, char *const *argv) {
     lm_settings *s = &t.set;
     const lm_option options[] = {
         lm_resumed(LM_CHANGEABLE,
-                   lm_string("data", &s->data, "FILE",
-                             "the text; else what get-kalevala fetched, or verses of our own")),
+                   lm_files("data", &s->data, "FILE",
+                            "the text, \"-\" for standard input; several are joined; else what "
+                            "get-kalevala fetched, or verses of our own")),
         lm_kept(
             "tokenizer",
             lm_string("tokenizer", &s->tokenizer, "char|byte|bpe|DIR",
@@ -229,7 +252,7 @@ int lm_train_command(const lm_model *model, int argc, char *const *argv) {
                       "those of DIR/vocab.json and DIR/merges.txt")),
         lm_integer("vocab-size", &s->vocab_size, LM_BPE_MIN, LM_BPE_MAX, "tokens that bpe learns"),
         lm_resumed(LM_UNKEPT, lm_string("out", &s->out, "DIR",
-                                        "keep checkpoints, log.csv and samples.txt in this folder")),
+                                        "keep checkpoints, tokens, log.csv and samples.txt in this folder")),
         lm_resumed(LM_UNKEPT, lm_flag("force", &s->force, "overwrite what another run saved there")),
         lm_resumed(LM_UNKEPT, lm_string("resume", &s->resume, "DIR",
                                         "go on with the run there, as if never interrupted")),
@@ -277,6 +300,7 @@ int lm_train_command(const lm_model *model, int argc, char *const *argv) {
     t.usage = &usage;
     status = train(&t, argc, argv);
     nn_parallel_free(t.parallel);
+    lm_corpus_free(&t.corpus);
     lm_instance_free(&t.instance);
     tensor_arena_free(t.arena);
     return status;

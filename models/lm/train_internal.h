@@ -33,7 +33,8 @@ const char *lm_run_file(const char *folder, const char *name, tensor_arena *aren
 
 /* What the command line says. */
 typedef struct lm_settings {
-    const char *data, *out, *resume, *init, *tokenizer;
+    lm_paths data;
+    const char *out, *resume, *init, *tokenizer;
     bool force;
     int64_t iterations, batch, accumulate, context, vocab_size, seed, threads;
     int64_t schedule, warmup, schedule_end, decay_on; /* schedule: lm_schedule_kind; decay_on: 1: matrices */
@@ -58,7 +59,9 @@ typedef struct lm_trainer {
     const lm_usage *usage; /* the options */
     tensor_arena *arena;
     lm_instance instance;
-    tensor parts[2]; /* tokens to train on and to validate with, by lm_split */
+    lm_corpus corpus;
+    lm_tokens parts[2];      /* tokens to train on and to validate with, by lm_split */
+    double per_character[2]; /* their number for each character; 0: not reported */
     lm_batch batch;
     tensor sum; /* of the micro-batches' gradients; no tensor where there is one */
     nn_parallel *parallel;

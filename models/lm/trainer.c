@@ -126,8 +126,12 @@ static int report(lm_trainer *t) {
     if (is_best(t, validation) && t->best && !lm_best_save(t, &err)) return fail(t, err.text);
     if (!write_sample(t, &err)) return fail(t, err.text);
     lm_progress_report(&t->progress);
-    printf("Iter %" PRId64 " - Train loss: %.3f, Validation loss: %.3f\n", t->state.iteration, train,
+    printf("Iter %" PRId64 " - Train loss: %.3f, Validation loss: %.3f", t->state.iteration, train,
            validation);
+    if (t->per_character[LM_TRAIN] > 0 && t->per_character[LM_VALIDATION] > 0)
+        printf(", per character: %.3f, %.3f", train * t->per_character[LM_TRAIN],
+               validation * t->per_character[LM_VALIDATION]);
+    printf("\n");
     t->row = (lm_log_row){.report = true, .train_loss = train, .validation_loss = validation};
     t->stopped = t->set.patience > 0 && t->state.reports_since_best >= t->set.patience;
     return lm_flush(stdout, &err) ? LM_DONE : fail(t, err.text);

@@ -176,7 +176,7 @@ matches 'the format of a report' 'Iter 4 - Train loss: [0-9]\.[0-9][0-9][0-9], V
 sed '1,/^$/d' stdout >written
 check 'a sample of 30 characters and a newline' [ "$(tr -d '\200-\277' <written | wc -c)" -eq 31 ]
 check 'the checkpoint is there' [ -s out/a/last.safetensors ]
-check 'the files of a run, and nothing else' [ "$(ls -A out/a | tr '\n' ' ')" = 'best.safetensors last.safetensors log.csv samples.txt ' ]
+check 'the files of a run, and nothing else' [ "$(ls -A out/a | tr '\n' ' ')" = 'best.safetensors last.safetensors log.csv samples.txt tokens.bin ' ]
 cp stdout first
 
 run "$gpt" train $tiny --lr 0.05 --iters 5 --eval-every 3 --sample-tokens 30 --threads 2 --out out/b
@@ -329,7 +329,7 @@ run "$bigram" train $tiny_bigram --iters 5 --eval-every 2 --sample-tokens 30 --o
 done_well 'a short run of the bigram'
 matches 'its report' 'Iter 4 - Train loss: [0-9]\.[0-9][0-9][0-9], Validation loss: [0-9]\.[0-9][0-9][0-9]'
 
-run "$gpt" train $tiny --data binary --tokenizer byte --iters 5 --sample-tokens 30 --out out/byte
+run "$gpt" train ${tiny#--data text} --data binary --tokenizer byte --iters 5 --sample-tokens 30 --out out/byte
 done_well 'training on any bytes'
 check 'as many tokens as bytes' grep -q "parameters, 256 distinct tokens; $(($(wc -c <binary) * 9 / 10)) to train on" stderr
 run "$gpt" eval out/byte/last.safetensors --data binary --split all
@@ -340,8 +340,10 @@ check 'and going on from any' [ "$(wc -c <stdout)" -eq 33 ]
 run "$gpt" train $tiny --tokenizer bpe --vocab-size 300 --iters 5 --sample-tokens 30 --out out/bpe
 done_well 'training on byte pairs'
 check 'fewer tokens than bytes' [ "$(sed -n 's/.* distinct tokens; \([0-9]*\) to train on.*/\1/p' stderr)" -lt 1500 ]
-run "$gpt" eval out/bpe/last.safetensors --data text
+matches 'its report, also per character' 'Iter 4 - Train loss: [0-9.]*, Validation loss: [0-9.]*, per character: [0-9.]*, [0-9.]*'
+run "$gpt" eval out/bpe/last.safetensors --data text --split all
 done_well 'and evaluating them'
+check 'a character has fewer nats than a token' awk 'NR == 1 { loss = $2 } NR == 4 { exit !($4 < loss && $4 > loss / 9) }' stdout
 run "$gpt" sample out/bpe/last.safetensors --prompt 'the cat' --tokens 30
 check 'and going on from them' [ "$(head -c 7 stdout)" = 'the cat' ]
 refuses 2 "--tokenizer: 'chars' is none of char, byte and bpe, and no folder; did you mean char?" \
@@ -349,6 +351,36 @@ refuses 2 "--tokenizer: 'chars' is none of char, byte and bpe, and no folder; di
 refuses 1 'folder/vocab.json: cannot be opened: No such file' "$gpt" train $tiny --tokenizer folder
 run "$gpt" train $tiny --tokenizer "$repo/tests/fixtures/bpe" --iters 1
 done_well 'training on byte pairs of files'
+
+head -n 30 text >half1
+tail -n +31 text >half2
+run "$gpt" train $tiny --iters 4 --eval-every 2 --out out/whole
+run sh -c "cat text | $gpt train ${tiny#--data text} --data - --iters 4 --eval-every 2 --out out/input"
+done_well 'standard input'
+same 'the tokens are those of the file' out/whole/tokens.bin out/input/tokens.bin
+run "$gpt" train ${tiny#--data text} --data half1 --data half2 --iters 4 --eval-every 2 --out out/halves
+same 'and those of its halves' out/whole/tokens.bin out/halves/tokens.bin
+run "$gpt" train --resume out/input --iters 6
+done_well 'going on without standard input'
+run "$gpt" train --resume out/whole --iters 6
+tail -c 1000 out/whole/last.safetensors >first
+tail -c 1000 out/input/last.safetensors >second
+same 'it ends as with the file' first second
+run "$gpt" train --resume out/halves --iters 6
+tail -c 1000 out/halves/last.safetensors >second
+same 'and as with its halves' first second
+run "$gpt" train --resume out/input --iters 8
+done_well 'and going on again'
+refuses 1 'this is not the text that the run was trained on' "$gpt" train --resume out/whole --data half1 --iters 8
+rm out/input/tokens.bin
+refuses 1 'standard input: out/input/tokens.bin: the tokens of the text are not there' \
+  "$gpt" train --resume out/input --iters 9
+refuses 1 'nowhere: cannot be opened' "$gpt" train --data text --data nowhere
+printf 'a%.0s' 1 2 3 4 5 6 7 8 9 0 >one
+refuses 1 'one: 10 tokens are too few' "$gpt" train --data one
+printf '%03000d' 0 >one
+run "$gpt" train ${tiny#--data text} --data one --iters 3 --sample-tokens 5
+check 'a text of one character' [ "$(tail -n 1 stdout)" = 00000 ]
 
 mkdir data
 cp text data/verses.txt
@@ -466,9 +498,12 @@ validation=$((characters - characters * 9 / 10))
 matches 'eval: whole windows of the validation part' "loss [0-9]\.[0-9]\{6\} over $(((validation - 1) / 8 * 8)) tokens"
 matches 'eval: bits per token' 'bits per token [0-9]\.[0-9]\{6\}'
 matches 'eval: perplexity' 'perplexity [0-9]*\.[0-9]\{6\}'
-check 'eval: three lines' [ "$(wc -l <stdout)" -eq 3 ]
-check 'eval: they are one figure' awk '{ x[NR] = $(NR == 1 ? 2 : NF) }
-  END { e = x[1] - x[2] * log(2); f = x[1] - log(x[3]); exit !(e * e < 1e-11 && f * f < 1e-11) }' stdout
+matches 'eval: loss per character' 'loss per character [0-9]\.[0-9]\{6\} over [0-9]*'
+matches 'eval: bits per byte' 'bits per byte [0-9]\.[0-9]\{6\} over [0-9]*'
+check 'eval: five lines' [ "$(wc -l <stdout)" -eq 5 ]
+check 'eval: they are one figure' awk '{ x[NR] = $(NR == 1 ? 2 : NR < 4 ? NF : 4); n[NR] = NR == 1 ? $4 : $6 }
+  END { e = x[1] - x[2] * log(2); f = x[1] - log(x[3]); g = x[1] - x[4]; h = x[2] - x[5] * n[5] / n[1]
+        exit !(e * e < 1e-11 && f * f < 1e-11 && g == 0 && n[1] == n[4] && h * h < 1e-11) }' stdout
 cp stdout first
 run "$gpt" eval $model --data text --threads 2
 cp stdout second

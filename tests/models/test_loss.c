@@ -106,6 +106,7 @@ Test(loss, evaluation_covers_the_windows) {
     lm_instance instance = {.model = &model, .params = params, .context = CONTEXT};
     nn_parallel *parallel = nn_parallel_new(params);
     tensor tokens = tensor_new(arena, TENSOR_I32, TENSOR_SHAPE(LENGTH), &err);
+    const lm_tokens all = {tokens.i32, LENGTH, 4};
     const float *table = self.table.weight->value.f32;
     double sum = 0, loss, again;
     int64_t predicted;
@@ -115,16 +116,13 @@ Test(loss, evaluation_covers_the_windows) {
         for (int v = 0; v < VOCABULARY; v++) total += exp((double)table[tokens.i32[i] * VOCABULARY + v]);
         sum += log(total) - (double)table[tokens.i32[i] * VOCABULARY + tokens.i32[i + 1]];
     }
-    cr_assert(tensor_set_threads(1, &err) &&
-              lm_evaluate(&instance, parallel, tokens, &loss, &predicted, &err));
+    cr_assert(tensor_set_threads(1, &err) && lm_evaluate(&instance, parallel, all, &loss, &predicted, &err));
     cr_expect_eq(predicted, 40 * CONTEXT);
     cr_expect_float_eq(loss, sum / (40 * CONTEXT), 1e-6);
-    cr_assert(tensor_set_threads(3, &err) &&
-              lm_evaluate(&instance, parallel, tokens, &again, &predicted, &err));
+    cr_assert(tensor_set_threads(3, &err) && lm_evaluate(&instance, parallel, all, &again, &predicted, &err));
     cr_expect_eq(loss, again);
 
-    tensor one = tensor_slice(tokens, 0, 0, CONTEXT + 1, 1, &err),
-           none = tensor_slice(tokens, 0, 0, CONTEXT, 1, &err);
+    const lm_tokens one = lm_tokens_from(all, 0, CONTEXT + 1), none = lm_tokens_from(all, 0, CONTEXT);
     cr_expect(lm_evaluate(&instance, parallel, one, &loss, &predicted, &err) && predicted == CONTEXT);
     cr_expect_not(lm_evaluate(&instance, parallel, none, &loss, &predicted, &err));
     cr_expect_str_eq(err.text, "this part of the text has 8 tokens; a context of 8 needs at least 9");

@@ -99,7 +99,7 @@ Test(text, files) {
     cr_expect_str_eq(err.text, "byte 3 is 0: this is not a text file; --tokenizer byte trains on any file");
     cr_expect_not(read_back("\xef\xbb\xbf\xe4", 4, &text));
     cr_expect(strstr(err.text, "byte 4 is not valid UTF-8 (0xe4)"), "%s", err.text);
-    cr_expect_null(text.memory);
+    cr_expect_null(text.map.bytes);
 
     static const struct {
         const char *bytes;
@@ -270,28 +270,27 @@ Test(text, default_text) {
 /* ---- Splits and batches ------------------------------------------------------------------------ */
 
 /* Tokens 0, 1, ... so that a value tells its place. */
-static tensor count_to(int64_t n) {
+static lm_tokens count_to(int64_t n) {
     tensor tokens = tensor_new(arena, TENSOR_I32, TENSOR_SHAPE(n), &err);
     cr_assert(tensor_ok(tokens));
     for (int64_t i = 0; i < n; i++) tokens.i32[i] = (int32_t)i;
-    return tokens;
+    return (lm_tokens){tokens.i32, n, 4};
 }
 
 Test(text, nine_tenths_train) {
     static const int64_t lengths[][2] = {{545594, 491034}, {10, 9}, {19, 17}, {1, 0}, {11, 9}};
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
-        tensor tokens = count_to(lengths[i][0]);
-        tensor train = lm_split_of(tokens, LM_TRAIN, &err),
-               validation = lm_split_of(tokens, LM_VALIDATION, &err);
-        cr_expect_eq(train.shape[0], lengths[i][1]);
-        cr_expect_eq(validation.shape[0], lengths[i][0] - lengths[i][1]);
-        cr_expect_eq(validation.i32, tokens.i32 + lengths[i][1]);
-        cr_expect_eq(lm_split_of(tokens, LM_ALL, &err).shape[0], lengths[i][0]);
+        lm_tokens tokens = count_to(lengths[i][0]);
+        lm_tokens train = lm_split_of(tokens, LM_TRAIN), validation = lm_split_of(tokens, LM_VALIDATION);
+        cr_expect(train.count == lengths[i][1] && train.data == tokens.data);
+        cr_expect_eq(validation.count, lengths[i][0] - lengths[i][1]);
+        cr_expect_eq((const int32_t *)validation.data, (const int32_t *)tokens.data + lengths[i][1]);
+        cr_expect_eq(lm_split_of(tokens, LM_ALL).count, lengths[i][0]);
     }
 }
 
 Test(text, a_batch_is_a_function_of_seed_and_iteration) {
-    tensor tokens = count_to(1000);
+    lm_tokens tokens = count_to(1000);
     lm_batch a, b;
     cr_assert(lm_batch_new(&a, 16, 8, arena, &err) && lm_batch_new(&b, 16, 8, arena, &err));
     size_t bytes = 16 * 8 * sizeof(int32_t);
@@ -312,7 +311,7 @@ Test(text, a_batch_is_a_function_of_seed_and_iteration) {
 
 Test(text, batches_stay_inside_and_reach_every_place) {
     enum { TOKENS = 20, CONTEXT = 8, PLACES = TOKENS - CONTEXT };
-    tensor tokens = count_to(TOKENS);
+    lm_tokens tokens = count_to(TOKENS);
     lm_batch batch;
     int seen[PLACES] = {0};
     cr_assert(lm_batch_new(&batch, 64, CONTEXT, arena, &err));
@@ -333,7 +332,7 @@ Test(text, batches_stay_inside_and_reach_every_place) {
 }
 
 Test(text, the_shortest_text_has_one_row) {
-    tensor tokens = count_to(9);
+    lm_tokens tokens = count_to(9);
     lm_batch batch;
     cr_assert(lm_batch_new(&batch, 2, 8, arena, &err));
     lm_batch_draw(&batch, tokens, lm_rng(1, LM_STREAM_BATCHES, 0));
