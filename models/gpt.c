@@ -35,12 +35,14 @@ struct gpt {
     struct nn_linear lm_head;
 };
 
-/* kalevala is what the options hold without a preset. GPT-2's sizes are those of Radford et al. (2019), its rates
- * those that Brown et al. (2020) give for models of these sizes. Its vocabulary is the tokenizer's. A batch of 4
+/* kalevala is what the options hold without a preset. GPT-2's sizes are those of Radford et al. (2019), how it is trained
+ * is as Brown et al. (2020) trained models of these sizes. Its vocabulary is the tokenizer's. A batch of 4
  * rows of 1024 tokens is what a computer at home has the memory for. */
+#define GPT2_SHAPE                                                                                           \
+    "activation=gelu qkv-bias=yes final-norm=yes tied-head=yes head-bias=no attention-scale-by=head "
 #define GPT2                                                                                                 \
-    "activation=gelu qkv-bias=yes final-norm=yes tied-head=yes head-bias=no attention-scale-by=head "        \
-    "init-deviation=0.02 context=1024 batch=4 weight-decay=0.1 beta2=0.95 "
+    GPT2_SHAPE "init-deviation=0.02 context=1024 batch=4 schedule=cosine warmup=200 clip=1 beta2=0.95 "      \
+               "weight-decay=0.1 decay-on=matrices "
 static const lm_preset presets[] = {
     {"kalevala", ""},
     {"gpt2", GPT2 "layers=12 width=768 heads=12 lr=6e-4"},
@@ -123,6 +125,102 @@ static bool check(void *self, tensor_error *err) {
     return true;
 }
 
+/* ---- GPT-2 as published ------------------------------------------------------------------------ */
+
+enum { GPT2_HEAD = 64 }; /* the size of a head in all sizes of GPT-2 */
+
+/* What config.json may say beside what settings below are made of. */
+static bool expect_gpt2(const lm_published *p, int64_t layers, int64_t width, tensor_error *err) {
+    char text[3][24];
+    snprintf(text[0], sizeof *text, "%" PRId64, layers);
+    snprintf(text[1], sizeof *text, "%" PRId64, width);
+    snprintf(text[2], sizeof *text, "%" PRId64, p->context);
+    const nn_metadata expected[] = {{"model_type", "gpt2"},
+                                    {"n_layer", text[0]},
+                                    {"n_embd", text[1]},
+                                    {"n_positions", text[2]},
+                                    {"scale_attn_weights", "true"},
+                                    {"scale_attn_by_inverse_layer_idx", "false"},
+                                    {"layer_norm_epsilon", "1e-05"}};
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        const nn_metadata e = expected[i];
+        const char *value = lm_published_config(p, e.key);
+        if (value && strcmp(value, e.value) != 0)
+            return tensor_fail(err, "config.json: %s is %.40s, expected %s", e.key, value, e.value);
+    }
+    return true;
+}
+
+/* The activation's name here. */
+static const char *gpt2_activation(const lm_published *p, tensor_error *err) {
+    static const nn_metadata names[] = {
+        {"gelu_new", "gelu"}, {"gelu_pytorch_tanh", "gelu"}, {"gelu", "gelu_erf"}, {"relu", "relu"}};
+    const char *given = lm_published_config(p, "activation_function");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!given || strcmp(given, names[i].key) == 0) return names[i].value;
+    tensor_fail(err, "config.json: activation_function is %.40s, expected gelu_new, gelu or relu", given);
+    return NULL;
+}
+
+static bool gpt2_heads(const lm_published *p, int64_t width, int64_t *heads, tensor_error *err) {
+    const lm_option option = lm_integer(NULL, heads, 1, 1024, NULL);
+    const char *given = lm_published_config(p, "n_head");
+    tensor_error fault = {0};
+    *heads = width / GPT2_HEAD;
+    if (given)
+        return lm_option_set(&option, given, &fault) ||
+               tensor_fail(err, "config.json: n_head: %s", fault.text);
+    return (width > 0 && width % GPT2_HEAD == 0) ||
+           tensor_fail(err,
+                       "a width of %" PRId64
+                       " are no heads of %d, as GPT-2 has them; config.json with its n_head must "
+                       "lie beside it",
+                       width, GPT2_HEAD);
+}
+
+/* Whether the head is the table of tokens. */
+static bool gpt2_tied(const lm_published *p, const nn_entry *wte) {
+    const nn_entry *head = nn_file_find(p->file, "lm_head.weight");
+    const char *given = lm_published_config(p, "tie_word_embeddings");
+    if (!head) return true;
+    if (p->config_count > 0) return !given || strcmp(given, "false") != 0;
+    return head->bytes == wte->bytes && memcmp(head->data, wte->data, wte->bytes) == 0;
+}
+
+static const nn_entry *find_table(const nn_file *file, const char *name, tensor_error *err) {
+    const nn_entry *e = nn_file_find(file, name);
+    if (e && e->rank == 2) return e;
+    tensor_fail(err, "neither has it our metadata, nor is it a GPT-2: it has no table %s", name);
+    return NULL;
+}
+
+static const char *adopt(lm_published *p, tensor_arena *arena, tensor_error *err) {
+    if (!nn_file_strip(p->file, "transformer.", err)) return NULL;
+    const nn_entry *wte = find_table(p->file, "wte.weight", err),
+                   *wpe = find_table(p->file, "wpe.weight", err);
+    if (!wte || !wpe) return NULL;
+    p->vocabulary = wte->shape[0];
+    p->context = wpe->shape[0];
+    int64_t layers = 0, heads = 0, width = wte->shape[1];
+    for (char name[48]; layers <= MAX_LAYERS; layers++) {
+        snprintf(name, sizeof name, "h.%" PRId64 ".ln_1.weight", layers);
+        if (!nn_file_find(p->file, name)) break;
+    }
+    const char *activation = gpt2_activation(p, err);
+    enum { ROOM = 400 };
+    char *settings = tensor_arena_alloc(arena, ROOM, err);
+    if (!settings || !activation || !expect_gpt2(p, layers, width, err) || !gpt2_heads(p, width, &heads, err))
+        return NULL;
+    snprintf(settings, ROOM,
+             GPT2_SHAPE "layers=%" PRId64 " width=%" PRId64 " heads=%" PRId64
+                        " activation=%s tied-head=%s attention-scale=%.9g",
+             layers, width, heads, activation, gpt2_tied(p, wte) ? "yes" : "no",
+             1 / sqrt((double)width / (double)heads));
+    return settings;
+}
+
+/* ---- The program ------------------------------------------------------------------------------- */
+
 const lm_model *lm_program(void) {
     static struct gpt gpt;
     static lm_option options[OPTIONS + 1];
@@ -157,6 +255,7 @@ const lm_model *lm_program(void) {
                        .check = check,
                        .init = init,
                        .forward = forward,
-                       .cache = make_cache};
+                       .cache = make_cache,
+                       .adopt = adopt};
     return &model;
 }

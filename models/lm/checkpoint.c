@@ -107,35 +107,47 @@ static bool read_configuration(lm_instance *instance, const nn_file *file, tenso
     return (!model->check || model->check(model->self, err)) && read_tokenizer(instance, file, err);
 }
 
-/* Whether the file is large enough for the parameters: asked before memory is taken for them. */
+/* Whether the file has numbers enough for the parameters: asked before memory is taken for them. */
 static bool expect_size(const nn_params *params, const nn_file *file, tensor_error *err) {
-    size_t bytes = 0, needed;
-    for (int i = 0; i < nn_file_entries(file); i++) bytes += nn_file_at(file, i)->bytes;
-    bool fits =
-        !__builtin_mul_overflow((size_t)nn_params_count(params), sizeof(float), &needed) && needed <= bytes;
-    return fits ||
+    int64_t numbers = 0;
+    for (int i = 0; i < nn_file_entries(file); i++) {
+        const nn_entry *e = nn_file_at(file, i);
+        int64_t size = e->bytes > 0;
+        for (int k = 0; k < e->rank && size > 0; k++) size *= e->shape[k];
+        numbers += size;
+    }
+    return nn_params_count(params) <= numbers ||
            tensor_fail(err,
-                       "its tensors have %zu bytes, too few for the %" PRId64 " parameters of its metadata",
-                       bytes, nn_params_count(params));
+                       "its tensors have %" PRId64 " numbers, too few for the %" PRId64
+                       " parameters of its configuration",
+                       numbers, nn_params_count(params));
 }
 
-static bool make_parameters(lm_instance *instance, const nn_file *file, tensor_error *err) {
-    const lm_model *model = instance->model;
-    nn_params *params = instance->params = nn_params_new();
-    if (!params) return tensor_fail(err, "out of memory");
+bool lm_checkpoint_configure(lm_instance *instance, const lm_model *model, nn_file *file, const char *path,
+                             tensor_error *err) {
+    *instance = (lm_instance){.model = model, .arena = tensor_arena_new(err), .params = nn_params_new()};
+    nn_params *params = instance->params;
+    if (!instance->arena || !params) return tensor_fail(err, "out of memory");
+    const bool ours = nn_file_metadata(file, "architecture") || !model->adopt;
+    if (!(ours ? read_configuration(instance, file, err) : lm_published_read(instance, file, path, err)))
+        return false;
     model->init(model->self, params, instance->tokenizer.count, instance->context);
-    if (!nn_params_error(params) && !expect_size(params, file, err)) return false;
-    return nn_params_finalize(params, 0) || tensor_fail(err, "%s", nn_params_error(params));
+    return !nn_params_error(params) || tensor_fail(err, "%s", nn_params_error(params));
 }
 
 bool lm_checkpoint_load(lm_instance *instance, const lm_model *model, const char *path, tensor_error *err) {
     tensor_error fault = {0};
-    *instance = (lm_instance){.model = model, .arena = tensor_arena_new(err)};
-    nn_file *file = instance->arena ? nn_file_open(path, err) : NULL;
-    if (!file) return false;
-    bool ok = read_configuration(instance, file, &fault) && make_parameters(instance, file, &fault);
-    if (!ok) tensor_fail(err, "%.100s: %s", path, fault.text);
+    tensor_arena *arena = tensor_arena_new(err);
+    path = arena ? lm_checkpoint_path(path, arena, err) : NULL;
+    nn_file *file = path ? nn_file_open(path, err) : NULL;
+    *instance = (lm_instance){0};
+    bool ok = file && lm_checkpoint_configure(instance, model, file, path, &fault) &&
+              expect_size(instance->params, file, &fault);
+    if (ok && !nn_params_finalize(instance->params, 0))
+        ok = tensor_fail(&fault, "%s", nn_params_error(instance->params));
+    if (file && !ok) tensor_fail(err, "%.100s: %s", path, fault.text);
     ok = ok && nn_params_load(instance->params, file, err); /* which names the file itself */
     nn_file_close(file);
+    tensor_arena_free(arena);
     return ok;
 }

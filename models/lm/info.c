@@ -212,11 +212,18 @@ static void print_tensors(page p, const row *rows, int count) {
 
 /* ---- The command --------------------------------------------------------------------------- */
 
-static bool print_file(page p, const lm_model *model, const nn_file *file, const char *path,
-                       tensor_arena *arena, tensor_error *err) {
-    row *rows;
-    const int count = make_rows(file, &rows, arena, err);
-    if (count < 0) return false;
+/* Of a published checkpoint: what the model's options are for it. */
+static void print_options(page p, const lm_instance *instance) {
+    printf("\n%sConfiguration, as %s understands it%s\n", p.bold, instance->model->name, p.plain);
+    printf("  %-15s  %" PRId64 "\n  %-15s  %d\n", "context_length", instance->context, "vocab_size",
+           instance->tokenizer.count);
+    for (const lm_option *o = instance->model->options; o->name; o++) {
+        char value[32];
+        if (o->key) printf("  %-15s  %s\n", o->key, lm_option_text(o, value, sizeof value));
+    }
+}
+
+static void print_summary(page p, const nn_file *file, const char *path, const row *rows, int count) {
     char cell[CELL], number[32];
     struct stat status;
     int64_t numbers = 0;
@@ -226,14 +233,36 @@ static bool print_file(page p, const lm_model *model, const nn_file *file, const
     if (stat(path, &status) == 0) printf("%s bytes\n", grouped(status.st_size, number));
     printf("%s numbers", grouped(numbers, number));
     printf(" in %s tensors\n", grouped(nn_file_entries(file), number));
+}
+
+static bool print_file(page p, const lm_model *model, const nn_file *file, const char *path,
+                       tensor_arena *arena, tensor_error *err) {
+    row *rows;
+    lm_instance instance = {0};
+    tensor_error fault = {0};
+    char cell[CELL], number[32];
+    const int count = make_rows(file, &rows, arena, err);
+    if (count < 0) return false;
+    print_summary(p, file, path, rows, count);
+    nn_file *other = nn_file_open(path, &fault); /* in which names may change */
+    const bool known = other && lm_checkpoint_configure(&instance, model, other, path, &fault);
+    fit(cell, fault.text, MAX_COLUMNS);
+    if (known)
+        printf("%s parameters\n", grouped(nn_params_count(instance.params), number));
+    else
+        printf("%s cannot use it: %s\n", model->name, cell);
+    if (known && !nn_file_metadata(file, "architecture")) print_options(p, &instance);
     for (section part = CONFIGURATION; part <= OTHER; part++) print_metadata(p, model, file, part);
     if (count > 0) printf("\n%sTensors%s\n", p.bold, p.plain);
     print_tensors(p, rows, count);
+    lm_instance_free(&instance);
+    nn_file_close(other);
     return lm_flush(stdout, err);
 }
 
 int lm_info_command(const lm_model *model, int argc, char *const *argv) {
-    const lm_usage usage = {model->name, "info", "Prints what is in a checkpoint.", "FILE", {NULL}};
+    const lm_usage usage = {
+        model->name, "info", "Prints what is in a checkpoint, or in any safetensors file.", "FILE", {NULL}};
     const int64_t threads = 0;
     const char *path;
     int status = lm_begin(model, &usage, argc, argv, &path, &threads);
@@ -241,7 +270,8 @@ int lm_info_command(const lm_model *model, int argc, char *const *argv) {
 
     tensor_error err = {0};
     tensor_arena *arena = tensor_arena_new(&err);
-    nn_file *file = arena ? nn_file_open(path, &err) : NULL;
+    path = arena ? lm_checkpoint_path(path, arena, &err) : NULL;
+    nn_file *file = path ? nn_file_open(path, &err) : NULL;
     const bool ok = file && print_file(page_of_stdout(), model, file, path, arena, &err);
     nn_file_close(file);
     tensor_arena_free(arena);

@@ -123,6 +123,9 @@ bool lm_option_set(const lm_option *option, const char *text, tensor_error *err)
  * `buffer`. */
 char *lm_option_text(const lm_option *option, char *buffer, size_t size);
 
+/* Sets options from "name=value name=value". */
+bool lm_options_apply(const lm_usage *usage, const char *settings, tensor_error *err);
+
 /* Reads --name value, --name=value and the operands, into operand[most], NULL behind the last. *help becomes
  * true, and reading ends, at --help. A preset's settings are made first: options override them wherever they
  * stand. */
@@ -301,6 +304,17 @@ void lm_batch_draw(lm_batch *batch, lm_tokens tokens, tensor_rng rng);
 
 /* ---- Models ------------------------------------------------------------------------------- */
 
+/* A checkpoint as published for Hugging Face's transformers: tensors without our metadata, and files of text beside
+ * them. */
+typedef struct lm_published {
+    nn_file *file;
+    const nn_metadata *config; /* members of config.json; none where that is not there */
+    int config_count;
+    int64_t vocabulary, context;
+} lm_published;
+/* What config.json says of a key; NULL: nothing, or null. */
+const char *lm_published_config(const lm_published *published, const char *key);
+
 typedef struct lm_model {
     const char *name;    /* of the program, and the architecture in checkpoints */
     const char *summary; /* what it is: "a GPT" */
@@ -318,6 +332,9 @@ typedef struct lm_model {
     ag_var *(*forward)(const void *self, ag_var *ids, nn_cache *cache, tensor_rng *dropout);
     /* Makes the cache that forward takes, for one row of T tokens. NULL: the model needs none. */
     bool (*cache)(const void *self, nn_cache *cache, int64_t context, tensor_arena *arena, tensor_error *err);
+    /* For a published checkpoint of this model: the settings of its options, for lm_options_apply and in memory of the
+     * arena. Gives the tensors our names and fills vocabulary and context. NULL: it is none, with the reason. */
+    const char *(*adopt)(lm_published *published, tensor_arena *arena, tensor_error *err);
 } lm_model;
 
 /* Defined by each model's file: the model with its defaults, in static memory. */
@@ -363,6 +380,15 @@ bool lm_checkpoint_save(const lm_instance *instance, lm_extras extras, const cha
 /* Fills an instance, and the model's options, from a file; the error text names the file. Free it also after a
  * failure. */
 bool lm_checkpoint_load(lm_instance *instance, const lm_model *model, const char *path, tensor_error *err);
+/* The first part of it: options, tokenizer, context, and parameters without memory for their values; the error
+ * text does not name the file. */
+bool lm_checkpoint_configure(lm_instance *instance, const lm_model *model, nn_file *file, const char *path,
+                             tensor_error *err);
+/* The file that `path` names, or that lies in the folder it names; on the arena, or `path` itself. */
+const char *lm_checkpoint_path(const char *path, tensor_arena *arena, tensor_error *err);
+
+/* Configures the model, and an instance's tokenizer and context, for a published checkpoint at `path`. */
+bool lm_published_read(lm_instance *instance, nn_file *file, const char *path, tensor_error *err);
 
 /* ---- Training ----------------------------------------------------------------------------- */
 

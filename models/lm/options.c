@@ -257,13 +257,24 @@ bool lm_option_given(const lm_option *o, int argc, char *const *argv) {
 }
 
 /* Sets "name=value", the first `length` bytes of `setting`. */
-static bool set_from_preset(const lm_usage *usage, const char *setting, size_t length, tensor_error *err) {
+static bool apply_setting(const lm_usage *usage, const char *setting, size_t length, tensor_error *err) {
     char text[MAX_HEAD];
     snprintf(text, sizeof text, "%.*s", (int)length, setting);
     char *value = strchr(text, '=');
     if (value) *value++ = '\0';
     const lm_option *o = find_option(usage, text);
-    return o && value ? lm_option_set(o, value, err) : tensor_fail(err, "has no option %s", text);
+    tensor_error fault = {0};
+    if (!o || !value) return tensor_fail(err, "there is no option %s", text);
+    return lm_option_set(o, value, &fault) || tensor_fail(err, "%s: %s", text, fault.text);
+}
+
+bool lm_options_apply(const lm_usage *usage, const char *settings, tensor_error *err) {
+    for (const char *at = settings; *at; at += strspn(at, " ")) {
+        const size_t length = strcspn(at, " ");
+        if (length > 0 && !apply_setting(usage, at, length, err)) return false;
+        at += length;
+    }
+    return true;
 }
 
 /* Makes the settings of the preset that the command line names last. */
@@ -276,14 +287,9 @@ static bool parse_presets(const lm_usage *usage, int argc, char *const *argv, te
         if (is_option(argv[i], o) && !parse_option(usage, argc, argv, &i, &ignored, err)) return false;
     }
     const lm_preset *preset = *(const lm_preset **)o->value;
-    for (const char *at = preset->settings; *at; at += strspn(at, " ")) {
-        tensor_error fault = {0};
-        size_t setting = strcspn(at, " ");
-        if (!set_from_preset(usage, at, setting, &fault))
-            return tensor_fail(err, "the preset %s: %s", preset->name, fault.text);
-        at += setting;
-    }
-    return true;
+    tensor_error fault = {0};
+    return lm_options_apply(usage, preset->settings, &fault) ||
+           tensor_fail(err, "the preset %s: %s", preset->name, fault.text);
 }
 
 bool lm_options_parse(const lm_usage *usage, int argc, char *const *argv, const char **operand, bool *help,

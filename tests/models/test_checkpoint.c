@@ -138,7 +138,7 @@ Test(checkpoint, hostile_metadata) {
     expect_fault("n_embd", "4x", "n_embd: '4x' is not a whole number");
     expect_fault("n_embd", "3", "the width is odd");
     expect_fault("n_embd", "65536",
-                 "its tensors have 72 bytes, too few for the 262146 parameters of its metadata");
+                 "its tensors have 18 numbers, too few for the 262146 parameters of its configuration");
     expect_fault("n_embd", "2", "tensor \"wte.weight\" is [2, 4], expected [2, 2]");
     expect_fault("activation", "swish", "activation: 'swish' is none of relu|gelu");
     expect_fault("scale", "nan", "scale: 'nan' is not a number");

@@ -636,6 +636,28 @@ else
   skip 'info on a terminal' 'no script'
 fi
 
+# ---- A GPT-2 as published -----------------------------------------------------------------------------
+published=$repo/tests/fixtures/gpt2
+run "$gpt" sample "$published" --prompt 'Vaka vanha' --temperature 0 --tokens 12
+matches 'the greedy text of a published GPT-2' 'Vaka vanha.*'
+b "$(sed -n 's/.*"text":"\([^"]*\)".*/\1/p' "$published/expected.safetensors" | head -1)\n" >expected
+cp stdout greedy
+same 'it is that of transformers' greedy expected
+run "$gpt" eval "$published/model.safetensors" --data text --split all
+done_well 'eval of a published GPT-2'
+run "$gpt" info "$published"
+matches 'info of a published GPT-2' '  n_head           3'
+matches 'info: parameters, without masks' '[0-9,]* parameters'
+# shellcheck disable=SC2086
+run "$gpt" train --init "$published" --data text --iters 30 --batch 8 --lr 0.01 --eval-every 29 --eval-batches 4 --sample-tokens 0 --out out/tuned
+check 'fine-tuning lowers the loss' awk '{ sub(",", "", $6); loss[NR] = $6 } END { exit !(loss[2] < 0.8 * loss[1]) }' stdout
+run "$gpt" eval out/tuned/last.safetensors --data text
+done_well 'a fine-tuned GPT-2 stands alone'
+cp "$published/model.safetensors" alone.safetensors
+refuses 1 'config.json with its n_head must lie beside it' "$gpt" sample alone.safetensors
+refuses 1 'nor is it a GPT-2: it has no table wte.weight' "$gpt" sample hostile
+refuses 1 'folder: a folder without model.safetensors, best.safetensors or last.safetensors' "$gpt" sample folder
+
 # ---- Against PyTorch ----------------------------------------------------------------------------------
 torch=$shared/parity/kalevala-torch.safetensors
 if [ -f "$torch" ] && [ -f "$shared/kalevala.txt" ] && [ -f "$shared/parity/expected.json" ]; then

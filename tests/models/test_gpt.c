@@ -6,17 +6,24 @@
 #include <string.h>
 
 static tensor_error err;
-static int64_t batch, context;
-static double rate, decay, beta2;
+static int64_t batch, context, schedule, warmup, decay_on;
+static double rate, decay, beta2, clip;
 
 /* Parses a command line with what presets set: the model's options and those of `train`. */
 static const lm_model *parse(const char *const *words) {
     const lm_model *model = lm_program();
-    batch = 64, context = 64, rate = 1e-2, decay = 0.01, beta2 = 0.999;
-    const lm_option options[] = {
-        lm_integer("batch", &batch, 1, 65536, ""), lm_integer("context", &context, 1, LM_MAX_CONTEXT, ""),
-        lm_real("lr", &rate, 0, 1000, ""),         lm_real("weight-decay", &decay, 0, 1000, ""),
-        lm_real("beta2", &beta2, 0, 1, ""),        {0}};
+    batch = 64, context = 64, rate = 1e-2, decay = 0.01, beta2 = 0.999, clip = 0;
+    schedule = warmup = decay_on = 0;
+    const lm_option options[] = {lm_integer("batch", &batch, 1, 65536, ""),
+                                 lm_integer("context", &context, 1, LM_MAX_CONTEXT, ""),
+                                 lm_real("lr", &rate, 0, 1000, ""),
+                                 lm_real("weight-decay", &decay, 0, 1000, ""),
+                                 lm_real("beta2", &beta2, 0, 1, ""),
+                                 lm_real("clip", &clip, 0, 1, ""),
+                                 lm_integer("warmup", &warmup, 0, 1000, ""),
+                                 lm_choice("schedule", &schedule, "constant|linear|cosine", ""),
+                                 lm_choice("decay-on", &decay_on, "all|matrices", ""),
+                                 {0}};
     const lm_usage usage = {"gpt", "train", "", NULL, {options, model->options}};
     char *argv[16];
     int argc = 0;
@@ -56,6 +63,7 @@ Test(gpt, presets_have_the_published_sizes) {
     cr_expect_eq(parameters("gpt2-large"), 774030080);
     cr_expect_eq(parameters("gpt2-xl"), 1557611200);
     cr_expect(context == 1024 && batch == 4 && rate == 2e-4 && decay == 0.1 && beta2 == 0.95);
+    cr_expect(clip == 1 && warmup == 200 && schedule == 2 && decay_on == 1);
 }
 
 Test(gpt, kalevala_is_the_default) {

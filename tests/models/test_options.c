@@ -150,9 +150,9 @@ Test(options, presets) {
     cr_expect_not(PRESET("", "--presets=large"));
     cr_expect_str_eq(err.text, "unknown option --presets; did you mean --preset?");
     cr_expect_not(PRESET("batch=70 width=3", "--preset", "large"));
-    cr_expect_str_eq(err.text, "the preset large: has no option width");
+    cr_expect_str_eq(err.text, "the preset large: there is no option width");
     cr_expect_not(PRESET("batch=700", "--preset", "large"));
-    cr_expect_str_eq(err.text, "the preset large: 700 is out of range: 1 to 100");
+    cr_expect_str_eq(err.text, "the preset large: batch: 700 is out of range: 1 to 100");
 }
 
 Test(options, nearest_of_long_and_empty_words) {

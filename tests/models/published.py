@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""Writes small GPT-2s as transformers publishes them, with what transformers makes of them.
+
+usage: published.py FOLDER [VARIANT]: a folder below FOLDER for each variant, or FOLDER itself for one. Beside the
+model's files lies expected.safetensors: ids and their logits, and greedy, the likeliest tokens after ids; its metadata
+have prompt and text, the same as text. tests/fixtures/gpt2 was made by: published.py tests/fixtures/gpt2 fixture
+"""
+import os
+import sys
+
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import ByteLevelBPETokenizer
+from transformers import GPT2Config, GPT2LMHeadModel
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TEXT = os.path.join(HERE, '..', '..', 'models', 'data', 'verses.txt')
+PROMPT = 'Vaka vanha'
+
+# Options of the configuration, then of the file: buffers of old versions, prefix, dtype, whether config.json is there.
+VARIANTS = {
+    'fixture': (dict(n_embd=6, n_head=3, n_layer=2, n_positions=19), dict(prefix='', buffers=True)),
+    'odd': (dict(n_embd=40, n_head=5, n_layer=3, n_positions=37), dict()),
+    'plain': (dict(n_embd=40, n_head=8, n_layer=3, n_positions=37), dict(prefix='', buffers=True)),
+    'untied': (dict(n_embd=21, n_head=3, n_layer=1, n_positions=50, tie_word_embeddings=False), dict()),
+    'erf': (dict(n_embd=24, n_head=2, n_layer=2, n_positions=33, activation_function='gelu'), dict()),
+    'relu': (dict(n_embd=24, n_head=2, n_layer=2, n_positions=33, activation_function='relu'), dict()),
+    'bare': (dict(n_embd=128, n_head=2, n_layer=2, n_positions=29, initializer_range=0.2), dict(prefix='', config=False)),
+    'f16': (dict(n_embd=40, n_head=5, n_layer=2, n_positions=31), dict(dtype=torch.float16)),
+    'bf16': (dict(n_embd=40, n_head=5, n_layer=2, n_positions=31), dict(dtype=torch.bfloat16)),
+}
+
+
+def tokenizer_files(folder):
+    tokenizer = ByteLevelBPETokenizer()
+    tokenizer.train(TEXT, vocab_size=283, min_frequency=1, special_tokens=['<|endoftext|>'], show_progress=False)
+    tokenizer.save_model(folder)
+    return tokenizer
+
+
+def readable(tokenizer, token):
+    text = tokenizer.decode([token])
+    return text.isascii() and text.isprintable() and text != '' and token != 0
+
+
+def random_model(tokenizer, options):
+    torch.manual_seed(1)
+    config = GPT2Config(**{'vocab_size': tokenizer.get_vocab_size(), 'initializer_range': 0.5, 'bos_token_id': 0,
+                           'eos_token_id': None, **options})
+    model = GPT2LMHeadModel(config).eval()
+    with torch.no_grad():
+        for name, p in model.named_parameters():  # biases are 0 and norms 1 in a new model
+            if p.dim() == 1:
+                p += 0.3 * torch.randn_like(p)
+        # A direction that makes tokens unlikely whose text a terminal would not show.
+        away = torch.ones(config.n_embd) / config.n_embd**0.5
+        model.transformer.ln_f.bias += 5 * away
+        head = model.lm_head.weight
+        for token in range(config.vocab_size):
+            if not readable(tokenizer, token):
+                head[token] -= 5 * away
+    return model
+
+
+def file_of(model, prefix='transformer.', buffers=False, dtype=torch.float32):
+    tensors = {}
+    for name, value in model.state_dict().items():
+        if name.endswith(('.attn.bias', '.attn.masked_bias')):
+            continue
+        if name == 'lm_head.weight' and model.config.tie_word_embeddings:
+            continue
+        tensors[name.replace('transformer.', prefix, 1)] = value.to(dtype).contiguous()
+    if buffers:  # the causal mask, as the published files have it
+        n = model.config.n_positions
+        for i in range(model.config.n_layer):
+            tensors[f'{prefix}h.{i}.attn.bias'] = torch.tril(torch.ones(1, 1, n, n))
+            tensors[f'{prefix}h.{i}.attn.masked_bias'] = torch.tensor(-10000.0)
+    return tensors
+
+
+def write(folder, options, prefix='transformer.', buffers=False, dtype=torch.float32, config=True):
+    os.makedirs(folder, exist_ok=True)
+    tokenizer = tokenizer_files(folder)
+    model = random_model(tokenizer, options)
+    path = os.path.join(folder, 'model.safetensors')
+    save_file(file_of(model, prefix, buffers, dtype), path, metadata={'format': 'pt'})
+    model.config.save_pretrained(folder)
+    model = GPT2LMHeadModel.from_pretrained(folder).float().eval()  # as anybody would load it
+    if not config:
+        os.remove(os.path.join(folder, 'config.json'))
+
+    ids = torch.tensor([tokenizer.encode(PROMPT).ids])
+    with torch.no_grad():
+        logits = model(ids).logits[0]
+        greedy = model.generate(ids, do_sample=False, max_length=model.config.n_positions,
+                                pad_token_id=0)[0, ids.shape[1]:]
+    save_file({'ids': ids[0].int(), 'logits': logits[-4:].contiguous(), 'greedy': greedy.int().contiguous()},
+              os.path.join(folder, 'expected.safetensors'),
+              metadata={'prompt': PROMPT, 'text': PROMPT + tokenizer.decode(greedy.tolist())})
+
+
+def main():
+    folder, chosen = sys.argv[1], sys.argv[2:]
+    for name in chosen or [v for v in VARIANTS if v != 'fixture']:
+        options, how = VARIANTS[name]
+        write(folder if chosen else os.path.join(folder, name), options, **how)
+
+
+main()
