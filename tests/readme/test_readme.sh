@@ -1,5 +1,5 @@
 #!/bin/sh
-# The program that README.md shows is circle.c to the letter, and it learns: $1 is its executable.
+# What README.md shows is circle.c and load_torch.py to the letter, and circle.c learns: $1 is its executable.
 set -u
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 passed=0 failed=0
@@ -9,6 +9,8 @@ check() { # NAME STATUS
 
 sed -n '/^```c$/,/^```$/p' "$here/../../README.md" | sed '1d;$d' | cmp -s - "$here/circle.c"
 check 'README.md shows circle.c' $?
+sed -n '/^```python$/,/^```$/p' "$here/../../README.md" | sed '1d;$d' | cmp -s - "$here/load_torch.py"
+check 'README.md shows load_torch.py' $?
 
 output=$("$1")
 check 'it runs' $?
