@@ -73,7 +73,8 @@ static void apply_runs(void *context, int64_t begin, int64_t end, int worker) {
 static bool run_small(const job *t, int operands, const tensor *x) {
     float *at[TENSOR_LOOP_OPERANDS];
     for (int k = 0; k < operands; k++) {
-        if (!tensor_same_shape(x[k], x[0]) || !tensor_is_contiguous(x[k])) return false;
+        if (!tensor_equal_sizes(x[k].rank, x[k].shape, x[0].rank, x[0].shape) || !tensor_dense(&x[k]))
+            return false;
         at[k] = x[k].f32;
     }
     const int64_t n = tensor_size(x[0]);

@@ -27,7 +27,7 @@ bool tensor_matmul_shape(tensor a, tensor b, int *rank, int64_t *shape, tensor_e
 
 /* The products of a batch: out, a and b expanded to one batch shape, and a grid of blocks of C. */
 typedef struct product {
-    tensor out, a, b;
+    const tensor *out, *a, *b;
     gemm_args g;            /* of the first product */
     int64_t rows, cols;     /* of a block */
     int64_t grid_m, grid_n; /* blocks of one product */
@@ -47,12 +47,12 @@ static void product_blocks(void *context, int64_t begin, int64_t end, int worker
         g.a += i * g.a_row;
         g.b += j * g.b_col;
         int64_t c = i * g.c_row + j * g.c_col;
-        for (int axis = t->out.rank - 3; axis >= 0; axis--) {
-            const int64_t at = batch % t->out.shape[axis];
-            batch /= t->out.shape[axis];
-            g.a += at * t->a.stride[axis];
-            g.b += at * t->b.stride[axis];
-            c += at * t->out.stride[axis];
+        for (int axis = t->out->rank - 3; axis >= 0; axis--) {
+            const int64_t at = batch % t->out->shape[axis];
+            batch /= t->out->shape[axis];
+            g.a += at * t->a->stride[axis];
+            g.b += at * t->b->stride[axis];
+            c += at * t->out->stride[axis];
         }
         if (g.start == g.c)
             g.start += c;
@@ -81,47 +81,49 @@ static gemm_args transposed(gemm_args g) {
                        .start_col = g.start_row};
 }
 
-/* out = start + a b for operands of one rank whose batch axes have out's sizes; `bias`: no tensor, or [N]. */
-static void multiply(tensor out, tensor a, tensor b, bool accumulate, tensor bias) {
-    enum { ROWS = 360, COLS = 288, GRAIN_FLOPS = 1 << 20 };
-    const int m = out.rank - 2, n = out.rank - 1;
-    product t = {.out = out,
-                 .a = a,
-                 .b = b,
-                 .g = {.m = out.shape[m],
-                       .n = out.shape[n],
-                       .k = a.shape[n],
-                       .a = a.f32,
-                       .a_row = a.stride[m],
-                       .a_col = a.stride[n],
-                       .b = b.f32,
-                       .b_row = b.stride[m],
-                       .b_col = b.stride[n],
-                       .c = out.f32,
-                       .c_row = out.stride[m],
-                       .c_col = out.stride[n]}};
-    if (tensor_ok(bias)) {
-        t.g.start = bias.f32;
-        t.g.start_col = bias.stride[0];
+/* The first product of a batch. */
+static gemm_args first_product(const tensor *out, const tensor *a, const tensor *b, bool accumulate,
+                               const tensor *bias) {
+    const int m = out->rank - 2, n = out->rank - 1;
+    gemm_args g = {.m = out->shape[m],
+                   .n = out->shape[n],
+                   .k = a->shape[n],
+                   .a = a->f32,
+                   .a_row = a->stride[m],
+                   .a_col = a->stride[n],
+                   .b = b->f32,
+                   .b_row = b->stride[m],
+                   .b_col = b->stride[n],
+                   .c = out->f32,
+                   .c_row = out->stride[m],
+                   .c_col = out->stride[n]};
+    if (tensor_ok(*bias)) {
+        g.start = bias->f32;
+        g.start_col = bias->stride[0];
     } else if (accumulate) {
-        t.g.start = t.g.c;
-        t.g.start_row = t.g.c_row;
-        t.g.start_col = t.g.c_col;
+        g.start = g.c;
+        g.start_row = g.c_row;
+        g.start_col = g.c_col;
     }
+    return g;
+}
+
+/* out = start + a b for operands of one rank whose batch axes have out's sizes; `bias`: no tensor, or [N]. */
+static void multiply(const tensor *out, const tensor *a, const tensor *b, bool accumulate,
+                     const tensor *bias) {
+    enum { ROWS = 360, COLS = 288, GRAIN_FLOPS = 1 << 20 };
+    product t = {out, a, b, first_product(out, a, b, accumulate, bias), ROWS, COLS, 0, 0};
     if (t.g.c_col != 1 && t.g.c_row == 1) { /* C is written along its rows: compute its transpose instead */
         t.g = transposed(t.g);
         t.a = b;
         t.b = a;
     }
-    t.rows = ROWS;
-    t.cols = COLS;
     t.grid_m = (t.g.m + ROWS - 1) / ROWS;
     t.grid_n = (t.g.n + COLS - 1) / COLS;
     int64_t tasks = t.grid_m * t.grid_n;
-    for (int axis = 0; axis < m; axis++) tasks *= out.shape[axis];
+    for (int axis = 0; axis < out->rank - 2; axis++) tasks *= out->shape[axis];
     if (tasks == 1) {
         tensor_kernels_get()->gemm(&t.g);
-        tensor_touch(out);
         return;
     }
     const double flops =
@@ -132,7 +134,6 @@ static void multiply(tensor out, tensor a, tensor b, bool accumulate, tensor bia
                     : grain > (double)tasks ? tasks
                                             : (int64_t)grain,
                     product_blocks, &t);
-    tensor_touch(out);
 }
 
 /* x as [rows, last axis], where its strides permit. */
@@ -150,21 +151,29 @@ static bool fold_rows(tensor *x) {
     return true;
 }
 
-static void multiply_folded(tensor out, tensor a, tensor b, bool accumulate, tensor bias, tensor_error *err) {
-    tensor out2 = out, a2 = a;
-    if (out.rank > 2 && b.rank == 2 && fold_rows(&out2) && fold_rows(&a2)) {
-        multiply(out2, a2, b, accumulate, bias);
-        return;
-    }
+static void multiply_batch(const tensor *out, const tensor *a, const tensor *b, bool accumulate,
+                           const tensor *bias, tensor_error *err) {
     int64_t shape[TENSOR_MAX_RANK];
-    for (int axis = 0; axis < out.rank; axis++) shape[axis] = out.shape[axis];
-    shape[out.rank - 2] = a.shape[a.rank - 2];
-    shape[out.rank - 1] = a.shape[a.rank - 1];
-    a = tensor_expand(a, out.rank, shape, err);
-    shape[out.rank - 2] = b.shape[b.rank - 2];
-    shape[out.rank - 1] = b.shape[b.rank - 1];
-    b = tensor_expand(b, out.rank, shape, err);
-    multiply(out, a, b, accumulate, bias);
+    for (int axis = 0; axis < out->rank; axis++) shape[axis] = out->shape[axis];
+    shape[out->rank - 2] = a->shape[a->rank - 2];
+    shape[out->rank - 1] = a->shape[a->rank - 1];
+    const tensor all_a = tensor_expand(*a, out->rank, shape, err);
+    shape[out->rank - 2] = b->shape[b->rank - 2];
+    shape[out->rank - 1] = b->shape[b->rank - 1];
+    const tensor all_b = tensor_expand(*b, out->rank, shape, err);
+    multiply(out, &all_a, &all_b, accumulate, bias);
+}
+
+static void multiply_folded(const tensor *out, const tensor *a, const tensor *b, bool accumulate,
+                            const tensor *bias, tensor_error *err) {
+    tensor rows, a_rows;
+    if (out->rank == 2)
+        multiply(out, a, b, accumulate, bias);
+    else if (b->rank == 2 && (rows = *out, fold_rows(&rows)) && (a_rows = *a, fold_rows(&a_rows)))
+        multiply(&rows, &a_rows, b, accumulate, bias);
+    else
+        multiply_batch(out, a, b, accumulate, bias, err);
+    tensor_touch(*out);
 }
 
 bool tensor_matmul(tensor out, tensor a, tensor b, bool accumulate, tensor_error *err) {
@@ -174,36 +183,42 @@ bool tensor_matmul(tensor out, tensor a, tensor b, bool accumulate, tensor_error
         !tensor_expect("matmul", "out", out, TENSOR_F32, err) ||
         !tensor_expect_shape("matmul", "out", out, rank, shape, err))
         return false;
-    multiply_folded(out, a, b, accumulate, (tensor){0}, err);
+    multiply_folded(&out, &a, &b, accumulate, &(tensor){0}, err);
     return true;
 }
 
+static bool linear_fits(const tensor *x, const tensor *w, const tensor *bias, tensor_error *err) {
+    if (!tensor_expect("linear", "x", *x, TENSOR_F32, err) ||
+        !tensor_expect("linear", "w", *w, TENSOR_F32, err))
+        return false;
+    if (x->rank < 1 || w->rank != 2) return mismatch("linear: needs x[..., K] and w[K, N]", *x, *w, err);
+    if (x->shape[x->rank - 1] != w->shape[0]) return mismatch("linear: inner sizes differ", *x, *w, err);
+    return !tensor_ok(*bias) || (tensor_expect("linear", "bias", *bias, TENSOR_F32, err) &&
+                                 tensor_expect_shape("linear", "bias", *bias, 1, &w->shape[1], err));
+}
+
+static void linear_sizes(const tensor *x, const tensor *w, int64_t *shape) {
+    for (int axis = 0; axis < x->rank - 1; axis++) shape[axis] = x->shape[axis];
+    shape[x->rank - 1] = w->shape[1];
+}
+
 bool tensor_linear_shape(tensor x, tensor w, tensor bias, int *rank, int64_t *shape, tensor_error *err) {
-    if (!tensor_expect("linear", "x", x, TENSOR_F32, err) ||
-        !tensor_expect("linear", "w", w, TENSOR_F32, err))
-        return false;
-    if (x.rank < 1 || w.rank != 2) return mismatch("linear: needs x[..., K] and w[K, N]", x, w, err);
-    if (x.shape[x.rank - 1] != w.shape[0]) return mismatch("linear: inner sizes differ", x, w, err);
-    if (tensor_ok(bias) && (!tensor_expect("linear", "bias", bias, TENSOR_F32, err) ||
-                            !tensor_expect_shape("linear", "bias", bias, 1, &w.shape[1], err)))
-        return false;
+    if (!linear_fits(&x, &w, &bias, err)) return false;
     *rank = x.rank;
-    for (int axis = 0; axis < x.rank; axis++) shape[axis] = x.shape[axis];
-    shape[x.rank - 1] = w.shape[1];
+    linear_sizes(&x, &w, shape);
     return true;
 }
 
 bool tensor_linear(tensor out, tensor x, tensor w, tensor bias, tensor_error *err) {
-    int rank;
     int64_t shape[TENSOR_MAX_RANK];
-    if (!tensor_linear_shape(x, w, bias, &rank, shape, err) ||
-        !tensor_expect("linear", "out", out, TENSOR_F32, err) ||
-        !tensor_expect_shape("linear", "out", out, rank, shape, err))
+    if (!linear_fits(&x, &w, &bias, err) || !tensor_expect("linear", "out", out, TENSOR_F32, err))
         return false;
+    linear_sizes(&x, &w, shape);
+    if (!tensor_expect_shape("linear", "out", out, x.rank, shape, err)) return false;
     if (x.rank == 1) {
         x = tensor_unsqueeze(x, 0, err);
         out = tensor_unsqueeze(out, 0, err);
     }
-    multiply_folded(out, x, w, false, bias, err);
+    multiply_folded(&out, &x, &w, false, &bias, err);
     return true;
 }

@@ -28,22 +28,15 @@ static shape_text text_of(int rank, const int64_t *shape) {
 }
 #define SHAPE(x) text_of((x).rank, (x).shape).text
 
-bool tensor_expect(const char *what, const char *name, tensor x, tensor_dtype dtype, tensor_error *err) {
+bool tensor_unexpected(const char *what, const char *name, tensor x, tensor_dtype dtype, tensor_error *err) {
     if (!tensor_ok(x)) return tensor_fail(err, "%s: %s is no tensor", what, name);
-    if (x.dtype != dtype)
-        return tensor_fail(err, "%s: %s is %s, expected %s", what, name,
-                           x.dtype == TENSOR_F32 ? "float32" : "int32",
-                           dtype == TENSOR_F32 ? "float32" : "int32");
-    return true;
+    return tensor_fail(err, "%s: %s is %s, expected %s", what, name,
+                       x.dtype == TENSOR_F32 ? "float32" : "int32",
+                       dtype == TENSOR_F32 ? "float32" : "int32");
 }
 
-static bool equal_sizes(int rank_a, const int64_t *a, int rank_b, const int64_t *b) {
-    return rank_a == rank_b && (rank_a == 0 || memcmp(a, b, (size_t)rank_a * sizeof *a) == 0);
-}
-
-bool tensor_expect_shape(const char *what, const char *name, tensor x, int rank, const int64_t *shape,
-                         tensor_error *err) {
-    if (equal_sizes(x.rank, x.shape, rank, shape)) return true;
+bool tensor_unexpected_shape(const char *what, const char *name, tensor x, int rank, const int64_t *shape,
+                             tensor_error *err) {
     return tensor_fail(err, "%s: %s is %s, expected %s", what, name, SHAPE(x), text_of(rank, shape).text);
 }
 
@@ -61,19 +54,11 @@ int64_t tensor_size(tensor x) {
 }
 
 bool tensor_is_contiguous(tensor x) {
-    if (!tensor_ok(x)) return false;
-    bool dense = true;
-    int64_t step = 1;
-    for (int i = x.rank - 1; i >= 0; i--) {
-        if (x.shape[i] == 0) return true;
-        if (x.shape[i] != 1 && x.stride[i] != step) dense = false;
-        step *= x.shape[i];
-    }
-    return dense;
+    return tensor_ok(x) && tensor_dense(&x);
 }
 
 bool tensor_same_shape(tensor a, tensor b) {
-    return tensor_ok(a) && tensor_ok(b) && equal_sizes(a.rank, a.shape, b.rank, b.shape);
+    return tensor_ok(a) && tensor_ok(b) && tensor_equal_sizes(a.rank, a.shape, b.rank, b.shape);
 }
 
 bool tensor_broadcast_shape(const char *what, tensor a, tensor b, int *rank, int64_t *shape,

@@ -6,12 +6,41 @@
 
 /* ---- Checks: `what` names the operation, `name` the argument: "add: out is no tensor" ------- */
 
+/* The tests stand here so that those that hold cost no call; the functions write the text and return false. */
+bool tensor_unexpected(const char *what, const char *name, tensor x, tensor_dtype dtype, tensor_error *err);
+bool tensor_unexpected_shape(const char *what, const char *name, tensor x, int rank, const int64_t *shape,
+                             tensor_error *err);
+
+static inline bool tensor_equal_sizes(int rank_a, const int64_t *a, int rank_b, const int64_t *b) {
+    bool same = rank_a == rank_b;
+    for (int i = 0; same && i < rank_a; i++) same = a[i] == b[i];
+    return same;
+}
+
 /* x is a tensor (of the given dtype). */
-bool tensor_expect(const char *what, const char *name, tensor x, tensor_dtype dtype, tensor_error *err);
+static inline bool tensor_expect(const char *what, const char *name, tensor x, tensor_dtype dtype,
+                                 tensor_error *err) {
+    return (tensor_ok(x) && x.dtype == dtype) || tensor_unexpected(what, name, x, dtype, err);
+}
 
 /* x has this shape: "softmax: out is [3, 4], expected [3, 5]". */
-bool tensor_expect_shape(const char *what, const char *name, tensor x, int rank, const int64_t *shape,
-                         tensor_error *err);
+static inline bool tensor_expect_shape(const char *what, const char *name, tensor x, int rank,
+                                       const int64_t *shape, tensor_error *err) {
+    return tensor_equal_sizes(x.rank, x.shape, rank, shape) ||
+           tensor_unexpected_shape(what, name, x, rank, shape, err);
+}
+
+/* tensor_is_contiguous of a tensor that is one. */
+static inline bool tensor_dense(const tensor *x) {
+    bool dense = true;
+    int64_t step = 1;
+    for (int i = x->rank - 1; i >= 0; i--) {
+        if (x->shape[i] == 0) return true;
+        if (x->shape[i] != 1 && x->stride[i] != step) dense = false;
+        step *= x->shape[i];
+    }
+    return dense;
+}
 
 /* The axis counted from the front, 0..rank-1; -1 and "transpose: axis 3 is outside a tensor of rank 2"
  * where there is no such axis. */
