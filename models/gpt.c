@@ -18,19 +18,12 @@ struct config {
     bool qkv_bias, final_norm, tied_head, head_bias;
 };
 
-struct block {
-    struct nn_layer_norm ln_1;
-    struct nn_attention attn;
-    struct nn_layer_norm ln_2;
-    struct nn_mlp mlp;
-};
-
 struct gpt {
     struct config config;
     const lm_preset *preset;
     struct nn_embedding wte, wpe; /* tokens [V, C], positions [T, C] */
     struct nn_dropout dropout;
-    struct block h[MAX_LAYERS];
+    struct nn_block h[MAX_LAYERS];
     struct nn_layer_norm ln_f;
     struct nn_linear lm_head;
 };
@@ -58,13 +51,8 @@ static ag_var *forward(const void *self, ag_var *ids, nn_cache *cache, tensor_rn
     ag_var *x = ag_add(nn_embedding(&m->wte, ids), nn_embedding(&m->wpe, positions)); /* [B, T, C] */
     x = nn_dropout(&m->dropout, x, dropout);
     for (int64_t i = 0; i < m->config.layers; i++) {
-        const struct block *h = &m->h[i];
-        const bool last = cache && i == m->config.layers - 1; /* what follows needs the last token alone */
-        ag_var *y = nn_layer_norm(&h->ln_1, x);
-        y = cache ? nn_attention_cached(&h->attn, y, cache, i, last ? -1 : 0)
-                  : nn_attention(&h->attn, y, dropout);
-        x = ag_add(last ? ag_slice(x, 1, -1, INT64_MAX, 1) : x, y);
-        x = ag_add(x, nn_mlp(&h->mlp, nn_layer_norm(&h->ln_2, x), dropout));
+        const bool last = i == m->config.layers - 1; /* what follows needs the last token alone */
+        x = cache ? nn_block_cached(&m->h[i], x, cache, i, last ? -1 : 0) : nn_block(&m->h[i], x, dropout);
     }
     if (m->config.final_norm) x = nn_layer_norm(&m->ln_f, x);
     return nn_linear(&m->lm_head, x); /* [B, T, V] */
@@ -91,14 +79,8 @@ static void init(void *self, nn_params *params, int64_t vocabulary, int64_t cont
     nn_embedding_init(&m->wte, params, "wte", vocabulary, c->width, table);
     nn_embedding_init(&m->wpe, params, "wpe", context, c->width, table);
     m->dropout.p = dropout;
-    for (int i = 0; i < c->layers; i++) {
-        nn_layer_norm_init(&m->h[i].ln_1, params, nn_name(params, "h.%d.ln_1", i), c->width,
-                           NN_LAYER_NORM_EPS);
-        nn_attention_init(&m->h[i].attn, params, nn_name(params, "h.%d.attn", i), c->width, attention);
-        nn_layer_norm_init(&m->h[i].ln_2, params, nn_name(params, "h.%d.ln_2", i), c->width,
-                           NN_LAYER_NORM_EPS);
-        nn_mlp_init(&m->h[i].mlp, params, nn_name(params, "h.%d.mlp", i), c->width, mlp);
-    }
+    for (int i = 0; i < c->layers; i++)
+        nn_block_init(&m->h[i], params, nn_name(params, "h.%d", i), c->width, attention, mlp);
     if (c->final_norm) nn_layer_norm_init(&m->ln_f, params, "ln_f", c->width, NN_LAYER_NORM_EPS);
     nn_linear_init(&m->lm_head, params, "lm_head", c->width, vocabulary,
                    (nn_linear_options){.out_in = true,

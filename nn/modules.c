@@ -109,55 +109,6 @@ ag_var *nn_attention(const struct nn_attention *m, ag_var *x, tensor_rng *dropou
     return nn_dropout(&m->dropout, y, dropout);
 }
 
-/* ---- Attention with a cache --------------------------------------------------------------------- */
-
-bool nn_cache_init(nn_cache *cache, int64_t layers, int64_t batch, int64_t context, int64_t width,
-                   tensor_arena *arena, tensor_error *err) {
-    int64_t both;
-    if (__builtin_mul_overflow(width, 2, &both)) both = -1; /* which tensor_new refuses */
-    *cache = (nn_cache){.kv = tensor_new(arena, TENSOR_F32, TENSOR_SHAPE(layers, batch, context, both), err)};
-    return tensor_ok(cache->kv);
-}
-
-/* Columns begin..end-1 of x W + b. */
-static void linear_columns(tensor out, const struct nn_linear *m, tensor x, int64_t begin, int64_t end,
-                           tensor_error *err) {
-    const tensor w = tensor_slice(m->weight->value, 1, begin, end, 1, err);
-    tensor_linear(out, x, w, m->bias ? tensor_slice(m->bias->value, 0, begin, end, 1, err) : (tensor){0},
-                  err);
-}
-
-/* `width` columns from `begin` on of x [B, T, .] as [B, H, T, D]. */
-static tensor heads_of(tensor x, int64_t begin, int64_t width, int heads) {
-    x.f32 += begin;
-    x.rank = 4;
-    x.shape[2] = x.shape[1], x.stride[2] = x.stride[1];
-    x.shape[1] = heads, x.stride[1] = width / heads;
-    x.shape[3] = width / heads, x.stride[3] = 1;
-    return x;
-}
-
-ag_var *nn_attention_cached(const struct nn_attention *m, ag_var *x, const nn_cache *cache, int64_t layer,
-                            int64_t first) {
-    if (!x || !x->tape) return NULL;
-    if (x->needs_grad) return ag_fail(x->tape, "attention with a cache has no gradients");
-    if (x->value.rank != 3) return ag_fail(x->tape, "attention needs [B, N, C], not rank %d", x->value.rank);
-    tensor_error *err = ag_err(x);
-    const int64_t width = x->value.shape[2], length = cache->length + x->value.shape[1];
-    const tensor layer_kv = tensor_squeeze(tensor_slice(cache->kv, 0, layer, layer + 1, 1, err), 0, err);
-    const tensor kv = tensor_slice(layer_kv, 1, 0, length, 1, err);
-    const tensor asking = tensor_slice(x->value, 1, first, INT64_MAX, 1, err);
-    const tensor q = ag_tensor(x->tape, TENSOR_F32, 3, asking.shape);
-    const tensor y = ag_tensor(x->tape, TENSOR_F32, 3, asking.shape);
-    linear_columns(tensor_slice(kv, 1, cache->length, length, 1, err), &m->c_attn, x->value, width, 3 * width,
-                   err);
-    linear_columns(q, &m->c_attn, asking, 0, width, err);
-    if (!tensor_ok(kv) || !tensor_ok(q) || !tensor_ok(y)) return NULL;
-    tensor_attention(heads_of(y, 0, width, m->heads), (tensor){0}, heads_of(q, 0, width, m->heads),
-                     heads_of(kv, 0, width, m->heads), heads_of(kv, width, width, m->heads), m->scale, err);
-    return nn_linear(&m->c_proj, ag_input(x->tape, y));
-}
-
 /* ---- MLP ------------------------------------------------------------------------------------------ */
 
 void nn_mlp_init(struct nn_mlp *m, nn_params *params, const char *name, int64_t width,
@@ -174,4 +125,19 @@ void nn_mlp_init(struct nn_mlp *m, nn_params *params, const char *name, int64_t 
 ag_var *nn_mlp(const struct nn_mlp *m, ag_var *x, tensor_rng *dropout) {
     ag_var *hidden = nn_activate(m->activation, nn_linear(&m->c_fc, x));
     return nn_dropout(&m->dropout, nn_linear(&m->c_proj, hidden), dropout);
+}
+
+/* ---- Block ---------------------------------------------------------------------------------------- */
+
+void nn_block_init(struct nn_block *m, nn_params *params, const char *name, int64_t width,
+                   nn_attention_options attention, nn_mlp_options mlp) {
+    nn_layer_norm_init(&m->ln_1, params, part_of(params, name, "ln_1"), width, NN_LAYER_NORM_EPS);
+    nn_attention_init(&m->attn, params, part_of(params, name, "attn"), width, attention);
+    nn_layer_norm_init(&m->ln_2, params, part_of(params, name, "ln_2"), width, NN_LAYER_NORM_EPS);
+    nn_mlp_init(&m->mlp, params, part_of(params, name, "mlp"), width, mlp);
+}
+
+ag_var *nn_block(const struct nn_block *m, ag_var *x, tensor_rng *dropout) {
+    x = ag_add(x, nn_attention(&m->attn, nn_layer_norm(&m->ln_1, x), dropout));
+    return ag_add(x, nn_mlp(&m->mlp, nn_layer_norm(&m->ln_2, x), dropout));
 }

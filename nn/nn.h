@@ -134,21 +134,6 @@ void nn_attention_init(struct nn_attention *m, nn_params *params, const char *na
                        nn_attention_options options);
 ag_var *nn_attention(const struct nn_attention *m, ag_var *x, tensor_rng *dropout);
 
-/* Keys and values of the tokens a model has read, so that the tokens after them are computed alone. Whoever
- * runs the model adds to `length` after each run; 0 forgets everything. */
-typedef struct nn_cache {
-    tensor kv;      /* [layers, B, T, 2C]: a token's keys, then its values; no tensor: no attention */
-    int64_t length; /* tokens it holds, up to T */
-} nn_cache;
-bool nn_cache_init(nn_cache *cache, int64_t layers, int64_t batch, int64_t context, int64_t width,
-                   tensor_arena *arena, tensor_error *err);
-
-/* nn_attention without gradients or dropout, where x [B, N, C] are the tokens after the cache's: writes their
- * keys and values into its layer `layer` and returns the results of x[:, first:], -1 being the last,
- * with the bits they have in the whole sequence. */
-ag_var *nn_attention_cached(const struct nn_attention *m, ag_var *x, const nn_cache *cache, int64_t layer,
-                            int64_t first);
-
 /* c_proj(activation(c_fc(x))), then dropout. */
 struct nn_mlp {
     struct nn_linear c_fc, c_proj;
@@ -165,6 +150,34 @@ typedef struct nn_mlp_options {
 void nn_mlp_init(struct nn_mlp *m, nn_params *params, const char *name, int64_t width,
                  nn_mlp_options options);
 ag_var *nn_mlp(const struct nn_mlp *m, ag_var *x, tensor_rng *dropout);
+
+/* A transformer's block with its norms in front: x += attn(ln_1(x)); x += mlp(ln_2(x)). Parameters as GPT-2 names
+ * them: ln_1, attn, ln_2, mlp. */
+struct nn_block {
+    struct nn_layer_norm ln_1;
+    struct nn_attention attn;
+    struct nn_layer_norm ln_2;
+    struct nn_mlp mlp;
+};
+void nn_block_init(struct nn_block *m, nn_params *params, const char *name, int64_t width,
+                   nn_attention_options attention, nn_mlp_options mlp);
+ag_var *nn_block(const struct nn_block *m, ag_var *x, tensor_rng *dropout);
+
+/* Keys and values of the tokens a model has read, so that the tokens after them are computed alone. Whoever
+ * runs the model adds to `length` after each run; 0 forgets everything. */
+typedef struct nn_cache {
+    tensor k;       /* [layers, B, C, T]: a token's key is a column */
+    tensor v;       /* [layers, B, T, C] */
+    int64_t length; /* tokens it holds, up to T */
+} nn_cache;
+bool nn_cache_init(nn_cache *cache, int64_t layers, int64_t batch, int64_t context, int64_t width,
+                   tensor_arena *arena, tensor_error *err);
+
+/* nn_block without gradients or dropout, where x [B, N, C] are the tokens after the cache's: writes their keys and
+ * values into its layer `layer` and returns the results of x[:, first:], -1 being the last, with the bits they
+ * have in the whole sequence. */
+ag_var *nn_block_cached(const struct nn_block *m, ag_var *x, const nn_cache *cache, int64_t layer,
+                        int64_t first);
 
 /* ---- Losses ------------------------------------------------------------------------------- */
 

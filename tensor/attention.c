@@ -66,6 +66,7 @@ static attention_args args_of(const heads *t, int64_t index) {
                             .q_row = t->q->stride[2],
                             .k = head_of(t->k, b, h),
                             .k_row = t->k->stride[2],
+                            .k_col = 1,
                             .v = head_of(t->v, b, h),
                             .v_row = t->v->stride[2],
                             .y = head_of(t->y, b, h),

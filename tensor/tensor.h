@@ -272,6 +272,28 @@ bool tensor_attention(tensor y, tensor lse, tensor q, tensor k, tensor v, float 
 bool tensor_attention_vjp(tensor dq, tensor dk, tensor dv, tensor dy, tensor y, tensor lse, tensor q,
                           tensor k, tensor v, float scale, bool accumulate, tensor_error *err);
 
+/* A transformer's block for reading and writing text, without gradients: x += proj(attention(attn(ln_1(x)))), then
+ * x += mlp(activation(fc(ln_2(x)))). Weights without gaps, C the width; biases of products may be NULL. */
+typedef struct tensor_block {
+    const tensor *ln_1_weight, *ln_1_bias; /* [C] */
+    const tensor *attn_weight, *attn_bias; /* [C, 3C], [3C]: queries, keys, values */
+    const tensor *proj_weight, *proj_bias; /* [C, C], [C] */
+    const tensor *ln_2_weight, *ln_2_bias; /* [C] */
+    const tensor *fc_weight, *fc_bias;     /* [C, I], [I] */
+    const tensor *mlp_weight, *mlp_bias;   /* [I, C], [C] */
+    int heads;
+    float scale, eps;
+    tensor_unary_op activation;
+} tensor_block;
+
+/* x [B, N, C] are tokens that follow `length` others, whose keys and values are in the cache: k [B, C, T], where a
+ * token's key is a column, and v [B, T, C]. Adds those of x, and writes the block's result for the last A tokens of
+ * each sequence, y [B, A, C], with the bits that the operations above give for the whole sequence. `scratch` holds
+ * tensor_block_scratch(block, B N, B A) floats. */
+bool tensor_block_cached(tensor y, tensor x, const tensor_block *block, tensor k, tensor v, int64_t length,
+                         tensor scratch, tensor_error *err);
+int64_t tensor_block_scratch(const tensor_block *block, int64_t rows, int64_t asked);
+
 /* Softmax cross-entropy with integer targets: the mean over rows of lse(row) - row[target], into the
  * scalar `loss` (accumulated in double). logits [..., V], targets [...] int32; lse [rows] receives
  * log sum e^x. A target outside 0..V-1 is an error that names it. */

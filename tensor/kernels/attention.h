@@ -30,7 +30,7 @@ static int64_t visible(const attention_tile *t, int64_t row) {
 
 /* out[rows, cols] = x[rows, d] y[cols, d]^T, where visible. */
 static void tile_scores(float *out, const attention_tile *t, int64_t d, const float *x, int64_t x_row,
-                        const float *y, int64_t y_row) {
+                        const float *y, int64_t y_row, int64_t y_col) {
     gemm(&(gemm_args){.m = t->rows,
                       .n = t->cols,
                       .k = d,
@@ -38,7 +38,7 @@ static void tile_scores(float *out, const attention_tile *t, int64_t d, const fl
                       .a_row = x_row,
                       .a_col = 1,
                       .b = y,
-                      .b_row = 1,
+                      .b_row = y_col,
                       .b_col = y_row,
                       .c = out,
                       .c_row = ATTENTION_TILE,
@@ -110,7 +110,7 @@ static void attention_queries(const attention_args *t, int64_t i0) {
     float *y = t->y + i0 * t->y_row;
     for (int64_t j0 = 0; j0 < keys; j0 += ATTENTION_TILE) {
         const attention_tile tile = tile_at(t, i0, j0);
-        tile_scores(s, &tile, t->d, t->q + i0 * t->q_row, t->q_row, t->k + j0 * t->k_row, t->k_row);
+        tile_scores(s, &tile, t->d, t->q + i0 * t->q_row, t->q_row, t->k + j0 * t->k_row, t->k_row, t->k_col);
         for (int64_t r = 0; r < rows; r++) {
             float *row = s + r * ATTENTION_TILE;
             const int64_t n = visible(&tile, r), whole = pad_scores(row, n);
@@ -195,8 +195,8 @@ static void attention_queries_vjp(const attention_args *t, int64_t i0) {
     for (int64_t j0 = 0; j0 < keys; j0 += ATTENTION_TILE) {
         const attention_tile tile = tile_at(t, i0, j0);
         const float *k = t->k + j0 * t->k_row, *v = t->v + j0 * t->v_row;
-        tile_scores(p, &tile, t->d, q, t->q_row, k, t->k_row);
-        tile_scores(ds, &tile, t->d, dy, t->dy_row, v, t->v_row);
+        tile_scores(p, &tile, t->d, q, t->q_row, k, t->k_row, 1);
+        tile_scores(ds, &tile, t->d, dy, t->dy_row, v, t->v_row, 1);
         attention_tile_vjp(t, &tile, p, ds, share);
         /* With as many keys as queries, a tile of keys is first seen by the tile of queries at its place. */
         const bool add_keys = !t->overwrite || j0 < i0, add_queries = !t->overwrite || j0 > 0;

@@ -329,11 +329,13 @@ static void gemm_row_transposed(const gemm_args *g, int64_t from, int64_t to) {
     }
 }
 
-/* The same where B's rows are contiguous: whole vectors of columns; returns how many columns that are. */
+/* The same where B's rows are contiguous: whole vectors of columns, and for those left over the last whole vector,
+ * some of whose columns are then computed twice. Returns how many columns are done: where there is no whole vector,
+ * or a sum in place cannot be taken twice, not those left over. */
 static int64_t gemm_row_vectors(const gemm_args *g, int64_t from, int64_t to) {
     gemm_strip s = {
         .rows = 1, .k = to, .from = from, .to = to, .a = g->a, .a_col = g->a_col, .b_row = g->b_row};
-    int64_t j = 0;
+    int64_t j = 0, rest = g->start == g->c || g->n < VEC_WIDTH ? 0 : g->n % VEC_WIDTH;
     for (int64_t n = g->n / VEC_WIDTH, nv; n > 0; n -= nv, j += nv * VEC_WIDTH) {
         s.b = g->b + j;
         s.c = g->c + j;
@@ -346,6 +348,7 @@ static int64_t gemm_row_vectors(const gemm_args *g, int64_t from, int64_t to) {
             nv = 2, strip_row_2(&s);
         else
             nv = 1, strip_row_1(&s);
+        if (n == nv && rest > 0) j -= VEC_WIDTH - rest, n = nv + 1, rest = 0;
     }
     return j;
 }

@@ -31,12 +31,12 @@ typedef struct gemm_args {
     int64_t diagonal;
 } gemm_args;
 
-/* One head of attention for one sequence: row strides in elements, columns are contiguous. */
+/* One head of attention for one sequence: row strides in elements, columns are contiguous (of the keys: forward any). */
 typedef struct attention_args {
     int64_t tq, tk, d; /* queries, keys, head size; query i is at position i + tk - tq */
     float scale;
     const float *q, *k, *v;
-    int64_t q_row, k_row, v_row;
+    int64_t q_row, k_row, k_col, v_row;
     float *y; /* forward: written; backward: read */
     int64_t y_row;
     float *lse; /* [tq], stride lse_row; forward: written, NULL: not wanted; backward: read */

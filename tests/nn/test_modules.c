@@ -216,42 +216,83 @@ Test(modules, attention) {
     check_attention((nn_attention_options){.heads = 4, .scale = 0.25f, .no_qkv_bias = true}, 0.25);
 }
 
-/* Runs of 3, 1 and 5 tokens after each other; of the last run, only the last two tokens' results. */
-Test(modules, attention_with_a_cache_has_the_same_bits) {
-    enum { B = 2, T = 9, C = 12 };
+/* Runs of tokens after each other; of those with `first` below 0, only the last tokens' results. */
+static void check_cached_block(int64_t batch, int64_t tokens, int64_t width, nn_attention_options attention,
+                               nn_mlp_options mlp, const int64_t (*runs)[2]) {
     nn_params *params = nn_params_new();
-    struct nn_attention m;
-    nn_attention_init(&m, params, "attn", C, (nn_attention_options){.heads = 3});
+    struct nn_block m;
+    nn_block_init(&m, params, "h.0", width, attention, mlp);
     cr_assert(nn_params_finalize(params, 8), "%s", nn_params_error(params));
+    tensor_rng rng = {.seed = 3};
+    cr_assert(tensor_rand_normal(nn_values(params), &rng, 0, 0.2f, NULL)); /* norms and biases too */
     tensor_arena *arena = tensor_arena_new(NULL);
-    const tensor x = random_tensor(arena, TENSOR_SHAPE(B, T, C), 1);
+    const tensor x = random_tensor(arena, TENSOR_SHAPE(batch, tokens, width), 1);
     ag_tape *tape = ag_tape_new();
     ag_set_recording(tape, false);
-    const ag_var *full = nn_attention(&m, ag_input(tape, x), NULL);
+    const tensor full = nn_block(&m, ag_input(tape, x), NULL)->value;
     nn_cache cache;
-    cr_assert(nn_cache_init(&cache, 2, B, T, C, arena, NULL));
-    const int64_t runs[] = {3, 1, 5}, first[] = {0, 0, -2};
-    for (int i = 0; i < 3; cache.length += runs[i++]) {
-        const int64_t end = cache.length + runs[i], begin = first[i] ? end + first[i] : cache.length;
-        ag_var *run = ag_input(tape, tensor_slice(x, 1, cache.length, end, 1, NULL));
-        const ag_var *y = nn_attention_cached(&m, run, &cache, 1, first[i]);
+    cr_assert(nn_cache_init(&cache, 2, batch, tokens, width, arena, NULL));
+    for (int i = 0; cache.length < tokens; cache.length += runs[i++][0]) {
+        const int64_t end = cache.length + runs[i][0], begin = runs[i][1] ? end + runs[i][1] : cache.length;
+        ag_var *run =
+            ag_input(tape, tensor_contiguous(arena, tensor_slice(x, 1, cache.length, end, 1, NULL), NULL));
+        const ag_var *y = nn_block_cached(&m, run, &cache, 1, runs[i][1]);
         cr_assert(y, "%s", ag_error(tape));
         cr_assert_eq(y->value.shape[1], end - begin);
-        for (int64_t b = 0; b < B; b++)
-            cr_assert_arr_eq(y->value.f32 + b * (end - begin) * C, full->value.f32 + (b * T + begin) * C,
-                             (size_t)((end - begin) * C) * sizeof(float));
+        for (int64_t b = 0; b < batch; b++)
+            cr_assert_arr_eq(
+                y->value.f32 + b * (end - begin) * width, full.f32 + (b * tokens + begin) * width,
+                (size_t)((end - begin) * width) * sizeof(float), "run %d of row %lld", i, (long long)b);
     }
-    ag_var *one = ag_input(tape, tensor_slice(x, 1, 0, 1, 1, NULL));
-    cr_assert_null(nn_attention_cached(&m, one, &cache, 1, 0));
-    cr_assert(strstr(ag_error(tape), "linear: out is [2, 0, 24]"), "a full cache: %s", ag_error(tape));
+    ag_tape_free(tape);
+    tensor_arena_free(arena);
+    nn_params_free(params);
+}
+
+Test(modules, a_block_with_a_cache_has_the_same_bits) {
+    const int64_t few[][2] = {{3, 0}, {1, 0}, {5, -2}}, many[][2] = {{70, 0}, {1, -1}, {29, -1}};
+    const nn_attention_options attention = {.heads = 3, .scale = 0.25f, .no_qkv_bias = true};
+    check_cached_block(2, 9, 12, (nn_attention_options){.heads = 3}, NN_MLP_DEFAULTS, few);
+    check_cached_block(1, 9, 36, attention, (nn_mlp_options){.hidden = 17, .activation = NN_GELU}, few);
+    check_cached_block(3, 100, 24, attention, (nn_mlp_options){.activation = NN_GELU_TANH}, many);
+    check_cached_block(2, 100, 240, attention, NN_MLP_DEFAULTS, many); /* rows that share their products */
+}
+
+Test(modules, a_block_with_a_cache_names_what_does_not_fit) {
+    enum { T = 4, C = 12 };
+    nn_params *params = nn_params_new();
+    struct nn_block m;
+    nn_block_init(&m, params, "h.0", C, (nn_attention_options){.heads = 3}, NN_MLP_DEFAULTS);
+    cr_assert(nn_params_finalize(params, 8));
+    tensor_arena *arena = tensor_arena_new(NULL);
+    ag_tape *tape = ag_tape_new();
+    nn_cache cache;
+    cr_assert(nn_cache_init(&cache, 2, 1, T, C, arena, NULL));
+    cache.length = 2;
+    const tensor two = random_tensor(arena, TENSOR_SHAPE(1, 2, C), 1),
+                 three = random_tensor(arena, TENSOR_SHAPE(1, 3, C), 1),
+                 wide = random_tensor(arena, TENSOR_SHAPE(1, 1, C + 3), 1);
+    const struct {
+        tensor x;
+        int64_t layer, first;
+        const char *text;
+    } wrong[] = {{three, 1, 0, "block: 3 tokens after 2 do not fit into a cache of 4"},
+                 {two, 2, 0, "layer 2 is outside a cache of 2"},
+                 {two, 1, -3, "row -3 is outside of 2"},
+                 {two, 1, 3, "row 3 is outside of 2"},
+                 {wide, 1, 0, "block: ln_1.weight is [12], expected [15]"},
+                 {tensor_slice(three, 2, 0, C, 2, NULL), 1, 0, "block: ln_1.weight is [12], expected [6]"},
+                 {tensor_transpose(two, 0, 1, NULL), 1, 0, "block: k is [1, 12, 4], expected [2, 12, 4]"}};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        ag_reset(tape);
+        cr_assert_null(
+            nn_block_cached(&m, ag_input(tape, wrong[i].x), &cache, wrong[i].layer, wrong[i].first));
+        cr_assert_str_eq(ag_error(tape), wrong[i].text);
+    }
     ag_reset(tape);
-    cache.length = 0;
-    cr_assert_null(nn_attention_cached(&m, ag_input(tape, x), &cache, 2, 0));
-    cr_assert(ag_error(tape), "no such layer");
-    ag_reset(tape);
-    cr_assert_null(nn_attention_cached(&m, ag_variable(tape, x), &cache, 1, 0));
-    cr_assert_str_eq(ag_error(tape), "attention with a cache has no gradients");
-    cr_assert_null(nn_attention_cached(&m, NULL, &cache, 1, 0));
+    cr_assert_null(nn_block_cached(&m, ag_variable(tape, two), &cache, 1, 0));
+    cr_assert_str_eq(ag_error(tape), "a block with a cache has no gradients");
+    cr_assert_null(nn_block_cached(&m, NULL, &cache, 1, 0));
     ag_tape_free(tape);
     tensor_arena_free(arena);
     nn_params_free(params);
