@@ -56,6 +56,8 @@ const char *nn_name(nn_params *params, const char *format, ...) TENSOR_PRINTF(2,
 /* Allocates all values and gradients, one flat array each, and fills the values: parameter number i from
  * stream i of the seed, so a parameter's values do not depend on the others' sizes. */
 bool nn_params_finalize(nn_params *params, uint64_t seed);
+/* The same, but values that nn_params_load will give are not filled. */
+bool nn_params_reserve(nn_params *params);
 
 /* After nn_params_finalize: all values, all gradients, each [count], in the order of registration. */
 tensor nn_values(const nn_params *params);

@@ -137,19 +137,20 @@ static tensor view(tensor flat, int64_t offset, int64_t size, tensor shape, tens
     return tensor_reshape(tensor_slice(flat, 0, offset, offset + size, 1, err), shape.rank, shape.shape, err);
 }
 
-static bool place(const nn_registered *entry, tensor values, tensor grads, int64_t *offset, tensor_rng rng,
-                  tensor_error *err) {
+static bool place(const nn_registered *entry, tensor values, tensor grads, int64_t *offset,
+                  const tensor_rng *rng, tensor_error *err) {
     tensor shape = entry->parameter->value;
     int64_t size = 1;
     for (int i = 0; i < shape.rank; i++) size *= shape.shape[i];
     tensor value = view(values, *offset, size, shape, err), grad = view(grads, *offset, size, shape, err);
-    if (!tensor_ok(value) || !tensor_ok(grad) || !fill(value, entry->init, rng, err)) return false;
+    if (!tensor_ok(value) || !tensor_ok(grad) || (rng && !fill(value, entry->init, *rng, err))) return false;
     ag_parameter(entry->parameter, value, grad, entry->name);
     *offset += size;
     return true;
 }
 
-bool nn_params_finalize(nn_params *params, uint64_t seed) {
+/* rng NULL: values are left as they are. */
+static bool lay_out(nn_params *params, tensor_rng *rng) {
     if (!params || nn_params_error(params)) return false;
     tensor_error *err = &params->error;
     if (tensor_ok(params->values)) return tensor_fail(err, "nn_params_finalize: called twice");
@@ -157,17 +158,25 @@ bool nn_params_finalize(nn_params *params, uint64_t seed) {
     tensor grads = tensor_zeros(params->arena, TENSOR_F32, 1, &params->numbers, err);
     if (!tensor_ok(values) || !tensor_ok(grads)) return false;
     int64_t offset = 0;
-    tensor_rng rng = {.seed = seed};
     for (int i = 0; i < params->count; i++) {
         if (params->entries[i].alias) continue;
         tensor_error fault = {0};
         if (!place(&params->entries[i], values, grads, &offset, rng, &fault))
             return tensor_fail(err, "%s: %s", params->entries[i].name, fault.text);
-        rng.stream++;
+        if (rng) rng->stream++;
     }
     params->values = values;
     params->grads = grads;
     return true;
+}
+
+bool nn_params_finalize(nn_params *params, uint64_t seed) {
+    tensor_rng rng = {.seed = seed};
+    return lay_out(params, &rng);
+}
+
+bool nn_params_reserve(nn_params *params) {
+    return lay_out(params, NULL);
 }
 
 bool nn_params_ready(nn_params *params, const char *what) {

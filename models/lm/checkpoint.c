@@ -143,7 +143,7 @@ bool lm_checkpoint_load(lm_instance *instance, const lm_model *model, const char
     *instance = (lm_instance){0};
     bool ok = file && lm_checkpoint_configure(instance, model, file, path, &fault) &&
               expect_size(instance->params, file, &fault);
-    if (ok && !nn_params_finalize(instance->params, 0))
+    if (ok && !nn_params_reserve(instance->params))
         ok = tensor_fail(&fault, "%s", nn_params_error(instance->params));
     if (file && !ok) tensor_fail(err, "%.100s: %s", path, fault.text);
     ok = ok && nn_params_load(instance->params, file, err); /* which names the file itself */

@@ -10,15 +10,10 @@
 
 #include "models/lm/lm.h"
 
+#define FIXTURE SAMPO_FIXTURES "/gpt2"
+
 static tensor_error err;
 static char folder[64];
-
-static const char *fixture(void) {
-    static char path[4096];
-    const char *fixtures = getenv("SAMPO_FIXTURES");
-    snprintf(path, sizeof path, "%s/gpt2", fixtures ? fixtures : "tests/fixtures");
-    return path;
-}
 
 /* What model makes of tokens, without gradients: logits [1, N, V], until the tape is reset. */
 static tensor logits_of(const lm_instance *instance, ag_tape *tape, const int32_t *ids, int64_t count) {
@@ -40,7 +35,7 @@ static int32_t likeliest(tensor logits) {
 
 Test(published, equals_transformers) {
     enum { MOST = 1024 };
-    const char *given = getenv("SAMPO_PUBLISHED"), *from = given ? given : fixture();
+    const char *given = getenv("SAMPO_PUBLISHED"), *from = given ? given : FIXTURE;
     char path[4200];
     lm_instance instance;
     cr_assert(lm_checkpoint_load(&instance, lm_program(), from, &err), "%s", err.text);
@@ -89,7 +84,7 @@ Test(published, equals_transformers) {
 
 static char *slurp(const char *name, size_t *size) {
     char path[4200];
-    snprintf(path, sizeof path, "%s/%s", fixture(), name);
+    snprintf(path, sizeof path, "%s/%s", FIXTURE, name);
     FILE *file = fopen(path, "rb");
     cr_assert(file, "%s", path);
     char *bytes = calloc(1, 1 << 20);

@@ -437,6 +437,21 @@ Test(safetensors, parameters_go_out_and_back) {
     nn_params_free(other);
 }
 
+Test(safetensors, parameters_without_values_are_loaded) {
+    nn_params *params = registry(1, true), *other = nn_params_new();
+    nn_param(other, "wte", NN_ONES, 2, (int64_t[]){4, 3});
+    nn_param(other, "bias", NN_ONES, 1, (int64_t[]){5});
+    tensor_error err = {0};
+    cr_assert(nn_params_reserve(other) && nn_params_save(params, path, NULL, 0, &err), "%s", err.text);
+    nn_file *file = nn_file_open(path, &err);
+    cr_assert(nn_params_load(other, file, &err), "%s", err.text);
+    cr_expect(same_values(params, other));
+    cr_expect_eq(tensor_size(nn_grads(other)), tensor_size(nn_grads(params)));
+    nn_file_close(file);
+    nn_params_free(params);
+    nn_params_free(other);
+}
+
 static void save(const nn_entry *entries, int count) {
     cr_assert(nn_file_save(path, entries, count, NULL, 0, NULL));
 }
