@@ -28,22 +28,43 @@ static void causal_attention_backward(ag_var *y, ag_var *dy) {
                          ag_err(y));
 }
 
+static bool check(ag_var *qkv, int heads) {
+    if (!qkv || !qkv->tape) return false;
+    const tensor x = qkv->value;
+    char text[TENSOR_SHAPE_TEXT];
+    if (x.rank != 3 || x.shape[2] % 3)
+        ag_fail(qkv->tape, "causal_attention: needs [B, T, 3C], not %s",
+                tensor_shape_text(text, sizeof text, x.rank, x.shape));
+    else if (heads < 1 || x.shape[2] / 3 % heads)
+        ag_fail(qkv->tape, "causal_attention: %d heads do not divide a width of %lld", heads,
+                (long long)(x.shape[2] / 3));
+    else
+        return true;
+    return false;
+}
+
 static ag_var *composed_part(ag_var *qkv, int part, int heads) {
     const int64_t *shape = qkv->value.shape, width = shape[2] / 3;
     ag_var *x = ag_slice(qkv, 2, part * width, (part + 1) * width, 1);
     return ag_transpose(ag_reshape(x, TENSOR_SHAPE(shape[0], shape[1], heads, width / heads)), 1, 2);
 }
-static ag_var *causal_attention_composed(ag_var *y) {
-    const attention *s = y->saved;
-    ag_var *qkv = y->in[0];
+
+ag_var *ag_attention_weights(ag_var *qkv, int heads, float scale) {
+    if (!check(qkv, heads)) return NULL;
     const int64_t t = qkv->value.shape[1];
-    const tensor future = ag_tensor(y->tape, TENSOR_F32, TENSOR_SHAPE(t, t));
+    const tensor future = ag_tensor(qkv->tape, TENSOR_F32, TENSOR_SHAPE(t, t));
     if (!tensor_ok(future)) return NULL;
     for (int64_t i = 0; i < t * t; i++) future.f32[i] = i % t > i / t;
     ag_var *scores =
-        ag_matmul(composed_part(qkv, 0, s->heads), ag_transpose(composed_part(qkv, 1, s->heads), 2, 3));
-    scores = ag_masked_fill(ag_affine(scores, s->scale, 0), ag_input(y->tape, future), -1e30f);
-    ag_var *out = ag_matmul(ag_softmax(scores, -1), composed_part(qkv, 2, s->heads));
+        ag_matmul(composed_part(qkv, 0, heads), ag_transpose(composed_part(qkv, 1, heads), 2, 3));
+    scores = ag_masked_fill(ag_affine(scores, scale, 0), ag_input(qkv->tape, future), -1e30f);
+    return ag_softmax(scores, -1);
+}
+
+static ag_var *causal_attention_composed(ag_var *y) {
+    const attention *s = y->saved;
+    ag_var *weights = ag_attention_weights(y->in[0], s->heads, s->scale);
+    ag_var *out = ag_matmul(weights, composed_part(y->in[0], 2, s->heads));
     return ag_reshape(ag_transpose(out, 1, 2), y->value.rank, y->value.shape);
 }
 static ag_var *causal_attention_case(ag_var **in) {
@@ -65,14 +86,7 @@ ag_var *ag_causal_attention(ag_var *qkv, int heads, float scale) {
     attention *s = ag_save(y, sizeof *s);
     if (!s) return NULL;
     tensor x = qkv->value;
-    if (x.rank != 3 || x.shape[2] % 3) {
-        char text[TENSOR_SHAPE_TEXT];
-        return ag_fail(y->tape, "causal_attention: needs [B, T, 3C], not %s",
-                       tensor_shape_text(text, sizeof text, x.rank, x.shape));
-    }
-    if (heads < 1 || x.shape[2] / 3 % heads)
-        return ag_fail(y->tape, "causal_attention: %d heads do not divide a width of %lld", heads,
-                       (long long)(x.shape[2] / 3));
+    if (!check(qkv, heads)) return NULL;
     const int64_t batch = x.shape[0], t = x.shape[1], width = x.shape[2] / 3;
     *s = (attention){heads, scale, ag_tensor(y->tape, TENSOR_F32, TENSOR_SHAPE(batch, heads, t))};
     x = tensor_contiguous(y->tape->arena, x, ag_err(y));

@@ -201,6 +201,8 @@ ag_var *ag_layer_norm(ag_var *x, ag_var *w, ag_var *b, float eps);
  * (head size C / heads); the result is [B, T, C]: softmax over j <= i of scale q_i . k_j, times v_j. Never
  * stores a T x T matrix. Add the projection after it. */
 ag_var *ag_causal_attention(ag_var *qkv, int heads, float scale);
+/* Its probabilities, to look at: [B, H, T, T], row i those of j <= i, then zeros. */
+ag_var *ag_attention_weights(ag_var *qkv, int heads, float scale);
 
 /* Mean over all rows of log sum e^x - x[target]: logits [..., V], targets [...] int32; a scalar, in nats. */
 ag_var *ag_cross_entropy(ag_var *logits, ag_var *targets);

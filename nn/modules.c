@@ -109,6 +109,10 @@ ag_var *nn_attention(const struct nn_attention *m, ag_var *x, tensor_rng *dropou
     return nn_dropout(&m->dropout, y, dropout);
 }
 
+ag_var *nn_attention_weights(const struct nn_attention *m, ag_var *x) {
+    return ag_attention_weights(nn_linear(&m->c_attn, x), m->heads, m->scale);
+}
+
 /* ---- MLP ------------------------------------------------------------------------------------------ */
 
 void nn_mlp_init(struct nn_mlp *m, nn_params *params, const char *name, int64_t width,

@@ -135,6 +135,8 @@ typedef struct nn_attention_options {
 void nn_attention_init(struct nn_attention *m, nn_params *params, const char *name, int64_t width,
                        nn_attention_options options);
 ag_var *nn_attention(const struct nn_attention *m, ag_var *x, tensor_rng *dropout);
+/* How much each token attends to those before it: ag_attention_weights of x's queries and keys. */
+ag_var *nn_attention_weights(const struct nn_attention *m, ag_var *x);
 
 /* c_proj(activation(c_fc(x))), then dropout. */
 struct nn_mlp {

@@ -109,12 +109,12 @@ static void one_run(lm_chart *chart, const lm_history *run) {
 }
 
 void lm_chart_losses(lm_chart *chart, const lm_history *const *runs, const char *const *names, int count) {
-    *chart = (lm_chart){.title = "Loss", .y_label = "loss, nats per token"};
+    *chart = (lm_chart){.title = "Loss", .y_label = "nats per token"};
     if (count == 1) {
         one_run(chart, runs[0]);
         return;
     }
-    chart->y_label = "loss, nats per token; lines: training, dots: validation";
+    chart->y_label = "nats per token; lines: training, dots: validation";
     for (int i = 0; i < count; i++) {
         const lm_series *validation = &runs[i]->series[LM_REPORT_VALIDATION];
         lm_chart_add(chart, &runs[i]->series[LM_LOSS], validation->count ? NULL : names[i], LM_LINE, i);

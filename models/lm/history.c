@@ -159,3 +159,35 @@ bool lm_history_read(lm_history *history, const char *path, tensor_error *err) {
         tensor_fail(&fault, "no loss in it is a finite number");
     return !fault.text[0] || tensor_fail(err, "%s", fault.text);
 }
+
+/* ---- Samples -------------------------------------------------------------------------------- */
+
+/* Appends a sample. Kept are those whose number is a multiple of `each`, and the last. */
+static void keep_sample(lm_samples *s, lm_sample_place place, int64_t *each) {
+    if (s->total > 0 && (s->total - 1) % *each != 0) s->count--;
+    if (s->count == LM_SAMPLES) {
+        for (int i = 1; i < LM_SAMPLES / 2; i++) s->places[i] = s->places[2 * i];
+        s->count = LM_SAMPLES / 2;
+        *each *= 2;
+    }
+    s->places[s->count++] = place;
+    s->total++;
+}
+
+bool lm_samples_read(lm_samples *samples, FILE *file, tensor_error *err) {
+    char line[128];
+    int64_t each = 1;
+    *samples = (lm_samples){0};
+    while (fgets(line, sizeof line, file) && strchr(line, '\n')) {
+        lm_sample_place place;
+        int end = 0;
+        sscanf(line, "# iteration %" SCNd64 ", %" SCNd64 " bytes%n", &place.iteration, &place.bytes, &end);
+        place.offset = ftello(file);
+        if (end == 0 || strcmp(line + end, "\n") != 0 || place.bytes < 0 ||
+            place.bytes > INT64_MAX - place.offset)
+            return tensor_fail(err, "what follows sample %" PRId64 " is no head of a sample", samples->total);
+        if (fseeko(file, place.offset + place.bytes, SEEK_SET) != 0 || fgetc(file) != '\n') break;
+        keep_sample(samples, place, &each);
+    }
+    return !ferror(file) || tensor_fail(err, "cannot be read: %s", strerror(errno));
+}

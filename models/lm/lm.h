@@ -315,6 +315,12 @@ typedef struct lm_published {
 /* What config.json says of a key; NULL: nothing, or null. */
 const char *lm_published_config(const lm_published *published, const char *key);
 
+/* Losses that others have reached with a model's defaults on the Kalevala; NaN: not known. A list ends with {0}. */
+typedef struct lm_reference {
+    const char *what;
+    double train, validation;
+} lm_reference;
+
 typedef struct lm_model {
     const char *name;    /* of the program, and the architecture in checkpoints */
     const char *summary; /* what it is: "a GPT" */
@@ -335,6 +341,10 @@ typedef struct lm_model {
     /* For a published checkpoint of this model: the settings of its options, for lm_options_apply and in memory of the
      * arena. Gives the tensors our names and fills vocabulary and context. NULL: it is none, with the reason. */
     const char *(*adopt)(lm_published *published, tensor_arena *arena, tensor_error *err);
+    /* How much each token attends to those before it: ids [B, T] -> [B, layers, H, T, T]. NULL: it has no
+     * attention. */
+    ag_var *(*attention)(const void *self, ag_var *ids);
+    const lm_reference *references; /* NULL: none */
 } lm_model;
 
 /* Defined by each model's file: the model with its defaults, in static memory. */
@@ -459,6 +469,7 @@ int lm_sample_command(const lm_model *model, int argc, char *const *argv);
 int lm_eval_command(const lm_model *model, int argc, char *const *argv);
 int lm_info_command(const lm_model *model, int argc, char *const *argv);
 int lm_plot_command(const lm_model *model, int argc, char *const *argv);
+int lm_report_command(const lm_model *model, int argc, char *const *argv);
 
 enum {
     LM_DONE = 0,
@@ -481,6 +492,9 @@ bool lm_name_texts(const lm_model *model, lm_paths *data, tensor_arena *arena, t
 /* The same, and opens the text of all files one behind the other. Returns LM_DONE or LM_FAILED, with the fault printed. */
 int lm_open_text(const lm_model *model, lm_text *text, lm_paths *data, lm_tokenizer_kind kind,
                  tensor_arena *arena);
+
+/* "folder/name" of a run's file on the arena. */
+const char *lm_run_file(const char *folder, const char *name, tensor_arena *arena, tensor_error *err);
 
 /* Flushes a stream; fails where anything written to it was lost. */
 bool lm_flush(FILE *file, tensor_error *err);

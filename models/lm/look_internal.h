@@ -45,11 +45,23 @@ typedef struct lm_history {
  * names the line, not the file. */
 bool lm_history_read(lm_history *history, const char *path, tensor_error *err);
 
+/* Where DIR/samples.txt has the texts that train wrote at its reports: "# iteration 500, 213 bytes", a newline, the
+ * bytes, a newline. Of many samples some are left out evenly, never the last. */
+enum { LM_SAMPLES = 16 };
+typedef struct lm_sample_place {
+    int64_t iteration, offset, bytes;
+} lm_sample_place;
+typedef struct lm_samples {
+    int64_t total; /* in the file */
+    int count;
+    lm_sample_place places[LM_SAMPLES];
+} lm_samples;
+/* A last sample without an end is still being written and left out. */
+bool lm_samples_read(lm_samples *samples, FILE *file, tensor_error *err);
+
 /* Reads the log of a run's folder; *name becomes the folder's name as it is shown. NULL: the fault, which names the
  * file, has been printed, as has been what was left out. */
 lm_history *lm_run_read(const lm_model *model, const char *folder, const char **name, tensor_arena *arena);
-/* folder/file on the arena; NULL: out of memory. */
-char *lm_path_in(const char *folder, const char *file, tensor_arena *arena, tensor_error *err);
 
 /* Files that the commands write: NULL and false with a text that names the file. */
 FILE *lm_create(const char *path, tensor_error *err);
@@ -105,8 +117,8 @@ void lm_svg_chart(FILE *file, const lm_chart *chart);
 void lm_svg_css(FILE *file);
 void lm_svg_file(FILE *file, const lm_chart *chart);
 
-/* The probabilities p[rows][columns], rows `stride` apart, as an SVG element of square cells, the darker the
- * likelier. labels[i] stands beside row i and over column i, short UTF-8. */
+/* The probabilities p[rows][columns], rows `stride` apart, as an SVG element of square cells, coloured the
+ * stronger the likelier. labels[i] stands beside row i and over column i, short UTF-8. */
 typedef struct lm_heat {
     const char *title;
     const float *p;
@@ -127,5 +139,27 @@ lm_terminal lm_terminal_of_stdout(void);
 void lm_terminal_chart(FILE *file, const lm_chart *chart, lm_terminal terminal);
 /* Writes text in at most `columns` columns, without control characters; returns the columns it took. */
 int lm_terminal_text(FILE *file, const char *text, int columns, bool utf8);
+
+/* ---- Pages ---------------------------------------------------------------------------------- */
+
+/* All that the page about a run shows, read and computed before its first word is written. */
+typedef struct lm_page {
+    const lm_model *model;
+    tensor_arena *arena;
+    const char *name;
+    const lm_history *history;
+    const char *samples_path, *checkpoint; /* NULL: not there */
+    lm_samples samples;
+    lm_piece texts[LM_SAMPLES];
+    lm_instance instance; /* without parameters where there is no checkpoint */
+    nn_file *file;        /* whose metadata are the configuration */
+    bool comparable;      /* with the published figures */
+    const char *prompt;
+    tensor ids;     /* of the prompt: [N] */
+    tensor weights; /* [layers, H, N, N]; no tensor: not to be shown */
+    tensor table;   /* [V, V], the probabilities after each token; no tensor: not to be shown */
+    ag_tape *tape;  /* owns them */
+} lm_page;
+void lm_page_write(FILE *file, const lm_page *page);
 
 #endif

@@ -115,14 +115,15 @@ typedef struct command {
     const char *help;
 } command;
 
-enum { COMMANDS = 5 };
-static const command commands[COMMANDS] = {
+static const command commands[] = {
     {"train", lm_train_command, "learn from a text"},
     {"sample", lm_sample_command, "write text with a checkpoint"},
     {"eval", lm_eval_command, "measure a checkpoint on a text"},
     {"info", lm_info_command, "tell what is in a checkpoint"},
     {"plot", lm_plot_command, "draw the losses of runs"},
+    {"report", lm_report_command, "write a page about a run"},
 };
+enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 static int help(const lm_model *model) {
     tensor_error err = {0};

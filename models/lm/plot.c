@@ -8,13 +8,6 @@
 
 /* ---- Runs and files ------------------------------------------------------------------------- */
 
-char *lm_path_in(const char *folder, const char *file, tensor_arena *arena, tensor_error *err) {
-    size_t size = strlen(folder) + strlen(file) + 2;
-    char *path = tensor_arena_alloc(arena, size, err);
-    if (path) snprintf(path, size, "%s/%s", folder, file);
-    return path;
-}
-
 lm_history *lm_run_read(const lm_model *model, const char *folder, const char **name, tensor_arena *arena) {
     tensor_error err = {0};
     size_t length = strlen(folder);
@@ -22,7 +15,7 @@ lm_history *lm_run_read(const lm_model *model, const char *folder, const char **
     char *copy = tensor_arena_alloc(arena, length + 1, &err);
     lm_history *history = tensor_arena_alloc(arena, sizeof *history, &err);
     if (copy) snprintf(copy, length + 1, "%s", folder);
-    char *path = copy ? lm_path_in(copy, "log.csv", arena, &err) : NULL;
+    const char *path = copy ? lm_run_file(copy, "log.csv", arena, &err) : NULL;
     if (!path || !history) return lm_fail(model, "%s", err.text), NULL;
     if (!lm_history_read(history, path, &err)) return lm_fail(model, "%s: %s", path, err.text), NULL;
     if (history->left_out > 0)
@@ -54,9 +47,12 @@ static void summarise(const lm_history *run, const char *name, lm_terminal termi
     const lm_series *loss = &run->series[LM_LOSS];
     used +=
         snprintf(text + used, sizeof text - (size_t)used, ", loss %.3f", loss->points[loss->count - 1].mean);
-    if (!isnan(run->reports.best))
-        snprintf(text + used, sizeof text - (size_t)used, ", validation %.3f, at best %.3f at %.15g",
-                 run->reports.validation, run->reports.best, run->reports.best_iteration);
+    if (!isnan(run->reports.validation))
+        used +=
+            snprintf(text + used, sizeof text - (size_t)used, ", validation %.3f", run->reports.validation);
+    if (run->reports.best_iteration < run->reports.iteration)
+        snprintf(text + used, sizeof text - (size_t)used, ", at best %.3f at %.15g", run->reports.best,
+                 run->reports.best_iteration);
     lm_terminal_text(stdout, text, terminal.columns, terminal.utf8);
     fputc('\n', stdout);
 }

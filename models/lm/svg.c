@@ -200,11 +200,12 @@ void lm_svg_file(FILE *file, const lm_chart *chart) {
     markup(file, chart->title);
     fputs("</title>\n<style>\n", file);
     lm_svg_css(file);
-    fprintf(file,
-            "</style>\n<rect class=\"paper\" width=\"100%%\" height=\"100%%\"/>\n"
-            "<text x=\"%d\" y=\"22\">%s</text><text x=\"%d\" y=\"%d\" text-anchor=\"end\">iteration</text>\n"
-            "<svg x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" overflow=\"visible\">\n",
-            LEFT, chart->y_label, W - RIGHT, H - 12, LEFT, TOP, WIDTH, HEIGHT);
+    fprintf(
+        file,
+        "</style>\n<rect class=\"paper\" width=\"100%%\" height=\"100%%\"/>\n"
+        "<text x=\"%d\" y=\"22\">%s, %s</text><text x=\"%d\" y=\"%d\" text-anchor=\"end\">iteration</text>\n"
+        "<svg x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" overflow=\"visible\">\n",
+        LEFT, chart->title, chart->y_label, W - RIGHT, H - 12, LEFT, TOP, WIDTH, HEIGHT);
     lm_svg_chart(file, chart);
     fputs("</svg>\n</svg>\n", file);
 }

@@ -192,7 +192,7 @@ static void write_legend(FILE *file, const canvas *c, const lm_chart *chart) {
 
 void lm_terminal_chart(FILE *file, const lm_chart *chart, lm_terminal terminal) {
     canvas c = {.terminal = terminal};
-    char label[32];
+    char label[32], title[256];
     for (int i = 0; i < chart->y.ticks; i++) {
         int length = (int)strlen(lm_axis_label(chart->y.tick[i], label, sizeof label));
         if (length + 2 > c.left) c.left = length + 2;
@@ -208,7 +208,8 @@ void lm_terminal_chart(FILE *file, const lm_chart *chart, lm_terminal terminal) 
     for (int i = 0; i < chart->count; i++)
         if (chart->curves[i].style == LM_REPORTS)
             draw_marks(&c, chart, &chart->curves[i], mark_of(chart, &chart->curves[i]));
-    lm_terminal_text(file, chart->y_label, terminal.columns, terminal.utf8);
+    snprintf(title, sizeof title, "%s, %s", chart->title, chart->y_label);
+    lm_terminal_text(file, title, terminal.columns, terminal.utf8);
     fputc('\n', file);
     for (int row = 0; row < c.rows; row++) write_row(file, &c, &chart->y, row);
     write_base(file, &c, &chart->x);

@@ -26,9 +26,6 @@ void lm_log_step(lm_log *log, int64_t iteration, const lm_log_row *row);
 bool lm_log_flush(lm_log *log, tensor_error *err);
 bool lm_log_sample(lm_log *log, int64_t iteration, const char *text, size_t bytes, tensor_error *err);
 
-/* "folder/name" on the arena. */
-const char *lm_run_file(const char *folder, const char *name, tensor_arena *arena, tensor_error *err);
-
 /* ---- The run ------------------------------------------------------------------------------------ */
 
 /* What the command line says. */

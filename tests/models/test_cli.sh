@@ -94,7 +94,7 @@ for program in gpt bigram; do
   done_well "$program --help"
   run "$bin/$program" --version
   matches "$program --version" "$program (Sampo) [0-9]*\.[0-9]*\.[0-9]*"
-  for command in train sample eval info plot; do
+  for command in train sample eval info plot report; do
     run "$bin/$program" $command --help
     done_well "$program $command --help"
     check "$program $command --help says nothing on stderr" [ ! -s stderr ]
@@ -560,7 +560,7 @@ run "$gpt" plot runs/a
 done_well 'plot'
 check 'plot: 80 columns without a terminal' [ "$(wc -L <stdout)" -le 80 ]
 check 'plot: no colours, no bytes beyond ASCII' [ "$(LC_ALL=C tr -d '\n -~' <stdout | wc -c)" -eq 0 ]
-matches 'plot: how far the run is' 'runs/a: iteration 94, loss 1.032, validation 1.133, at best 1.133 at 90'
+matches 'plot: how far the run is' 'runs/a: iteration 94, loss 1.032, validation 1.133'
 run env COLUMNS=33 "$bigram" plot runs/a 'runs/<b>&/'
 check 'plot: as wide as $COLUMNS' [ "$(wc -L <stdout)" -eq 33 ]
 check 'plot: marks for each run' grep -qx 'Bb runs/<b>&' stdout
@@ -657,6 +657,36 @@ cp "$published/model.safetensors" alone.safetensors
 refuses 1 'config.json with its n_head must lie beside it' "$gpt" sample alone.safetensors
 refuses 1 'nor is it a GPT-2: it has no table wte.weight' "$gpt" sample hostile
 refuses 1 'folder: a folder without model.safetensors, best.safetensors or last.safetensors' "$gpt" sample folder
+
+# ---- Reports ----------------------------------------------------------------------------------------
+run "$gpt" report runs/a
+check 'report: without a checkpoint it says so' \
+  [ "$(cat stderr)" = "gpt: runs/a: no checkpoint, so the page shows no model
+gpt: wrote runs/a/report.html" ]
+check 'report: the page is there' grep -q '^</html>$' runs/a/report.html
+cp $model runs/a/last.safetensors
+printf '# iteration 0, 5 bytes\nthe c\n# iteration 10, 5 bytes\ncat s\n# iteration 20, 99 bytes\ncut' >runs/a/samples.txt
+run "$gpt" report runs/a --html page.html
+check 'report --html says where' [ "$(cat stderr)" = 'gpt: wrote page.html' ]
+check 'report: the prompt is from the last whole sample' grep -q '^<p class="prompt">cat s</p>$' page.html
+check 'report: a map a head' [ "$(grep -c '<svg class="heat' page.html)" -eq 2 ]
+mv runs/a/last.safetensors runs/a/best.safetensors
+echo broken >runs/a/last.safetensors
+run "$gpt" report runs/a --prompt 'the mat'
+check 'report: the best checkpoint before the last' [ "$status" -eq 0 ]
+cp out/bigram/last.safetensors 'runs/<b>&'
+run "$bigram" report 'runs/<b>&'
+check 'report: the table of a bigram' grep -q 'What follows what' 'runs/<b>&/report.html'
+refuses 1 "its architecture is 'bigram', not 'gpt'" "$gpt" report 'runs/<b>&'
+refuses 1 "the prompt: the character 'Z'" "$gpt" report runs/a --prompt Z
+refuses 1 'nowhere/log.csv: cannot be opened: No such file or directory' "$gpt" report nowhere
+refuses 1 'nowhere/page.html: cannot be written' "$gpt" report runs/a --html nowhere/page.html
+[ ! -w /dev/full ] || refuses 1 '/dev/full: cannot be written: No space left on device' "$gpt" report runs/a --html /dev/full
+rm runs/a/best.safetensors
+refuses 1 'runs/a/last.safetensors' "$gpt" report runs/a
+echo 'the cat' >runs/a/samples.txt
+refuses 1 'runs/a/samples.txt: what follows sample 0 is no head of a sample' "$gpt" report runs/a
+refuses 2 'DIR is missing' "$gpt" report
 
 # ---- Against PyTorch ----------------------------------------------------------------------------------
 torch=$shared/parity/kalevala-torch.safetensors

@@ -116,6 +116,53 @@ Test(look, what_is_no_log) {
     cr_expect(!lm_history_read(&history, "/nowhere/log.csv", &(tensor_error){0}));
 }
 
+/* ---- Samples -------------------------------------------------------------------------------- */
+
+/* Reads samples from a text; an empty string or the fault. */
+static lm_samples samples;
+static const char *sample_fault(const char *text) {
+    FILE *from = fmemopen((void *)(uintptr_t)text, strlen(text), "r");
+    cr_assert(from);
+    err = (tensor_error){0};
+    cr_assert_eq(lm_samples_read(&samples, from, &err), err.text[0] == '\0');
+    fclose(from);
+    return err.text;
+}
+
+Test(look, samples_and_one_that_is_being_written) {
+    cr_expect_str_empty(sample_fault(
+        "# iteration 0, 3 bytes\na\nb\n# iteration 5, 0 bytes\n\n# iteration 9, 4 bytes\nabc\n"));
+    cr_expect(samples.count == 2 && samples.total == 2);
+    cr_expect(samples.places[0].iteration == 0 && samples.places[0].offset == 23 &&
+              samples.places[0].bytes == 3);
+    cr_expect(samples.places[1].iteration == 5 && samples.places[1].bytes == 0);
+}
+
+Test(look, what_is_no_sample) {
+    cr_expect_str_eq(sample_fault("# iteration 0, 1 bytes\na\nb\n"),
+                     "what follows sample 1 is no head of a sample");
+    cr_expect_str_eq(sample_fault("# iteration 0, -1 bytes\na\n"),
+                     "what follows sample 0 is no head of a sample");
+    cr_expect_str_eq(sample_fault("# iteration 0, 1 bytes, or so\na\n"),
+                     "what follows sample 0 is no head of a sample");
+    cr_expect_str_empty(sample_fault("# iteration 0, 9223372036854775000 bytes\na\n"));
+    cr_expect_eq(samples.count, 0);
+}
+
+Test(look, many_samples_are_thinned_evenly) {
+    for (int n = 1; n < 300; n++) {
+        begin();
+        for (int i = 0; i < n; i++) fprintf(file, "# iteration %d, 1 bytes\nx\n", 10 * i);
+        end();
+        cr_assert_str_empty(sample_fault(out));
+        const lm_sample_place *p = samples.places;
+        cr_assert(samples.total == n && samples.count <= LM_SAMPLES && (n < 8 || samples.count >= 8));
+        cr_assert(p[0].iteration == 0 && p[samples.count - 1].iteration == 10 * (n - 1));
+        for (int i = 2; i < samples.count - 1; i++)
+            cr_assert_eq(p[i].iteration - p[i - 1].iteration, p[1].iteration, "%d of %d", i, n);
+    }
+}
+
 /* ---- Axes ----------------------------------------------------------------------------------- */
 
 static void expect_ticks(lm_axis axis, const char *expected) {

@@ -205,6 +205,17 @@ static void check_attention(nn_attention_options options, double scale) {
     ag_var *y = nn_attention(&m, ag_input(tape, x), NULL);
     cr_assert_not_null(y, "%s", ag_error(tape));
     expect_near(y->value, expected, B * T * C, 1e-5);
+
+    /* The weights to look at, [B, H, T, T], give the same with the values. */
+    ag_var *weights = nn_attention_weights(&m, ag_input(tape, x));
+    ag_var *v = ag_slice(nn_linear(&m.c_attn, ag_input(tape, x)), 2, 2 * C, 3 * C, 1);
+    v = ag_transpose(ag_reshape(v, TENSOR_SHAPE(B, T, options.heads, C / options.heads)), 1, 2);
+    y = ag_reshape(ag_transpose(ag_matmul(weights, v), 1, 2), TENSOR_SHAPE(B, T, C));
+    y = nn_linear(&m.c_proj, y);
+    cr_assert_not_null(y, "%s", ag_error(tape));
+    expect_near(y->value, expected, B * T * C, 1e-5);
+    for (int64_t i = 0; i < B * options.heads * T * T; i++) /* nothing of what comes later */
+        cr_assert(i % T <= i / T % T || weights->value.f32[i] == 0);
     ag_tape_free(tape);
     tensor_arena_free(arena);
     nn_params_free(params);
