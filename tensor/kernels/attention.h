@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "tensor/kernels/gemm.h"
+#include "tensor/kernels/lanes.h"
 #include "tensor/kernels/math.h"
 
 enum { ATTENTION_TILE = 64 };
@@ -91,12 +92,34 @@ static void tile_columns(float *out, int64_t out_row, const attention_tile *t, i
                       .diagonal = t->diagonal});
 }
 
-/* Fills a row of scores from `n` to the end: -inf in the last begun group of lanes, so that e^x is 0 there;
- * returns the number of elements in whole groups. */
+/* Fills the last begun group of lanes of a row of n > 0 scores with one of them: e^-inf would do without a mask, but
+ * underflow, which is slow. Returns the number of elements in whole groups. */
 static int64_t pad_scores(float *s, int64_t n) {
     const int64_t whole = (n + LANES - 1) / LANES * LANES;
-    for (int64_t j = n; j < whole; j++) s[j] = -INFINITY;
+    for (int64_t j = n; j < whole; j++) s[j] = s[n - 1];
     return whole;
+}
+
+/* e^(scale s - shift) of elements j.. of a row of n, 0 from n on. */
+static inline lanes tile_exp(const float *s, int64_t j, int64_t n, float scale, float shift) {
+    lanes p;
+    for (int v = 0; v < LANE_VECS; v++)
+        p.v[v] = vec_exp(vec_load(s + j + v * VEC_WIDTH) * vec_splat(scale) - vec_splat(shift));
+    return n - j < LANES ? lanes_first(p, n - j, 0) : p;
+}
+
+/* The largest of a row's elements, in whole groups of lanes. */
+static float row_max(const float *s, int64_t whole) {
+    vec top = vec_load(s);
+    for (int64_t j = VEC_WIDTH; j < whole; j += VEC_WIDTH) {
+        const vec x = vec_load(s + j);
+        top = vec_select(x > top, x, top);
+    }
+    float high[VEC_WIDTH];
+    vec_store(high, top);
+    for (int half = VEC_WIDTH / 2; half >= 1; half /= 2)
+        for (int l = 0; l < half; l++) high[l] = high[l] > high[l + half] ? high[l] : high[l + half];
+    return high[0];
 }
 
 static void clear(float *p, int64_t from, int64_t to) {
@@ -111,37 +134,36 @@ static void attention_queries(const attention_args *t, int64_t i0) {
     for (int64_t j0 = 0; j0 < keys; j0 += ATTENTION_TILE) {
         const attention_tile tile = tile_at(t, i0, j0);
         tile_scores(s, &tile, t->d, t->q + i0 * t->q_row, t->q_row, t->k + j0 * t->k_row, t->k_row, t->k_col);
+        /* The rows take turns, so that the chain of one overlaps those of the others. */
+        float next[ATTENTION_TILE];
+        for (int64_t r = 0; r < rows; r++) {
+            const int64_t n = visible(&tile, r);
+            next[r] = n > 0
+                          ? row_max(s + r * ATTENTION_TILE, pad_scores(s + r * ATTENTION_TILE, n)) * t->scale
+                          : high[r];
+            if (j0 > 0 && high[r] > next[r]) next[r] = high[r];
+        }
         for (int64_t r = 0; r < rows; r++) {
             float *row = s + r * ATTENTION_TILE;
-            const int64_t n = visible(&tile, r), whole = pad_scores(row, n);
-            clear(row, whole, tile.cols);
-            if (n == 0) continue;
-            vec top = vec_load(row);
-            for (int64_t j = VEC_WIDTH; j < whole; j += VEC_WIDTH) {
-                const vec x = vec_load(row + j);
-                top = vec_select(x > top, x, top);
+            const int64_t n = visible(&tile, r);
+            lanes total = lanes_splat(0);
+            int64_t j = 0;
+            for (; j < n; j += LANES) {
+                const lanes p = tile_exp(row, j, n, t->scale, next[r]);
+                lanes_store(row + j, p);
+                for (int v = 0; v < LANE_VECS; v++) total.v[v] += p.v[v];
             }
-            float next = top[0];
-            for (int l = 1; l < VEC_WIDTH; l++) next = top[l] > next ? top[l] : next;
-            next *= t->scale;
-            if (j0 > 0 && high[r] > next) next = high[r];
-            lanes total = {0};
-            for (int64_t j = 0; j < whole; j += LANES)
-                for (int v = 0; v < LANE_VECS; v++) {
-                    float *at = row + j + v * VEC_WIDTH;
-                    const vec p = vec_exp(vec_load(at) * vec_splat(t->scale) - vec_splat(next));
-                    vec_store(at, p);
-                    total.v[v] += p;
-                }
+            clear(row, j, tile.cols);
+            if (n == 0) continue;
             if (j0 > 0) {
-                const float shrink = vec_exp(vec_splat(high[r] - next))[0];
+                const float shrink = vec_exp(vec_splat(high[r] - next[r]))[0];
                 sum[r] = sum[r] * shrink + lanes_sum(total);
                 if (shrink != 1)
                     for (int64_t c = 0; c < t->d; c++) y[r * t->y_row + c] *= shrink;
             } else {
                 sum[r] = lanes_sum(total);
             }
-            high[r] = next;
+            high[r] = next[r];
         }
         tile_rows(y, t->y_row, &tile, t->d, s, t->v + j0 * t->v_row, t->v_row, j0 > 0);
     }
@@ -161,15 +183,20 @@ static void attention_tile_vjp(const attention_args *t, const attention_tile *ti
                                const float *share) {
     for (int64_t r = 0; r < tile->rows; r++) {
         float *p = s + r * ATTENTION_TILE, *ds = dp + r * ATTENTION_TILE;
-        const int64_t n = visible(tile, r), whole = pad_scores(p, n);
+        const int64_t n = visible(tile, r);
+        const float lse = t->lse[(tile->i0 + r) * t->lse_row];
+        if (n > 0) pad_scores(p, n);
         clear(ds, n, tile->cols);
-        clear(p, whole, tile->cols);
-        const vec lse = vec_splat(t->lse[(tile->i0 + r) * t->lse_row]);
-        for (int64_t j = 0; j < whole; j += VEC_WIDTH) {
-            const vec x = vec_exp(vec_load(p + j) * vec_splat(t->scale) - lse);
-            vec_store(p + j, x);
-            vec_store(ds + j, x * (vec_load(ds + j) - vec_splat(share[r])) * vec_splat(t->scale));
+        int64_t j = 0;
+        for (; j < n; j += LANES) {
+            const lanes x = tile_exp(p, j, n, t->scale, lse);
+            lanes_store(p + j, x);
+            for (int v = 0; v < LANE_VECS; v++) {
+                float *at = ds + j + v * VEC_WIDTH;
+                vec_store(at, x.v[v] * (vec_load(at) - vec_splat(share[r])) * vec_splat(t->scale));
+            }
         }
+        clear(p, j, tile->cols);
     }
 }
 
