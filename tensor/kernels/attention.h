@@ -170,7 +170,12 @@ static void attention_queries(const attention_args *t, int64_t i0) {
     for (int64_t r = 0; r < rows; r++) {
         const float inverse = 1 / sum[r];
         for (int64_t c = 0; c < t->d; c++) y[r * t->y_row + c] *= inverse;
-        if (t->lse) t->lse[(i0 + r) * t->lse_row] = high[r] + vec_log(vec_splat(sum[r]))[0];
+    }
+    for (int64_t r = 0; t->lse && r < rows; r += VEC_WIDTH) {
+        float log_sum[VEC_WIDTH];
+        const int64_t count = min64(VEC_WIDTH, rows - r);
+        vec_store(log_sum, vec_log(vec_load_part(sum + r, count)));
+        for (int64_t i = 0; i < count; i++) t->lse[(i0 + r + i) * t->lse_row] = high[r + i] + log_sum[i];
     }
 }
 
