@@ -494,7 +494,7 @@ int lm_open_text(const lm_model *model, lm_text *text, lm_paths *data, lm_tokeni
                  tensor_arena *arena);
 
 /* "folder/name" of a run's file on the arena. */
-const char *lm_run_file(const char *folder, const char *name, tensor_arena *arena, tensor_error *err);
+char *lm_run_file(const char *folder, const char *name, tensor_arena *arena, tensor_error *err);
 
 /* Flushes a stream; fails where anything written to it was lost. */
 bool lm_flush(FILE *file, tensor_error *err);

@@ -91,7 +91,7 @@ bool lm_log_sample(lm_log *log, int64_t iteration, const char *text, size_t byte
     return lm_log_flush(log, err);
 }
 
-const char *lm_run_file(const char *folder, const char *name, tensor_arena *arena, tensor_error *err) {
+char *lm_run_file(const char *folder, const char *name, tensor_arena *arena, tensor_error *err) {
     size_t size = strlen(folder) + strlen(name) + 2;
     char *path = tensor_arena_alloc(arena, size, err);
     if (path) snprintf(path, size, "%s/%s", folder, name);

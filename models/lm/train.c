@@ -130,14 +130,15 @@ static int prepare_out(lm_trainer *t) {
     if (!out) return LM_DONE;
     for (int i = 0; i < 4 && !t->set.force && !t->set.resume; i++) {
         const char *path = lm_run_file(out, names[i], t->arena, NULL);
-        if (path && access(path, F_OK) != 0) continue;
+        if (!path) return lm_fail(model, "out of memory");
+        if (access(path, F_OK) != 0) continue;
         return lm_fail(
             model,
             "%s is there from another run; choose another --out, overwrite it with --force, or go on "
             "with it: --resume %s",
             path, out);
     }
-    char *path = (char *)lm_run_file(out, "", t->arena, NULL);
+    char *path = lm_run_file(out, "", t->arena, NULL);
     if (!path) return lm_fail(model, "out of memory");
     if (!make_folders(path)) return lm_fail(model, "%s: cannot be made: %s", out, strerror(errno));
     if (stat(out, &status) != 0 || !S_ISDIR(status.st_mode))

@@ -241,6 +241,16 @@ run "$gpt" train $tiny --iters 3 --out out/unclipped
 run "$gpt" train $tiny --iters 3 --clip 0.01 --out out/clipped
 check '--clip: the log has the norm before' [ "$(sed -n 2p out/clipped/log.csv | cut -d , -f 4)" = \
   "$(sed -n 2p out/unclipped/log.csv | cut -d , -f 4)" ]
+awk 'BEGIN { for (i = 0; i < 500; i++) printf "ab" }' >abab # every batch of it has the same gradient
+for n in 1 3; do
+  run "$bigram" train --data abab --batch 4 --context 8 --iters 3 --accumulate $n --sample-tokens 0 --out out/accumulate$n
+  cut -d , -f 2,4 out/accumulate$n/log.csv >accumulate$n
+done
+check '--accumulate takes the mean' awk -F , '
+  FNR == 1 { file++; next }
+  file == 1 { loss[FNR] = $1; norm[FNR] = $2; next }
+  { a = $1 / loss[FNR] - 1; b = $2 / norm[FNR] - 1; rows++; bad += a * a > 1e-11 || b * b > 1e-11 || norm[FNR] == 0 }
+  END { exit bad || rows != 3 }' accumulate1 accumulate3
 run "$gpt" train $tiny --iters 200 --eval-every 1 --patience 3 --lr 0 --weight-decay 0 --sample-tokens 0 --out out/patient
 done_well '--patience'
 check '--patience: how it says so' grep -q 'stopped after [0-9]* iterations: since iteration [0-9]*, with' stderr
