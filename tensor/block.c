@@ -201,13 +201,14 @@ static bool check_weights(const tensor_block *m, int64_t width, int64_t inner, t
            check_weight("mlp.bias", m->mlp_bias, 0, width, err);
 }
 
-static bool check_rows(const char *name, tensor x, int64_t batch, int64_t rows, int64_t columns,
-                       tensor_error *err) {
-    const char *what = "block";
-    if (!tensor_expect(what, name, x, TENSOR_F32, err) ||
-        !tensor_expect_shape(what, name, x, 3, (int64_t[]){batch, rows, columns}, err))
-        return false;
-    return tensor_dense(&x) || tensor_fail(err, "%s: %s has gaps", what, name);
+static inline bool check_rows(const char *name, const tensor *x, int64_t batch, int64_t rows, int64_t columns,
+                              tensor_error *err) {
+    if (tensor_ok(*x) && x->dtype == TENSOR_F32 && x->rank == 3 && x->shape[0] == batch &&
+        x->shape[1] == rows && x->shape[2] == columns && tensor_dense(x))
+        return true;
+    return tensor_expect("block", name, *x, TENSOR_F32, err) &&
+           tensor_expect_shape("block", name, *x, 3, (int64_t[]){batch, rows, columns}, err) &&
+           tensor_fail(err, "block: %s has gaps", name);
 }
 
 int64_t tensor_block_scratch(const tensor_block *block, int64_t rows, int64_t asked) {
@@ -230,10 +231,10 @@ bool tensor_block_cached(tensor y, tensor x, const tensor_block *m, tensor k, te
               .length = length,
               .context = k.shape[2]};
     const int64_t batch = x.shape[0];
-    if (!check_weights(m, p.width, p.inner, err) || !check_rows("x", x, batch, p.n, p.width, err) ||
-        !check_rows("y", y, batch, p.asked, p.width, err) ||
-        !check_rows("k", k, batch, p.width, p.context, err) ||
-        !check_rows("v", v, batch, p.context, p.width, err))
+    if (!check_weights(m, p.width, p.inner, err) || !check_rows("x", &x, batch, p.n, p.width, err) ||
+        !check_rows("y", &y, batch, p.asked, p.width, err) ||
+        !check_rows("k", &k, batch, p.width, p.context, err) ||
+        !check_rows("v", &v, batch, p.context, p.width, err))
         return false;
     if (m->heads < 1 || p.width % m->heads)
         return tensor_fail(err, "block: %d heads do not divide a width of %lld", m->heads,
@@ -262,7 +263,9 @@ bool tensor_block_cached(tensor y, tensor x, const tensor_block *m, tensor k, te
         read_rows(&p, 0, rows, 0);
         write_rows(&p, 0, asked, 0);
     }
-    const tensor written[] = {y, k, v, scratch};
-    for (int i = 0; i < 4; i++) tensor_touch(written[i]);
+    tensor_touch(y);
+    tensor_touch(k);
+    tensor_touch(v);
+    tensor_touch(scratch);
     return true;
 }

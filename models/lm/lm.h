@@ -9,6 +9,8 @@
 #ifndef SAMPO_LM_H
 #define SAMPO_LM_H
 
+#include <signal.h>
+
 #include "nn/nn.h"
 
 enum { LM_MAX_CONTEXT = 65536, LM_MAX_VOCABULARY = 0x110000 /* all of Unicode */ };
@@ -288,7 +290,7 @@ typedef enum lm_stream {
     LM_STREAM_BATCHES,    /* index: the iteration */
     LM_STREAM_EVALUATION, /* index: the iteration and the split */
     LM_STREAM_DROPOUT,    /* index: the iteration; counter: the row */
-    LM_STREAM_SAMPLING    /* index: 0 */
+    LM_STREAM_SAMPLING    /* index: the sample's number */
 } lm_stream;
 tensor_rng lm_rng(uint64_t seed, lm_stream stream, uint64_t index);
 
@@ -336,8 +338,9 @@ typedef struct lm_model {
     /* ids [B, T] -> logits [B, T, V]. Called by several threads at once. Dropout NULL: none. With a cache, ids
      * [B, N] are the tokens after the cache's, and only the last logits need to be there: [B, 1 or N, V]. */
     ag_var *(*forward)(const void *self, ag_var *ids, nn_cache *cache, tensor_rng *dropout);
-    /* Makes the cache that forward takes, for one row of T tokens. NULL: the model needs none. */
-    bool (*cache)(const void *self, nn_cache *cache, int64_t context, tensor_arena *arena, tensor_error *err);
+    /* Makes the cache that forward takes, for B rows of T tokens. NULL: the model needs none. */
+    bool (*cache)(const void *self, nn_cache *cache, int64_t batch, int64_t context, tensor_arena *arena,
+                  tensor_error *err);
     /* For a published checkpoint of this model: the settings of its options, for lm_options_apply and in memory of the
      * arena. Gives the tensors our names and fills vocabulary and context. NULL: it is none, with the reason. */
     const char *(*adopt)(lm_published *published, tensor_arena *arena, tensor_error *err);
@@ -428,14 +431,35 @@ bool lm_evaluate(const lm_instance *instance, nn_parallel *parallel, lm_tokens t
 
 /* ---- Sampling ----------------------------------------------------------------------------- */
 
+/* How text is written. What is 0 is off. */
 typedef struct lm_sampling {
     const char *prompt; /* NULL: a line's beginning */
     int64_t tokens;
+    const char *stop;   /* the text ends before this one; NULL: none */
     double temperature; /* below 1e-6: always the likeliest token */
+    int64_t top_k;      /* only the k likeliest tokens */
+    double top_p;       /* of these, the fewest that have this share of their probability */
+    double min_p;       /* of these, those with this share of the likeliest one's */
+    double
+        repetition_penalty; /* divides positive logits of the last `repetition_window` tokens, multiplies others */
+    int64_t repetition_window;
+    int64_t samples, number; /* how many texts; of the first one: others have other random numbers */
+    int64_t hop;             /* tokens by which a full window moves; 0 is 1 */
+    bool no_cache;
+    double pace; /* characters a second */
     uint64_t seed;
+    const volatile sig_atomic_t *interrupted; /* NULL, or ends the texts where it becomes other than 0 */
 } lm_sampling;
-/* Writes the prompt and the tokens after it as they come, and a newline. Fails also where writing fails. */
+/* Writes each sample: the prompt and the tokens after it, as they come and whole characters at a time, and a newline;
+ * "---" stands on a line between samples. Fails also where writing fails. */
 bool lm_sample(const lm_instance *instance, const lm_sampling *sampling, FILE *file, tensor_error *err);
+
+/* The next token of one text: from its logits [V], contiguous, which it changes. `order` has room for V tokens,
+ * `recent` are those that count as repeated. */
+bool lm_choose(const lm_sampling *sampling, tensor scores, int32_t *order, const int32_t *recent,
+               int64_t recent_count, tensor_rng *rng, int32_t *id, tensor_error *err);
+/* Sets the weights to 0 that top_k, top_p and min_p, in this order, leave out. */
+void lm_keep_likeliest(const lm_sampling *sampling, float *weights, int32_t *order, int64_t count);
 
 /* ---- Progress ----------------------------------------------------------------------------- */
 

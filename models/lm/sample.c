@@ -1,145 +1,105 @@
 /* Writing text: one token after the other from the model's own probabilities. */
-#include <inttypes.h>
-#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "models/lm/lm.h"
+#include "models/lm/sample_internal.h"
 
-/* What sampling holds: the last T tokens, and the probabilities of the next. */
-typedef struct sampler {
-    const lm_instance *instance;
-    ag_tape *tape;
-    tensor_arena *arena;
-    tensor window, scores, token; /* [1, T], [1, V], [1] */
-    int64_t length;               /* of what is in the window */
-    nn_cache cache;               /* of the first tokens in the window */
-    tensor_rng rng;
-    float temperature;
-} sampler;
+enum { MOST_ROWS = 64 }; /* of samples that are made together */
 
-/* Appends a token; a full window drops its first, so that all positions shift by one and the cache is void. */
-static void push(sampler *s, int32_t id) {
-    int32_t *window = s->window.i32;
-    int64_t context = s->instance->context;
-    if (s->length == context) {
-        memmove(window, window + 1, (size_t)(context - 1) * sizeof *window);
-        s->length--;
-        s->cache.length = 0;
-    }
-    window[s->length++] = id;
-}
+/* A text of its own memory, for samples that wait for their turn. */
+typedef struct sheet {
+    char *text;
+    size_t size;
+    FILE *file;
+    lm_writer writer;
+} sheet;
 
-/* The logits of the token after the window, into scores. */
-static bool predict(sampler *s, tensor_error *err) {
-    const lm_model *model = s->instance->model;
-    ag_reset(s->tape);
-    tensor ids = tensor_slice(s->window, 1, s->cache.length, s->length, 1, err);
-    ag_var *logits = model->forward(model->self, ag_input(s->tape, ids), &s->cache, NULL);
-    if (!logits) return tensor_fail(err, "%s", ag_error(s->tape));
-    s->cache.length = s->length;
-    tensor last = tensor_slice(logits->value, 1, -1, INT64_MAX, 1, err);
-    return tensor_copy(s->scores, tensor_squeeze(last, 1, err), err);
-}
-
-/* Draws from softmax(logits / temperature); below a temperature of 1e-6 takes the first largest. */
-static bool choose(sampler *s, int32_t *id, tensor_error *err) {
-    const float *scores = s->scores.f32;
-    int64_t count = s->scores.shape[1], largest = 0;
-    for (int64_t i = 0; i < count; i++) {
-        if (!isfinite(scores[i])) return tensor_fail(err, "the model predicts no finite numbers");
-        if (scores[i] > scores[largest]) largest = i;
-    }
-    if (s->temperature < 1e-6f) {
-        *id = (int32_t)largest;
-        return true;
-    }
-    /* Subtracting the largest first keeps the quotient from overflowing upwards. */
-    bool ok = tensor_affine(s->scores, 1, s->scores, -scores[largest], err) &&
-              tensor_affine(s->scores, 1 / s->temperature, s->scores, 0, err) &&
-              tensor_softmax(s->scores, s->scores, -1, err) &&
-              tensor_rand_categorical(s->token, &s->rng, s->scores, err);
-    if (ok) *id = s->token.i32[0];
-    return ok;
-}
-
-static bool sampler_init(sampler *s, const lm_instance *instance, const lm_sampling *sampling,
-                         tensor_error *err) {
-    *s = (sampler){.instance = instance, .temperature = (float)sampling->temperature};
-    s->rng = lm_rng(sampling->seed, LM_STREAM_SAMPLING, 0);
-    s->tape = ag_tape_new();
-    s->arena = tensor_arena_new(err);
-    if (!s->tape || !s->arena) return tensor_fail(err, "out of memory");
-    ag_set_recording(s->tape, false);
-    s->window = tensor_zeros(s->arena, TENSOR_I32, TENSOR_SHAPE(1, instance->context), err);
-    s->scores = tensor_new(s->arena, TENSOR_F32, TENSOR_SHAPE(1, instance->tokenizer.count), err);
-    s->token = tensor_new(s->arena, TENSOR_I32, TENSOR_SHAPE(1), err);
-    if (!tensor_ok(s->window) || !tensor_ok(s->scores) || !tensor_ok(s->token)) return false;
-    const lm_model *model = instance->model;
-    if (model->cache && !model->cache(model->self, &s->cache, instance->context, s->arena, err)) return false;
-    s->length = instance->context; /* a full window first, so that no later one needs more memory */
-    bool ok = predict(s, err);
-    s->length = s->cache.length = 0;
-    return ok;
-}
-
-/* Fills the window with the prompt, or with what a line begins after, and writes the prompt. */
-static bool begin(sampler *s, const char *prompt, FILE *file, tensor_error *err) {
-    const lm_tokenizer *tokenizer = &s->instance->tokenizer;
+/* Fills the windows with the prompt, or with what a line begins after, and writes the prompt. */
+static bool begin(lm_generator *g, sheet *sheets, tensor_error *err) {
+    const lm_tokenizer *tokenizer = &g->instance->tokenizer;
+    const char *prompt = g->sampling->prompt;
     if (!prompt || !*prompt) {
-        push(s, lm_tokenizer_start(tokenizer));
+        const int32_t start = lm_tokenizer_start(tokenizer);
+        lm_generator_push(g, &start, 0);
         return true;
     }
     tensor_error fault = {0};
-    tensor ids = lm_encode(tokenizer, prompt, strlen(prompt), s->arena, &fault);
+    tensor ids = lm_encode(tokenizer, prompt, strlen(prompt), g->arena, &fault);
     if (!tensor_ok(ids)) return tensor_fail(err, "the prompt: %s", fault.text);
-    for (int64_t i = 0; i < ids.shape[0]; i++) push(s, ids.i32[i]);
-    fputs(prompt, file);
+    for (int64_t i = 0; i < ids.shape[0]; i++) lm_generator_push(g, &ids.i32[i], 0);
+    for (int64_t row = 0; row < g->rows; row++) {
+        lm_writer *w = &sheets[row].writer;
+        if (!lm_writer_bytes(w, prompt, strlen(prompt), err)) return false;
+        if (row == 0 && !lm_flush(w->file, err)) return false;
+    }
+    return true;
+}
+
+/* Writes the tokens of each row, until there are enough or all rows have stopped. */
+static bool go_on(lm_generator *g, sheet *sheets, tensor_error *err) {
+    const lm_sampling *sampling = g->sampling;
+    int64_t going = g->rows;
+    for (int64_t i = 0; i < sampling->tokens && going > 0; i++) {
+        if (sampling->interrupted && *sampling->interrupted) return true;
+        if (!lm_generator_next(g, err)) return false;
+        going = 0;
+        for (int64_t row = 0; row < g->rows; row++) {
+            const lm_piece piece = lm_decode(&g->instance->tokenizer, g->ids[row]);
+            if (!lm_writer_bytes(&sheets[row].writer, piece.bytes, piece.size, err)) return false;
+            going += !sheets[row].writer.stopped;
+        }
+    }
+    return true;
+}
+
+/* One text goes to the file as it comes, the others follow it, each after a line of its own. */
+static bool copy_sheets(const sheet *sheets, int64_t rows, const lm_sampling *sampling, FILE *file,
+                        tensor_error *err) {
+    for (int64_t row = 1; row < rows; row++) {
+        lm_writer w = {.file = file, .pace = sampling->pace};
+        fputs("---\n", file);
+        if (!lm_writer_bytes(&w, sheets[row].text, sheets[row].size, err) || !lm_writer_end(&w, err))
+            return false;
+        fputc('\n', file);
+    }
     return lm_flush(file, err);
 }
 
-bool lm_sample(const lm_instance *instance, const lm_sampling *sampling, FILE *file, tensor_error *err) {
-    sampler s;
-    bool ok = sampler_init(&s, instance, sampling, err) && begin(&s, sampling->prompt, file, err);
-    for (int64_t i = 0; ok && i < sampling->tokens; i++) {
-        int32_t id = 0;
-        ok = predict(&s, err) && choose(&s, &id, err);
-        if (!ok) break;
-        push(&s, id);
-        lm_piece piece = lm_decode(&instance->tokenizer, id);
-        fwrite(piece.bytes, 1, piece.size, file);
-        ok = lm_flush(file, err);
+/* Samples number `first` to first + rows - 1, made together: each is what it would be alone. */
+static bool sample_rows(const lm_instance *instance, const lm_sampling *sampling, int64_t first, int64_t rows,
+                        FILE *file, tensor_error *err) {
+    sheet sheets[MOST_ROWS] = {{.file = file}};
+    lm_generator g;
+    bool ok = lm_generator_init(&g, instance, sampling, rows, first, err);
+    for (int64_t row = 1; ok && row < rows; row++) {
+        sheets[row].file = open_memstream(&sheets[row].text, &sheets[row].size);
+        ok = sheets[row].file || tensor_fail(err, "out of memory");
     }
-    if (ok) {
-        fputc('\n', file);
-        ok = lm_flush(file, err);
+    for (int64_t row = 0; row < rows; row++) sheets[row].writer.file = sheets[row].file;
+    ok = ok && begin(&g, sheets, err);
+    for (int64_t row = 0; row < rows; row++) {
+        sheets[row].writer.stop = sampling->stop && *sampling->stop ? sampling->stop : NULL;
+        if (row == 0) sheets[row].writer.pace = sampling->pace;
     }
-    ag_tape_free(s.tape);
-    tensor_arena_free(s.arena);
+    ok = ok && go_on(&g, sheets, err);
+    for (int64_t row = 0; row < rows; row++)
+        if (sheets[row].file) ok = lm_writer_end(&sheets[row].writer, ok ? err : NULL) && ok;
+    if (ok) fputc('\n', file);
+    for (int64_t row = 1; row < rows; row++)
+        if (sheets[row].file && fclose(sheets[row].file) != 0 && ok) ok = tensor_fail(err, "out of memory");
+    ok = ok && copy_sheets(sheets, rows, sampling, file, err);
+    for (int64_t row = 1; row < rows; row++) free(sheets[row].text);
+    lm_generator_free(&g);
     return ok;
 }
 
-/* ---- The command --------------------------------------------------------------------------- */
-
-int lm_sample_command(const lm_model *model, int argc, char *const *argv) {
-    lm_sampling sampling = {.tokens = 200, .temperature = 1};
-    int64_t seed = 1, threads = 0;
-    const char *file;
-    const lm_option options[] = {lm_string("prompt", &sampling.prompt, "TEXT", "what to continue"),
-                                 lm_integer("tokens", &sampling.tokens, 0, 1e12, "how many tokens to write"),
-                                 lm_real("temperature", &sampling.temperature, 0, 1000,
-                                         "0: always the likeliest token; higher: bolder"),
-                                 lm_seed(&seed),
-                                 lm_threads(&threads),
-                                 {0}};
-    const lm_usage usage = {model->name, "sample", "Writes text with a checkpoint.", "FILE", {options}};
-    int status = lm_begin(model, &usage, argc, argv, &file, &threads);
-    if (status >= 0) return status;
-
-    tensor_error err = {0};
-    lm_instance instance;
-    sampling.seed = (uint64_t)seed;
-    bool ok =
-        lm_checkpoint_load(&instance, model, file, &err) && lm_sample(&instance, &sampling, stdout, &err);
-    lm_instance_free(&instance);
-    return ok ? LM_DONE : lm_fail(model, "%s", err.text);
+bool lm_sample(const lm_instance *instance, const lm_sampling *sampling, FILE *file, tensor_error *err) {
+    const int64_t samples = sampling->samples > 1 ? sampling->samples : 1;
+    for (int64_t i = 0, rows; i < samples; i += rows) {
+        rows = samples - i < MOST_ROWS ? samples - i : MOST_ROWS;
+        if (i > 0) fputs("---\n", file);
+        if (!sample_rows(instance, sampling, sampling->number + i, rows, file, err)) return false;
+        if (sampling->interrupted && *sampling->interrupted) break;
+    }
+    return true;
 }

@@ -345,7 +345,8 @@ check 'as many tokens as bytes' grep -q "parameters, 256 distinct tokens; $(($(w
 run "$gpt" eval out/byte/last.safetensors --data binary --split all
 matches 'and evaluating on them' "loss .* over $((($(wc -c <binary) - 1) / 8 * 8)) tokens"
 run "$gpt" sample out/byte/last.safetensors --prompt "$(b 'a\0344')" --tokens 30
-check 'and going on from any' [ "$(wc -c <stdout)" -eq 33 ]
+check 'and going on from any' [ "$(head -c 1 stdout)" = a ]
+check 'in whole characters' iconv -f UTF-8 -t UTF-8 -o /dev/null stdout
 
 run "$gpt" train $tiny --tokenizer bpe --vocab-size 300 --iters 5 --sample-tokens 30 --out out/bpe
 done_well 'training on byte pairs'
@@ -496,6 +497,47 @@ run "$gpt" sample $model --prompt 'cat' --tokens 0
 matches 'no tokens' 'cat'
 run "$bigram" sample out/bigram/last.safetensors --prompt 'the' --tokens 20
 done_well 'sample of the bigram'
+run "$gpt" sample $model --temperature 0 --tokens 10000 --hop 5
+cp stdout first
+run "$gpt" sample $model --temperature 0 --tokens 10000 --hop 5 --no-cache
+cp stdout second
+same '10,000 tokens with the cache and without' first second
+run "$gpt" sample $model --tokens 40 --samples 3 --top-k 5 --top-p 0.9 --min-p 0.01 --repetition-penalty 1.2
+check 'three samples' [ "$(grep -c '^---$' stdout)" -eq 2 ]
+cp stdout first
+run "$gpt" sample $model --tokens 40 --top-k 5 --top-p 0.9 --min-p 0.01 --repetition-penalty 1.2
+cp stdout second
+check 'the first is what it would be alone' cmp -s -n "$(wc -c <second)" first second
+full=$("$gpt" sample $model --temperature 0 --prompt 'the cat' --tokens 40 | tail -c +8)
+cut=$("$gpt" sample $model --temperature 0 --prompt 'the cat' --tokens 40 --stop ' ' | tail -c +8)
+check 'a stop text in what is written, not in the prompt' [ "$cut" = "${full%% *}" ]
+printf 'the cat\n' >prompt
+run "$gpt" sample $model --prompt 'the cat' --tokens 40
+cp stdout first
+run "$gpt" sample $model --prompt-file prompt --tokens 40
+cp stdout second
+same 'a prompt from a file, without its last newline' first second
+"$gpt" sample $model --prompt - --tokens 40 <prompt >second
+same 'a prompt from standard input' first second
+run "$gpt" sample $model --prompt 'the cat' --tokens 40 --watch --pace 1000
+cp stdout second
+same 'a pace does not change the text' first second
+{ cat prompt; echo 'a Zebra'; echo 'the'; } | "$gpt" sample $model --interactive --tokens 40 >second 2>stderr
+check 'line by line, the first as ever' cmp -s -n "$(wc -c <first)" first second
+check 'and another text after it' [ "$(wc -l <second)" -ge 2 ]
+check 'a line that cannot be continued is named' grep -q "the character 'Z'" stderr
+refuses 1 'nowhere: cannot be opened: No such file' "$gpt" sample $model --prompt-file nowhere
+printf 'a\0b' >nul
+refuses 1 'nul: there is a NUL byte in it' "$gpt" sample $model --prompt-file nul
+refuses 2 'only one of --prompt, --prompt-file and --interactive' "$gpt" sample $model --prompt a --interactive
+refuses 2 '-1 is out of range: 0 to' "$gpt" sample $model --top-k -1
+refuses 2 '0 is out of range: 1e-09 to 1' "$gpt" sample $model --top-p 0
+refuses 2 '2 is out of range: 0 to 1' "$gpt" sample $model --min-p 2
+refuses 2 '0 is out of range: 0.01 to 100' "$gpt" sample $model --repetition-penalty 0
+refuses 2 '0 is out of range: 1 to' "$gpt" sample $model --repetition-window 0
+refuses 2 '0 is out of range: 1 to' "$gpt" sample $model --samples 0
+refuses 2 '0 is out of range: 1 to' "$gpt" sample $model --hop 0
+refuses 2 '0 is out of range: 0.1 to' "$gpt" sample $model --pace 0
 refuses 1 "the prompt: the character 'Z' U+005A in line 1, column 3 is not in the checkpoint's vocabulary" \
   "$gpt" sample $model --prompt 'a Zebra'
 refuses 1 'the prompt: byte 2 is not valid UTF-8 (0xe4)' "$gpt" sample $model --prompt "$(b 'a\0344')"

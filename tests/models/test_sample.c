@@ -75,7 +75,7 @@ static void check_logits(int64_t step) {
     tensor_rng rng = {.seed = 3};
     const tensor ids = tensor_new(instance.arena, TENSOR_I32, TENSOR_SHAPE(1, context), &err);
     cr_assert(tensor_rand_integers(ids, &rng, 0, VOCABULARY, &err));
-    cr_assert(instance.model->cache(instance.model->self, &cache, context, instance.arena, &err));
+    cr_assert(instance.model->cache(instance.model->self, &cache, 1, context, instance.arena, &err));
     memcpy(full, logits_of(ids, 0, context, NULL).f32, (size_t)(context * VOCABULARY) * sizeof *full);
     for (int64_t end; cache.length < context; cache.length = end) {
         end = cache.length + step < context ? cache.length + step : context;
@@ -146,6 +146,75 @@ Test(sample, text_of_a_variant_is_that_of_full_passes) {
     check_text(true, prompt);
 }
 
+/* The text that `sampling` writes, to be freed. */
+static char *written(lm_sampling sampling) {
+    char *text = NULL;
+    size_t size;
+    FILE *file = open_memstream(&text, &size);
+    cr_assert(file);
+    cr_assert(lm_sample(&instance, &sampling, file, &err), "%s", err.text);
+    fclose(file);
+    return text;
+}
+
+static void check_cache(bool variant, int64_t tokens) {
+    make_instance(variant);
+    const int64_t hops[] = {1, 2, 7, instance.context - 1, instance.context, 1000};
+    for (int i = 0; i < 6; i++) {
+        lm_sampling sampling = {.tokens = tokens, .hop = hops[i], .prompt = "A"};
+        char *cached = written(sampling);
+        sampling.no_cache = true;
+        char *plain = written(sampling);
+        cr_expect_eq(strlen(plain), (size_t)tokens + 2);
+        cr_expect_str_eq(cached, plain, "a hop of %lld", (long long)hops[i]);
+        free(cached);
+        free(plain);
+    }
+}
+
+Test(sample, the_cache_does_not_change_the_text) {
+    check_cache(false, 400);
+}
+
+Test(sample, the_cache_does_not_change_the_text_of_a_variant) {
+    check_cache(true, 300);
+}
+
+/* Each of several samples, more than are made together, is what it would be alone. */
+Test(sample, samples_do_not_depend_on_each_other) {
+    enum { SAMPLES = 70 };
+    make_instance(true);
+    lm_sampling sampling = {.tokens = 100,
+                            .temperature = 1,
+                            .seed = 3,
+                            .samples = SAMPLES,
+                            .prompt = "AB",
+                            .stop = "C",
+                            .hop = 50};
+    char *all = written(sampling), *at = all;
+    sampling.samples = 1;
+    for (int i = 0; i < SAMPLES; i++, sampling.number++) {
+        char *one = written(sampling);
+        cr_assert_eq(strncmp(at, one, strlen(one)), 0, "sample %d", i);
+        at += strlen(one);
+        if (i + 1 < SAMPLES) {
+            cr_assert_eq(strncmp(at, "---\n", 4), 0, "after sample %d", i);
+            at += 4;
+        }
+        free(one);
+    }
+    cr_expect_str_eq(at, "");
+    free(all);
+}
+
+Test(sample, an_interruption_ends_the_text) {
+    make_instance(false);
+    const volatile sig_atomic_t interrupted = 1;
+    char *text = written((lm_sampling){.tokens = 1000, .prompt = "A", .interrupted = &interrupted});
+    cr_expect_str_eq(text, "A\n");
+    free(text);
+}
+
 static int64_t allocations_of(int64_t tokens) {
     FILE *file = fopen("/dev/null", "w");
     cr_assert(file);
@@ -157,10 +226,11 @@ static int64_t allocations_of(int64_t tokens) {
     return count;
 }
 
+/* All memory is there once a window is full and once it has moved. */
 Test(sample, no_allocation_per_token) {
     make_instance(false);
-    const int64_t none = allocations_of(0);
-    cr_expect_gt(none, 0);
-    cr_expect_eq(allocations_of(1), none);
-    cr_expect_eq(allocations_of(4 * instance.context), none);
+    const int64_t two = allocations_of(2), context = instance.context;
+    cr_expect_gt(two, 0);
+    cr_expect_eq(allocations_of(context), two);
+    cr_expect_eq(allocations_of(8 * context), allocations_of(context + 2));
 }
