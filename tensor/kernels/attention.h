@@ -48,15 +48,17 @@ static void tile_scores(float *out, const attention_tile *t, int64_t d, const fl
                       .diagonal = t->diagonal});
 }
 
-/* out[rows, d] (+)= p[rows, cols] x[cols, d], p zero where not visible. */
-static void tile_rows(float *out, int64_t out_row, const attention_tile *t, int64_t d, const float *p,
-                      const float *x, int64_t x_row, bool accumulate) {
-    gemm(&(gemm_args){.m = t->rows,
+/* p zero where not visible; GEMM_A_LOWER: out[rows, d] (+)= p[rows, cols] x[cols, d];
+ * GEMM_A_UPPER: out[cols, d] (+)= p[rows, cols]^T x[rows, d]. */
+static void tile_product(float *out, int64_t out_row, const attention_tile *t, gemm_part part, int64_t d,
+                         const float *p, const float *x, int64_t x_row, bool accumulate) {
+    const bool lower = part == GEMM_A_LOWER;
+    gemm(&(gemm_args){.m = lower ? t->rows : t->cols,
                       .n = d,
-                      .k = t->cols,
+                      .k = lower ? t->cols : t->rows,
                       .a = p,
-                      .a_row = ATTENTION_TILE,
-                      .a_col = 1,
+                      .a_row = lower ? ATTENTION_TILE : 1,
+                      .a_col = lower ? 1 : ATTENTION_TILE,
                       .b = x,
                       .b_row = x_row,
                       .b_col = 1,
@@ -66,29 +68,7 @@ static void tile_rows(float *out, int64_t out_row, const attention_tile *t, int6
                       .start = accumulate ? out : NULL,
                       .start_row = out_row,
                       .start_col = 1,
-                      .part = GEMM_A_LOWER,
-                      .diagonal = t->diagonal});
-}
-
-/* out[cols, d] (+)= p[rows, cols]^T x[rows, d], p zero where not visible. */
-static void tile_columns(float *out, int64_t out_row, const attention_tile *t, int64_t d, const float *p,
-                         const float *x, int64_t x_row, bool accumulate) {
-    gemm(&(gemm_args){.m = t->cols,
-                      .n = d,
-                      .k = t->rows,
-                      .a = p,
-                      .a_row = 1,
-                      .a_col = ATTENTION_TILE,
-                      .b = x,
-                      .b_row = x_row,
-                      .b_col = 1,
-                      .c = out,
-                      .c_row = out_row,
-                      .c_col = 1,
-                      .start = accumulate ? out : NULL,
-                      .start_row = out_row,
-                      .start_col = 1,
-                      .part = GEMM_A_UPPER,
+                      .part = part,
                       .diagonal = t->diagonal});
 }
 
@@ -165,7 +145,7 @@ static void attention_queries(const attention_args *t, int64_t i0) {
             }
             high[r] = next[r];
         }
-        tile_rows(y, t->y_row, &tile, t->d, s, t->v + j0 * t->v_row, t->v_row, j0 > 0);
+        tile_product(y, t->y_row, &tile, GEMM_A_LOWER, t->d, s, t->v + j0 * t->v_row, t->v_row, j0 > 0);
     }
     for (int64_t r = 0; r < rows; r++) {
         const float inverse = 1 / sum[r];
@@ -232,9 +212,15 @@ static void attention_queries_vjp(const attention_args *t, int64_t i0) {
         attention_tile_vjp(t, &tile, p, ds, share);
         /* With as many keys as queries, a tile of keys is first seen by the tile of queries at its place. */
         const bool add_keys = !t->overwrite || j0 < i0, add_queries = !t->overwrite || j0 > 0;
-        if (t->dv) tile_columns(t->dv + j0 * t->dv_row, t->dv_row, &tile, t->d, p, dy, t->dy_row, add_keys);
-        if (t->dk) tile_columns(t->dk + j0 * t->dk_row, t->dk_row, &tile, t->d, ds, q, t->q_row, add_keys);
-        if (t->dq) tile_rows(t->dq + i0 * t->dq_row, t->dq_row, &tile, t->d, ds, k, t->k_row, add_queries);
+        if (t->dv)
+            tile_product(t->dv + j0 * t->dv_row, t->dv_row, &tile, GEMM_A_UPPER, t->d, p, dy, t->dy_row,
+                         add_keys);
+        if (t->dk)
+            tile_product(t->dk + j0 * t->dk_row, t->dk_row, &tile, GEMM_A_UPPER, t->d, ds, q, t->q_row,
+                         add_keys);
+        if (t->dq)
+            tile_product(t->dq + i0 * t->dq_row, t->dq_row, &tile, GEMM_A_LOWER, t->d, ds, k, t->k_row,
+                         add_queries);
     }
 }
 
