@@ -5,7 +5,7 @@
 #include "models/lm/tokenizer_internal.h"
 
 /* Words that are remembered with their tokens: most texts are few words, often. */
-enum { CACHED_WORDS = 1 << 16, CACHED_IDS = 1 << 18, CACHED_BYTES = 64 };
+enum { CACHED_WORDS = 1 << 18, CACHED_IDS = 1 << 20, CACHED_BYTES = 64 };
 
 /* A token of the word in the making, linked with its neighbours; -1: none. */
 typedef struct symbol {

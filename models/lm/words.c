@@ -5,9 +5,18 @@
 
 enum { MAX_WORD = 1 << 16 };
 
+/* The same as lm_class_of for most characters of most texts. */
+static lm_class class_of_ascii(uint32_t code) {
+    if ((code | 0x20) - 'a' < 26) return LM_LETTER;
+    if (code - '0' < 10) return LM_NUMBER;
+    return code == ' ' || code - '\t' < 5 ? LM_SPACE : LM_OTHER;
+}
+
 /* The class of the character at `bytes`, and its length. */
 static lm_class class_at(const char *bytes, size_t size, size_t *length) {
-    uint32_t code;
+    uint32_t code = (unsigned char)bytes[0];
+    *length = 1;
+    if (code < 0x80) return class_of_ascii(code);
     int n = lm_utf8_decode(bytes, size, &code);
     *length = n > 0 ? (size_t)n : 1;
     return n > 0 ? lm_class_of(code) : LM_OTHER;
