@@ -40,6 +40,7 @@ static bool put(lm_writer *w, const char *bytes, size_t size, tensor_error *err)
 
 /* Writes the first `size` bytes of what is held. */
 static bool release(lm_writer *w, size_t size, tensor_error *err) {
+    if (size == 0) return true; /* perhaps nothing was ever held */
     for (size_t at = 0; at < size;) {
         uint32_t code;
         const size_t length = (size_t)lm_utf8_decode(w->held + at, size - at, &code);
