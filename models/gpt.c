@@ -1,4 +1,4 @@
-/* GPT: a decoder of transformer blocks (Vaswani et al. 2017; Radford et al. 2019), trained on characters. */
+/* GPT: a decoder of transformer blocks (Vaswani et al. 2017; Radford et al. 2019). */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -249,7 +249,7 @@ const lm_model *lm_program(void) {
     };
     memcpy(options, all, sizeof all);
     model = (lm_model){.name = "gpt",
-                       .summary = "A GPT on characters",
+                       .summary = "A GPT",
                        .self = &gpt,
                        .options = options,
                        .defaults = {.context = 64, .batch = 64, .iterations = 5000, .rate = 1e-2},

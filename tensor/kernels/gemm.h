@@ -1,8 +1,8 @@
 /* The matrix product. One register tile of MR x NR elements of C is computed at a time, over all of a
  * block of k: per step it reads NR contiguous elements of B and broadcasts MR elements of A, which may
  * have any strides. B is copied to the stack in panels of k x NR, each contiguous, so that it stays in the
- * first-level cache while a block of A's rows passes over it (Goto & van de Geijn 2008). A product of few
- * rows reads B in place; one of a single row has wider tiles of its own.
+ * first-level cache while a block of A's rows passes over it (Goto & van de Geijn 2008); so is A where its
+ * steps lie far apart. A product of few rows reads both in place; one of a single row has wider tiles.
  *
  * Contract with the callers: C[i, j] = fma(A[i, k-1], B[k-1, j], ... fma(A[i, 0], B[0, j], start)), whatever
  * the block sizes, so they may differ between instruction sets. */
