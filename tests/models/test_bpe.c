@@ -6,22 +6,11 @@
 #include <unistd.h>
 
 #include "models/lm/tokenizer_internal.h"
+#include "tests/arena.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static tensor_error err;
-static tensor_arena *arena;
-
-static void setup(void) {
-    arena = tensor_arena_new(&err);
-    cr_assert(arena);
-}
-
-static void teardown(void) {
-    tensor_arena_free(arena);
-}
-
-TestSuite(bpe, .init = setup, .fini = teardown);
+ARENA_SUITE(bpe);
 
 /* A file of the fixture, with a NUL behind it. */
 static char *fixture(const char *name, size_t *size) {

@@ -1,24 +1,13 @@
 /* UTF-8, files of text, vocabularies, tokens, splits, batches and the streams they are drawn from. */
 #include "models/lm/lm.h"
+#include "tests/arena.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static tensor_error err;
-static tensor_arena *arena;
-
-static void setup(void) {
-    arena = tensor_arena_new(&err);
-    cr_assert(arena);
-}
-
-static void teardown(void) {
-    tensor_arena_free(arena);
-}
-
-TestSuite(text, .init = setup, .fini = teardown);
+ARENA_SUITE(text);
 
 /* A text without a file. */
 static lm_text text_of(const char *bytes) {

@@ -1,22 +1,11 @@
 /* Errors, arenas and new tensors. */
 #include "tensor/tensor.h"
+#include "tests/arena.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
 
-static tensor_error err;
-static tensor_arena *arena;
-
-static void setup(void) {
-    arena = tensor_arena_new(&err);
-    cr_assert(arena);
-}
-
-static void teardown(void) {
-    tensor_arena_free(arena);
-}
-
-TestSuite(memory, .init = setup, .fini = teardown);
+ARENA_SUITE(memory);
 
 Test(memory, fail_keeps_the_first_text) {
     cr_assert_not(tensor_fail(&err, "first %d", 1));

@@ -1,24 +1,13 @@
 /* Random numbers: known answers, distributions, and the promise that they depend on their place alone. */
 #include "tensor/tensor.h"
+#include "tests/arena.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-static tensor_error err;
-static tensor_arena *arena;
-
-static void setup(void) {
-    arena = tensor_arena_new(&err);
-    cr_assert(arena);
-}
-
-static void teardown(void) {
-    tensor_arena_free(arena);
-}
-
-TestSuite(random, .init = setup, .fini = teardown);
+ARENA_SUITE(random);
 
 static tensor new_f32(int64_t n) {
     tensor x = tensor_new(arena, TENSOR_F32, TENSOR_SHAPE(n), &err);

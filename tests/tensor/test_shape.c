@@ -1,22 +1,11 @@
 /* Shapes, views, and the loops that kernels go over them with. */
 #include "tensor/tensor_internal.h"
+#include "tests/arena.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
 
-static tensor_error err;
-static tensor_arena *arena;
-
-static void setup(void) {
-    arena = tensor_arena_new(&err);
-    cr_assert(arena);
-}
-
-static void teardown(void) {
-    tensor_arena_free(arena);
-}
-
-TestSuite(shape, .init = setup, .fini = teardown);
+ARENA_SUITE(shape);
 
 /* An int32 tensor whose elements are 0, 1, 2, ... */
 static tensor counting(int rank, const int64_t *shape) {
