@@ -147,6 +147,12 @@ static void attend(const pass *p, int64_t row, int64_t count) {
     memcpy(p->y + row * width, p->x + from * width, (size_t)(count * width) * sizeof *p->y);
 }
 
+/* One share a thread: a product packs its matrix once for all rows of a call, so fewer and larger calls are faster. */
+static int64_t rows_a_thread(int64_t rows) {
+    const int64_t share = (rows + tensor_threads() - 1) / tensor_threads();
+    return share > ROWS ? share : ROWS;
+}
+
 /* ---- The block ------------------------------------------------------------------------------ */
 
 /* All that comes after keys and values, for rows begin..end-1 of y. */
@@ -257,8 +263,8 @@ bool tensor_block_cached(tensor y, tensor x, const tensor_block *m, tensor k, te
     p.branch = p.mixed + asked * p.width;
     p.hidden = p.branch + asked * p.width;
     if (24 * p.width * p.width < ROW_FLOPS) {
-        tensor_parallel(rows, ROWS, read_rows, &p);
-        tensor_parallel(asked, ROWS, write_rows, &p);
+        tensor_parallel(rows, rows_a_thread(rows), read_rows, &p);
+        tensor_parallel(asked, rows_a_thread(asked), write_rows, &p);
     } else {
         read_rows(&p, 0, rows, 0);
         write_rows(&p, 0, asked, 0);

@@ -20,7 +20,7 @@
 
 enum {
     CHUNKS_PER_THREAD = 16, /* enough to even out threads of unequal speed */
-    SPIN_NANOSECONDS = 50000,
+    SPIN_NANOSECONDS = 200000,
     STACK_BYTES = 2 << 20 /* kernels keep panels on it; some libcs give threads 128 KiB */
 };
 
