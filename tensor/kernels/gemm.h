@@ -31,7 +31,7 @@ enum {
     GEMM_ROW_NV = 8, /* of a tile that is one row: enough chains to hide the latency of a multiply-add */
     GEMM_NR = GEMM_NV * VEC_WIDTH,
     GEMM_KC = 256, /* a panel of B: at most 256 x 32 floats, a first-level cache */
-    GEMM_NC = 288, /* columns of B that are packed at once, whole panels: 288 KiB of stack */
+    GEMM_NC = 288, /* columns of B that are packed at once, whole panels: 290 KiB of stack, beside 97 for A */
     GEMM_MC = 96   /* rows of A that stay in the second-level cache while the panels change, about */
 };
 

@@ -2,20 +2,10 @@
  * What opens must hold together; what does not must say why. The same bytes are then a JSON array of strings, and
  * a JSON object. */
 #include "nn/nn.h"
+#include "tests/fuzz/fuzz.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                  \
-            abort();                                                                                         \
-        }                                                                                                    \
-    } while (0)
 
 /* What is read goes here, so that the reads are not optimised away. */
 static volatile unsigned fuzz_sum;

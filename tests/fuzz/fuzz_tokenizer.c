@@ -1,20 +1,10 @@
 /* Feeds bytes to the readers of vocab.json and merges.txt: the two are cut at the first byte 0. What they accept
  * turns any text into tokens and these back into the text; what they refuse has a reason. */
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "models/lm/lm.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                  \
-            abort();                                                                                         \
-        }                                                                                                    \
-    } while (0)
+#include "tests/fuzz/fuzz.h"
 
 static void fill(FILE *stream, const void *bytes, size_t size, char path[32]) {
     CHECK(ftruncate(fileno(stream), 0) == 0);

@@ -1,0 +1,20 @@
+/* Shared by the fuzz targets: the entry point that libFuzzer calls, and a check that ends the program. */
+#ifndef SAMPO_TESTS_FUZZ_H
+#define SAMPO_TESTS_FUZZ_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define CHECK(condition)                                                                                     \
+    do {                                                                                                     \
+        if (!(condition)) {                                                                                  \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                  \
+            abort();                                                                                         \
+        }                                                                                                    \
+    } while (0)
+
+#endif
