@@ -72,38 +72,57 @@ static void tile_product(float *out, int64_t out_row, const attention_tile *t, g
                       .diagonal = t->diagonal});
 }
 
-/* Fills the last begun group of lanes of a row of n > 0 scores with one of them: e^-inf would do without a mask, but
- * underflow, which is slow. Returns the number of elements in whole groups. */
-static int64_t pad_scores(float *s, int64_t n) {
-    const int64_t whole = (n + LANES - 1) / LANES * LANES;
-    for (int64_t j = n; j < whole; j++) s[j] = s[n - 1];
-    return whole;
+/* x in the first n lanes, elsewhere `other`. */
+static inline vec vec_first(vec x, int64_t n, vec other) {
+    return n < VEC_WIDTH ? vec_select(lane_numbers(0) < (int32_t)n, x, other) : x;
 }
 
-/* e^(scale s - shift) of elements j.. of a row of n, 0 from n on. */
-static inline lanes tile_exp(const float *s, int64_t j, int64_t n, float scale, float shift) {
-    lanes p;
-    for (int v = 0; v < LANE_VECS; v++)
-        p.v[v] = vec_exp(vec_load(s + j + v * VEC_WIDTH) * vec_splat(scale) - vec_splat(shift));
-    return n - j < LANES ? lanes_first(p, n - j, 0) : p;
-}
-
-/* The largest of a row's elements, in whole groups of lanes. */
-static float row_max(const float *s, int64_t whole) {
-    vec top = vec_load(s);
-    for (int64_t j = VEC_WIDTH; j < whole; j += VEC_WIDTH) {
-        const vec x = vec_load(s + j);
+/* The largest of the first n > 0 elements of a row. */
+static inline float row_max(const float *s, int64_t n) {
+    const vec first = vec_splat(s[0]);
+    vec top = first;
+    for (int64_t j = 0; j < n; j += VEC_WIDTH) {
+        const vec x = vec_first(vec_load(s + j), n - j, first);
         top = vec_select(x > top, x, top);
     }
-    float high[VEC_WIDTH];
-    vec_store(high, top);
-    for (int half = VEC_WIDTH / 2; half >= 1; half /= 2)
-        for (int l = 0; l < half; l++) high[l] = high[l] > high[l + half] ? high[l] : high[l + half];
-    return high[0];
+    lanes4 part[VEC_WIDTH / 4];
+    memcpy(part, &top, sizeof part);
+    for (int i = 1; i < VEC_WIDTH / 4; i++) {
+        const veci4 larger = part[i] > part[0];
+        part[0] = (lanes4)((larger & (veci4)part[i]) | (~larger & (veci4)part[0]));
+    }
+    const float a = part[0][0] > part[0][1] ? part[0][0] : part[0][1];
+    const float b = part[0][2] > part[0][3] ? part[0][2] : part[0][3];
+    return a > b ? a : b;
 }
 
-static void clear(float *p, int64_t from, int64_t to) {
-    for (int64_t j = from; j < to; j++) p[j] = 0;
+/* Zeros behind the vectors that hold a row's n visible elements, as far as a product's tile of rows may read. */
+static inline void clear_hidden(float *s, int64_t n) {
+    int64_t j = (n + VEC_WIDTH - 1) / VEC_WIDTH * VEC_WIDTH;
+    for (int v = 0; v < (GEMM_MR + VEC_WIDTH - 1) / VEC_WIDTH; v++, j += VEC_WIDTH)
+        if (j < ATTENTION_TILE) vec_store(s + j, vec_splat(0));
+}
+
+/* s = e^(scale s - shift) over a row's n visible elements, 0 on the others. Returns the sum. */
+static inline float row_exp(float *s, int64_t n, float scale, float shift) {
+    lanes total = lanes_splat(0);
+    for (int64_t j = 0; j < n; j += LANES)
+        for (int v = 0; v < LANE_VECS && j + v * VEC_WIDTH < n; v++) {
+            float *at = s + j + v * VEC_WIDTH;
+            vec p = exp_negative(vec_load(at) * vec_splat(scale) - vec_splat(shift));
+            p = vec_first(p, n - j - v * VEC_WIDTH, vec_splat(0));
+            vec_store(at, p);
+            total.v[v] += p;
+        }
+    clear_hidden(s, n);
+    return lanes_sum(total);
+}
+
+/* x *= factor. */
+static inline void scale_row(float *x, int64_t n, float factor) {
+    int64_t c = 0;
+    for (; c + VEC_WIDTH <= n; c += VEC_WIDTH) vec_store(x + c, vec_load(x + c) * vec_splat(factor));
+    for (; c < n; c++) x[c] *= factor;
 }
 
 static void attention_queries(const attention_args *t, int64_t i0) {
@@ -118,39 +137,23 @@ static void attention_queries(const attention_args *t, int64_t i0) {
         float next[ATTENTION_TILE];
         for (int64_t r = 0; r < rows; r++) {
             const int64_t n = visible(&tile, r);
-            next[r] = n > 0
-                          ? row_max(s + r * ATTENTION_TILE, pad_scores(s + r * ATTENTION_TILE, n)) * t->scale
-                          : high[r];
+            next[r] = n > 0 ? row_max(s + r * ATTENTION_TILE, n) * t->scale : high[r];
             if (j0 > 0 && high[r] > next[r]) next[r] = high[r];
         }
         for (int64_t r = 0; r < rows; r++) {
-            float *row = s + r * ATTENTION_TILE;
-            const int64_t n = visible(&tile, r);
-            lanes total = lanes_splat(0);
-            int64_t j = 0;
-            for (; j < n; j += LANES) {
-                const lanes p = tile_exp(row, j, n, t->scale, next[r]);
-                lanes_store(row + j, p);
-                for (int v = 0; v < LANE_VECS; v++) total.v[v] += p.v[v];
-            }
-            clear(row, j, tile.cols);
-            if (n == 0) continue;
+            const float total = row_exp(s + r * ATTENTION_TILE, visible(&tile, r), t->scale, next[r]);
             if (j0 > 0) {
                 const float shrink = vec_exp(vec_splat(high[r] - next[r]))[0];
-                sum[r] = sum[r] * shrink + lanes_sum(total);
-                if (shrink != 1)
-                    for (int64_t c = 0; c < t->d; c++) y[r * t->y_row + c] *= shrink;
+                sum[r] = sum[r] * shrink + total;
+                if (shrink != 1) scale_row(y + r * t->y_row, t->d, shrink);
             } else {
-                sum[r] = lanes_sum(total);
+                sum[r] = total;
             }
             high[r] = next[r];
         }
         tile_product(y, t->y_row, &tile, GEMM_A_LOWER, t->d, s, t->v + j0 * t->v_row, t->v_row, j0 > 0);
     }
-    for (int64_t r = 0; r < rows; r++) {
-        const float inverse = 1 / sum[r];
-        for (int64_t c = 0; c < t->d; c++) y[r * t->y_row + c] *= inverse;
-    }
+    for (int64_t r = 0; r < rows; r++) scale_row(y + r * t->y_row, t->d, 1 / sum[r]);
     for (int64_t r = 0; t->lse && r < rows; r += VEC_WIDTH) {
         float log_sum[VEC_WIDTH];
         const int64_t count = min64(VEC_WIDTH, rows - r);
@@ -170,18 +173,14 @@ static void attention_tile_vjp(const attention_args *t, const attention_tile *ti
         float *p = s + r * ATTENTION_TILE, *ds = dp + r * ATTENTION_TILE;
         const int64_t n = visible(tile, r);
         const float lse = t->lse[(tile->i0 + r) * t->lse_row];
-        if (n > 0) pad_scores(p, n);
-        clear(ds, n, tile->cols);
-        int64_t j = 0;
-        for (; j < n; j += LANES) {
-            const lanes x = tile_exp(p, j, n, t->scale, lse);
-            lanes_store(p + j, x);
-            for (int v = 0; v < LANE_VECS; v++) {
-                float *at = ds + j + v * VEC_WIDTH;
-                vec_store(at, x.v[v] * (vec_load(at) - vec_splat(share[r])) * vec_splat(t->scale));
-            }
+        for (int64_t j = 0; j < n; j += VEC_WIDTH) {
+            const vec x = exp_negative(vec_load(p + j) * vec_splat(t->scale) - vec_splat(lse));
+            const vec dx = x * (vec_load(ds + j) - vec_splat(share[r])) * vec_splat(t->scale);
+            vec_store(p + j, vec_first(x, n - j, vec_splat(0)));
+            vec_store(ds + j, vec_first(dx, n - j, vec_splat(0)));
         }
-        clear(p, j, tile->cols);
+        clear_hidden(p, n);
+        clear_hidden(ds, n);
     }
 }
 

@@ -77,23 +77,26 @@ static inline const float *next_tile(const gemm_strip *s, const float *a, int64_
     return a + mr * a_row + (s->a_packed && row % GEMM_MR == 0 ? packed_stride(GEMM_MR, s->k) - GEMM_MR : 0);
 }
 
-/* The tiles of a strip; mr, nv and, in the usual cases, the strides are constants where this is inlined. */
+/* The tiles of a strip; mr, nv and, in the usual cases, the strides are constants where this is inlined. What the loop
+ * needs of *s stands in variables: for all the compiler knows, a store to C could change it. */
 static inline __attribute__((always_inline)) void strip_any(const int mr, const int nv, const gemm_strip *s,
                                                             int64_t a_row, int64_t a_col, int64_t b_row) {
-    const float *tile_a = s->a, *start = s->start;
+    const float *tile_a = s->a, *start = s->start, *const panel = s->b;
     float *c = s->c;
+    const int64_t rows = s->rows, all = s->k, c_row = s->c_row, start_row = s->start_row;
+    const int64_t rise_from = s->rise_from, rise_to = s->rise_to;
     int64_t from = s->from, to = s->to;
-    for (int64_t i = 0; i < s->rows; i += mr) {
+    for (int64_t i = 0; i < rows; i += mr) {
         vec acc[GEMM_ACCS]; /* [mr][nv] */
         if (start)
             for (int r = 0; r < mr; r++)
                 for (int v = 0; v < nv; v++)
-                    acc[r * nv + v] = vec_load(start + r * s->start_row + v * VEC_WIDTH);
+                    acc[r * nv + v] = vec_load(start + r * start_row + v * VEC_WIDTH);
         else
             for (int v = 0; v < mr * nv; v++) acc[v] = vec_splat(0);
-        const int64_t first = min64(max64(from, 0), s->k);
-        int64_t k = min64(to, s->k) - first;
-        const float *a = tile_a + first * a_col, *b = s->b + first * b_row;
+        const int64_t first = min64(max64(from, 0), all);
+        int64_t k = min64(to, all) - first;
+        const float *a = tile_a + first * a_col, *b = panel + first * b_row;
         for (; k >= 4; k -= 4, a += 4 * a_col, b += 4 * b_row) {
             tile_step(mr, nv, acc, a, a_row, b);
             tile_step(mr, nv, acc, a + a_col, a_row, b + b_row);
@@ -102,27 +105,41 @@ static inline __attribute__((always_inline)) void strip_any(const int mr, const 
         }
         for (; k > 0; k--, a += a_col, b += b_row) tile_step(mr, nv, acc, a, a_row, b);
         for (int r = 0; r < mr; r++)
-            for (int v = 0; v < nv; v++) vec_store(c + r * s->c_row + v * VEC_WIDTH, acc[r * nv + v]);
+            for (int v = 0; v < nv; v++) vec_store(c + r * c_row + v * VEC_WIDTH, acc[r * nv + v]);
         tile_a = next_tile(s, tile_a, i + mr, mr, a_row);
-        c += mr * s->c_row;
-        if (start) start += mr * s->start_row;
-        from += s->rise_from;
-        to += s->rise_to;
+        c += mr * c_row;
+        if (start) start += mr * start_row;
+        from += rise_from;
+        to += rise_to;
     }
 }
 
-#define STRIP(mr, nv)                                                                                        \
-    static void strip_##mr##x##nv(const gemm_strip *s) {                                                     \
-        if (s->a_col == 1 && s->b_row == GEMM_NR)                                                            \
-            strip_any(mr, nv, s, s->a_row, 1, GEMM_NR);                                                      \
-        else if (s->a_packed)                                                                                \
-            strip_any(mr, nv, s, 1, GEMM_MR, GEMM_NR);                                                       \
-        else                                                                                                 \
-            strip_any(mr, nv, s, s->a_row, s->a_col, s->b_row);                                              \
+/* What is constant of the strides decides how a strip is compiled: the form's name, the row's and the step's of A, the
+ * step's of B. A function each, as gcc 12 copies registers to and fro where several loops share one. */
+#define EACH_FORM(_, ...)                                                                                    \
+    _(ROWS, s->a_row, 1, GEMM_NR, __VA_ARGS__)                                                               \
+    _(PACKED, 1, GEMM_MR, GEMM_NR, __VA_ARGS__)                                                              \
+    _(COLUMNS, 1, s->a_col, GEMM_NR, __VA_ARGS__)                                                            \
+    _(STRIDED, s->a_row, s->a_col, s->b_row, __VA_ARGS__)
+#define FORM(form, a_row, a_col, b_row, _) FORM_##form,
+enum gemm_form { EACH_FORM(FORM, ) FORMS };
+
+static enum gemm_form form_of(const gemm_strip *s) {
+    if (s->b_row != GEMM_NR) return FORM_STRIDED;
+    if (s->a_packed) return FORM_PACKED;
+    return s->a_col == 1 ? FORM_ROWS : s->a_row == 1 ? FORM_COLUMNS : FORM_STRIDED;
+}
+
+#define STRIP(form, a_row, a_col, b_row, mr, nv)                                                             \
+    static void strip_##mr##x##nv##_##form(const gemm_strip *s) {                                            \
+        strip_any(mr, nv, s, a_row, a_col, b_row);                                                           \
     }
-EACH_TILE(STRIP)
-#define STRIP_ENTRY(mr, nv) [nv][mr] = strip_##mr##x##nv,
-static void (*const gemm_strips[GEMM_NV + 1][GEMM_MR + 1])(const gemm_strip *) = {EACH_TILE(STRIP_ENTRY)};
+#define STRIPS(mr, nv) EACH_FORM(STRIP, mr, nv)
+EACH_TILE(STRIPS)
+#define STRIP_ENTRY(form, a_row, a_col, b_row, mr, nv) strip_##mr##x##nv##_##form,
+#define STRIP_ENTRIES(mr, nv) [nv][mr] = {EACH_FORM(STRIP_ENTRY, mr, nv)},
+static void (*const gemm_strips[GEMM_NV + 1][GEMM_MR + 1][FORMS])(const gemm_strip *) = {
+    EACH_TILE(STRIP_ENTRIES)};
 
 #define ROW_STRIP(nv)                                                                                        \
     static void strip_row_##nv(const gemm_strip *s) {                                                        \
@@ -164,24 +181,29 @@ static void pack_columns(float *panels, int64_t k, int64_t n, const float *b, in
     int64_t j = 0, p4 = 0;
     if (b_row == 1) {
         p4 = k & ~(int64_t)3;
-        for (; j + 4 <= n; j += 4)
-            for (int64_t p = 0; p < p4; p += 4) {
-                const float *from = b + j * b_col + p;
-                float *to = panels + j / GEMM_NR * stride + p * GEMM_NR + j % GEMM_NR;
+        for (; j + 4 <= n; j += 4) {
+            const float *from = b + j * b_col;
+            float *to = panels + j / GEMM_NR * stride + j % GEMM_NR;
+            for (int64_t p = 0; p < p4; p += 4, from += 4, to += 4 * GEMM_NR) {
                 vec4 rows[4];
                 transpose_4x4(rows, from, from + b_col, from + 2 * b_col, from + 3 * b_col);
                 for (int r = 0; r < 4; r++) *(vec4_unaligned *)(to + r * GEMM_NR) = rows[r];
             }
+        }
     } else if (b_col == 1) {
+        const int64_t whole = n / GEMM_NR, vectors = n % GEMM_NR / VEC_WIDTH;
         for (int64_t p = 0; p < k; p++) {
             const float *from = b + p * b_row;
             float *to = panels + p * GEMM_NR;
-            for (j = 0; j + GEMM_NR <= n; j += GEMM_NR, to += stride)
-                memcpy(to, from + j, GEMM_NR * sizeof *to);
-            for (; j + VEC_WIDTH <= n; j += VEC_WIDTH, to += VEC_WIDTH) vec_store(to, vec_load(from + j));
+            for (int64_t i = 0; i < whole; i++, from += GEMM_NR, to += stride)
+                for (int v = 0; v < GEMM_NR; v += VEC_WIDTH) vec_store(to + v, vec_load(from + v));
+            for (int64_t i = 0; i < vectors; i++)
+                vec_store(to + i * VEC_WIDTH, vec_load(from + i * VEC_WIDTH));
         }
+        j = n / VEC_WIDTH * VEC_WIDTH;
         p4 = k;
     }
+    if (j == n && p4 == k) return;
     for (int64_t done = j, i = 0; i < n; i++) /* what is left of whole blocks */
         for (int64_t p = i < done ? p4 : 0; p < k; p++)
             panels[i / GEMM_NR * stride + p * GEMM_NR + i % GEMM_NR] = b[p * b_row + i * b_col];
@@ -212,7 +234,7 @@ typedef struct gemm_block {
 static void gemm_rows(const gemm_args *g, const gemm_block *block, gemm_strip s, int64_t mr, int64_t i0,
                       int64_t i1, int64_t j, int64_t n) {
     const int64_t padded = padded_columns(n), row = i0 - block->i0;
-    void (*const strip)(const gemm_strip *) = gemm_strips[padded / VEC_WIDTH][mr];
+    void (*const strip)(const gemm_strip *) = gemm_strips[padded / VEC_WIDTH][mr][form_of(&s)];
     const bool first = block->p0 == 0;
     const float *start = first ? g->start : g->c;
     const int64_t start_row = first ? g->start_row : g->c_row, start_col = first ? g->start_col : g->c_col;

@@ -87,6 +87,11 @@ static inline vec exp_small(vec x) {
     return vec_round(p * (vec)((n + 127) << 23));
 }
 
+/* e^x for x <= 0, and 0 where it is below 2^-125: a part of a sum that has 1 in it. */
+static inline vec exp_negative(vec x) {
+    return (vec)((veci)exp_small(x) & ~(x < vec_splat(-87)));
+}
+
 /* Natural logarithm; 0.92 ulp [0.93]. x = 2^k (1 + f) with |f| <= 1/3, log(1 + f) = f + f^2 q(f) with a
  * relative error of 5e-9; denormals are first scaled by 2^23. The high part of ln 2 times k is exact. */
 static inline vec vec_log(vec x) {

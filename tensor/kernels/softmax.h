@@ -12,8 +12,8 @@ static inline float exp_sum_block(int64_t n, float *out, const float *x, float s
     lanes total = lanes_splat(0);
     EACH_LANES(n, i, count, {
         lanes e = lanes_load_some(x + i, count, shift);
-        for (int v = 0; v < LANE_VECS; v++) e.v[v] = vec_exp(e.v[v] - vec_splat(shift));
-        if (count % LANES) e = lanes_first(e, count, 0); /* e^-inf instead would underflow, which is slow */
+        for (int v = 0; v < LANE_VECS; v++) e.v[v] = exp_negative(e.v[v] - vec_splat(shift));
+        if (count % LANES) e = lanes_first(e, count, 0);
         for (int v = 0; v < LANE_VECS; v++) total.v[v] += e.v[v];
         if (out) lanes_store_some(out + i, e, count);
     });
@@ -78,7 +78,7 @@ static void cross_entropy_vjp(const cross_entropy_args *t) {
             lanes d = t->accumulate ? lanes_load_some(dx + i, count, 0) : lanes_splat(0);
             for (int v = 0; v < LANE_VECS; v++) {
                 const vec hot = vec_truth(lane_numbers(v) == (int32_t)(target - i));
-                d.v[v] = (vec_exp(row.v[v] - lse) - hot) * scale + d.v[v];
+                d.v[v] = (exp_negative(row.v[v] - lse) - hot) * scale + d.v[v];
             }
             lanes_store_some(dx + i, d, count);
         });
