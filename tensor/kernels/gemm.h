@@ -32,7 +32,8 @@ enum {
     GEMM_NR = GEMM_NV * VEC_WIDTH,
     GEMM_KC = 256, /* a panel of B: at most 256 x 32 floats, a first-level cache */
     GEMM_NC = 288, /* columns of B that are packed at once, whole panels: 290 KiB of stack, beside 97 for A */
-    GEMM_MC = 96   /* rows of A that stay in the second-level cache while the panels change, about */
+    GEMM_NEAR = 1 << 16, /* elements: 256 KiB, half of a second-level cache */
+    GEMM_MC = 96         /* rows of A that stay in the second-level cache while the panels change, about */
 };
 
 /* Tiles one below the other: rows of C in one panel of columns. Tile number t takes the steps from + t rise_from
@@ -291,9 +292,11 @@ static void gemm_panel(const gemm_args *g, const gemm_block *block, int64_t j, i
     if (i1 > whole) gemm_rows(g, block, s, i1 - whole, whole, i1, j, n);
 }
 
-/* Rows of A whose steps are far apart collide in the first-level cache: copied where several panels share them. */
-static bool packs_rows(const gemm_args *g, int64_t columns) {
-    return g->part == GEMM_FULL && columns > GEMM_NR && g->m >= GEMM_MR && g->a_col != 1;
+/* Rows of A whose steps are so far apart that they fall out of the second-level cache before their neighbours are read:
+ * copied where several panels share them. */
+static bool packs_rows(const gemm_args *g, int64_t columns, int64_t k) {
+    const bool near = g->a_col == 1 || (g->a_row == 1 && k * labs(g->a_col) <= GEMM_NEAR);
+    return g->part == GEMM_FULL && columns > GEMM_NR && g->m >= GEMM_MR && !near;
 }
 
 /* The columns j0..j1-1 over p0..p1-1 of the chains: packs B, then passes blocks of rows over it. */
@@ -304,7 +307,7 @@ static void gemm_columns(const gemm_args *g, int64_t j0, int64_t j1, int64_t p0,
     const float *b = g->b + p0 * g->b_row;
     /* A copy pays where several tiles of rows share it. */
     const bool pack_b = g->b_col != 1 || (j1 - j0) % VEC_WIDTH || g->m > 2 * GEMM_MR;
-    const bool pack_a = pack_b && packs_rows(g, j1 - j0);
+    const bool pack_a = pack_b && packs_rows(g, j1 - j0, k);
     if (pack_b) pack_columns(packed_b, k, j1 - j0, b + j0 * g->b_col, g->b_row, g->b_col);
     /* Blocks of about equal rows, whole tiles but for the last. */
     const int64_t blocks = (g->m + GEMM_MC - 1) / GEMM_MC;
