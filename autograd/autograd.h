@@ -100,9 +100,13 @@ void ag_parameter(ag_var *p, tensor value, tensor grad, const char *name);
 ag_var *ag_use(ag_tape *tape, ag_var *parameter);
 
 /* Redirects this tape's gradients of parameters to a lane: the gradient whose storage is `grads` (flat,
- * holding all gradients of a model) goes to `lane` (same size) at the same offset. No tensor: off. Lanes
- * let several threads run backward at once. */
+ * holding all gradients of a model) goes to `lane` (same size) at the same offset. What the lane holds does not
+ * matter: the first gradient of a parameter since this call or ag_reset is written, later ones are added. No
+ * tensor: off. Lanes let several threads run backward at once. */
 void ag_set_lane(ag_tape *tape, tensor grads, tensor lane);
+
+/* Whether the lane holds a gradient of this parameter; its part of the lane is as it was before where not. */
+bool ag_lane_has(const ag_tape *tape, const ag_var *parameter);
 
 /* The gradient of a leaf; no tensor where there is none. It lives as long as the tape's variables. */
 tensor ag_grad(const ag_var *leaf);

@@ -13,6 +13,12 @@ typedef struct ag_buffer {
     struct ag_buffer *next;
 } ag_buffer;
 
+/* The gradient of a parameter, where the lane has one. */
+typedef struct ag_lane_part {
+    const float *sink;
+    struct ag_lane_part *next;
+} ag_lane_part;
+
 typedef enum ag_phase {
     AG_FORWARD,
     AG_NUMBERS, /* inside ag_backward */
@@ -27,6 +33,7 @@ struct ag_tape {
     ag_phase phase;
     ag_buffer *unused;  /* recyclable memory without users */
     tensor grads, lane; /* see ag_set_lane */
+    ag_lane_part *written;
     ag_watcher *watcher;
     void *watcher_context;
 };

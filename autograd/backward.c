@@ -19,10 +19,14 @@ static bool exclusive(const ag_var *g) {
     return g->buffer && g->buffer->recyclable && g->buffer->users == 1 && tensor_is_contiguous(g->value);
 }
 
+static bool has_lane(const ag_tape *tape, const ag_var *p) {
+    return tensor_ok(tape->lane) && p->sink.storage == tape->grads.storage;
+}
+
 /* Where a parameter's gradients go on this tape. */
 static tensor parameter_sink(const ag_tape *tape, const ag_var *p) {
     tensor sink = p->sink;
-    if (tensor_ok(tape->lane) && sink.storage == tape->grads.storage) {
+    if (has_lane(tape, p)) {
         sink.f32 = tape->lane.f32 + (p->sink.f32 - tape->grads.f32);
         sink.storage = tape->lane.storage;
     }
@@ -35,6 +39,21 @@ static tensor sink_of(const ag_tape *tape, const ag_var *x) {
     if (x->grad || !x->op || !x->op->view) return (tensor){0};
     const tensor sink = sink_of(tape, x->in[0]);
     return tensor_ok(sink) ? x->op->view(x, sink) : sink;
+}
+
+/* Before a gradient of x, a parameter or a view of one, goes to its sink: whether it is the first in a lane, and so to be
+ * written. Only all of a parameter can be; for a part, and where the caller adds, the parameter's place is cleared. */
+static bool first_in_lane(ag_tape *tape, ag_var *x, bool adds) {
+    const ag_var *p = x;
+    while (p->tape) p = p->in[0];
+    if (!has_lane(tape, p) || tensor_size(p->value) == 0 || ag_lane_has(tape, p)) return false;
+    ag_lane_part *part = tensor_arena_alloc(tape->arena, sizeof *part, &tape->error);
+    if (!part) return false;
+    *part = (ag_lane_part){p->sink.f32, tape->written};
+    tape->written = part;
+    if (p == x && !adds) return true;
+    tensor_fill(parameter_sink(tape, p), 0, &tape->error);
+    return false;
 }
 
 static ag_var *new_gradient(ag_tape *tape, tensor like) {
@@ -61,7 +80,11 @@ tensor ag_grad_target(ag_var *y, ag_var *x, bool *fresh) {
         return (tensor){0};
     }
     const tensor sink = sink_of(tape, x);
-    if (tensor_ok(sink)) return sink;
+    if (tensor_ok(sink)) {
+        const bool first = first_in_lane(tape, x, !fresh);
+        if (fresh) *fresh = first;
+        return ag_failed(tape) ? (tensor){0} : sink;
+    }
     if (x->grad && exclusive(x->grad)) return x->grad->value;
     ag_var *g = new_gradient(tape, x->value);
     if (!g) return (tensor){0};

@@ -29,6 +29,7 @@ void ag_reset(ag_tape *tape) {
     tape->error.text[0] = '\0';
     tape->last = NULL;
     tape->unused = NULL;
+    tape->written = NULL;
 }
 
 const char *ag_error(const ag_tape *tape) {
@@ -57,6 +58,13 @@ void ag_set_lane(ag_tape *tape, tensor grads, tensor lane) {
     if (!tape) return;
     tape->grads = grads;
     tape->lane = lane;
+    tape->written = NULL;
+}
+
+bool ag_lane_has(const ag_tape *tape, const ag_var *parameter) {
+    for (const ag_lane_part *part = tape ? tape->written : NULL; part; part = part->next)
+        if (part->sink == parameter->sink.f32) return true;
+    return false;
 }
 
 void ag_watch(ag_tape *tape, ag_watcher *watcher, void *context) {

@@ -69,28 +69,35 @@ static int64_t first_row(const batch *b, int shard) {
     return b->rows * shard / b->shards;
 }
 
-/* Where the gradients of a shard go: a lane of zeros; no tensor with a single shard, for nn_grads itself. */
-static tensor clear_lane(const batch *b, int index, tensor_error *err) {
+/* Where the gradients of a shard go; no tensor with a single shard, for nn_grads itself. */
+static tensor choose_lane(const batch *b, int index, tensor_error *err) {
     if (b->shards == 1) {
         nn_zero_grad(b->parallel->params);
         return (tensor){0};
     }
-    tensor lane = tensor_slice(b->parallel->lanes, 0, index, index + 1, 1, err);
-    lane = tensor_squeeze(lane, 0, err);
-    tensor_fill(lane, 0, err);
-    return lane;
+    return tensor_squeeze(tensor_slice(b->parallel->lanes, 0, index, index + 1, 1, err), 0, err);
+}
+
+/* Zeros for the parameters that a shard's loss does not depend on. */
+static void clear_rest(const nn_params *params, const ag_tape *tape, tensor lane) {
+    for (int i = 0; tensor_ok(lane) && i < params->count; i++) {
+        const ag_var *p = params->entries[i].parameter;
+        if (!ag_lane_has(tape, p))
+            memset(lane.f32 + (p->value.f32 - params->values.f32), 0,
+                   (size_t)tensor_size(p->value) * sizeof(float));
+    }
 }
 
 /* The mean loss of a shard's rows, weighted by their part of the batch, and its gradient. */
 static bool run_shard(batch *b, int shard, worker *w, int lane_index) {
     tensor_error *err = &b->errors[lane_index];
     if (!w->tape && !(w->tape = ag_tape_new())) return tensor_fail(err, "out of memory for a tape");
-    tensor none = {0};
     int64_t begin = first_row(b, shard), end = first_row(b, shard + 1);
     double weight = (double)(end - begin) / (double)b->rows;
     ag_reset(w->tape);
     ag_set_recording(w->tape, b->backward);
-    ag_set_lane(w->tape, nn_grads(b->parallel->params), b->backward ? clear_lane(b, lane_index, err) : none);
+    const tensor lane = b->backward ? choose_lane(b, lane_index, err) : (tensor){0};
+    ag_set_lane(w->tape, nn_grads(b->parallel->params), lane);
     ag_var *loss = b->loss(b->context, w->tape, begin, end);
     if (loss && (loss->value.dtype != TENSOR_F32 || tensor_size(loss->value) != 1))
         loss = ag_fail(w->tape, "the loss is not a float32 scalar");
@@ -99,6 +106,7 @@ static bool run_shard(batch *b, int shard, worker *w, int lane_index) {
         const char *text = ag_error(w->tape);
         return tensor_fail(err, "%s", text ? text : "the loss function returned NULL");
     }
+    clear_rest(b->parallel->params, w->tape, lane);
     b->means[lane_index] = weight * (double)loss->value.f32[0];
     if (w->rows[b->backward] < end - begin) w->rows[b->backward] = end - begin;
     return true;

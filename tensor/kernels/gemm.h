@@ -295,7 +295,7 @@ static void gemm_panel(const gemm_args *g, const gemm_block *block, int64_t j, i
 /* Rows of A whose steps are so far apart that they fall out of the second-level cache before their neighbours are read:
  * copied where several panels share them. */
 static bool packs_rows(const gemm_args *g, int64_t columns, int64_t k) {
-    const bool near = g->a_col == 1 || (g->a_row == 1 && k * labs(g->a_col) <= GEMM_NEAR);
+    const bool near = g->a_col == 1 || (g->a_row == 1 && k * max64(g->a_col, -g->a_col) <= GEMM_NEAR);
     return g->part == GEMM_FULL && columns > GEMM_NR && g->m >= GEMM_MR && !near;
 }
 

@@ -285,7 +285,8 @@ Test(engine, parameters_live_on_no_tape_and_gradients_go_to_the_lane) {
     const float expected[9] = {1, 1, 1, 2, 2, 2, 1, 1, 1};
     cr_assert(ag_backward(loss_of(&m, tape)), "%s", ag_error(tape));
     for (int i = 0; i < 9; i++) cr_expect_eq(m.grads.f32[i], expected[i], "gradient %d", i);
-    const tensor lane = tensor_zeros(m.arena, TENSOR_F32, TENSOR_SHAPE(9), NULL);
+    const tensor lane = tensor_new(m.arena, TENSOR_F32, TENSOR_SHAPE(9), NULL);
+    tensor_fill(lane, NAN, NULL);
     ag_set_lane(tape, m.grads, lane);
     cr_assert(ag_backward(loss_of(&m, tape)));
     ag_set_lane(tape, (tensor){0}, (tensor){0});
@@ -296,6 +297,31 @@ Test(engine, parameters_live_on_no_tape_and_gradients_go_to_the_lane) {
     cr_assert(ag_backward(total(ag_square(ag_use(tape, &m.w)))));
     for (int i = 0; i < 6; i++) cr_expect_eq(m.grads.f32[i], expected[i] + 2 * (float)i);
     cr_expect_null(ag_add(&m.w, &m.w), "operands without a tape");
+    ag_tape_free(tape);
+    tensor_arena_free(m.arena);
+}
+
+Test(engine, a_lane_is_written_first_and_then_added_to) {
+    model m = make_model();
+    ag_tape *tape = ag_tape_new();
+    const tensor lane = tensor_new(m.arena, TENSOR_F32, TENSOR_SHAPE(9), NULL);
+    tensor_fill(lane, NAN, NULL);
+    ag_set_lane(tape, m.grads, lane);
+    /* All of w is written, then added to; b gets nothing. */
+    for (int times = 1; times <= 2; times++) {
+        ag_var *x = filled(tape, false, 1, TENSOR_SHAPE(1, 2));
+        cr_assert(ag_backward(total(ag_linear_no_bias(x, &m.w))));
+        for (int i = 0; i < 6; i++) cr_expect_eq(lane.f32[i], (float)times * (i < 3 ? 1 : 2), "%d", i);
+        cr_expect(ag_lane_has(tape, &m.w) && !ag_lane_has(tape, &m.b) && isnan(lane.f32[6]));
+    }
+    /* After a reset it is written again: first a part of w, then another, and b, which an operation adds to. */
+    ag_reset(tape);
+    cr_expect_not(ag_lane_has(tape, &m.w));
+    ag_var *w = ag_use(tape, &m.w), *b = ag_use(tape, &m.b);
+    ag_var *parts = ag_add(ag_mul(ag_slice(w, 0, 0, 1, 1), b), ag_slice(w, 0, 0, 1, 1));
+    cr_assert(ag_backward(total(parts)), "%s", ag_error(tape));
+    const float expected[9] = {7, 8, 9, 0, 0, 0, 0, 1, 2};
+    for (int i = 0; i < 9; i++) cr_expect_eq(lane.f32[i], expected[i], "%d: %g", i, (double)lane.f32[i]);
     ag_tape_free(tape);
     tensor_arena_free(m.arena);
 }

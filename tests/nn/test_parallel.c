@@ -17,6 +17,7 @@ typedef struct model {
     struct nn_linear head;
     int32_t ids[ROWS][T + 1];
     int64_t bad;
+    bool plain; /* without attention */
     int calls;
     int64_t begin[MOST_CALLS], end[MOST_CALLS];
 } model;
@@ -48,7 +49,7 @@ static ag_var *model_loss(void *context, ag_tape *tape, int64_t begin, int64_t e
     if (call < MOST_CALLS) m->begin[call] = begin, m->end[call] = end;
     if (end > m->bad) return ag_fail(tape, "rows %lld to %lld are bad", (long long)begin, (long long)end);
     ag_var *x = nn_embedding(&m->wte, ids_of(m, tape, begin, end, 0));
-    x = ag_add(x, nn_attention(&m->attention, x, NULL));
+    if (!m->plain) x = ag_add(x, nn_attention(&m->attention, x, NULL));
     ag_var *logits = nn_linear(&m->head, nn_layer_norm(&m->norm, x));
     return nn_cross_entropy(logits, ids_of(m, tape, begin, end, 1));
 }
@@ -90,6 +91,22 @@ Test(parallel, gradient_is_that_of_the_whole_batch) {
     nn_parallel_free(parallel);
     nn_params_free(m.params);
     free(expected);
+}
+
+Test(parallel, a_parameter_that_the_loss_does_not_depend_on_has_no_gradient_left_over) {
+    model m;
+    model_init(&m);
+    nn_parallel *parallel = nn_parallel_new(m.params);
+    double mean;
+    for (m.plain = false;; m.plain = true) {
+        cr_assert(nn_parallel_backward(parallel, ROWS, model_loss, &m, &mean, NULL));
+        const tensor grad = nn_params_at(m.params, 1)->sink;
+        cr_assert_str_eq(nn_params_name(m.params, 1), "attn.c_attn.weight");
+        for (int64_t i = 0; i < tensor_size(grad); i++) cr_assert_eq(grad.f32[i] == 0, m.plain);
+        if (m.plain) break;
+    }
+    nn_parallel_free(parallel);
+    nn_params_free(m.params);
 }
 
 Test(parallel, same_bits_with_any_number_of_threads) {
