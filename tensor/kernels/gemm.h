@@ -58,7 +58,7 @@ static inline int64_t max64(int64_t a, int64_t b) {
  * threads, every other instruction takes a multiply-add's place. */
 static inline __attribute__((always_inline)) void tile_step(const int mr, const int nv, vec *acc,
                                                             const float *a, int64_t a_row, const float *b) {
-    vec row[GEMM_ROW_NV];
+    vec row[GEMM_NV];
     for (int v = 0; v < nv; v++) row[v] = vec_load(b + v * VEC_WIDTH);
     for (int i = 0; i < mr; i++) {
         const vec x = vec_splat(a[i * a_row]);
@@ -142,12 +142,21 @@ EACH_TILE(STRIPS)
 static void (*const gemm_strips[GEMM_NV + 1][GEMM_MR + 1][FORMS])(const gemm_strip *) = {
     EACH_TILE(STRIP_ENTRIES)};
 
+/* A strip of one row, which takes each element of B once. */
+static inline __attribute__((always_inline)) void row_strip(const int nv, const gemm_strip *s) {
+    vec acc[GEMM_ROW_NV];
+    for (int v = 0; v < nv; v++) acc[v] = s->start ? vec_load(s->start + v * VEC_WIDTH) : vec_splat(0);
+    const float *a = s->a + s->from * s->a_col, *b = s->b + s->from * s->b_row;
+    for (int64_t k = s->to - s->from; k > 0; k--, a += s->a_col, b += s->b_row) {
+        const vec x = vec_splat(*a);
+        for (int v = 0; v < nv; v++) acc[v] = vec_fma_at(x, b + v * VEC_WIDTH, acc[v]);
+    }
+    for (int v = 0; v < nv; v++) vec_store(s->c + v * VEC_WIDTH, acc[v]);
+}
+
 #define ROW_STRIP(nv)                                                                                        \
-    static void strip_row_##nv(const gemm_strip *s) {                                                        \
-        if (s->a_col == 1)                                                                                   \
-            strip_any(1, nv, s, 0, 1, s->b_row);                                                             \
-        else                                                                                                 \
-            strip_any(1, nv, s, 0, s->a_col, s->b_row);                                                      \
+    static void row_strip_##nv(const gemm_strip *s) {                                                        \
+        row_strip(nv, s);                                                                                    \
     }
 #define EACH_ROW_NV(_) _(1) _(2) _(4) _(8)
 EACH_ROW_NV(ROW_STRIP)
@@ -358,21 +367,20 @@ static void gemm_row_transposed(const gemm_args *g, int64_t from, int64_t to) {
  * some of whose columns are then computed twice. Returns how many columns are done: where there is no whole vector,
  * or a sum in place cannot be taken twice, not those left over. */
 static int64_t gemm_row_vectors(const gemm_args *g, int64_t from, int64_t to) {
-    gemm_strip s = {
-        .rows = 1, .k = to, .from = from, .to = to, .a = g->a, .a_col = g->a_col, .b_row = g->b_row};
+    gemm_strip s = {.from = from, .to = to, .a = g->a, .a_col = g->a_col, .b_row = g->b_row};
     int64_t j = 0, rest = g->start == g->c || g->n < VEC_WIDTH ? 0 : g->n % VEC_WIDTH;
     for (int64_t n = g->n / VEC_WIDTH, nv; n > 0; n -= nv, j += nv * VEC_WIDTH) {
         s.b = g->b + j;
         s.c = g->c + j;
         s.start = g->start ? g->start + j : NULL;
         if (n >= GEMM_ROW_NV)
-            nv = GEMM_ROW_NV, strip_row_8(&s);
+            nv = GEMM_ROW_NV, row_strip_8(&s);
         else if (n >= 4)
-            nv = 4, strip_row_4(&s);
+            nv = 4, row_strip_4(&s);
         else if (n >= 2)
-            nv = 2, strip_row_2(&s);
+            nv = 2, row_strip_2(&s);
         else
-            nv = 1, strip_row_1(&s);
+            nv = 1, row_strip_1(&s);
         if (n == nv && rest > 0) j -= VEC_WIDTH - rest, n = nv + 1, rest = 0;
     }
     return j;

@@ -45,6 +45,18 @@ static inline vec vec_fma(vec x, vec y, vec sum) {
     return sum;
 }
 
+/* The same with y in memory, for a y that is used once: it takes no load of its own. */
+static inline vec vec_fma_at(vec x, const float *y, vec sum) {
+#if defined(__AVX512F__)
+    __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(x), "m"(*(const vec_unaligned *)y));
+#elif defined(__FMA__)
+    __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(x), "m"(*(const vec_unaligned *)y));
+#else
+    sum += x * vec_load(y);
+#endif
+    return sum;
+}
+
 /* Sixteen lanes in as many vectors as the width needs. */
 enum { LANES = 16, LANE_VECS = LANES / VEC_WIDTH };
 typedef struct lanes {
