@@ -147,6 +147,11 @@ ag_var *ag_relu(ag_var *x);      /* max(x, 0); slope 0 at 0 */
 ag_var *ag_gelu(ag_var *x);      /* x/2 (1 + erf(x / sqrt 2)), Hendrycks & Gimpel 2016; PyTorch's default */
 ag_var *ag_gelu_tanh(ag_var *x); /* its tanh approximation, as GPT-2 uses it */
 
+/* The same in place: the result has the memory of the first operand, whose value is gone. That must be the contiguous
+ * result of an operation, and no other may need it: backward fails where one does. b has a's shape or broadcasts to it. */
+ag_var *ag_add_in_place(ag_var *a, ag_var *b);
+ag_var *ag_relu_in_place(ag_var *x);
+
 ag_var *ag_where(ag_var *cond, ag_var *a, ag_var *b);         /* cond != 0 ? a : b; cond gets no gradient */
 ag_var *ag_masked_fill(ag_var *x, ag_var *mask, float value); /* mask != 0 ? value : x */
 ag_var *ag_less(ag_var *a, ag_var *b);                        /* a < b ? 1 : 0, no gradient */

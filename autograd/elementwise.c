@@ -140,6 +140,60 @@ ACTIVATION(relu, RELU)
 ACTIVATION(gelu, GELU_ERF)
 ACTIVATION(gelu_tanh, GELU_TANH)
 
+/* ---- In place ----------------------------------------------------------------------------- */
+
+/* Makes the memory of x that of y. */
+static bool take_over(ag_var *y, ag_var *x) {
+    if (!y) return false;
+    if (!x->buffer || !tensor_is_contiguous(x->value))
+        return ag_fail(y->tape, "%s: the first operand is no contiguous result of an operation", y->op->name);
+    return ag_out_view(y, x, x->value);
+}
+
+static void add_in_place_backward(ag_var *y, ag_var *dy) {
+    ag_give(y->in[0], dy);
+    ag_give(y->in[1], dy);
+}
+static ag_var *add_in_place_case(ag_var **in) {
+    return ag_add_in_place(ag_affine(in[0], 2, 0), in[1]);
+}
+static ag_var *add_in_place_residual(ag_var **in) {
+    ag_var *x = ag_square(in[0]);
+    return ag_add_in_place(ag_affine(ag_exp(x), 1, 0), x);
+}
+static const ag_case add_in_place_cases[] = {
+    {"same shape", add_in_place_case, 2, {{2, {3, 5}}, {2, {3, 5}}}},
+    {"broadcast", add_in_place_case, 2, {{3, {2, 4, 3}}, {2, {4, 1}}}},
+    {"residual", add_in_place_residual, 1, {{1, {7}, -1, 1}}},
+};
+const ag_op ag_op_add_in_place = {"add_in_place", add_in_place_backward, AG_CASES(add_in_place_cases)};
+
+ag_var *ag_add_in_place(ag_var *a, ag_var *b) {
+    ag_var *y = ag_begin(&ag_op_add_in_place, 2, (ag_var *[]){a, b});
+    if (!take_over(y, a)) return NULL;
+    if (b != a && b->value.storage == a->value.storage)
+        return ag_fail(y->tape, "add_in_place: the second operand lies in the memory of the first");
+    tensor_binary(y->value, TENSOR_ADD, a->value, b->value, ag_err(y));
+    return ag_end(y);
+}
+
+static void relu_in_place_backward(ag_var *y, ag_var *dy) {
+    ag_give(y->in[0], binary(y->op, TENSOR_RELU_VJP, dy, y));
+}
+static ag_var *relu_in_place_case(ag_var **in) {
+    return ag_relu_in_place(ag_affine(in[0], 3, 0));
+}
+static const ag_case relu_in_place_cases[] = {{"around 0", relu_in_place_case, 1, {{2, {3, 6}}}}};
+/* The result has the operand's sign, so relu of the result is composed instead. */
+const ag_op ag_op_relu_in_place = {"relu_in_place", relu_in_place_backward, relu_composed, AG_READS_OUTPUT,
+                                   AG_CASES(relu_in_place_cases)};
+
+ag_var *ag_relu_in_place(ag_var *x) {
+    ag_var *y = ag_begin(&ag_op_relu_in_place, 1, &x);
+    if (take_over(y, x)) tensor_unary(y->value, TENSOR_RELU, x->value, ag_err(y));
+    return ag_end(y);
+}
+
 /* ---- a x + b ------------------------------------------------------------------------------ */
 
 static void affine_backward(ag_var *y, ag_var *dy) {

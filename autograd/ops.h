@@ -27,6 +27,8 @@
     _(relu) \
     _(gelu) \
     _(gelu_tanh) \
+    _(add_in_place) \
+    _(relu_in_place) \
     _(dropout) \
     _(sum) \
     _(mean) \

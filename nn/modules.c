@@ -127,7 +127,8 @@ void nn_mlp_init(struct nn_mlp *m, nn_params *params, const char *name, int64_t 
 }
 
 ag_var *nn_mlp(const struct nn_mlp *m, ag_var *x, tensor_rng *dropout) {
-    ag_var *hidden = nn_activate(m->activation, nn_linear(&m->c_fc, x));
+    ag_var *hidden = nn_linear(&m->c_fc, x);
+    hidden = m->activation == NN_RELU ? ag_relu_in_place(hidden) : nn_activate(m->activation, hidden);
     return nn_dropout(&m->dropout, nn_linear(&m->c_proj, hidden), dropout);
 }
 
@@ -142,6 +143,6 @@ void nn_block_init(struct nn_block *m, nn_params *params, const char *name, int6
 }
 
 ag_var *nn_block(const struct nn_block *m, ag_var *x, tensor_rng *dropout) {
-    x = ag_add(x, nn_attention(&m->attn, nn_layer_norm(&m->ln_1, x), dropout));
-    return ag_add(x, nn_mlp(&m->mlp, nn_layer_norm(&m->ln_2, x), dropout));
+    x = ag_add_in_place(nn_attention(&m->attn, nn_layer_norm(&m->ln_1, x), dropout), x);
+    return ag_add_in_place(nn_mlp(&m->mlp, nn_layer_norm(&m->ln_2, x), dropout), x);
 }

@@ -338,6 +338,32 @@ Test(engine, a_frozen_parameter_gets_no_gradient) {
 
 /* ---- Versions ----------------------------------------------------------------------------- */
 
+Test(engine, in_place_takes_the_memory_of_a_result_that_nobody_needs) {
+    ag_tape *tape = ag_tape_new();
+    ag_var *x = filled(tape, true, -1, TENSOR_SHAPE(4)), *h = ag_affine(x, 2, 0);
+    ag_var *y = ag_relu_in_place(ag_add_in_place(h, x));
+    cr_assert_not_null(y, "%s", ag_error(tape));
+    cr_expect_eq(y->value.f32, h->value.f32);
+    cr_assert(ag_backward(total(y)), "%s", ag_error(tape));
+    for (int i = 0; i < 4; i++) {
+        cr_expect_eq(y->value.f32[i], x->value.f32[i] > 0 ? 3 * x->value.f32[i] : 0);
+        cr_expect_eq(ag_grad(x).f32[i], x->value.f32[i] > 0 ? 3 : 0);
+    }
+    ag_reset(tape);
+    x = filled(tape, true, 1, TENSOR_SHAPE(4)), h = ag_exp(x), y = ag_add_in_place(h, x);
+    cr_expect_not(ag_backward(total(y)));
+    cr_expect_str_eq(ag_error(tape), "exp: its result was changed in place; backward needs its value");
+    ag_reset(tape);
+    cr_expect_null(ag_relu_in_place(filled(tape, true, 1, TENSOR_SHAPE(4))));
+    cr_expect_str_eq(ag_error(tape),
+                     "relu_in_place: the first operand is no contiguous result of an operation");
+    ag_reset(tape);
+    h = ag_exp(filled(tape, true, 1, TENSOR_SHAPE(4)));
+    cr_expect_null(ag_add_in_place(h, ag_slice(h, 0, 0, 1, 1)));
+    cr_expect_str_eq(ag_error(tape), "add_in_place: the second operand lies in the memory of the first");
+    ag_tape_free(tape);
+}
+
 Test(engine, a_value_changed_in_place_is_an_error_that_names_it) {
     model m = make_model();
     ag_tape *tape = ag_tape_new();
