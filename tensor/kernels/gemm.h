@@ -29,6 +29,7 @@ static const int gemm_tile_rows[GEMM_NV + 1] = {0, 12, 6, 4}; /* of a tile that 
 enum {
     GEMM_MR = 12,    /* the most rows of a tile, a multiple of all others */
     GEMM_ROW_NV = 8, /* of a tile that is one row: enough chains to hide the latency of a multiply-add */
+    GEMM_AHEAD = 4,  /* steps that such a tile fetches ahead */
     GEMM_NR = GEMM_NV * VEC_WIDTH,
     GEMM_KC = 256, /* a panel of B: at most 256 x 32 floats, a first-level cache */
     GEMM_NC = 288, /* columns of B that are packed at once, whole panels: 290 KiB of stack, beside 97 for A */
@@ -148,6 +149,9 @@ static inline __attribute__((always_inline)) void row_strip(const int nv, const 
     for (int v = 0; v < nv; v++) acc[v] = s->start ? vec_load(s->start + v * VEC_WIDTH) : vec_splat(0);
     const float *a = s->a + s->from * s->a_col, *b = s->b + s->from * s->b_row;
     for (int64_t k = s->to - s->from; k > 0; k--, a += s->a_col, b += s->b_row) {
+        /* Matrices of a model come from the second-level cache or further away, once. */
+        for (int i = 0; nv == GEMM_ROW_NV && i < nv * VEC_WIDTH; i += 16)
+            __builtin_prefetch(b + GEMM_AHEAD * s->b_row + i);
         const vec x = vec_splat(*a);
         for (int v = 0; v < nv; v++) acc[v] = vec_fma_at(x, b + v * VEC_WIDTH, acc[v]);
     }
