@@ -111,7 +111,7 @@ static gemm_args first_product(const tensor *out, const tensor *a, const tensor 
 /* out = start + a b for operands of one rank whose batch axes have out's sizes; `bias`: no tensor, or [N]. */
 static void multiply(const tensor *out, const tensor *a, const tensor *b, bool accumulate,
                      const tensor *bias) {
-    enum { ROWS = 360, COLS = 288, GRAIN_FLOPS = 1 << 20 };
+    enum { ROWS = 768, COLS = 288, GRAIN_FLOPS = 1 << 20 };
     product t = {out, a, b, first_product(out, a, b, accumulate, bias), ROWS, COLS, 0, 0};
     if (t.g.c_col != 1 && t.g.c_row == 1) { /* C is written along its rows: compute its transpose instead */
         t.g = transposed(t.g);
