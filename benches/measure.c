@@ -40,9 +40,18 @@ figure figure_rate(double amount, figure seconds) {
 
 /* ---- Turns -------------------------------------------------------------------------------- */
 
-static void wait_for(double seconds) {
+static void keep_busy(void *context, int64_t begin, int64_t end, int worker) {
+    (void)context, (void)begin, (void)end, (void)worker;
+    for (const double until = now() + 0.04; now() < until;) continue;
+}
+
+/* Sleeps, and then has all threads at work: Linux may wake one on the processor of another, and takes tens of milliseconds
+ * to notice that a second one is idle. */
+static void settle(double seconds) {
+    if (seconds <= 0) return;
     const struct timespec t = {.tv_nsec = (long)(seconds * 1e9)};
-    if (seconds > 0) nanosleep(&t, NULL);
+    nanosleep(&t, NULL);
+    tensor_parallel(tensor_threads(), 1, keep_busy, NULL);
 }
 
 bool bench_alternate(const bench *b, bench_side *sides, int count, int turns) {
@@ -66,7 +75,7 @@ bool bench_alternate(const bench *b, bench_side *sides, int count, int turns) {
                 repeat[s] = runs;
             else
                 seconds[s][turn] = sum / runs;
-            wait_for(sides[s].settle);
+            settle(sides[s].settle);
         }
     }
     for (int s = count - 1; s >= 0; s--) { /* the first last: figure_of sorts */

@@ -108,26 +108,37 @@ static gemm_args first_product(const tensor *out, const tensor *a, const tensor 
     return g;
 }
 
+/* The size of `parts` equal blocks of n: a multiple of `unit` within least..most. */
+static int64_t block_size(int64_t n, int64_t parts, int64_t unit, int64_t least, int64_t most) {
+    const int64_t size = ((n + parts - 1) / parts + unit - 1) / unit * unit;
+    return size < least ? least : size > most ? most : size;
+}
+
 /* out = start + a b for operands of one rank whose batch axes have out's sizes; `bias`: no tensor, or [N]. */
 static void multiply(const tensor *out, const tensor *a, const tensor *b, bool accumulate,
                      const tensor *bias) {
-    enum { ROWS = 768, COLS = 288, GRAIN_FLOPS = 1 << 20 };
-    product t = {out, a, b, first_product(out, a, b, accumulate, bias), ROWS, COLS, 0, 0};
+    /* Large blocks copy least; a product that is worth it is cut into enough for all threads. */
+    enum { ROWS = 768, COLS = 288, LEAST = 96, GRAIN_FLOPS = 1 << 20, SHARED_FLOPS = 1 << 24 };
+    product t = {out, a, b, first_product(out, a, b, accumulate, bias), 0, 0, 0, 0};
     if (t.g.c_col != 1 && t.g.c_row == 1) { /* C is written along its rows: compute its transpose instead */
         t.g = transposed(t.g);
         t.a = b;
         t.b = a;
     }
-    t.grid_m = (t.g.m + ROWS - 1) / ROWS;
-    t.grid_n = (t.g.n + COLS - 1) / COLS;
+    const bool shared = 2.0 * (double)t.g.m * (double)t.g.n * (double)t.g.k >= SHARED_FLOPS;
+    const int64_t parts = shared ? 2 * tensor_threads() : 1;
+    t.cols = block_size(t.g.n, parts, 48, LEAST, COLS);
+    t.grid_n = (t.g.n + t.cols - 1) / t.cols;
+    t.rows = block_size(t.g.m, (parts - 1) / (t.grid_n > 0 ? t.grid_n : 1) + 1, 12, LEAST, ROWS);
+    t.grid_m = (t.g.m + t.rows - 1) / t.rows;
     int64_t tasks = t.grid_m * t.grid_n;
     for (int axis = 0; axis < out->rank - 2; axis++) tasks *= out->shape[axis];
     if (tasks == 1) {
         tensor_kernels_get()->gemm(&t.g);
         return;
     }
-    const double flops =
-        2.0 * (double)(t.g.m < ROWS ? t.g.m : ROWS) * (double)(t.g.n < COLS ? t.g.n : COLS) * (double)t.g.k;
+    const double flops = 2.0 * (double)(t.g.m < t.rows ? t.g.m : t.rows) *
+                         (double)(t.g.n < t.cols ? t.g.n : t.cols) * (double)t.g.k;
     const double grain = flops > 0 ? GRAIN_FLOPS / flops : (double)tasks;
     tensor_parallel(tasks,
                     grain < 1               ? 1
