@@ -111,6 +111,8 @@ static const line lines[] = {
     UNARY(relu, X, 0, 0),
     UNARY(gelu, X, 62, 90),
     UNARY(gelu_tanh, X, 36, 48),
+    {"add_in_place", .reason = "add over a result that is still in a cache"},
+    {"relu_in_place", .reason = "relu over a result that is still in a cache"},
     {"dropout", run_dropout, 1, {X}, EACH(3, 2, 3, 2)}, /* and integers for random numbers, not counted */
     {"sum", run_sum, 1, {X}, EACH(1, 2, 0, 0)},
     {"mean", run_mean, 1, {X}, EACH(1, 2, 0, 0)},

@@ -48,7 +48,7 @@ static void tile_scores(float *out, const attention_tile *t, int64_t d, const fl
                       .diagonal = t->diagonal});
 }
 
-/* p zero where not visible; GEMM_A_LOWER: out[rows, d] (+)= p[rows, cols] x[cols, d];
+/* p zero where not visible, as far as clear_hidden goes; GEMM_A_LOWER: out[rows, d] (+)= p[rows, cols] x[cols, d];
  * GEMM_A_UPPER: out[cols, d] (+)= p[rows, cols]^T x[rows, d]. */
 static void tile_product(float *out, int64_t out_row, const attention_tile *t, gemm_part part, int64_t d,
                          const float *p, const float *x, int64_t x_row, bool accumulate) {

@@ -11,8 +11,8 @@
 typedef enum gemm_part {
     GEMM_FULL,
     GEMM_C_LOWER, /* C wanted where j <= i + diagonal; elsewhere C is left undefined */
-    GEMM_A_LOWER, /* A zero where p > i + diagonal */
-    GEMM_A_UPPER  /* A zero where p + diagonal < i */
+    GEMM_A_LOWER, /* A zero where p > i + diagonal; no further than a tile's rows (GEMM_MR) is it read there */
+    GEMM_A_UPPER  /* A zero where p + diagonal < i; likewise */
 } gemm_part;
 
 /* C[m, n] = start + A[m, k] B[k, n]. Each element is one chain of fused multiply-adds over ascending p

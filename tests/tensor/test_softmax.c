@@ -74,6 +74,20 @@ Test(softmax, large_and_masked_values) {
     cr_assert(x.f32[0] == 0.5f && x.f32[1] == 0 && x.f32[2] == 0.5f);
 }
 
+Test(softmax, small_terms_vanish_and_nan_stays) {
+    enum { N = 21 };
+    tensor x = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(N)),
+           y = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(N));
+    for (int i = 0; i < N; i++)
+        x.f32[i] = i == 3 ? 7 : i == 18 ? 7 - 86 : i == 20 ? -INFINITY : 7 - 88 - 50 * (float)i;
+    TEST_OK(tensor_softmax(y, x, 0, &err));
+    for (int i = 0; i < N; i++)
+        cr_expect_float_eq(y.f32[i], i == 3 ? 1 : i == 18 ? expf(-86) : 0, i == 18 ? 1e-43f : 0, "%d", i);
+    x.f32[19] = NAN;
+    TEST_OK(tensor_softmax(y, x, 0, &err));
+    for (int i = 0; i < N; i++) cr_expect(isnan(y.f32[i]), "%d", i);
+}
+
 Test(softmax, errors) {
     tensor x = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(2, 3)),
            y = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(3));
