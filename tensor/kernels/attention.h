@@ -157,7 +157,7 @@ static void attention_queries(const attention_args *t, int64_t i0) {
     for (int64_t r = 0; t->lse && r < rows; r += VEC_WIDTH) {
         float log_sum[VEC_WIDTH];
         const int64_t count = min64(VEC_WIDTH, rows - r);
-        vec_store(log_sum, vec_log(vec_load_part(sum + r, count)));
+        vec_store(log_sum, vec_log(count == VEC_WIDTH ? vec_load(sum + r) : vec_load_part(sum + r, count)));
         for (int64_t i = 0; i < count; i++) t->lse[(i0 + r + i) * t->lse_row] = high[r + i] + log_sum[i];
     }
 }
