@@ -33,7 +33,7 @@ enum {
     GEMM_NR = GEMM_NV * VEC_WIDTH,
     GEMM_KC = 256, /* a panel of B: at most 256 x 32 floats, a first-level cache */
     GEMM_NC = 288, /* columns of B that are packed at once, whole panels: 290 KiB of stack, beside 97 for A */
-    GEMM_NEAR = 1 << 16, /* elements: 256 KiB, half of a second-level cache */
+    GEMM_NEAR = 1 << 16, /* elements that steps of A may span: 256 KiB, half of a second-level cache */
     GEMM_MC = 96         /* rows of A that stay in the second-level cache while the panels change, about */
 };
 
