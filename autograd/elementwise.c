@@ -150,10 +150,6 @@ static bool take_over(ag_var *y, ag_var *x) {
     return ag_out_view(y, x, x->value);
 }
 
-static void add_in_place_backward(ag_var *y, ag_var *dy) {
-    ag_give(y->in[0], dy);
-    ag_give(y->in[1], dy);
-}
 static ag_var *add_in_place_case(ag_var **in) {
     return ag_add_in_place(ag_affine(in[0], 2, 0), in[1]);
 }
@@ -166,7 +162,7 @@ static const ag_case add_in_place_cases[] = {
     {"broadcast", add_in_place_case, 2, {{3, {2, 4, 3}}, {2, {4, 1}}}},
     {"residual", add_in_place_residual, 1, {{1, {7}, -1, 1}}},
 };
-const ag_op ag_op_add_in_place = {"add_in_place", add_in_place_backward, AG_CASES(add_in_place_cases)};
+const ag_op ag_op_add_in_place = {"add_in_place", add_backward, AG_CASES(add_in_place_cases)};
 
 ag_var *ag_add_in_place(ag_var *a, ag_var *b) {
     ag_var *y = ag_begin(&ag_op_add_in_place, 2, (ag_var *[]){a, b});
@@ -184,7 +180,7 @@ static ag_var *relu_in_place_case(ag_var **in) {
     return ag_relu_in_place(ag_affine(in[0], 3, 0));
 }
 static const ag_case relu_in_place_cases[] = {{"around 0", relu_in_place_case, 1, {{2, {3, 6}}}}};
-/* The result has the operand's sign, so relu of the result is composed instead. */
+/* The operand's memory holds the result, which is above 0 where the operand was: relu of it has the same slope. */
 const ag_op ag_op_relu_in_place = {"relu_in_place", relu_in_place_backward, relu_composed, AG_READS_OUTPUT,
                                    AG_CASES(relu_in_place_cases)};
 

@@ -85,15 +85,9 @@ static inline float row_max(const float *s, int64_t n) {
         const vec x = vec_first(vec_load(s + j), n - j, first);
         top = vec_select(x > top, x, top);
     }
-    lanes4 part[VEC_WIDTH / 4];
-    memcpy(part, &top, sizeof part);
-    for (int i = 1; i < VEC_WIDTH / 4; i++) {
-        const veci4 larger = part[i] > part[0];
-        part[0] = (lanes4)((larger & (veci4)part[i]) | (~larger & (veci4)part[0]));
-    }
-    const float a = part[0][0] > part[0][1] ? part[0][0] : part[0][1];
-    const float b = part[0][2] > part[0][3] ? part[0][2] : part[0][3];
-    return a > b ? a : b;
+    lanes all;
+    for (int v = 0; v < LANE_VECS; v++) all.v[v] = top;
+    return lanes_max(all);
 }
 
 /* Zeros behind the vectors that hold a row's n visible elements, as far as a product's tile of rows may read. */

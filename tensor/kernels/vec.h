@@ -100,7 +100,6 @@ static inline vec vec_select(veci mask, vec a, vec b) {
 /* Half and a quarter of the lanes, where these are folded. */
 typedef float lanes8 __attribute__((vector_size(32)));
 typedef float lanes4 __attribute__((vector_size(16)));
-typedef int32_t veci4 __attribute__((vector_size(16)));
 
 /* Adds the sixteen lanes in a fixed tree: i with i + 8, then + 4, 2, 1. */
 static inline float lanes_sum(lanes a) {
