@@ -2,7 +2,7 @@
 #ifndef SAMPO_AUTOGRAD_INTERNAL_H
 #define SAMPO_AUTOGRAD_INTERNAL_H
 
-#include "autograd/autograd.h"
+#include "sampo/autograd.h"
 
 /* Memory of one value or gradient. Gradients come and go during backward, so their memory is used again:
  * `users` counts the variables whose gradient lies in it. */

@@ -1,5 +1,5 @@
 /* Keys and values that are kept while text is written. */
-#include "nn/nn.h"
+#include "sampo/nn.h"
 
 bool nn_cache_init(nn_cache *cache, int64_t layers, int64_t batch, int64_t context, int64_t width,
                    tensor_arena *arena, tensor_error *err) {

@@ -1,4 +1,4 @@
-#include "nn/nn.h"
+#include "sampo/nn.h"
 
 ag_var *nn_cross_entropy(ag_var *logits, ag_var *targets) {
     return ag_cross_entropy(logits, targets);

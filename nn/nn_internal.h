@@ -2,7 +2,7 @@
 #ifndef SAMPO_NN_INTERNAL_H
 #define SAMPO_NN_INTERNAL_H
 
-#include "nn/nn.h"
+#include "sampo/nn.h"
 
 /* ---- The registry --------------------------------------------------------------------------- */
 

@@ -1,6 +1,6 @@
 /* Arenas: memory in blocks that double, filled from the front and kept on reset. */
 #define _DEFAULT_SOURCE /* madvise */
-#include "tensor/tensor.h"
+#include "sampo/tensor.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>

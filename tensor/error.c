@@ -1,4 +1,4 @@
-#include "tensor/tensor.h"
+#include "sampo/tensor.h"
 
 #include <stdarg.h>
 

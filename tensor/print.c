@@ -1,6 +1,6 @@
 /* Printing as NumPy's arrayprint.py does with its default options: 8 fractional digits, a threshold of 1000
  * elements, 3 items at each edge, lines of 75 columns. Numbers never depend on the locale. */
-#include "tensor/tensor.h"
+#include "sampo/tensor.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 #ifndef SAMPO_TENSOR_INTERNAL_H
 #define SAMPO_TENSOR_INTERNAL_H
 
-#include "tensor/tensor.h"
+#include "sampo/tensor.h"
 
 /* ---- Checks: `what` names the operation, `name` the argument: "add: out is no tensor" ------- */
 

@@ -8,7 +8,7 @@
  * The pool serves one call at a time. A call from another thread of the application that finds it taken runs
  * inline, with worker number 0; so "unique" in tensor.h is meant within one outermost call. */
 #define _GNU_SOURCE /* sched_getaffinity */
-#include "tensor/tensor.h"
+#include "sampo/tensor.h"
 
 #include <pthread.h>
 #include <sched.h>

@@ -4,7 +4,7 @@
 
 #include <criterion/criterion.h>
 
-#include "tensor/tensor.h"
+#include "sampo/tensor.h"
 
 static tensor_error err;
 static tensor_arena *arena;

@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
-#include "tensor/tensor.h"
+#include "sampo/tensor.h"
 
 /* Under AddressSanitizer, too much memory is an error to the program and not to the tool. */
 const char *__asan_default_options(void);

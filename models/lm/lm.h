@@ -11,7 +11,7 @@
 
 #include <signal.h>
 
-#include "nn/nn.h"
+#include "sampo/nn.h"
 
 enum { LM_MAX_CONTEXT = 65536, LM_MAX_VOCABULARY = 0x110000 /* all of Unicode */ };
 #define LM_MAX_SEED 9007199254740992.0 /* 2^53: limits of options are doubles */

@@ -5,7 +5,7 @@
 #ifndef SAMPO_TENSOR_KERNELS_H
 #define SAMPO_TENSOR_KERNELS_H
 
-#include "tensor/tensor.h"
+#include "sampo/tensor.h"
 
 /* Which part of a product is known to be zero or not wanted; indices as in C[i, j] = A[i, p] B[p, j]. */
 typedef enum gemm_part {

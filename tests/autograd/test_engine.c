@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "autograd/autograd.h"
+#include "sampo/autograd.h"
 
 static ag_var *filled(ag_tape *tape, bool gradient, float first, int rank, const int64_t *shape) {
     const tensor x = ag_tensor(tape, TENSOR_F32, rank, shape);

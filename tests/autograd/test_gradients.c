@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "autograd/autograd.h"
+#include "sampo/autograd.h"
 
 /* Float32 results differ from their exact values by about 1e-7; a difference quotient with a step of 1/64
  * multiplies that by about 100. Wrong gradients are off by a per cent at least. */

@@ -1,7 +1,7 @@
 /* Feeds bytes to the reader of safetensors files: as a whole file, and as a header with 24 bytes of data behind it.
  * What opens must hold together; what does not must say why. The same bytes are then a JSON array of strings, and
  * a JSON object. */
-#include "nn/nn.h"
+#include "sampo/nn.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>

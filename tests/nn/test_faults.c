@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "nn/nn.h"
+#include "sampo/nn.h"
 #include "tests/faults.h"
 
 /* A transformer block between an embedding and a head. */

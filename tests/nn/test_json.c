@@ -1,6 +1,6 @@
 /* JSON: arrays of strings, objects of integers, members of any object, and quoting. The reader of objects is tested with
  * the headers of files. */
-#include "nn/nn.h"
+#include "sampo/nn.h"
 
 #include <criterion/criterion.h>
 #include <string.h>

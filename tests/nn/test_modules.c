@@ -1,5 +1,5 @@
 /* Modules against plain loops in double, and what they register. */
-#include "nn/nn.h"
+#include "sampo/nn.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

@@ -1,5 +1,5 @@
 /* Optimizers against plain loops in double. */
-#include "nn/nn.h"
+#include "sampo/nn.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

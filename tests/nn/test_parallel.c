@@ -1,5 +1,5 @@
 /* Data-parallel gradients: the sum over the batch, the same bits with any number of threads. */
-#include "nn/nn.h"
+#include "sampo/nn.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

@@ -1,4 +1,4 @@
-#include "nn/nn.h"
+#include "sampo/nn.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

@@ -1,5 +1,5 @@
 /* Checkpoints: what is written, what is read, and one clear line for each fault. */
-#include "nn/nn.h"
+#include "sampo/nn.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

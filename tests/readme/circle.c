@@ -1,4 +1,4 @@
-#include <nn/nn.h>
+#include <sampo/nn.h>
 #include <stdio.h>
 
 int main(void) { /* learns which points of a square lie inside a circle */

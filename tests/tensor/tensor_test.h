@@ -6,7 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "tensor/tensor.h"
+#include "sampo/tensor.h"
 
 /* Layouts of one shape; the last repeats elements and cannot be written to. */
 enum { VIEW_PLAIN, VIEW_TRANSPOSED, VIEW_STEPPED, VIEW_REVERSED, VIEW_BROADCAST, VIEW_COUNT };

@@ -1,5 +1,5 @@
 /* The choice of an instruction set. It is made once a process, and every test is a process of its own. */
-#include "tensor/tensor.h"
+#include "sampo/tensor.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "tensor/tensor.h"
+#include "sampo/tensor.h"
 
 static tensor_arena *arena;
 static void set_up(void) {

@@ -1,5 +1,5 @@
 /* Errors, arenas and new tensors. */
-#include "tensor/tensor.h"
+#include "sampo/tensor.h"
 #include "tests/arena.h"
 
 #include <criterion/criterion.h>

@@ -1,6 +1,6 @@
 /* Printing. The expected texts are what NumPy prints, set to print as its version 2.2 (newer ones turn to
  * exponents at 1e6 in float32 instead of 1e8). */
-#include "tensor/tensor.h"
+#include "sampo/tensor.h"
 
 #include <criterion/criterion.h>
 #include <locale.h>

@@ -1,5 +1,5 @@
 /* Random numbers: known answers, distributions, and the promise that they depend on their place alone. */
-#include "tensor/tensor.h"
+#include "sampo/tensor.h"
 #include "tests/arena.h"
 
 #include <criterion/criterion.h>

@@ -1,5 +1,5 @@
 /* The thread pool. */
-#include "tensor/tensor.h"
+#include "sampo/tensor.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>

@@ -17,7 +17,7 @@
 #ifndef SAMPO_NN_H
 #define SAMPO_NN_H
 
-#include "autograd/autograd.h"
+#include "sampo/autograd.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -19,7 +19,7 @@
 #ifndef SAMPO_AUTOGRAD_H
 #define SAMPO_AUTOGRAD_H
 
-#include "tensor/tensor.h"
+#include "sampo/tensor.h"
 
 #ifdef __cplusplus
 extern "C" {
