@@ -21,6 +21,9 @@
 
 #include "sampo/tensor.h"
 
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -307,5 +310,8 @@ tensor ag_grad_target(ag_var *y, ag_var *x, bool *fresh);
 
 #ifdef __cplusplus
 }
+#endif
+#if defined(__GNUC__)
+#pragma GCC visibility pop
 #endif
 #endif

@@ -19,6 +19,9 @@
 
 #include "sampo/autograd.h"
 
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -33,10 +36,10 @@ typedef struct nn_init {
     nn_init_kind kind;
     float a, b; /* the value; low and high; mean and deviation */
 } nn_init;
-#define NN_ZEROS ((nn_init){NN_INIT_VALUE, 0, 0})
-#define NN_ONES ((nn_init){NN_INIT_VALUE, 1, 0})
-#define NN_UNIFORM(bound) ((nn_init){NN_INIT_UNIFORM, -(bound), (bound)})
-#define NN_NORMAL(deviation) ((nn_init){NN_INIT_NORMAL, 0, (deviation)})
+#define NN_ZEROS (TENSOR_LITERAL(nn_init){NN_INIT_VALUE, 0, 0})
+#define NN_ONES (TENSOR_LITERAL(nn_init){NN_INIT_VALUE, 1, 0})
+#define NN_UNIFORM(bound) (TENSOR_LITERAL(nn_init){NN_INIT_UNIFORM, -(float)(bound), (float)(bound)})
+#define NN_NORMAL(deviation) (TENSOR_LITERAL(nn_init){NN_INIT_NORMAL, 0, (float)(deviation)})
 
 nn_params *nn_params_new(void);                       /* NULL when memory is out */
 void nn_params_free(nn_params *params);               /* NULL is accepted */
@@ -84,7 +87,7 @@ typedef struct nn_linear_options {
     float deviation;
     ag_var *tied; /* use this weight instead of registering one; the name becomes its alias */
 } nn_linear_options;
-#define NN_LINEAR_DEFAULTS ((nn_linear_options){0})
+#define NN_LINEAR_DEFAULTS (TENSOR_LITERAL(nn_linear_options){false, false, 0, NULL})
 void nn_linear_init(struct nn_linear *m, nn_params *params, const char *name, int64_t in, int64_t out,
                     nn_linear_options options);
 ag_var *nn_linear(const struct nn_linear *m, ag_var *x);
@@ -131,7 +134,7 @@ typedef struct nn_attention_options {
     float dropout;
     float deviation, projection_deviation; /* as in nn_linear_options */
 } nn_attention_options;
-#define NN_ATTENTION_DEFAULTS ((nn_attention_options){.heads = 1})
+#define NN_ATTENTION_DEFAULTS (TENSOR_LITERAL(nn_attention_options){1, 0, false, 0, 0, 0})
 void nn_attention_init(struct nn_attention *m, nn_params *params, const char *name, int64_t width,
                        nn_attention_options options);
 ag_var *nn_attention(const struct nn_attention *m, ag_var *x, tensor_rng *dropout);
@@ -150,7 +153,7 @@ typedef struct nn_mlp_options {
     float dropout;
     float deviation, projection_deviation;
 } nn_mlp_options;
-#define NN_MLP_DEFAULTS ((nn_mlp_options){0})
+#define NN_MLP_DEFAULTS (TENSOR_LITERAL(nn_mlp_options){0, NN_RELU, 0, 0, 0})
 void nn_mlp_init(struct nn_mlp *m, nn_params *params, const char *name, int64_t width,
                  nn_mlp_options options);
 ag_var *nn_mlp(const struct nn_mlp *m, ag_var *x, tensor_rng *dropout);
@@ -200,7 +203,7 @@ double nn_clip_grad_norm(nn_params *params, double max_norm);
 typedef struct nn_sgd_options {
     double rate, momentum, decay;
 } nn_sgd_options;
-#define NN_SGD_DEFAULTS ((nn_sgd_options){.rate = 1e-3})
+#define NN_SGD_DEFAULTS (TENSOR_LITERAL(nn_sgd_options){1e-3, 0, 0})
 struct nn_sgd {
     nn_sgd_options options;
     tensor velocity; /* of the registry; no tensor without momentum */
@@ -213,8 +216,7 @@ typedef struct nn_adamw_options {
     double rate, beta1, beta2, eps, decay;
     bool decay_matrices; /* decay is for parameters of rank 2 and above alone: no biases, no layer norms */
 } nn_adamw_options;
-#define NN_ADAMW_DEFAULTS                                                                                    \
-    ((nn_adamw_options){.rate = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .decay = 0.01})
+#define NN_ADAMW_DEFAULTS (TENSOR_LITERAL(nn_adamw_options){1e-3, 0.9, 0.999, 1e-8, 0.01, false})
 struct nn_adamw {
     nn_adamw_options options; /* rate may change between steps */
     tensor m, v;              /* of the registry, each [count] */
@@ -322,5 +324,8 @@ size_t nn_json_quote(char *buffer, size_t size, const char *text);
 
 #ifdef __cplusplus
 }
+#endif
+#if defined(__GNUC__)
+#pragma GCC visibility pop
 #endif
 #endif

@@ -23,6 +23,20 @@
 #include <stdint.h>
 #include <stdio.h>
 
+/* A value of a struct type, TENSOR_LITERAL(tensor_rng){seed, 0, 0}: in C a compound literal; C++ writes it without
+ * parentheses. */
+#ifdef __cplusplus
+#include <initializer_list>
+#define TENSOR_LITERAL(type) type
+template <class... sizes> char (&tensor_shape_rank(sizes...))[sizeof...(sizes)]; /* for TENSOR_SHAPE */
+#else
+#define TENSOR_LITERAL(type) (type)
+#endif
+
+/* The library exports what its public headers declare: all else in it is compiled with -fvisibility=hidden. */
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -92,11 +106,16 @@ typedef struct tensor {
 } tensor;
 
 /* A shape as an argument pair "rank, sizes": tensor_new(arena, TENSOR_F32, TENSOR_SHAPE(2, 3), err).
- * The array lives until the enclosing block ends. A scalar is written 0, NULL. */
+ * The array lives until the enclosing block ends, in C++ until the statement does. A scalar is written 0, NULL. */
+#ifdef __cplusplus
+#define TENSOR_SHAPE(...)                                                                                    \
+    int(sizeof(tensor_shape_rank(__VA_ARGS__))), std::initializer_list<int64_t>{__VA_ARGS__}.begin()
+#else
 #define TENSOR_SHAPE(...)                                                                                    \
     (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]) {                                 \
         __VA_ARGS__                                                                                          \
     }
+#endif
 
 /* A new tensor on the arena: row-major, elements not initialised (tensor_zeros: all zero). Fails on
  * a rank over 8, a negative size, a size that overflows, or when memory is out. */
@@ -375,5 +394,8 @@ const char *tensor_isa_available(int i);
 
 #ifdef __cplusplus
 }
+#endif
+#if defined(__GNUC__)
+#pragma GCC visibility pop
 #endif
 #endif
