@@ -110,7 +110,11 @@ ag_var *ag_linear_no_bias(ag_var *x, ag_var *w) {
 
 static void embedding_backward(ag_var *y, ag_var *dy) {
     const tensor table = ag_grad_target(y, y->in[0], NULL);
-    if (tensor_ok(table)) tensor_scatter_add_rows(table, y->in[1]->value, dy->value, ag_err(y));
+    if (!tensor_ok(table)) return;
+    const tensor ids = y->in[1]->value;
+    const tensor scratch =
+        ag_tensor(y->tape, TENSOR_I32, TENSOR_SHAPE(tensor_scatter_add_scratch(table, ids)));
+    tensor_scatter_add_rows(table, ids, dy->value, scratch, ag_err(y));
 }
 
 ag_var *ag_one_hot(ag_tape *tape, tensor ids, int64_t classes) {

@@ -1,4 +1,5 @@
 /* Layer normalisation over the last axis. */
+#include "tensor/columns_internal.h"
 #include "tensor/kernels/kernels.h"
 #include "tensor/tensor_internal.h"
 
@@ -75,7 +76,7 @@ static bool check_vector(const char *what, const char *name, tensor x, int64_t n
            (tensor_expect(what, name, x, TENSOR_F32, err) && tensor_expect_shape(what, name, x, 1, &n, err));
 }
 
-static void norm_rows(void *context, int64_t begin, int64_t end, int worker) {
+static void forward_rows(void *context, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const norm_job *t = context;
     float *stats = t->stats + begin * t->stats_row;
@@ -119,7 +120,7 @@ bool tensor_layer_norm(tensor y, tensor stats, tensor x, tensor w, tensor b, flo
         t.b = data_of(db.used);
         t.eps = eps;
         tensor_loop_init(&t.rows, TENSOR_ROW_MAJOR, 2, (tensor[]){row_starts(dy.used), row_starts(dx.used)});
-        tensor_parallel(t.rows.size, GRAIN / (t.n + 1) + 1, norm_rows, &t);
+        tensor_parallel(t.rows.size, GRAIN / (t.n + 1) + 1, forward_rows, &t);
         ok = dense_write_back(&dy, err);
         tensor_touch(y);
         tensor_touch(stats);
@@ -141,20 +142,41 @@ static void vjp_rows(void *context, int64_t begin, int64_t end, int worker) {
                                                  (float *)run.at[1] + i * t->rows.inner_stride[1], t->w);
 }
 
+static void add_batch(const norm_job *t, int64_t n, norm_rows *batch, double *dw, double *db) {
+    const tensor_kernels *kernels = tensor_kernels_get();
+    if (batch->rows > 0 && t->dw) kernels->add_norm_rows(n, dw, batch);
+    if (batch->rows > 0 && t->db) kernels->add_rows(n, db, batch->rows, batch->dy);
+    batch->rows = 0;
+}
+
+/* Columns first..first+n-1 of dw += sum dy (x - mean) rstd and db += sum dy over all rows, as columns_internal.h sums. */
+static void add_columns(const norm_job *t, int64_t first, int64_t n) {
+    double dw[COLUMN_SUMS], db[COLUMN_SUMS];
+    norm_rows batch = {.rows = 0};
+    const float *stats = t->stats;
+    for (int64_t j = 0; j < n; j++) dw[j] = db[j] = 0;
+    tensor_run run = tensor_loop_runs(&t->rows, 0, t->rows.size);
+    while (tensor_run_next(&run))
+        for (int64_t i = 0; i < run.n; i++, stats += t->stats_row) {
+            const int64_t r = batch.rows++;
+            batch.dy[r] = (const float *)run.at[0] + i * t->rows.inner_stride[0] + first;
+            batch.x[r] = (const float *)run.at[1] + i * t->rows.inner_stride[1] + first;
+            batch.stats[r][0] = stats[0];
+            batch.stats[r][1] = stats[t->stats_column];
+            if (batch.rows == SUM_ROWS) add_batch(t, n, &batch, dw, db);
+        }
+    add_batch(t, n, &batch, dw, db);
+    for (int64_t j = 0; t->dw && j < n; j++) t->dw[first + j] += (float)dw[j];
+    for (int64_t j = 0; t->db && j < n; j++) t->db[first + j] += (float)db[j];
+}
+
 /* Threads share the columns, not the rows: every sum keeps its order. */
 static void vjp_columns(void *context, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const norm_job *t = context;
-    const int64_t first = begin * COLUMNS, n = (end * COLUMNS < t->n ? end * COLUMNS : t->n) - first;
-    const float *stats = t->stats;
-    tensor_run run = tensor_loop_runs(&t->rows, 0, t->rows.size);
-    while (tensor_run_next(&run))
-        for (int64_t i = 0; i < run.n; i++, stats += t->stats_row)
-            tensor_kernels_get()->layer_norm_param_vjp(
-                n, t->dw ? t->dw + first : NULL, t->db ? t->db + first : NULL,
-                (float[]){stats[0], stats[t->stats_column]},
-                (float *)run.at[0] + i * t->rows.inner_stride[0] + first,
-                (float *)run.at[1] + i * t->rows.inner_stride[1] + first);
+    const int64_t last = end * COLUMNS < t->n ? end * COLUMNS : t->n;
+    for (int64_t first = begin * COLUMNS; first < last; first += COLUMN_SUMS)
+        add_columns(t, first, last - first < COLUMN_SUMS ? last - first : COLUMN_SUMS);
 }
 
 /* All operands dense. */

@@ -1,16 +1,15 @@
 /* Reductions. The order of a sum follows from the shape alone, not from strides or threads: where the last
  * axis is reduced, each result is a row of elements in row-major order, summed by the kernel in blocks that
- * are added in double; elsewhere each result adds its elements one by one, many columns side by side. */
+ * are added in double; elsewhere many columns are summed side by side (columns_internal.h). */
 #include <math.h>
 
+#include "tensor/columns_internal.h"
 #include "tensor/kernels/kernels.h"
 #include "tensor/tensor_internal.h"
 
 enum {
-    GRAIN = 32768,  /* elements a thread takes at least */
-    BLOCK = 4096,   /* elements of a row reduced at once */
-    PARTIALS = 256, /* blocks reduced side by side */
-    COLUMNS = 1024  /* columns added side by side */
+    GRAIN = 32768, /* elements a thread takes at least */
+    PARTIALS = 256 /* blocks reduced side by side */
 };
 
 typedef enum block_op { BLOCK_SUM, BLOCK_MAX, BLOCK_SQUARES } block_op;
@@ -30,8 +29,9 @@ typedef struct row_blocks {
 } row_blocks;
 
 static double reduce_block(const tensor_loop *row, block_op op, int64_t block) {
-    float stage[BLOCK];
-    const int64_t begin = block * BLOCK, n = row->size - begin < BLOCK ? row->size - begin : BLOCK;
+    float stage[REDUCE_BLOCK];
+    const int64_t begin = block * REDUCE_BLOCK,
+                  n = row->size - begin < REDUCE_BLOCK ? row->size - begin : REDUCE_BLOCK;
     const float *x = stage;
     if (row->outer_rank == 0 && (row->inner_stride[0] == 1 || n == 1)) {
         x = (const float *)row->base[0] + begin;
@@ -53,13 +53,13 @@ static void reduce_blocks(void *context, int64_t begin, int64_t end, int worker)
 }
 
 static double reduce_row(const tensor_loop *row, block_op op) {
-    const int64_t blocks = (row->size + BLOCK - 1) / BLOCK;
+    const int64_t blocks = (row->size + REDUCE_BLOCK - 1) / REDUCE_BLOCK;
     if (blocks == 1) return reduce_block(row, op, 0);
     row_blocks t = {.row = row, .op = op};
     double total = op == BLOCK_MAX ? -(double)INFINITY : 0;
     for (; t.first < blocks; t.first += PARTIALS) {
         const int64_t count = blocks - t.first < PARTIALS ? blocks - t.first : PARTIALS;
-        tensor_parallel(count, GRAIN / BLOCK, reduce_blocks, &t);
+        tensor_parallel(count, GRAIN / REDUCE_BLOCK, reduce_blocks, &t);
         for (int64_t i = 0; i < count; i++) total = combine(op, total, t.partial[i]);
     }
     return total;
@@ -92,38 +92,45 @@ static void reduce_rows(void *context, int64_t begin, int64_t end, int worker) {
         }
 }
 
-/* Up to COLUMNS neighbouring results. */
-static void reduce_columns_at(const reduce_job *t, int64_t n, float *out, float *x) {
-    float total[COLUMNS], stage[COLUMNS];
-    const tensor_kernels *kernels = tensor_kernels_get();
-    binary_kernel *add = kernels->binary[t->op == TENSOR_REDUCE_MAX ? TENSOR_MAX : TENSOR_ADD];
-    const int64_t out_stride = t->kept.inner_stride[0], x_stride = t->kept.inner_stride[1];
-    const float start = t->op == TENSOR_REDUCE_MAX ? -INFINITY : 0;
-    for (int64_t j = 0; j < n; j++) total[j] = start;
-    tensor_loop rows = t->reduced;
-    rows.base[0] = x;
-    tensor_run run = tensor_loop_runs(&rows, 0, rows.size);
+/* Up to COLUMN_SUMS neighbouring results. */
+static void sum_columns(const reduce_job *t, int64_t n, float *out, const tensor_loop *rows) {
+    column_sums s;
+    column_sums_begin(&s, n);
+    tensor_run run = tensor_loop_runs(rows, 0, rows->size);
+    while (tensor_run_next(&run))
+        for (int64_t i = 0; i < run.n; i++)
+            column_sums_add_strided(&s, (const float *)run.at[0] + i * rows->inner_stride[0],
+                                    t->kept.inner_stride[1]);
+    column_sums_end(&s);
+    for (int64_t j = 0; j < n; j++) finish(t, out + j * t->kept.inner_stride[0], s.total[j]);
+}
+
+static void max_columns(const reduce_job *t, int64_t n, float *out, const tensor_loop *rows) {
+    float top[COLUMN_SUMS], stage[COLUMN_SUMS];
+    const int64_t stride = t->kept.inner_stride[1];
+    for (int64_t j = 0; j < n; j++) top[j] = -INFINITY;
+    tensor_run run = tensor_loop_runs(rows, 0, rows->size);
     while (tensor_run_next(&run))
         for (int64_t i = 0; i < run.n; i++) {
-            const float *row = (const float *)run.at[0] + i * rows.inner_stride[0];
-            if (x_stride != 1) {
-                for (int64_t j = 0; j < n; j++) stage[j] = row[j * x_stride];
-                row = stage;
-            }
-            add(n, total, total, row);
+            const float *row = (const float *)run.at[0] + i * rows->inner_stride[0];
+            for (int64_t j = 0; stride != 1 && j < n; j++) stage[j] = row[j * stride];
+            tensor_kernels_get()->binary[TENSOR_MAX](n, top, top, stride == 1 ? row : stage);
         }
-    for (int64_t j = 0; j < n; j++) finish(t, out + j * out_stride, (double)total[j]);
+    for (int64_t j = 0; j < n; j++) finish(t, out + j * t->kept.inner_stride[0], (double)top[j]);
 }
 
 static void reduce_columns(void *context, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const reduce_job *t = context;
+    tensor_loop rows = t->reduced;
     tensor_run run = tensor_loop_runs(&t->kept, begin, end);
     while (tensor_run_next(&run))
-        for (int64_t i = 0; i < run.n; i += COLUMNS)
-            reduce_columns_at(t, run.n - i < COLUMNS ? run.n - i : COLUMNS,
-                              (float *)run.at[0] + i * t->kept.inner_stride[0],
-                              (float *)run.at[1] + i * t->kept.inner_stride[1]);
+        for (int64_t i = 0; i < run.n; i += COLUMN_SUMS) {
+            const int64_t n = run.n - i < COLUMN_SUMS ? run.n - i : COLUMN_SUMS;
+            rows.base[0] = (float *)run.at[1] + i * t->kept.inner_stride[1];
+            (t->op == TENSOR_REDUCE_MAX ? max_columns : sum_columns)(
+                t, n, (float *)run.at[0] + i * t->kept.inner_stride[0], &rows);
+        }
 }
 
 /* x without the axes whose bit in `axes` is `drop`. */

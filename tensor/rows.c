@@ -1,6 +1,7 @@
 /* Rows of a table by number: embedding lookups and their gradients. */
 #include <string.h>
 
+#include "tensor/columns_internal.h"
 #include "tensor/kernels/kernels.h"
 #include "tensor/tensor_internal.h"
 
@@ -72,29 +73,106 @@ bool tensor_gather_rows(tensor out, tensor table, tensor ids, tensor_error *err)
     return true;
 }
 
-/* Threads share the columns, not the rows: every sum keeps its order. */
-static void scatter_columns(void *context, int64_t begin, int64_t end, int worker) {
-    (void)worker;
-    const rows_job *t = context;
-    binary_kernel *add = tensor_kernels_get()->binary[TENSOR_ADD];
-    const int64_t first = begin * COLUMNS, last = end * COLUMNS < t->width ? end * COLUMNS : t->width;
-    tensor_run run = tensor_loop_runs(&t->ids, 0, t->ids.size);
-    while (tensor_run_next(&run))
-        for (int64_t i = 0; i < run.n; i++) {
-            float *to = t->table + ((const int32_t *)run.at[0])[i * t->ids.inner_stride[0]] * t->table_row;
-            const float *from = (const float *)run.at[1] + i * t->ids.inner_stride[1];
-            if (t->stride == 1 && t->table_stride == 1)
-                add(last - first, to + first, to + first, from + first);
-            else
-                for (int64_t j = first; j < last; j++) to[j * t->table_stride] += from[j * t->stride];
-        }
+/* ---- Scatter: the positions of each id together, so that its sum is taken as sums of columns are ---- */
+
+int64_t tensor_scatter_add_scratch(tensor table, tensor ids) {
+    return (table.rank > 0 ? table.shape[0] : 0) + tensor_size(ids);
 }
 
-bool tensor_scatter_add_rows(tensor table, tensor ids, tensor rows, tensor_error *err) {
-    rows_job t;
-    if (!rows_init(&t, "scatter_add_rows", table, ids, rows, "rows", err)) return false;
-    tensor_parallel((t.width + COLUMNS - 1) / COLUMNS, GRAIN / (COLUMNS * (t.ids.size + 1)) + 1,
+typedef struct scatter_job {
+    rows_job rows;
+    int64_t ids;    /* different ones */
+    int32_t *last;  /* [ids]: where in `order` an id's positions end and the next one's begin */
+    int32_t *order; /* the positions, by id and ascending */
+} scatter_job;
+
+/* Counting sort. */
+static void order_positions(scatter_job *t) {
+    const tensor_loop *loop = &t->rows.ids;
+    memset(t->last, 0, (size_t)t->ids * sizeof *t->last);
+    for (int pass = 0; pass < 2; pass++) {
+        int32_t position = 0;
+        tensor_run run = tensor_loop_runs(loop, 0, loop->size);
+        while (tensor_run_next(&run))
+            for (int64_t i = 0; i < run.n; i++, position++) {
+                int32_t *last = &t->last[((const int32_t *)run.at[0])[i * loop->inner_stride[0]]];
+                if (pass == 1) t->order[*last] = position;
+                ++*last;
+            }
+        if (pass == 1) break;
+        for (int32_t id = 0, begin = 0; id < t->ids; id++) {
+            const int32_t count = t->last[id];
+            t->last[id] = begin;
+            begin += count;
+        }
+    }
+}
+
+static const float *row_at(const rows_job *t, int64_t position) {
+    const tensor_loop *loop = &t->ids;
+    if (loop->outer_rank == 0) return (const float *)loop->base[1] + position * loop->inner_stride[1];
+    const float *row = (const float *)loop->base[1] + position % loop->inner * loop->inner_stride[1];
+    position /= loop->inner;
+    for (int axis = loop->outer_rank - 1; axis >= 0; axis--) {
+        row += position % loop->outer_shape[axis] * loop->outer_stride[axis][1];
+        position /= loop->outer_shape[axis];
+    }
+    return row;
+}
+
+/* Columns first..first+n-1 of the table's row `to` get the rows at `count` positions; a single one without a detour. */
+static void add_positions(const scatter_job *t, float *to, int64_t first, int64_t n, const int32_t *position,
+                          int64_t count) {
+    const rows_job *rows = &t->rows;
+    to += first * rows->table_stride;
+    if (count == 1) {
+        const float *from = row_at(rows, *position) + first * rows->stride;
+        if (rows->stride == 1 && rows->table_stride == 1)
+            tensor_kernels_get()->binary[TENSOR_ADD](n, to, to, from);
+        else
+            for (int64_t j = 0; j < n; j++) to[j * rows->table_stride] += from[j * rows->stride];
+        return;
+    }
+    column_sums s;
+    column_sums_begin(&s, n);
+    for (int64_t i = 0; i < count; i++)
+        column_sums_add_strided(&s, row_at(rows, position[i]) + first * rows->stride, rows->stride);
+    column_sums_end(&s);
+    for (int64_t j = 0; j < n; j++) to[j * rows->table_stride] += (float)s.total[j];
+}
+
+/* Threads share the columns, not the rows, which may all have one id. */
+static void scatter_columns(void *context, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const scatter_job *t = context;
+    const int64_t width = t->rows.width, last = end * COLUMNS < width ? end * COLUMNS : width;
+    for (int64_t first = begin * COLUMNS; first < last; first += COLUMN_SUMS) {
+        const int64_t n = last - first < COLUMN_SUMS ? last - first : COLUMN_SUMS;
+        int32_t at = 0;
+        for (int64_t id = 0; id < t->ids; at = t->last[id++])
+            if (t->last[id] > at)
+                add_positions(t, t->rows.table + id * t->rows.table_row, first, n, t->order + at,
+                              t->last[id] - at);
+    }
+}
+
+bool tensor_scatter_add_rows(tensor table, tensor ids, tensor rows, tensor scratch, tensor_error *err) {
+    const char *what = "scatter_add_rows";
+    scatter_job t = {.ids = tensor_ok(table) ? table.shape[0] : 0};
+    if (!rows_init(&t.rows, what, table, ids, rows, "rows", err) ||
+        !tensor_expect(what, "scratch", scratch, TENSOR_I32, err))
+        return false;
+    const int64_t need = tensor_scatter_add_scratch(table, ids);
+    if (!tensor_is_contiguous(scratch) || tensor_size(scratch) < need)
+        return tensor_fail(err, "scatter_add_rows: scratch needs %lld elements without gaps",
+                           (long long)need);
+    if (need > INT32_MAX) return tensor_fail(err, "scatter_add_rows: more positions than int32 counts");
+    t.last = scratch.i32;
+    t.order = scratch.i32 + t.ids;
+    order_positions(&t);
+    tensor_parallel((t.rows.width + COLUMNS - 1) / COLUMNS, GRAIN / (COLUMNS * (t.rows.ids.size + 1)) + 1,
                     scatter_columns, &t);
     tensor_touch(table);
+    tensor_touch(scratch);
     return true;
 }

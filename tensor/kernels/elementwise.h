@@ -30,6 +30,24 @@
         }                                                                                                    \
     }
 
+/* The same over vech a, b, which are computed in double. */
+#define POWER(op, expression)                                                                                \
+    static inline vech apply_##op(vech a, vech b) {                                                          \
+        return expression;                                                                                   \
+    }                                                                                                        \
+    static void binary_##op(int64_t n, float *out, const float *in_a, const float *in_b) {                   \
+        for (int64_t i = 0; i < n; i += HALF_WIDTH)                                                          \
+            if (n - i >= HALF_WIDTH) {                                                                       \
+                half_store(out + i, apply_##op(half_load(in_a + i), half_load(in_b + i)));                   \
+            } else {                                                                                         \
+                float a[HALF_WIDTH] = {0}, b[HALF_WIDTH] = {0};                                              \
+                copy_part(a, in_a + i, n - i);                                                               \
+                copy_part(b, in_b + i, n - i);                                                               \
+                half_store(a, apply_##op(half_load(a), half_load(b)));                                       \
+                copy_part(out + i, a, n - i);                                                                \
+            }                                                                                                \
+    }
+
 /* A comparison's mask as 1 or 0. */
 static inline vec vec_truth(veci mask) {
     return (vec)(mask & (veci)vec_splat(1));
@@ -67,38 +85,32 @@ BINARY(EQUAL, vec_truth(a == b))
 BINARY(RELU_VJP, vec_select(b > vec_splat(0), a, vec_splat(0)))
 BINARY(GELU_TANH_VJP, vec_gelu_tanh_vjp(a, b))
 BINARY(GELU_ERF_VJP, vec_gelu_erf_vjp(a, b))
+BINARY(TANH_VJP, vec_tanh_vjp(a, b))
+BINARY(SIGMOID_VJP, vec_sigmoid_vjp(a, b))
+BINARY(ERF_VJP, vec_erf_vjp(a, b))
+BINARY(SQRT_VJP, a / (b + b))
+BINARY(SQUARE_VJP, a *(b + b))
+BINARY(MAX_SHARE, vec_select(a > b, vec_splat(1), vec_truth(a == b) * 0.5f))
 
-static void binary_POW(int64_t n, float *out, const float *a, const float *b) {
-    for (int64_t i = 0; i < n; i += HALF_WIDTH) {
-        const size_t bytes = sizeof(float) * (size_t)(n - i < HALF_WIDTH ? n - i : HALF_WIDTH);
-        vech x = {0}, y = {0};
-        if (bytes == sizeof x) {
-            memcpy(&x, a + i, sizeof x);
-            memcpy(&y, b + i, sizeof y);
-            x = half_pow(x, y);
-            memcpy(out + i, &x, sizeof x);
-        } else {
-            memcpy(&x, a + i, bytes);
-            memcpy(&y, b + i, bytes);
-            x = half_pow(x, y);
-            memcpy(out + i, &x, bytes);
-        }
-    }
-}
+POWER(POW, half_pow(a, b, 0))
+POWER(POW_BASE_SLOPE, half_pow_base_slope(a, b))
+POWER(POW_EXPONENT_SLOPE, half_pow_exponent_slope(a, b))
 
 static void affine(int64_t n, float *out, float a, const float *x, float b) {
     const vec scale = vec_splat(a), shift = vec_splat(b);
     int64_t i = 0;
-    for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) vec_store(out + i, vec_load(x + i) * scale + shift);
-    if (i < n) vec_store_part(out + i, vec_load_part(x + i, n - i) * scale + shift, n - i);
+    for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) vec_store(out + i, vec_fma(vec_load(x + i), scale, shift));
+    if (i < n) vec_store_part(out + i, vec_fma(vec_load_part(x + i, n - i), scale, shift), n - i);
 }
 
 static void axpy(int64_t n, float *out, float a, const float *x, const float *y) {
     const vec scale = vec_splat(a);
     int64_t i = 0;
-    for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) vec_store(out + i, vec_load(x + i) * scale + vec_load(y + i));
+    for (; i + VEC_WIDTH <= n; i += VEC_WIDTH)
+        vec_store(out + i, vec_fma(vec_load(x + i), scale, vec_load(y + i)));
     if (i < n)
-        vec_store_part(out + i, vec_load_part(x + i, n - i) * scale + vec_load_part(y + i, n - i), n - i);
+        vec_store_part(out + i, vec_fma(vec_load_part(x + i, n - i), scale, vec_load_part(y + i, n - i)),
+                       n - i);
 }
 
 static void where(int64_t n, float *out, const float *cond, const float *a, const float *b) {
@@ -114,4 +126,5 @@ static void where(int64_t n, float *out, const float *cond, const float *a, cons
 
 #undef UNARY
 #undef BINARY
+#undef POWER
 #endif

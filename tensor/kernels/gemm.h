@@ -63,7 +63,7 @@ static inline __attribute__((always_inline)) void tile_step(const int mr, const 
     for (int v = 0; v < nv; v++) row[v] = vec_load(b + v * VEC_WIDTH);
     for (int i = 0; i < mr; i++) {
         const vec x = vec_splat(a[i * a_row]);
-        for (int v = 0; v < nv; v++) acc[i * nv + v] = vec_fma(x, row[v], acc[i * nv + v]);
+        for (int v = 0; v < nv; v++) acc[i * nv + v] = vec_accumulate(x, row[v], acc[i * nv + v]);
     }
 }
 
@@ -153,7 +153,7 @@ static inline __attribute__((always_inline)) void row_strip(const int nv, const 
         for (int i = 0; nv == GEMM_ROW_NV && i < nv * VEC_WIDTH; i += 16)
             __builtin_prefetch(b + GEMM_AHEAD * s->b_row + i);
         const vec x = vec_splat(*a);
-        for (int v = 0; v < nv; v++) acc[v] = vec_fma_at(x, b + v * VEC_WIDTH, acc[v]);
+        for (int v = 0; v < nv; v++) acc[v] = vec_accumulate_at(x, b + v * VEC_WIDTH, acc[v]);
     }
     for (int v = 0; v < nv; v++) vec_store(s->c + v * VEC_WIDTH, acc[v]);
 }
@@ -165,18 +165,17 @@ static inline __attribute__((always_inline)) void row_strip(const int nv, const 
 #define EACH_ROW_NV(_) _(1) _(2) _(4) _(8)
 EACH_ROW_NV(ROW_STRIP)
 
-typedef float vec4 __attribute__((vector_size(16)));
-typedef float vec4_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
+typedef float lanes4_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
 
 /* out[i][j] = bj[i] for 4 x 4 elements. */
-static inline void transpose_4x4(vec4 out[4], const float *b0, const float *b1, const float *b2,
+static inline void transpose_4x4(lanes4 out[4], const float *b0, const float *b1, const float *b2,
                                  const float *b3) {
-    const vec4 r0 = *(const vec4_unaligned *)b0, r1 = *(const vec4_unaligned *)b1;
-    const vec4 r2 = *(const vec4_unaligned *)b2, r3 = *(const vec4_unaligned *)b3;
-    const vec4 lo01 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5),
-               hi01 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
-    const vec4 lo23 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5),
-               hi23 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+    const lanes4 r0 = *(const lanes4_unaligned *)b0, r1 = *(const lanes4_unaligned *)b1;
+    const lanes4 r2 = *(const lanes4_unaligned *)b2, r3 = *(const lanes4_unaligned *)b3;
+    const lanes4 lo01 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5),
+                 hi01 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
+    const lanes4 lo23 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5),
+                 hi23 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
     out[0] = __builtin_shufflevector(lo01, lo23, 0, 1, 4, 5);
     out[1] = __builtin_shufflevector(lo01, lo23, 2, 3, 6, 7);
     out[2] = __builtin_shufflevector(hi01, hi23, 0, 1, 4, 5);
@@ -199,9 +198,9 @@ static void pack_columns(float *panels, int64_t k, int64_t n, const float *b, in
             const float *from = b + j * b_col;
             float *to = panels + j / GEMM_NR * stride + j % GEMM_NR;
             for (int64_t p = 0; p < p4; p += 4, from += 4, to += 4 * GEMM_NR) {
-                vec4 rows[4];
+                lanes4 rows[4];
                 transpose_4x4(rows, from, from + b_col, from + 2 * b_col, from + 3 * b_col);
-                for (int r = 0; r < 4; r++) *(vec4_unaligned *)(to + r * GEMM_NR) = rows[r];
+                for (int r = 0; r < 4; r++) *(lanes4_unaligned *)(to + r * GEMM_NR) = rows[r];
             }
         }
     } else if (b_col == 1) {
@@ -349,20 +348,21 @@ static void gemm_row_transposed(const gemm_args *g, int64_t from, int64_t to) {
         float c[8] = {0};
         for (int64_t i = 0; i < 8; i++) b[i] = g->b + (j + min64(i, n - 1)) * g->b_col;
         for (int64_t i = 0; g->start && i < n; i++) c[i] = g->start[(j + i) * g->start_col];
-        vec4 low = *(vec4_unaligned *)c, high = *(vec4_unaligned *)(c + 4), row[4];
+        lanes4 low = *(lanes4_unaligned *)c, high = *(lanes4_unaligned *)(c + 4), row[4];
         int64_t p = from;
         for (; p + 4 <= to; p += 4) {
             const float *a = g->a + p * g->a_col;
             transpose_4x4(row, b[0] + p, b[1] + p, b[2] + p, b[3] + p);
-            for (int i = 0; i < 4; i++) low += a[i * g->a_col] * row[i];
+            for (int i = 0; i < 4; i++) low = lanes4_fma(a[i * g->a_col] - (lanes4){0}, row[i], low);
             transpose_4x4(row, b[4] + p, b[5] + p, b[6] + p, b[7] + p);
-            for (int i = 0; i < 4; i++) high += a[i * g->a_col] * row[i];
+            for (int i = 0; i < 4; i++) high = lanes4_fma(a[i * g->a_col] - (lanes4){0}, row[i], high);
         }
         for (; p < to; p++) {
-            low += g->a[p * g->a_col] * (vec4){b[0][p], b[1][p], b[2][p], b[3][p]};
-            high += g->a[p * g->a_col] * (vec4){b[4][p], b[5][p], b[6][p], b[7][p]};
+            const lanes4 a = g->a[p * g->a_col] - (lanes4){0};
+            low = lanes4_fma(a, (lanes4){b[0][p], b[1][p], b[2][p], b[3][p]}, low);
+            high = lanes4_fma(a, (lanes4){b[4][p], b[5][p], b[6][p], b[7][p]}, high);
         }
-        *(vec4_unaligned *)c = low, *(vec4_unaligned *)(c + 4) = high;
+        *(lanes4_unaligned *)c = low, *(lanes4_unaligned *)(c + 4) = high;
         for (int64_t i = 0; i < n; i++) g->c[(j + i) * g->c_col] = c[i];
     }
 }

@@ -62,6 +62,20 @@ typedef struct cross_entropy_args {
     int64_t dx_row;
 } cross_entropy_args;
 
+/* Rows whose sum is taken in float, before double takes over. */
+enum { SUM_ROWS = 16 };
+
+/* Rows of a layer norm's gradient, with their mean and rstd. */
+typedef struct norm_rows {
+    int64_t rows;
+    const float *dy[SUM_ROWS], *x[SUM_ROWS];
+    float stats[SUM_ROWS][2];
+} norm_rows;
+
+/* Elements of a row that are summed in float, before double takes over: what drivers hand to a kernel in pieces of this
+ * size has the same bits as whole rows. */
+enum { REDUCE_BLOCK = 1024 };
+
 typedef void unary_kernel(int64_t n, float *out, const float *x);
 typedef void binary_kernel(int64_t n, float *out, const float *a, const float *b);
 
@@ -76,14 +90,21 @@ typedef struct tensor_kernels {
     void (*where)(int64_t n, float *out, const float *cond, const float *a, const float *b);
 
     /* reduce.h: rows of n contiguous elements */
-    float (*sum)(int64_t n, const float *x);          /* 16 lanes, blocks of 4096 added in double */
-    float (*max)(int64_t n, const float *x);          /* n >= 1; NaN if any is */
-    double (*sum_squares)(int64_t n, const float *x); /* in double */
+    float (*sum)(int64_t n, const float *x); /* 16 lanes, blocks of REDUCE_BLOCK added in double */
+    float (*dot)(int64_t n, const float *a, const float *b); /* likewise */
+    float (*max)(int64_t n, const float *x);                 /* n >= 1; NaN if any is */
+    double (*sum_squares)(int64_t n, const float *x);        /* in double */
+    /* total[j] += row[0][j] + row[1][j] + ...: 1 to SUM_ROWS rows, added in float in this order */
+    void (*add_rows)(int64_t n, double *total, int64_t rows, const float *const row[]);
 
     /* softmax.h: rows of n contiguous elements, n >= 1 */
     void (*softmax)(int64_t n, float *out, const float *x);
     void (*log_softmax)(int64_t n, float *out, const float *x);
     void (*log_sum_exp)(int64_t rows, int64_t n, float *out, const float *x, int64_t x_row);
+    /* dx (+)= y (dy - share), where share = sum dy y, and dx (+)= dy - e^y share, where share = sum dy */
+    void (*softmax_vjp)(int64_t n, float *dx, const float *dy, const float *y, float share, bool accumulate);
+    void (*log_softmax_vjp)(int64_t n, float *dx, const float *dy, const float *y, float share,
+                            bool accumulate);
     void (*cross_entropy_vjp)(const cross_entropy_args *args);
 
     /* norm.h: one row of n; w, b may be NULL; stats = {mean, rstd} */
@@ -92,9 +113,8 @@ typedef struct tensor_kernels {
     /* dx (+= one row; NULL: not wanted) */
     void (*layer_norm_vjp)(int64_t n, float *dx, const float stats[2], const float *dy, const float *x,
                            const float *w);
-    /* dw += dy (x - mean) rstd, db += dy; both [n], each may be NULL */
-    void (*layer_norm_param_vjp)(int64_t n, float *dw, float *db, const float stats[2], const float *dy,
-                                 const float *x);
+    /* total[j] += sum of dy (x - mean) rstd over the rows, as add_rows */
+    void (*add_norm_rows)(int64_t n, double *total, const norm_rows *rows);
 
     /* gemm.h, attention.h */
     void (*gemm)(const gemm_args *args);

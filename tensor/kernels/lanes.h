@@ -83,19 +83,28 @@ static inline void lanes_store_some(float *p, lanes a, int64_t count) {
 static inline vec vec_max(vec top, vec x) {
     return vec_select((top >= x) | (top != top), top, x);
 }
-static inline float max_one(float top, float x) {
-    return top >= x || top != top ? top : x;
-}
 
-/* The largest lane by the tree of lanes_sum. */
+/* top = vec_max(top, x) for vectors of any width; a function would take them as arguments, whose passing depends on the
+ * instruction set. */
+#define FOLD_MAX(top, x)                                                                                     \
+    do {                                                                                                     \
+        const __typeof__(top >= x) keep = (top >= x) | (top != top);                                         \
+        top = (__typeof__(top))((keep & (__typeof__(keep))top) | (~keep & (__typeof__(keep))x));             \
+    } while (0)
+
+/* The largest lane by the tree of lanes_sum, in vectors: a branch that depends on the data is often missed. */
 static inline float lanes_max(lanes a) {
-    float s[LANES];
-    for (int v = LANE_VECS / 2; v >= 1; v /= 2)
-        for (int i = 0; i < v; i++) a.v[i] = vec_max(a.v[i], a.v[i + v]);
-    vec_store(s, a.v[0]);
-    for (int half = VEC_WIDTH / 2; half >= 1; half /= 2)
-        for (int i = 0; i < half; i++) s[i] = max_one(s[i], s[i + half]);
-    return s[0];
+    lanes8 eight[2];
+    memcpy(eight, &a, sizeof eight);
+    FOLD_MAX(eight[0], eight[1]);
+    lanes4 four[2];
+    memcpy(four, eight, sizeof four);
+    FOLD_MAX(four[0], four[1]);
+    four[1] = __builtin_shufflevector(four[0], four[0], 2, 3, 0, 1);
+    FOLD_MAX(four[0], four[1]);
+    four[1] = __builtin_shufflevector(four[0], four[0], 1, 0, 3, 2);
+    FOLD_MAX(four[0], four[1]);
+    return four[0][0];
 }
 
 #endif

@@ -3,30 +3,13 @@
  * the lowest power up, refitting the rest each time). The errors stated are the largest seen over every
  * seventh float, in units in the last place against libm's double function; in brackets without fused
  * multiply-add.
- *
- * The compiler forms the multiply-adds (-ffp-contract=fast), and every machine must form the same ones. So
- * no expression here leaves a choice: no sum of two products, and no product that is added and used
- * elsewhere too, unless it is exact or goes through vec_round. */
+ */
 #ifndef SAMPO_TENSOR_MATH_H
 #define SAMPO_TENSOR_MATH_H
 
 #include "tensor/kernels/vec.h"
 
 typedef uint32_t vecu __attribute__((vector_size(4 * VEC_WIDTH)));
-
-/* v as it is, but rounded here: additions of v are not fused with the product it may be. */
-static inline vec vec_round(vec v) {
-#if defined(__AVX512F__)
-    __asm__("" : "+v"(v));
-#elif defined(__SSE__)
-    __asm__("" : "+x"(v));
-#elif defined(__aarch64__)
-    __asm__("" : "+w"(v));
-#else
-    __asm__("" : "+m"(v));
-#endif
-    return v;
-}
 
 static inline vec vec_abs(vec x) {
     return (vec)((veci)x & 0x7fffffff);
@@ -44,6 +27,11 @@ static inline vec vec_clamp(vec x, float low, float high) {
     return vec_select(x > h, h, x);
 }
 
+/* A step of Horner's rule: p x + c. */
+static inline vec horner(vec p, vec x, float c) {
+    return vec_fma(p, x, vec_splat(c));
+}
+
 static inline vec vec_sqrt(vec x) {
     for (int i = 0; i < VEC_WIDTH; i++) x[i] = __builtin_sqrtf(x[i]);
     return x;
@@ -55,17 +43,17 @@ static inline vec vec_sqrt(vec x) {
 /* e^x as p 2^n with p in [0.70, 1.42]: n = round(x / ln 2), r = x - n ln 2 in two steps, of which the first
  * is exact (the high part of ln 2 has nine bits), e^r = 1 + r + r^2 q(r) to 3.3e-9. */
 static inline vec exp_reduced(vec x, veci *n) {
-    const vec t = x * 0x1.715476p0f + MATH_MAGIC;
+    const vec t = horner(vec_splat(0x1.715476p0f), x, MATH_MAGIC);
     const vec k = t - MATH_MAGIC;
     *n = (veci)t - 0x4b400000;
-    vec r = x - k * 0x1.63p-1f;
-    r = r - k * -0x1.bd0106p-13f;
-    vec q = r * 0x1.6a6284p-10f + 0x1.123852p-7f;
-    q = q * r + 0x1.55589ap-5f;
-    q = q * r + 0x1.555494p-3f;
-    q = q * r + 0x1.fffffcp-2f;
+    vec r = vec_fma(k, vec_splat(-0x1.63p-1f), x);
+    r = vec_fma(k, vec_splat(0x1.bd0106p-13f), r);
+    vec q = horner(vec_splat(0x1.6a6284p-10f), r, 0x1.123852p-7f);
+    q = horner(q, r, 0x1.55589ap-5f);
+    q = horner(q, r, 0x1.555494p-3f);
+    q = horner(q, r, 0x1.fffffcp-2f);
 #if defined(__FMA__) || defined(__aarch64__)
-    return (q * r + 1) * r + 1;
+    return horner(horner(q, r, 1), r, 1);
 #else
     return ((r * r) * q + r) + 1; /* one rounding less where products round */
 #endif
@@ -77,14 +65,14 @@ static inline vec vec_exp(vec x) {
     veci n;
     const vec p = exp_reduced(vec_clamp(x, -150, 150), &n);
     const veci half = n >> 1;
-    return vec_round(p * (vec)((half + 127) << 23) * (vec)((n - half + 127) << 23));
+    return p * (vec)((half + 127) << 23) * (vec)((n - half + 127) << 23);
 }
 
 /* e^x for |x| < 87, where one factor does. */
 static inline vec exp_small(vec x) {
     veci n;
     const vec p = exp_reduced(x, &n);
-    return vec_round(p * (vec)((n + 127) << 23));
+    return p * (vec)((n + 127) << 23);
 }
 
 /* e^x for x <= 0, and 0 where it is below 2^-125: a part of a sum that has 1 in it. */
@@ -100,17 +88,17 @@ static inline vec vec_log(vec x) {
     const veci e = (veci)((vecu)scaled - 0x3f2aaaab) & ~0x7fffff;
     const vec f = (vec)((vecu)scaled - (vecu)e) - 1;
     const vec k = (vec)((((e >> 23) + (tiny & -23)) + 0x4b400000)) - MATH_MAGIC;
-    vec q = f * -0x1.03037ap-3f + 0x1.1ee68ap-3f;
-    q = q * f + -0x1.f56284p-4f;
-    q = q * f + 0x1.1eb8dep-3f;
-    q = q * f + -0x1.55884ep-3f;
-    q = q * f + 0x1.99d268p-3f;
-    q = q * f + -0x1.ffff6ap-3f;
-    q = q * f + 0x1.5555p-2f;
-    q = q * f + -0.5f;
-    vec y = (f * f) * q + f;
-    y = k * -0x1.bd0106p-13f + y;
-    y = k * 0x1.63p-1f + y;
+    vec q = horner(vec_splat(-0x1.03037ap-3f), f, 0x1.1ee68ap-3f);
+    q = horner(q, f, -0x1.f56284p-4f);
+    q = horner(q, f, 0x1.1eb8dep-3f);
+    q = horner(q, f, -0x1.55884ep-3f);
+    q = horner(q, f, 0x1.99d268p-3f);
+    q = horner(q, f, -0x1.ffff6ap-3f);
+    q = horner(q, f, 0x1.5555p-2f);
+    q = horner(q, f, -0.5f);
+    vec y = vec_fma(f * f, q, f);
+    y = vec_fma(k, vec_splat(-0x1.bd0106p-13f), y);
+    y = vec_fma(k, vec_splat(0x1.63p-1f), y);
     y = vec_select(x == vec_splat(0), vec_splat(-__builtin_inff()), y);
     y = vec_select(x < vec_splat(0), vec_splat(__builtin_nanf("")), y);
     return vec_select(x < vec_splat(__builtin_inff()), y, x); /* infinity and NaN stay */
@@ -120,11 +108,11 @@ static inline vec vec_log(vec x) {
  * 1 - 2 / (e^2|x| + 1). */
 static inline vec vec_tanh(vec x) {
     const vec t = vec_clamp(vec_abs(x), 0, 10), u = x * x;
-    vec p = u * -0x1.7567ecp-8f + 0x1.52095ep-6f;
-    p = p * u + -0x1.b83780p-5f;
-    p = p * u + 0x1.1106fep-3f;
-    p = p * u + -0x1.555532p-2f;
-    const vec small = (u * x) * p + x;
+    vec p = horner(vec_splat(-0x1.7567ecp-8f), u, 0x1.52095ep-6f);
+    p = horner(p, u, -0x1.b83780p-5f);
+    p = horner(p, u, 0x1.1106fep-3f);
+    p = horner(p, u, -0x1.555532p-2f);
+    const vec small = vec_fma(u * x, p, x);
     const vec large = 1 - 2 / (exp_small(t + t) + 1);
     return vec_select(t < vec_splat(0.625f), small, vec_copysign(large, x));
 }
@@ -133,20 +121,20 @@ static inline vec vec_tanh(vec x) {
  * log erfc(t) up to 4, where erf rounds to 1; both with a relative error of 1e-9. */
 static inline vec vec_erf(vec x) {
     const vec t = vec_clamp(vec_abs(x), 0, 4), u = x * x;
-    vec p = u * 0x1.5bfd88p-14f + -0x1.a9ecbap-11f;
-    p = p * u + 0x1.54bbe6p-8f;
-    p = p * u + -0x1.b80ce2p-6f;
-    p = p * u + 0x1.ce2decp-4f;
-    p = p * u + -0x1.812742p-2f;
-    p = p * u + 0x1.06eba8p-3f;
-    const vec small = x * p + x;
-    vec q = t * -0x1.983464p-17f + 0x1.5bffb6p-12f;
-    q = q * t + -0x1.e21d56p-9f;
-    q = q * t + 0x1.86851cp-6f;
-    q = q * t + -0x1.b37c10p-4f;
-    q = q * t + -0x1.452c34p-1f;
-    q = q * t + -0x1.077eeep-3f;
-    const vec large = 1 - exp_small(q * t - t);
+    vec p = horner(vec_splat(0x1.5bfd88p-14f), u, -0x1.a9ecbap-11f);
+    p = horner(p, u, 0x1.54bbe6p-8f);
+    p = horner(p, u, -0x1.b80ce2p-6f);
+    p = horner(p, u, 0x1.ce2decp-4f);
+    p = horner(p, u, -0x1.812742p-2f);
+    p = horner(p, u, 0x1.06eba8p-3f);
+    const vec small = vec_fma(x, p, x);
+    vec q = horner(vec_splat(-0x1.983464p-17f), t, 0x1.5bffb6p-12f);
+    q = horner(q, t, -0x1.e21d56p-9f);
+    q = horner(q, t, 0x1.86851cp-6f);
+    q = horner(q, t, -0x1.b37c10p-4f);
+    q = horner(q, t, -0x1.452c34p-1f);
+    q = horner(q, t, -0x1.077eeep-3f);
+    const vec large = 1 - exp_small(vec_fma(q, t, -t));
     return vec_select(t < vec_splat(0x1.dbp-1f), small, vec_copysign(large, x));
 }
 
@@ -156,11 +144,38 @@ static inline vec vec_sigmoid(vec x) {
     return vec_select(x < vec_splat(0), e, vec_splat(1)) / (e + 1);
 }
 
+/* 1 / cosh x, from e^-|x|: no digits are lost where it is small. */
+static inline vec vec_sech(vec x) {
+    const vec e = vec_exp((vec)((veci)x | ~0x7fffffff));
+    return (e + e) / vec_fma(e, e, vec_splat(1));
+}
+
+/* dy sech^2 x; 6.1 ulp [6.1]. The factors one by one: their product may be too small for a float where dy is large. */
+static inline vec vec_tanh_vjp(vec dy, vec x) {
+    const vec s = vec_sech(x);
+    return dy * s * s;
+}
+
+/* dy s(x) s(-x), where s(x) s(-x) = (sech(x / 2) / 2)^2; 6.1 ulp [6.1]. */
+static inline vec vec_sigmoid_vjp(vec dy, vec x) {
+    const vec s = vec_sech(x * 0.5f) * 0.5f;
+    return dy * s * s;
+}
+
+/* dy 2/sqrt(pi) e^(-x^2); 3.2 ulp [3.2]. The square's own rounding would cost 40: it is taken back by Dekker's product. */
+static inline vec vec_erf_vjp(vec dy, vec x) {
+    const vec t = vec_clamp(x, -12, 12), square = t * t;
+    const vec high = (vec)((veci)t & ~0xfff), low = t - high;
+    const vec rest = ((high * high - square) + (high + high) * low) + low * low;
+    const vec e = vec_exp(-square);
+    return dy * 0x1.20dd76p0f * vec_fma(-rest, e, e);
+}
+
 /* The approximation of GELU by tanh (Hendrycks & Gimpel 2016): x/2 (1 + tanh u) = x sigmoid(2 u) with
  * 2 u = 2 sqrt(2/pi) (x + 0.044715 x^3), beyond +-16 as at +-16. */
 static inline vec gelu_tanh_argument(vec x) {
     const vec t = vec_clamp(x, -16, 16);
-    return t * (t * t * 0x1.2444f2p-4f + 0x1.988454p0f);
+    return t * horner(vec_splat(0x1.2444f2p-4f), t * t, 0x1.988454p0f);
 }
 
 static inline vec vec_gelu_tanh(vec x) {
@@ -172,8 +187,8 @@ static inline vec vec_gelu_tanh_vjp(vec dy, vec x) {
     const vec t = vec_clamp(x, -16, 16), g = gelu_tanh_argument(x);
     const vec e = vec_exp((vec)((veci)g | ~0x7fffffff)), d = e + 1;
     const vec s = vec_select(g < vec_splat(0), e, vec_splat(1)) / d;
-    const vec slope = t * t * 0x1.b6676cp-3f + 0x1.988454p0f;
-    return dy * ((t * (e / (d * d))) * slope + s);
+    const vec slope = horner(vec_splat(0x1.b6676cp-3f), t * t, 0x1.988454p0f);
+    return dy * vec_fma(t * (e / (d * d)), slope, s);
 }
 
 static inline vec vec_gelu_erf(vec x) {
@@ -182,8 +197,8 @@ static inline vec vec_gelu_erf(vec x) {
 /* dy (Phi(x) + x phi(x)): the distribution and density of the normal distribution. */
 static inline vec vec_gelu_erf_vjp(vec dy, vec x) {
     const vec t = vec_clamp(x, -16, 16);
-    const vec half = vec_erf(t * 0x1.6a09e6p-1f) * 0.5f + 0.5f;
-    return dy * ((t * 0x1.988454p-2f) * vec_exp(t * t * -0.5f) + half);
+    const vec half = horner(vec_erf(t * 0x1.6a09e6p-1f), vec_splat(0.5f), 0.5f);
+    return dy * vec_fma(t * 0x1.988454p-2f, vec_exp(t * t * -0.5f), half);
 }
 
 /* ---- Powers, in double: half as many elements in a vector of the same width ------------------- */
@@ -194,12 +209,34 @@ typedef int32_t vechi __attribute__((vector_size(2 * VEC_WIDTH)));
 typedef double vecd __attribute__((vector_size(4 * VEC_WIDTH)));
 typedef uint64_t vecdu __attribute__((vector_size(4 * VEC_WIDTH)));
 
+static inline vech half_load(const float *p) {
+    vech v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+static inline void half_store(float *p, vech v) {
+    memcpy(p, &v, sizeof v);
+}
 static inline vech half_select(vechi mask, vech a, vech b) {
     return (vech)((mask & (vechi)a) | (~mask & (vechi)b));
 }
 
 static inline vecd double_select(vecdu mask, vecd a, vecd b) {
     return (vecd)((mask & (vecdu)a) | (~mask & (vecdu)b));
+}
+
+/* p x + c, fused as vec_fma is. */
+static inline vecd double_horner(vecd p, vecd x, double c) {
+    const vecd z = (vecd){0} + c;
+#if defined(__AVX512F__)
+    return _mm512_fmadd_pd(p, x, z);
+#elif defined(__FMA__)
+    return _mm256_fmadd_pd(p, x, z);
+#elif defined(__aarch64__)
+    return vfmaq_f64(z, p, x);
+#else
+    return p * x + z;
+#endif
 }
 
 /* log2 of a > 0, 5e-14 relative: a = 2^k m with m in [sqrt 1/2, sqrt 2), log2 m = s P(s^2) with
@@ -209,37 +246,41 @@ static inline vecd log2_double(vecd a) {
     const vecd k = (vecd)((shifted >> 52) | 0x4330000000000000u) - (0x1p52 + 1023);
     const vecd m = (vecd)((vecdu)a - (shifted & 0xfff0000000000000u) + 0x3ff0000000000000u);
     const vecd s = (m - 1) / (m + 1), u = s * s;
-    vecd p = u * 0x1.21b12924fabddp-2 + 0x1.4795520b4c38dp-2;
-    p = p * u + 0x1.a61a2ee24d443p-2;
-    p = p * u + 0x1.2776c29321737p-1;
-    p = p * u + 0x1.ec709dc53c7edp-1;
-    p = p * u + 0x1.71547652b8251p+1;
+    vecd p = double_horner((vecd){0} + 0x1.21b12924fabddp-2, u, 0x1.4795520b4c38dp-2);
+    p = double_horner(p, u, 0x1.a61a2ee24d443p-2);
+    p = double_horner(p, u, 0x1.2776c29321737p-1);
+    p = double_horner(p, u, 0x1.ec709dc53c7edp-1);
+    p = double_horner(p, u, 0x1.71547652b8251p+1);
     return s * p + k;
 }
 
 /* 2^y for |y| <= 1000, 2e-10 relative; NaN stays NaN. */
 static inline vecd exp2_double(vecd y) {
     const vecd t = y + 0x1.8p52, r = y - (t - 0x1.8p52);
-    vecd p = r * 0x1.05a0649ee470cp-16 + 0x1.44879c5061481p-13;
-    p = p * r + 0x1.5d850d0a48714p-10;
-    p = p * r + 0x1.3b29c22c0f27ep-7;
-    p = p * r + 0x1.c6b0865e48b3bp-5;
-    p = p * r + 0x1.ebfbe0a64a59ep-3;
-    p = p * r + 0x1.62e42ffc8c5d3p-1;
-    p = p * r + 0x1.ffffffffabbccp-1;
+    vecd p = double_horner((vecd){0} + 0x1.05a0649ee470cp-16, r, 0x1.44879c5061481p-13);
+    p = double_horner(p, r, 0x1.5d850d0a48714p-10);
+    p = double_horner(p, r, 0x1.3b29c22c0f27ep-7);
+    p = double_horner(p, r, 0x1.c6b0865e48b3bp-5);
+    p = double_horner(p, r, 0x1.ebfbe0a64a59ep-3);
+    p = double_horner(p, r, 0x1.62e42ffc8c5d3p-1);
+    p = double_horner(p, r, 0x1.ffffffffabbccp-1);
     return p * (vecd)(((vecdu)t + 1023) << 52);
 }
 
-/* a^b with the special cases of C's powf (C17 F.10.4.4); 0.51 ulp. */
-static inline vech half_pow(vech a, vech b) {
-    const vech zero = {0}, one = zero + 1, inf = zero + __builtin_inff(), nan = zero + __builtin_nanf("");
-    const vech size_a = (vech)((vechi)a & 0x7fffffff), size_b = (vech)((vechi)b & 0x7fffffff);
+/* log2 |a|. */
+static inline vecd log2_size(vech a) {
+    const vecd size = __builtin_convertvector((vech)((vechi)a & 0x7fffffff), vecd);
+    const vecd log = double_select((vecdu)(size == 0), (vecd){0} - __builtin_inf(), log2_double(size));
+    return double_select((vecdu)(size == __builtin_inf()), size, log);
+}
 
-    const vecd positive = __builtin_convertvector(size_a, vecd), top = (vecd){0} + 200;
-    vecd log = log2_double(positive);
-    log = double_select((vecdu)(positive == 0), (vecd){0} - __builtin_inf(), log);
-    log = double_select((vecdu)(positive == __builtin_inf()), positive, log);
-    vecd y = __builtin_convertvector(b, vecd) * log;
+/* a^(b - less) with the special cases of C's powf (C17 F.10.4.4); less: 0 or 1; 0.51 ulp. */
+static inline vech half_pow(vech a, vech b, float less) {
+    const vech zero = {0}, one = zero + 1, inf = zero + __builtin_inff(), nan = zero + __builtin_nanf("");
+    const vech size_b = (vech)((vechi)b & 0x7fffffff);
+
+    const vecd top = (vecd){0} + 200;
+    vecd y = (__builtin_convertvector(b, vecd) - less) * log2_size(a);
     y = double_select((vecdu)(y > top), top, y);
     y = double_select((vecdu)(y < -top), -top, y);
     vech p = __builtin_convertvector(exp2_double(y), vech);
@@ -248,11 +289,26 @@ static inline vech half_pow(vech a, vech b) {
     const vechi whole = size_b >= zero + 0x1p23f;
     const vech units = half_select(whole, size_b, size_b + 0x1p23f);
     const vechi integer = whole | (units - 0x1p23f == size_b);
-    const vechi odd = integer & (size_b < zero + 0x1p24f) & -((vechi)units & 1);
+    const vechi odd_b = (size_b < zero + 0x1p24f) & -((vechi)units & 1);
+    const vechi odd = integer & (size_b < inf) & (less > 0 ? ~odd_b : odd_b);
     p = (vech)((vechi)p ^ (odd & (vechi)a & ~0x7fffffff));
     p = half_select((a < zero) & (a > -inf) & ~integer, nan, p);
     p = half_select((a != a) | (b != b), a + b, p);
-    return half_select((b == zero) | (a == one) | ((a == -one) & (size_b == inf)), one, p);
+    return half_select((b == zero + less) | (a == one) | ((a == -one) & (size_b == inf)), one, p);
+}
+
+/* d a^b / da = b a^(b-1), 0 where b is. */
+static inline vech half_pow_base_slope(vech a, vech b) {
+    const vech zero = {0};
+    return half_select(b == zero, zero, b * half_pow(a, b, 1));
+}
+
+/* d a^b / db = a^b log a, 0 where a is and b is not below. */
+static inline vech half_pow_exponent_slope(vech a, vech b) {
+    const vech zero = {0}, nan = zero + __builtin_nanf("");
+    const vech log = __builtin_convertvector(log2_size(a) * 0x1.62e42fefa39efp-1, vech);
+    const vech slope = half_pow(a, b, 0) * half_select(a >= zero, log, nan);
+    return half_select((a == zero) & (b >= zero), zero, slope);
 }
 
 #endif

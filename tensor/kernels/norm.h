@@ -2,32 +2,60 @@
 #ifndef SAMPO_TENSOR_NORM_H
 #define SAMPO_TENSOR_NORM_H
 
+#include "tensor/kernels/kernels.h"
 #include "tensor/kernels/lanes.h"
 #include "tensor/kernels/math.h"
+#include "tensor/kernels/reduce.h"
 
-static void layer_norm_row(int64_t n, float *y, float stats[2], const float *x, const float *w,
-                           const float *b, float eps) {
+/* Two sums over a row, which are taken together. */
+typedef struct row_sums {
+    double first, second;
+} row_sums;
+
+/* The blocks stand in functions of their own: where they are part of a larger one, gcc 12 keeps a sum in memory. */
+#define NORM_BLOCK static __attribute__((noinline)) row_sums
+
+NORM_BLOCK centred_block(int64_t n, const float *x, float centre) {
     lanes sum = lanes_splat(0), squares = lanes_splat(0);
     EACH_LANES(n, i, count, {
-        const lanes row = lanes_load_some(x + i, count, 0);
-        for (int v = 0; v < LANE_VECS; v++) sum.v[v] += row.v[v];
-    });
-    const float mean = lanes_sum(sum) / (float)n;
-    EACH_LANES(n, i, count, {
-        const lanes row = lanes_load_some(x + i, count, mean);
+        const lanes row = lanes_load_some(x + i, count, centre);
         for (int v = 0; v < LANE_VECS; v++) {
-            const vec d = row.v[v] - vec_splat(mean);
-            squares.v[v] += d * d;
+            const vec d = row.v[v] - vec_splat(centre);
+            sum.v[v] += d;
+            squares.v[v] = vec_fma(d, d, squares.v[v]);
         }
     });
-    const float rstd = 1 / __builtin_sqrtf(lanes_sum(squares) / (float)n + eps);
+    return (row_sums){(double)lanes_sum(sum), (double)lanes_sum(squares)};
+}
+
+/* Sums of x - centre and of its square. */
+static row_sums centred_sums(int64_t n, const float *x, float centre) {
+    row_sums total = {0, 0};
+    for (int64_t i = 0; i < n; i += REDUCE_BLOCK) {
+        const row_sums part = centred_block(n - i < REDUCE_BLOCK ? n - i : REDUCE_BLOCK, x + i, centre);
+        total.first += part.first;
+        total.second += part.second;
+    }
+    return total;
+}
+
+/* The rounded sum's mean is a first guess: sums around it give the mean and the variance without its error, which would
+ * show where a row hardly varies. */
+static void layer_norm_row(int64_t n, float *y, float stats[2], const float *x, const float *w,
+                           const float *b, float eps) {
+    const double part = 1 / (double)n;
+    const float guess = (float)((double)reduce_sum(n, x) * part);
+    const row_sums sums = centred_sums(n, x, guess);
+    const double shift = sums.first * part, variance = sums.second * part - shift * shift;
+    const float mean = (float)((double)guess + shift);
+    const float rstd = 1 / __builtin_sqrtf((float)((variance > 0 ? variance : 0) + (double)eps));
     EACH_LANES(n, i, count, {
         lanes row = lanes_load_some(x + i, count, 0);
         const lanes weight = w ? lanes_load_some(w + i, count, 0) : lanes_splat(1);
         const lanes bias = b ? lanes_load_some(b + i, count, 0) : lanes_splat(0);
         for (int v = 0; v < LANE_VECS; v++) {
-            const vec normal = vec_round((row.v[v] - vec_splat(mean)) * vec_splat(rstd));
-            row.v[v] = normal * weight.v[v] + bias.v[v];
+            const vec normal = (row.v[v] - vec_splat(mean)) * vec_splat(rstd);
+            row.v[v] = vec_fma(normal, weight.v[v], bias.v[v]);
         }
         lanes_store_some(y + i, row, count);
     });
@@ -35,20 +63,17 @@ static void layer_norm_row(int64_t n, float *y, float stats[2], const float *x, 
     stats[1] = rstd;
 }
 
-/* g = dy w, rounded on its own: it is added and multiplied. */
+/* g = dy w. */
 static inline lanes norm_gradient(int64_t n, const float *dy, const float *w) {
     lanes g = lanes_load_some(dy, n, 0);
     if (w) {
         const lanes weight = lanes_load_some(w, n, 0);
-        for (int v = 0; v < LANE_VECS; v++) g.v[v] = vec_round(g.v[v] * weight.v[v]);
+        for (int v = 0; v < LANE_VECS; v++) g.v[v] = g.v[v] * weight.v[v];
     }
     return g;
 }
 
-/* dx += rstd (g - mean(g) - x^ mean(g x^)). */
-static void layer_norm_vjp_row(int64_t n, float *dx, const float stats[2], const float *dy, const float *x,
-                               const float *w) {
-    if (!dx) return;
+NORM_BLOCK gradient_block(int64_t n, const float stats[2], const float *dy, const float *x, const float *w) {
     const vec mean = vec_splat(stats[0]), rstd = vec_splat(stats[1]);
     lanes sum = lanes_splat(0), dot = lanes_splat(0);
     EACH_LANES(n, i, count, {
@@ -56,39 +81,73 @@ static void layer_norm_vjp_row(int64_t n, float *dx, const float stats[2], const
         const lanes row = lanes_load_some(x + i, count, stats[0]);
         for (int v = 0; v < LANE_VECS; v++) {
             sum.v[v] += g.v[v];
-            dot.v[v] += ((row.v[v] - mean) * rstd) * g.v[v];
+            dot.v[v] = vec_fma((row.v[v] - mean) * rstd, g.v[v], dot.v[v]);
         }
     });
-    const vec mean_g = vec_splat(lanes_sum(sum) / (float)n), mean_dot = vec_splat(lanes_sum(dot) / (float)n);
+    return (row_sums){(double)lanes_sum(sum), (double)lanes_sum(dot)};
+}
+
+/* Sums of g and of g x^. */
+static row_sums gradient_sums(int64_t n, const float stats[2], const float *dy, const float *x,
+                              const float *w) {
+    row_sums total = {0, 0};
+    for (int64_t i = 0; i < n; i += REDUCE_BLOCK) {
+        const int64_t size = n - i < REDUCE_BLOCK ? n - i : REDUCE_BLOCK;
+        const row_sums part = gradient_block(size, stats, dy + i, x + i, w ? w + i : NULL);
+        total.first += part.first;
+        total.second += part.second;
+    }
+    return total;
+}
+
+/* dx += rstd (g - mean(g) - x^ mean(g x^)). */
+static void layer_norm_vjp_row(int64_t n, float *dx, const float stats[2], const float *dy, const float *x,
+                               const float *w) {
+    if (!dx) return;
+    const double part = 1 / (double)n;
+    const row_sums sums = gradient_sums(n, stats, dy, x, w);
+    const vec mean = vec_splat(stats[0]), rstd = vec_splat(stats[1]);
+    const vec mean_g = vec_splat((float)(sums.first * part)),
+              mean_dot = vec_splat((float)(sums.second * part));
     EACH_LANES(n, i, count, {
         const lanes g = norm_gradient(count, dy + i, w ? w + i : NULL);
         const lanes row = lanes_load_some(x + i, count, 0);
         lanes d = lanes_load_some(dx + i, count, 0);
         for (int v = 0; v < LANE_VECS; v++) {
-            const vec centred = (g.v[v] - mean_g) - ((row.v[v] - mean) * rstd) * mean_dot;
-            d.v[v] = centred * rstd + d.v[v];
+            const vec normal = (row.v[v] - mean) * rstd;
+            d.v[v] = vec_fma(vec_fma(-normal, mean_dot, g.v[v] - mean_g), rstd, d.v[v]);
         }
         lanes_store_some(dx + i, d, count);
     });
 }
 
-static void layer_norm_param_vjp_row(int64_t n, float *dw, float *db, const float stats[2], const float *dy,
-                                     const float *x) {
-    const vec mean = vec_splat(stats[0]), rstd = vec_splat(stats[1]);
-    EACH_LANES(n, i, count, {
-        const lanes g = lanes_load_some(dy + i, count, 0);
-        if (dw) {
-            const lanes row = lanes_load_some(x + i, count, 0);
-            lanes d = lanes_load_some(dw + i, count, 0);
-            for (int v = 0; v < LANE_VECS; v++) d.v[v] = ((row.v[v] - mean) * rstd) * g.v[v] + d.v[v];
-            lanes_store_some(dw + i, d, count);
+/* nv whole vectors of columns from column j on, as add_rows_at. */
+static inline __attribute__((always_inline)) void add_norm_rows_at(const int nv, int64_t j, double *total,
+                                                                   const norm_rows *t) {
+    vec sum[ADD_ROWS_NV];
+    for (int v = 0; v < nv; v++) sum[v] = vec_splat(0);
+    for (int64_t r = 0; r < t->rows; r++) {
+        const vec mean = vec_splat(t->stats[r][0]), rstd = vec_splat(t->stats[r][1]);
+        for (int v = 0; v < nv; v++) {
+            const vec normal = (vec_load(t->x[r] + j + v * VEC_WIDTH) - mean) * rstd;
+            sum[v] = vec_fma(normal, vec_load(t->dy[r] + j + v * VEC_WIDTH), sum[v]);
         }
-        if (db) {
-            lanes d = lanes_load_some(db + i, count, 0);
-            for (int v = 0; v < LANE_VECS; v++) d.v[v] += g.v[v];
-            lanes_store_some(db + i, d, count);
-        }
-    });
+    }
+    for (int v = 0; v < nv; v++) add_to_totals(total + j + v * VEC_WIDTH, sum[v]);
+}
+
+static void add_norm_rows(int64_t n, double *total, const norm_rows *t) {
+    int64_t j = 0;
+    for (; j + ADD_ROWS_NV * VEC_WIDTH <= n; j += ADD_ROWS_NV * VEC_WIDTH)
+        add_norm_rows_at(ADD_ROWS_NV, j, total, t);
+    for (; j + VEC_WIDTH <= n; j += VEC_WIDTH) add_norm_rows_at(1, j, total, t);
+    if (j == n) return;
+    vec sum = vec_splat(0);
+    for (int64_t r = 0; r < t->rows; r++) {
+        const vec row = vec_load_part(t->x[r] + j, n - j) - vec_splat(t->stats[r][0]);
+        sum = vec_fma(row * vec_splat(t->stats[r][1]), vec_load_part(t->dy[r] + j, n - j), sum);
+    }
+    for (int64_t i = 0; j + i < n; i++) total[j + i] += (double)sum[i];
 }
 
 #endif

@@ -6,16 +6,18 @@
 
 /* What AdamW multiplies by, from the step's numbers in double. */
 typedef struct adamw_factors {
-    float keep, lerp1, lerp2, rate, inverse_bias2, eps;
+    float keep, lerp1, lerp2, rate, inverse_root_bias2, eps;
 } adamw_factors;
 
-/* One vector's worth; p, m and v are read and written. */
+/* One vector's worth; p, m and v are read and written. As in PyTorch, no gradient of less than 1e20 overflows: its
+ * square is never without its factor, nor is v taken up again before the root. */
 static inline void adamw_vec(const adamw_factors *f, vec *p, vec *m, vec *v, vec g) {
-    *m = (g - *m) * vec_splat(f->lerp1) + *m;
-    *v = (g * g - *v) * vec_splat(f->lerp2) + *v;
-    const vec deviation = vec_sqrt(*v * vec_splat(f->inverse_bias2)) + vec_splat(f->eps);
+    const vec lerp2 = vec_splat(f->lerp2);
+    *m = vec_fma(g - *m, vec_splat(f->lerp1), *m);
+    *v = vec_fma(lerp2 * g, g, vec_fma(-lerp2, *v, *v));
+    const vec deviation = vec_fma(vec_sqrt(*v), vec_splat(f->inverse_root_bias2), vec_splat(f->eps));
     const vec update = (*m * vec_splat(f->rate)) / deviation;
-    *p = *p * vec_splat(f->keep) - update;
+    *p = vec_fma(*p, vec_splat(f->keep), -update);
 }
 
 static void adamw(int64_t n, float *p, float *m, float *v, const float *g, const tensor_adamw_step *step) {
@@ -24,7 +26,7 @@ static void adamw(int64_t n, float *p, float *m, float *v, const float *g, const
         .lerp1 = (float)(1.0 - (double)step->beta1),
         .lerp2 = (float)(1.0 - (double)step->beta2),
         .rate = (float)((double)step->rate / (double)step->bias1),
-        .inverse_bias2 = (float)(1.0 / (double)step->bias2),
+        .inverse_root_bias2 = (float)(1.0 / __builtin_sqrt(step->bias2)),
         .eps = (float)step->eps,
     };
     for (int64_t i = 0; i < n; i += VEC_WIDTH) {

@@ -2,9 +2,11 @@
 #ifndef SAMPO_TENSOR_REDUCE_H
 #define SAMPO_TENSOR_REDUCE_H
 
+#include "tensor/kernels/kernels.h"
 #include "tensor/kernels/lanes.h"
+#include "tensor/kernels/math.h"
 
-enum { REDUCE_BLOCK = 4096 }; /* elements summed in float before double takes over */
+enum { ADD_ROWS_NV = 4 }; /* vectors of columns side by side: chains that hide an addition's latency */
 
 /* One block: each lane adds its elements in ascending order, then the tree. */
 static float sum_block(int64_t n, const float *x) {
@@ -23,6 +25,23 @@ static float reduce_sum(int64_t n, const float *x) {
     return (float)total;
 }
 
+/* Sum of the products, as reduce_sum takes it. */
+static float dot_block(int64_t n, const float *a, const float *b) {
+    lanes total = lanes_splat(0);
+    EACH_LANES(n, i, count, {
+        const lanes x = lanes_load_some(a + i, count, 0), y = lanes_load_some(b + i, count, 0);
+        for (int v = 0; v < LANE_VECS; v++) total.v[v] = vec_fma(x.v[v], y.v[v], total.v[v]);
+    });
+    return lanes_sum(total);
+}
+
+static float reduce_dot(int64_t n, const float *a, const float *b) {
+    double total = 0;
+    for (int64_t i = 0; i < n; i += REDUCE_BLOCK)
+        total += (double)dot_block(n - i < REDUCE_BLOCK ? n - i : REDUCE_BLOCK, a + i, b + i);
+    return (float)total;
+}
+
 static float reduce_max(int64_t n, const float *x) {
     lanes top = lanes_splat(-__builtin_inff());
     EACH_LANES(n, i, count, {
@@ -32,7 +51,6 @@ static float reduce_max(int64_t n, const float *x) {
     return lanes_max(top);
 }
 
-/* Squares of floats are exact in double, so a fused addition rounds as two steps do. */
 static double reduce_sum_squares(int64_t n, const float *x) {
     double total[LANES] = {0};
     int64_t i = 0;
@@ -42,6 +60,39 @@ static double reduce_sum_squares(int64_t n, const float *x) {
     for (int half = LANES / 2; half >= 1; half /= 2)
         for (int l = 0; l < half; l++) total[l] += total[l + half];
     return total[0];
+}
+
+/* total += v. */
+static inline void add_to_totals(double *total, vec v) {
+    float from[VEC_WIDTH];
+    vec_store(from, v);
+    for (int half = 0; half < 2; half++) {
+        vecd sum;
+        memcpy(&sum, total + half * HALF_WIDTH, sizeof sum);
+        sum += __builtin_convertvector(half_load(from + half * HALF_WIDTH), vecd);
+        memcpy(total + half * HALF_WIDTH, &sum, sizeof sum);
+    }
+}
+
+/* nv whole vectors of columns from column j on. */
+static inline __attribute__((always_inline)) void add_rows_at(const int nv, int64_t j, double *total,
+                                                              int64_t rows, const float *const row[]) {
+    vec sum[ADD_ROWS_NV];
+    for (int v = 0; v < nv; v++) sum[v] = vec_load(row[0] + j + v * VEC_WIDTH);
+    for (int64_t r = 1; r < rows; r++)
+        for (int v = 0; v < nv; v++) sum[v] += vec_load(row[r] + j + v * VEC_WIDTH);
+    for (int v = 0; v < nv; v++) add_to_totals(total + j + v * VEC_WIDTH, sum[v]);
+}
+
+static void add_rows(int64_t n, double *total, int64_t rows, const float *const row[]) {
+    int64_t j = 0;
+    for (; j + ADD_ROWS_NV * VEC_WIDTH <= n; j += ADD_ROWS_NV * VEC_WIDTH)
+        add_rows_at(ADD_ROWS_NV, j, total, rows, row);
+    for (; j + VEC_WIDTH <= n; j += VEC_WIDTH) add_rows_at(1, j, total, rows, row);
+    if (j == n) return;
+    vec sum = vec_load_part(row[0] + j, n - j);
+    for (int64_t r = 1; r < rows; r++) sum += vec_load_part(row[r] + j, n - j);
+    for (int64_t i = 0; j + i < n; i++) total[j + i] += (double)sum[i];
 }
 
 #endif

@@ -1,11 +1,13 @@
 /* Softmax and its relatives over a row of contiguous elements. The sum of e^(x - max) is taken as
- * reduce_sum takes it: 16 lanes over blocks of 4096, blocks added in double; drivers that see a row in
+ * reduce_sum takes it: 16 lanes over a block, blocks added in double; drivers that see a row in
  * pieces rely on it to get the same bits. */
 #ifndef SAMPO_TENSOR_SOFTMAX_H
 #define SAMPO_TENSOR_SOFTMAX_H
 
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/reduce.h"
+
+enum { SHORT_ROW = 256 };
 
 /* Sum of e^(x - shift) over one block; the terms go to `out` unless it is NULL. */
 static inline float exp_sum_block(int64_t n, float *out, const float *x, float shift) {
@@ -49,7 +51,7 @@ static void log_softmax_row(int64_t n, float *out, const float *x) {
 /* Short rows take turns, so that the chains of operations of one overlap those of the next. An infinite maximum is the
  * result: x - max would be NaN. */
 static void log_sum_exp_rows(int64_t rows, int64_t n, float *out, const float *x, int64_t x_row) {
-    const int64_t group = n <= REDUCE_BLOCK / LANES ? LANES : 1;
+    const int64_t group = n <= SHORT_ROW ? LANES : 1;
     for (int64_t first = 0; first < rows; first += group) {
         const int64_t count = rows - first < group ? rows - first : group;
         float top[LANES] = {0}, sum[LANES] = {0};
@@ -65,6 +67,29 @@ static void log_sum_exp_rows(int64_t rows, int64_t n, float *out, const float *x
     }
 }
 
+static void softmax_vjp_row(int64_t n, float *dx, const float *dy, const float *y, float share,
+                            bool accumulate) {
+    EACH_LANES(n, i, count, {
+        const lanes g = lanes_load_some(dy + i, count, 0);
+        const lanes p = lanes_load_some(y + i, count, 0);
+        lanes d = accumulate ? lanes_load_some(dx + i, count, 0) : lanes_splat(0);
+        for (int v = 0; v < LANE_VECS; v++) d.v[v] = vec_fma(p.v[v], g.v[v] - vec_splat(share), d.v[v]);
+        lanes_store_some(dx + i, d, count);
+    });
+}
+
+static void log_softmax_vjp_row(int64_t n, float *dx, const float *dy, const float *y, float share,
+                                bool accumulate) {
+    EACH_LANES(n, i, count, {
+        const lanes g = lanes_load_some(dy + i, count, 0);
+        const lanes log = lanes_load_some(y + i, count, 0);
+        lanes d = accumulate ? lanes_load_some(dx + i, count, 0) : lanes_splat(0);
+        for (int v = 0; v < LANE_VECS; v++)
+            d.v[v] += vec_fma(exp_negative(log.v[v]), vec_splat(-share), g.v[v]);
+        lanes_store_some(dx + i, d, count);
+    });
+}
+
 static void cross_entropy_vjp(const cross_entropy_args *t) {
     const int64_t n = t->n;
     const vec scale = vec_splat(t->scale);
@@ -78,7 +103,7 @@ static void cross_entropy_vjp(const cross_entropy_args *t) {
             lanes d = t->accumulate ? lanes_load_some(dx + i, count, 0) : lanes_splat(0);
             for (int v = 0; v < LANE_VECS; v++) {
                 const vec hot = vec_truth(lane_numbers(v) == (int32_t)(target - i));
-                d.v[v] = (exp_negative(row.v[v] - lse) - hot) * scale + d.v[v];
+                d.v[v] = vec_fma(exp_negative(row.v[v] - lse) - hot, scale, d.v[v]);
             }
             lanes_store_some(dx + i, d, count);
         });

@@ -6,8 +6,10 @@
 
 #include <stdint.h>
 #include <string.h>
-#if defined(__AVX2__)
+#if defined(__AVX__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #if defined(__AVX512F__)
@@ -32,29 +34,44 @@ static inline vec vec_splat(float x) {
     return x - (vec){0};
 }
 
-/* x y + sum, fused where the instruction set has it, in the form that overwrites the sum and takes all from registers:
- * left to itself gcc 12 also overwrites factors, copies and loads twice, which costs a product a tenth of its speed. */
-static inline vec vec_fma(vec x, vec y, vec sum) {
+/* x y + z, rounded once where the instruction set can; elsewhere twice. */
+static inline vec vec_fma(vec x, vec y, vec z) {
+#if defined(__AVX512F__)
+    return _mm512_fmadd_ps(x, y, z);
+#elif defined(__FMA__)
+    return _mm256_fmadd_ps(x, y, z);
+#elif defined(__aarch64__)
+    return vfmaq_f32(z, x, y);
+#else
+    return x * y + z;
+#endif
+}
+
+/* The same in the form that overwrites the sum and takes all from registers: left to itself gcc 12 also overwrites
+ * factors, copies and loads twice, which costs a matrix product a tenth of its speed. */
+static inline vec vec_accumulate(vec x, vec y, vec sum) {
 #if defined(__AVX512F__)
     __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y));
+    return sum;
 #elif defined(__FMA__)
     __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(x), "x"(y));
-#else
-    sum += x * y;
-#endif
     return sum;
+#else
+    return vec_fma(x, y, sum);
+#endif
 }
 
 /* The same with y in memory, for a y that is used once: it takes no load of its own. */
-static inline vec vec_fma_at(vec x, const float *y, vec sum) {
+static inline vec vec_accumulate_at(vec x, const float *y, vec sum) {
 #if defined(__AVX512F__)
     __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(x), "m"(*(const vec_unaligned *)y));
+    return sum;
 #elif defined(__FMA__)
     __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(x), "m"(*(const vec_unaligned *)y));
-#else
-    sum += x * vec_load(y);
-#endif
     return sum;
+#else
+    return vec_fma(x, vec_load(y), sum);
+#endif
 }
 
 /* Sixteen lanes in as many vectors as the width needs. */
@@ -100,6 +117,17 @@ static inline vec vec_select(veci mask, vec a, vec b) {
 /* Half and a quarter of the lanes, where these are folded. */
 typedef float lanes8 __attribute__((vector_size(32)));
 typedef float lanes4 __attribute__((vector_size(16)));
+
+/* vec_fma of a quarter. */
+static inline lanes4 lanes4_fma(lanes4 x, lanes4 y, lanes4 z) {
+#if defined(__FMA__)
+    return _mm_fmadd_ps(x, y, z);
+#elif defined(__aarch64__)
+    return vfmaq_f32(z, x, y);
+#else
+    return x * y + z;
+#endif
+}
 
 /* Adds the sixteen lanes in a fixed tree: i with i + 8, then + 4, 2, 1. */
 static inline float lanes_sum(lanes a) {

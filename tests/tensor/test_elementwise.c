@@ -84,6 +84,22 @@ static double exact_binary(tensor_binary_op op, double a, double b) {
         return a * ((1 + u) / 2 + b / 2 * (1 - u * u) * c * (1 + 3 * 0.044715 * b * b));
     case TENSOR_GELU_ERF_VJP:
         return a * ((1 + erf(b / sqrt(2))) / 2 + b * exp(-b * b / 2) / sqrt(2 * acos(-1.0)));
+    case TENSOR_TANH_VJP:
+        return a / (cosh(b) * cosh(b));
+    case TENSOR_SIGMOID_VJP:
+        return a / (2 + 2 * cosh(b));
+    case TENSOR_ERF_VJP:
+        return a * 2 / sqrt(acos(-1.0)) * exp(-b * b);
+    case TENSOR_SQRT_VJP:
+        return a / (2 * b);
+    case TENSOR_SQUARE_VJP:
+        return 2 * a * b;
+    case TENSOR_POW_BASE_SLOPE:
+        return b * pow(a, b - 1);
+    case TENSOR_POW_EXPONENT_SLOPE:
+        return pow(a, b) * log(a);
+    case TENSOR_MAX_SHARE:
+        return a > b ? 1 : a == b ? 0.5 : 0;
     default:
         cr_assert_fail("%s has no formula here", tensor_binary_name(op));
         return 0;

@@ -125,15 +125,91 @@ Test(math, gelu_vjp_is_the_slope_times_the_gradient) {
         }
 }
 
-static void check_pow(float a, float b) {
+static double slope_tanh(double x) {
+    return 1 / (cosh(x) * cosh(x));
+}
+static double slope_sigmoid(double x) {
+    return slope_tanh(x / 2) / 4;
+}
+static double slope_erf(double x) {
+    return 2 / sqrt(acos(-1.0)) * exp(-x * x);
+}
+static double slope_sqrt(double y) {
+    return 1 / (2 * y);
+}
+static double slope_square(double x) {
+    return 2 * x;
+}
+
+/* Also where the slope is no float any more, but its product with the gradient is. */
+Test(math, vjps_within_stated_ulp_over_all_floats) {
+    static const struct {
+        tensor_binary_op op;
+        double (*slope)(double);
+        float dy;
+        double bound;
+    } vjps[] = {{TENSOR_TANH_VJP, slope_tanh, 1, 7},       {TENSOR_TANH_VJP, slope_tanh, -1.7e30f, 7},
+                {TENSOR_SIGMOID_VJP, slope_sigmoid, 1, 7}, {TENSOR_SIGMOID_VJP, slope_sigmoid, 1.3e30f, 7},
+                {TENSOR_ERF_VJP, slope_erf, -1.7f, 4},     {TENSOR_SQRT_VJP, slope_sqrt, 1.7f, 0.5},
+                {TENSOR_SQUARE_VJP, slope_square, 1, 0.5}};
+    static float x[BATCH], dy[BATCH], dx[BATCH];
+    tensor_storage s[3];
+    for (size_t f = 0; f < sizeof vjps / sizeof *vjps; f++)
+        for (uint64_t bits = f; bits < 0x100000000u;) {
+            int64_t n = 0;
+            for (; n < BATCH && bits < 0x100000000u; bits += 4099, n++)
+                x[n] = from_bits((uint32_t)bits), dy[n] = vjps[f].dy;
+            TEST_OK(
+                tensor_binary(wrap(&s[0], dx, n), vjps[f].op, wrap(&s[1], dy, n), wrap(&s[2], x, n), &err));
+            for (int64_t i = 0; i < n; i++) {
+                const double exact = (double)dy[i] * vjps[f].slope((double)x[i]);
+                if (vjps[f].op == TENSOR_SQRT_VJP && fabs((double)x[i]) > 1e38) continue; /* no root */
+                cr_assert(test_ulp(dx[i], exact) <= vjps[f].bound + 1e-6, "%s(%a, %a) = %a, expected %a",
+                          tensor_binary_name(vjps[f].op), (double)dy[i], (double)x[i], (double)dx[i], exact);
+            }
+        }
+}
+
+static float binary(tensor_binary_op op, float a, float b) {
     float y;
     tensor_storage s[3];
-    TEST_OK(tensor_binary(wrap(&s[0], &y, 1), TENSOR_POW, wrap(&s[1], &a, 1), wrap(&s[2], &b, 1), &err));
-    const double exact = pow((double)a, (double)b);
-    cr_assert(test_ulp(y, exact) <= 1, "pow(%a, %a) = %a, expected %a", (double)a, (double)b, (double)y,
-              exact);
-    cr_assert(isnan(y) || signbit(y) == signbit((float)exact), "the sign of pow(%a, %a)", (double)a,
-              (double)b);
+    TEST_OK(tensor_binary(wrap(&s[0], &y, 1), op, wrap(&s[1], &a, 1), wrap(&s[2], &b, 1), &err));
+    return y;
+}
+
+static void check_power(tensor_binary_op op, float a, float b, double exact, double bound) {
+    const float y = binary(op, a, b);
+    cr_assert(test_ulp(y, exact) <= bound, "%s(%a, %a) = %a, expected %a", tensor_binary_name(op), (double)a,
+              (double)b, (double)y, exact);
+    cr_assert(isnan(y) || signbit(y) == signbit((float)exact), "the sign of %s(%a, %a)",
+              tensor_binary_name(op), (double)a, (double)b);
+}
+
+/* The slopes by their definition, but for a power beyond the range of floats times an exponent or a logarithm that
+ * would bring it back. */
+static void check_pow(float a, float b) {
+    const double x = (double)a, y = (double)b;
+    check_power(TENSOR_POW, a, b, pow(x, y), 1);
+    const double less = pow(x, y - 1);
+    if (y - 1 + 1 == y && y - 1 != y && !(fabs(less) > 3e38 && isfinite(less)) &&
+        !(fabs(less) < 1e-37 && less != 0))
+        check_power(TENSOR_POW_BASE_SLOPE, a, b, b == 0 ? 0 : y * less, 2);
+    if (!(fabs(pow(x, y)) < 1e-37 || fabs(pow(x, y)) > 3e38))
+        check_power(TENSOR_POW_EXPONENT_SLOPE, a, b, a == 0 && b >= 0 ? 0 : pow(x, y) * log(x), 2);
+}
+
+Test(math, slopes_of_powers_at_zero) {
+    for (float b = 0; b < 4; b += 0.5f) cr_assert_eq(binary(TENSOR_POW_EXPONENT_SLOPE, 0, b), 0);
+    cr_assert_eq(binary(TENSOR_POW_EXPONENT_SLOPE, 0, -1), -INFINITY);
+    cr_assert(isnan(binary(TENSOR_POW_EXPONENT_SLOPE, -2, 3)));
+    cr_assert_eq(binary(TENSOR_POW_BASE_SLOPE, 0, 0), 0);
+    cr_assert_eq(binary(TENSOR_POW_BASE_SLOPE, INFINITY, 0), 0);
+    cr_assert_eq(binary(TENSOR_POW_BASE_SLOPE, 0, 1), 1);
+    cr_assert_eq(binary(TENSOR_POW_BASE_SLOPE, 0, 0.5f), INFINITY);
+    cr_assert_eq(binary(TENSOR_POW_BASE_SLOPE, -3, 3), 27);
+    cr_assert_eq(binary(TENSOR_POW_BASE_SLOPE, -1, 16777218),
+                 -16777218); /* the exponent less 1 is no float */
+    cr_assert_eq(binary(TENSOR_MAX_SHARE, NAN, 1), 0);
 }
 
 Test(math, pow_as_in_c) {

@@ -1,5 +1,5 @@
 /* Matrix products and attention against plain loops in double, and the orders that tensor.h promises. */
-#include <criterion/criterion.h>
+#include "tests/tensor/tensor_test.h"
 #include <math.h>
 #include <string.h>
 
@@ -172,6 +172,27 @@ Test(matmul, one_row_has_the_same_bits) {
         for (int k = 0; k < 6; k++)
             for (int layouts = 0; layouts < LAYOUTS * LAYOUTS; layouts++)
                 check_row(columns[n], steps[k], layouts % LAYOUTS, layouts / LAYOUTS, k % 2);
+}
+
+/* A sum of nothing: zeros, the bias, or what was there. */
+Test(matmul, sizes_of_zero_and_one) {
+    for (int64_t m = 0; m < 3; m++)
+        for (int64_t n = 0; n < 20; n += n < 3 ? 1 : 16)
+            for (int64_t k = 0; k < 2; k++)
+                for (int kind = 0; kind < VIEW_WRITABLE; kind++) {
+                    tensor a = test_view(arena, TENSOR_F32, kind, TENSOR_SHAPE(m, k)), bias, out;
+                    tensor b = test_view(arena, TENSOR_F32, kind, TENSOR_SHAPE(k, n));
+                    bias = test_view(arena, TENSOR_F32, kind, TENSOR_SHAPE(n));
+                    out = test_view(arena, TENSOR_F32, kind, TENSOR_SHAPE(m, n));
+                    TEST_OK(tensor_fill(a, 2, &err) && tensor_fill(b, 3, &err) && tensor_fill(bias, 5, &err));
+                    TEST_OK(tensor_fill(out, 7, &err) && tensor_linear(out, a, b, bias, &err));
+                    for (int64_t i = 0; i < m * n; i++) cr_assert_eq(*test_at(out, i), k ? 11 : 5);
+                    TEST_OK(tensor_matmul(out, a, b, true, &err));
+                    for (int64_t i = 0; i < m * n; i++) cr_assert_eq(*test_at(out, i), k ? 17 : 5);
+                    TEST_OK(tensor_matmul(out, a, b, false, &err));
+                    for (int64_t i = 0; i < m * n; i++) cr_assert_eq(*test_at(out, i), k ? 6 : 0);
+                    tensor_arena_reset(arena);
+                }
 }
 
 Test(matmul, wrong_shapes) {

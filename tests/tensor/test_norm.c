@@ -145,6 +145,23 @@ Test(norm, in_place_and_empty) {
     TEST_OK(tensor_layer_norm(x, stats, x, (tensor){0}, (tensor){0}, 1e-5f, &err));
 }
 
+/* A row that does not vary becomes b, also where its sum is not exact; rows without elements are none. */
+Test(norm, constant_and_empty_rows) {
+    static const int64_t width[] = {0, 1, 5, 768, 5000};
+    for (size_t s = 0; s < sizeof width / sizeof *width; s++)
+        for (int64_t rows = 0; rows < 4; rows++) {
+            tensor x = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(rows, width[s]));
+            tensor y = test_view(arena, TENSOR_F32, VIEW_PLAIN, 2, x.shape);
+            tensor w = test_view(arena, TENSOR_F32, VIEW_PLAIN, 1, &width[s]);
+            tensor stats = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(rows, 2));
+            TEST_OK(tensor_fill(x, 0.1, &err) && tensor_fill(w, 1, &err));
+            TEST_OK(tensor_layer_norm(y, stats, x, w, (tensor){0}, 1e-5f, &err));
+            for (int64_t i = 0; i < tensor_size(y); i++)
+                cr_assert(fabsf(y.f32[i]) <= 2e-6f, "width %lld: %g", (long long)width[s], (double)y.f32[i]);
+            TEST_OK(tensor_layer_norm_vjp(y, w, w, x, x, (tensor){0}, stats, &err));
+        }
+}
+
 Test(norm, errors) {
     operands o = make(7, VIEW_PLAIN, true, true);
     tensor y = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(3));

@@ -51,6 +51,27 @@ Test(optim, adamw_follows_its_formula) {
     }
 }
 
+/* A gradient whose square is no float: what PyTorch's AdamW makes of it and of the ones that follow. */
+Test(optim, adamw_after_a_spike) {
+    static const double want[] = {0.99899, 0.99830991, 0.99778193};
+    tensor t[4];
+    for (int k = 0; k < 4; k++) {
+        t[k] = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(1));
+        *t[k].f32 = k == 0 ? 1 : k == 3 ? 1e20f : 0;
+    }
+    for (int step = 1; step <= 3; step++, *t[3].f32 = 1) {
+        const tensor_adamw_step numbers = {.rate = 1e-3,
+                                           .beta1 = 0.9,
+                                           .beta2 = 0.999,
+                                           .eps = 1e-8,
+                                           .decay = 0.01,
+                                           .bias1 = 1 - pow(0.9, step),
+                                           .bias2 = 1 - pow(0.999, step)};
+        TEST_OK(tensor_adamw(t[0], t[1], t[2], t[3], &numbers, &err));
+        cr_assert_float_eq((double)*t[0].f32, want[step - 1], 1e-7, "step %d: %.9g", step, (double)*t[0].f32);
+    }
+}
+
 Test(optim, errors) {
     tensor p = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(4)),
            q = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(5));

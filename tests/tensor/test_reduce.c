@@ -86,6 +86,38 @@ Test(reduce, long_rows_and_columns) {
     cr_assert_eq(tensor_sum_squares((tensor){0}), 0);
 }
 
+/* Sums and means of a hundred thousand and of millions of elements along leading, trailing and mixed axes. */
+Test(reduce, sums_do_not_lose_with_length) {
+    static const struct {
+        int64_t shape[3];
+        unsigned axes;
+    } cases[] = {{{20000000, 1, 1}, 1}, {{1, 1, 20000000}, 4}, {{1000000, 1, 10}, 1}, {{1000000, 1, 10}, 5},
+                 {{10, 1, 1000000}, 4}, {{1000, 3, 1000}, 5},  {{1000, 100, 3}, 3},   {{20000, 3, 17}, 1},
+                 {{7, 100000, 3}, 2},   {{7, 100000, 3}, 7}};
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++)
+        for (int kind = 0; kind <= VIEW_TRANSPOSED; kind++)
+            for (int value = 0; value < 3; value++) {
+                tensor x = test_view(arena, TENSOR_F32, kind, 3, cases[c].shape), out;
+                const float values[] = {1, 0.1f, 16777215.f};
+                int64_t shape[3], count = 1;
+                for (int i = 0; i < 3; i++) {
+                    shape[i] = cases[c].axes >> i & 1 ? 1 : x.shape[i];
+                    count *= x.shape[i] / shape[i];
+                }
+                TEST_OK(tensor_fill(x, (double)values[value], &err));
+                out = test_view(arena, TENSOR_F32, VIEW_PLAIN, 3, shape);
+                for (int op = TENSOR_SUM; op <= TENSOR_MEAN; op++) {
+                    TEST_OK(tensor_reduce(out, (tensor_reduce_op)op, x, cases[c].axes, false, &err));
+                    const double sum = (double)values[value] * (op == TENSOR_SUM ? (double)count : 1);
+                    for (int64_t i = 0; i < tensor_size(out); i++)
+                        cr_assert(fabs((double)out.f32[i] - sum) <= (value == 0 ? 6e-8 : 4.3e-6) * sum,
+                                  "case %zu, view %d, operation %d: %.9g, expected %.9g", c, kind, op,
+                                  (double)out.f32[i], sum);
+                }
+                tensor_arena_reset(arena);
+            }
+}
+
 /* The same elements give the same bits in any layout and with any number of threads. */
 Test(reduce, bits_depend_on_neither_layout_nor_threads) {
     tensor x = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(70, 9000));

@@ -35,19 +35,54 @@ Test(rows, gather_in_every_layout) {
         }
 }
 
+static tensor scratch_of(tensor table, tensor ids) {
+    return tensor_new(arena, TENSOR_I32, TENSOR_SHAPE(tensor_scatter_add_scratch(table, ids)), NULL);
+}
+
 Test(rows, scatter_adds_in_every_layout) {
     for (int s = 1; s < WIDTHS; s++)
         for (int kind = 0; kind < VIEW_WRITABLE; kind++) {
             const int64_t n = widths[s];
             tensor table, ids, rows;
-            float want[5 * 257];
+            float before[5 * 257], sum[5 * 257] = {0};
             make(kind, n, &table, &ids, &rows);
-            for (int64_t i = 0; i < 5 * n; i++) want[i] = *test_at(table, i);
+            for (int64_t i = 0; i < 5 * n; i++) before[i] = *test_at(table, i);
             for (int64_t i = 0; i < 12 * n; i++)
-                want[*test_int_at(ids, i / n) * n + i % n] += *test_at(rows, i);
-            TEST_OK(tensor_scatter_add_rows(table, ids, rows, &err));
+                sum[*test_int_at(ids, i / n) * n + i % n] += *test_at(rows, i);
+            TEST_OK(tensor_scatter_add_rows(table, ids, rows, scratch_of(table, ids), &err));
             for (int64_t i = 0; i < 5 * n; i++)
-                cr_assert_eq(*test_at(table, i), want[i]); /* the same order */
+                cr_assert_eq(*test_at(table, i), before[i] + sum[i]); /* the same order */
+        }
+}
+
+/* One id hit very often, one never, one once; columns of more than one piece. */
+Test(rows, scatter_does_not_lose_with_the_number_of_hits) {
+    enum { HITS = 300001 };
+    static const int64_t width[] = {1, 3, 40};
+    for (size_t w = 0; w < sizeof width / sizeof *width; w++) {
+        const int64_t n = width[w];
+        tensor table = tensor_zeros(arena, TENSOR_F32, TENSOR_SHAPE(3, n), NULL), rows, ids;
+        ids = tensor_zeros(arena, TENSOR_I32, TENSOR_SHAPE(HITS), NULL);
+        rows = tensor_new(arena, TENSOR_F32, TENSOR_SHAPE(HITS, n), NULL);
+        ids.i32[HITS / 2] = 2;
+        TEST_OK(tensor_fill(rows, 0.1, &err));
+        TEST_OK(tensor_scatter_add_rows(table, ids, rows, scratch_of(table, ids), &err));
+        for (int64_t j = 0; j < n; j++) {
+            test_close((double)*test_at(table, j), (double)0.1f * (HITS - 1), 1e-6, "often");
+            cr_assert(*test_at(table, n + j) == 0 && *test_at(table, 2 * n + j) == 0.1f);
+        }
+        tensor_arena_reset(arena);
+    }
+}
+
+Test(rows, scatter_of_no_rows_and_no_columns) {
+    for (int64_t n = 0; n < 2; n++)
+        for (int64_t count = 0; count < 3; count++) {
+            tensor table = tensor_zeros(arena, TENSOR_F32, TENSOR_SHAPE(2, n), NULL);
+            tensor ids = tensor_zeros(arena, TENSOR_I32, TENSOR_SHAPE(count), NULL);
+            tensor rows = tensor_zeros(arena, TENSOR_F32, TENSOR_SHAPE(count, n), NULL);
+            TEST_OK(tensor_scatter_add_rows(table, ids, rows, scratch_of(table, ids), &err));
+            TEST_OK(tensor_gather_rows(rows, table, ids, &err));
         }
 }
 
@@ -59,7 +94,10 @@ Test(rows, errors) {
     TEST_FAILS(tensor_gather_rows(rows, table, ids, &err),
                "gather_rows: id -1 at position 9 is outside 0..4");
     *test_int_at(ids, 9) = 5;
-    TEST_FAILS(tensor_scatter_add_rows(table, ids, rows, &err),
+    TEST_FAILS(tensor_scatter_add_rows(table, ids, rows, scratch_of(table, ids), &err),
                "scatter_add_rows: id 5 at position 9 is outside 0..4");
+    *test_int_at(ids, 9) = 4;
+    TEST_FAILS(tensor_scatter_add_rows(table, ids, rows, ids, &err),
+               "scatter_add_rows: scratch needs 17 elements without gaps");
     TEST_FAILS(tensor_gather_rows(rows, rows, ids, &err), "gather_rows: table has rank 3, expected 2");
 }

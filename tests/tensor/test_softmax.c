@@ -67,6 +67,53 @@ Test(softmax, long_rows_have_the_same_bits_in_any_layout) {
     }
 }
 
+/* dx of all rows along `axis`, in double. */
+static void check_vjp(tensor dy, tensor y, int axis, int to, bool log_form, bool accumulate) {
+    tensor dx = to < 0 ? dy : test_view(arena, TENSOR_F32, to, y.rank, y.shape);
+    const int64_t n = y.shape[axis], size = tensor_size(y);
+    double *want = malloc((size_t)(size + 1) * sizeof *want);
+    int64_t inner = 1;
+    for (int i = axis + 1; i < y.rank; i++) inner *= y.shape[i];
+    for (int64_t i = 0; i < size; i++) {
+        if (i / inner % n > 0) continue; /* i is the first of its row */
+        double sum = 0;
+        for (int64_t j = i; j < i + n * inner; j += inner)
+            sum += (double)*test_at(dy, j) * (log_form ? 1 : (double)*test_at(y, j));
+        for (int64_t j = i; j < i + n * inner; j += inner) {
+            const double at = (double)*test_at(y, j), g = (double)*test_at(dy, j);
+            want[j] = (log_form ? g - exp(at) * sum : at * (g - sum)) + (accumulate ? 3 : 0);
+        }
+    }
+    if (to >= 0) TEST_OK(tensor_fill(dx, accumulate ? 3 : NAN, &err));
+    TEST_OK(log_form ? tensor_log_softmax_vjp(dx, dy, y, axis - y.rank, accumulate, &err)
+                     : tensor_softmax_vjp(dx, dy, y, axis, accumulate, &err));
+    for (int64_t i = 0; i < size; i++) test_close((double)*test_at(dx, i), want[i], 1e-6, "softmax_vjp");
+    free(want);
+}
+
+Test(softmax, vjp_over_axes_and_layouts) {
+    static const int64_t shapes[][3] = {{1, 1, 1},   {2, 3, 7}, {3, 16, 2},
+                                        {2, 2, 257}, {2, 0, 3}, {1, 5001, 2}};
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+        for (int from = 0; from < VIEW_COUNT; from++)
+            for (int axis = 0; axis < 3; axis++)
+                for (int form = 0; form < 4; form++)
+                    for (int to = from < VIEW_WRITABLE && form < 2 ? -1 : 0; to < VIEW_WRITABLE; to++) {
+                        tensor x = test_view(arena, TENSOR_F32, VIEW_PLAIN, 3, shapes[s]), y = x;
+                        tensor dy = test_view(arena, TENSOR_F32, from, 3, shapes[s]);
+                        test_fill(x, 1, -3, 3);
+                        test_fill(dy, 2, -1, 1);
+                        if (from < VIEW_WRITABLE) {
+                            y = test_view(arena, TENSOR_F32, from, 3, shapes[s]);
+                            TEST_OK(tensor_copy(y, x, &err));
+                        }
+                        TEST_OK(form & 1 ? tensor_log_softmax(y, y, axis, &err)
+                                         : tensor_softmax(y, y, axis, &err));
+                        check_vjp(dy, y, axis, to, form & 1, form & 2);
+                        tensor_arena_reset(arena);
+                    }
+}
+
 Test(softmax, large_and_masked_values) {
     tensor x = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(3));
     memcpy(x.f32, (float[]){1e30f, -INFINITY, 1e30f}, 3 * sizeof(float));
@@ -92,5 +139,7 @@ Test(softmax, errors) {
     tensor x = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(2, 3)),
            y = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(3));
     TEST_FAILS(tensor_softmax(y, x, 0, &err), "softmax: out is [3], expected [2, 3]");
+    TEST_FAILS(tensor_softmax_vjp(y, x, x, 0, false, &err), "softmax_vjp: dx is [3], expected [2, 3]");
+    TEST_FAILS(tensor_log_softmax_vjp(x, (tensor){0}, x, 0, false, &err), "log_softmax_vjp: dy is no tensor");
     TEST_FAILS(tensor_log_softmax(x, x, 2, &err), "log_softmax: axis 2 is outside a tensor of rank 2");
 }

@@ -1,0 +1,97 @@
+/* Prints one line for the kernels it is linked with: a hash over the results of all of them. Built at several levels of
+ * optimisation by test_kernel_bits.sh. */
+#include <stdio.h>
+#include <string.h>
+
+#include "tensor/kernels/kernels.h"
+
+#define PASTE_(a, b) a##b
+#define PASTE(a, b) PASTE_(a, b)
+extern const tensor_kernels PASTE(tensor_kernels_, SAMPO_ISA);
+static const tensor_kernels *const kernels = &PASTE(tensor_kernels_, SAMPO_ISA);
+
+enum { N = 20003, ROW = 1300 }; /* more than a block, and no whole vectors */
+static float x[N], y[N], z[N], out[N];
+static uint64_t hash = 14695981039346656037u;
+
+/* NaN's sign and payload are the compiler's choice of an operand. */
+static void add(const void *results, size_t floats) {
+    const float *f = results;
+    for (size_t i = 0; i < floats; i++) {
+        uint32_t bits = 0x7fc00000;
+        if (f[i] == f[i]) memcpy(&bits, &f[i], sizeof bits);
+        hash = (hash ^ bits) * 1099511628211u;
+    }
+}
+
+static void fill(float *to, uint64_t seed, float low, float high) {
+    uint64_t state = seed * 0x9e3779b97f4a7c15u + 1;
+    for (int i = 0; i < N; i++) {
+        state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+        to[i] = low + (high - low) * ((float)(state >> 40) * 0x1p-24f);
+    }
+}
+
+static void elementwise(float low, float high) {
+    fill(x, 1, low, high);
+    fill(y, 2, low, high);
+    for (int op = 0; op < TENSOR_UNARY_COUNT; op++) kernels->unary[op](N, out, x), add(out, N);
+    for (int op = 0; op < TENSOR_BINARY_COUNT; op++) kernels->binary[op](N, out, x, y), add(out, N);
+    kernels->affine(N, out, 1.3f, x, -0.7f), add(out, N);
+    kernels->axpy(N, out, 1.3f, x, y), add(out, N);
+    kernels->where(N, out, x, y, x), add(out, N);
+}
+
+static void rows(void) {
+    float one[] = {kernels->sum(N, x), kernels->dot(N, x, y), kernels->max(N, x), 0};
+    double total[ROW] = {0}, squares = kernels->sum_squares(N, x);
+    const float *row[16];
+    for (int i = 0; i < 16; i++) row[i] = x + i * ROW / 2;
+    add(one, 3);
+    kernels->add_rows(ROW - 1, total, 16, row);
+    for (int j = 0; j < ROW; j++) out[j] = (float)total[j];
+    out[0] += (float)squares;
+    add(out, ROW);
+    kernels->softmax(N, out, x), add(out, N);
+    kernels->softmax_vjp(N, out, y, x, one[1], true), add(out, N);
+    kernels->log_softmax(N, out, x), add(out, N);
+    kernels->log_softmax_vjp(N, out, y, out, one[0], false), add(out, N);
+    kernels->log_sum_exp(15, ROW, out, x, ROW), add(out, 15);
+    const int32_t target[2] = {3, ROW - 1};
+    kernels->cross_entropy_vjp(&(cross_entropy_args){2, ROW, 0.1f, true, z, x, ROW, target, 1, out, ROW});
+    add(out, 2 * ROW);
+    kernels->layer_norm(N, out, one, x, y, z, 1e-5f), add(out, N), add(one, 2);
+    kernels->layer_norm_vjp(N, out, one, y, x, z), add(out, N);
+    norm_rows batch = {.rows = 16};
+    for (int i = 0; i < 16; i++) batch.x[i] = row[i], batch.dy[i] = y + i, batch.stats[i][1] = one[1];
+    kernels->add_norm_rows(ROW - 1, total, &batch);
+    for (int j = 0; j < ROW; j++) out[j] = (float)total[j];
+    add(out, ROW);
+    const tensor_adamw_step step = {1e-3, 0.9, 0.999, 1e-8, 0.01, 0.1, 0.001};
+    kernels->unary[TENSOR_ABS](N, z, z);
+    kernels->adamw(N, out, y, z, x, &step), add(out, N), add(y, N), add(z, N);
+}
+
+/* One row and several, B as it is and transposed, from 0 and in place. */
+static void products(void) {
+    for (int form = 0; form < 8; form++) {
+        const int64_t m = form & 1 ? 37 : 1, n = 61, k = 259;
+        const bool transposed = form & 2;
+        gemm_args g = {.m = m, .n = n, .k = k, .a = x, .a_row = k, .a_col = 1, .b = y, .c = out};
+        g.b_row = transposed ? 1 : n, g.b_col = transposed ? k : 1, g.c_row = n, g.c_col = 1;
+        if (form & 4) g.start = out, g.start_row = n, g.start_col = 1;
+        kernels->gemm(&g), add(out, (size_t)(m * n));
+    }
+}
+
+int main(void) {
+    elementwise(-1, 1);
+    elementwise(-40, 100);
+    elementwise(0, 0x1p-120f);
+    fill(x, 3, -3, 2), fill(y, 4, -1, 1), fill(z, 5, -1, 1);
+    rows();
+    fill(x, 3, -3, 2), fill(y, 4, -1, 1);
+    products();
+    printf("%016llx\n", (unsigned long long)hash);
+    return 0;
+}
