@@ -4,7 +4,7 @@
 typedef struct attention {
     int heads;
     float scale;
-    tensor lse; /* [B, H, T] */
+    tensor stats; /* [B, H, T, 2] */
 } attention;
 
 /* Part 0 (queries), 1 (keys) or 2 (values) of [B, T, parts C] as [B, H, T, C / H]. */
@@ -17,15 +17,16 @@ static tensor heads_of(ag_var *y, tensor x, int part, int parts, int heads) {
 
 static void causal_attention_backward(ag_var *y, ag_var *dy) {
     const attention *s = y->saved;
+    const tensor_attention_options options = {.scale = s->scale, .causal = true};
     bool fresh;
     const tensor qkv = y->in[0]->value, dqkv = ag_grad_target(y, y->in[0], &fresh);
     if (!tensor_ok(dqkv)) return;
     const tensor g = tensor_contiguous(y->tape->arena, dy->value, ag_err(y));
     tensor_attention_vjp(heads_of(y, dqkv, 0, 3, s->heads), heads_of(y, dqkv, 1, 3, s->heads),
                          heads_of(y, dqkv, 2, 3, s->heads), heads_of(y, g, 0, 1, s->heads),
-                         heads_of(y, y->value, 0, 1, s->heads), s->lse, heads_of(y, qkv, 0, 3, s->heads),
-                         heads_of(y, qkv, 1, 3, s->heads), heads_of(y, qkv, 2, 3, s->heads), s->scale, !fresh,
-                         ag_err(y));
+                         heads_of(y, y->value, 0, 1, s->heads), s->stats, heads_of(y, qkv, 0, 3, s->heads),
+                         heads_of(y, qkv, 1, 3, s->heads), heads_of(y, qkv, 2, 3, s->heads), &options,
+                         (const bool[]){!fresh, !fresh, !fresh}, ag_err(y));
 }
 
 static bool check(ag_var *qkv, int heads) {
@@ -85,13 +86,14 @@ ag_var *ag_causal_attention(ag_var *qkv, int heads, float scale) {
     ag_var *y = ag_begin(&ag_op_causal_attention, 1, &qkv);
     attention *s = ag_save(y, sizeof *s);
     if (!s) return NULL;
+    const tensor_attention_options options = {.scale = scale, .causal = true};
     tensor x = qkv->value;
     if (!check(qkv, heads)) return NULL;
     const int64_t batch = x.shape[0], t = x.shape[1], width = x.shape[2] / 3;
-    *s = (attention){heads, scale, ag_tensor(y->tape, TENSOR_F32, TENSOR_SHAPE(batch, heads, t))};
+    *s = (attention){heads, scale, ag_tensor(y->tape, TENSOR_F32, TENSOR_SHAPE(batch, heads, t, 2))};
     x = tensor_contiguous(y->tape->arena, x, ag_err(y));
     if (ag_out(y, TENSOR_F32, TENSOR_SHAPE(batch, t, width)))
-        tensor_attention(heads_of(y, y->value, 0, 1, heads), s->lse, heads_of(y, x, 0, 3, heads),
-                         heads_of(y, x, 1, 3, heads), heads_of(y, x, 2, 3, heads), scale, ag_err(y));
+        tensor_attention(heads_of(y, y->value, 0, 1, heads), s->stats, heads_of(y, x, 0, 3, heads),
+                         heads_of(y, x, 1, 3, heads), heads_of(y, x, 2, 3, heads), &options, ag_err(y));
     return ag_end(y);
 }

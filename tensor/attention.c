@@ -1,142 +1,164 @@
-/* Causal attention: shapes and threads around the kernel of one head. */
+/* Attention: shapes, groups of heads and threads around the kernel of one head. */
+#include <math.h>
+
 #include "tensor/kernels/kernels.h"
 #include "tensor/tensor_internal.h"
 
-/* All tensors of a call; those that a pass has no use for are NULL, or no tensor. */
+/* All tensors of a call; one that it has no use for is no tensor. */
+enum { Q, K, V, Y, DY, DQ, DK, DV, OPERANDS };
+
 typedef struct heads {
-    const tensor *q, *k, *v, *y, *lse, *dy, *dq, *dk, *dv;
-    float scale;
-    bool overwrite;
+    tensor of[OPERANDS], stats, mask; /* the mask is expanded to [B, Hq, Tq, Tk] */
+    int64_t group;                    /* query heads a key head */
+    attention_args args;              /* what all heads share */
 } heads;
 
-static bool check(const char *what, const heads *t, tensor_error *err) {
-    const tensor *const all[] = {t->q, t->k, t->v, t->y};
-    const char *names[] = {"q", "k", "v", "y"};
-    for (int i = 0; i < 4; i++) {
-        if (!tensor_expect(what, names[i], *all[i], TENSOR_F32, err)) return false;
-        if (all[i]->rank != 4)
+static bool check_shapes(const char *what, heads *t, bool backward, tensor_error *err) {
+    static const char *const names[OPERANDS] = {"q", "k", "v", "y", "dy", "dq", "dk", "dv"};
+    for (int i = Q; i <= (backward ? DY : Y); i++) {
+        if (!tensor_expect(what, names[i], t->of[i], TENSOR_F32, err)) return false;
+        if (t->of[i].rank != 4)
             return tensor_fail(err, "%s: %s has rank %d, expected [B, H, T, D]", what, names[i],
-                               all[i]->rank);
+                               t->of[i].rank);
     }
-    const int64_t *q = t->q->shape, keys[] = {q[0], q[1], t->k->shape[2], q[3]};
-    const struct {
-        const char *name;
-        const tensor *x;
-        const int64_t *shape;
-        int rank;
-    } expected[] = {{"k", t->k, keys, 4},   {"v", t->v, keys, 4},  {"y", t->y, q, 4},
-                    {"lse", t->lse, q, 3},  {"dy", t->dy, q, 4},   {"dq", t->dq, q, 4},
-                    {"dk", t->dk, keys, 4}, {"dv", t->dv, keys, 4}};
-    for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
-        const tensor *x = expected[i].x;
-        if (!x || !tensor_ok(*x)) continue;
-        if (!tensor_expect_shape(what, expected[i].name, *x, expected[i].rank, expected[i].shape, err))
+    const int64_t *q = t->of[Q].shape, *k = t->of[K].shape, keys[] = {q[0], k[1], k[2], q[3]};
+    if (k[1] == 0 ? q[1] != 0 : q[1] % k[1] != 0)
+        return tensor_fail(err, "%s: %lld heads of queries are no multiple of %lld heads of keys", what,
+                           (long long)q[1], (long long)k[1]);
+    t->group = k[1] ? q[1] / k[1] : 0;
+    for (int i = 0; i < OPERANDS; i++) {
+        const tensor x = t->of[i];
+        const bool of_keys = i == K || i == V || i == DK || i == DV;
+        if (!tensor_ok(x)) continue;
+        if (!tensor_expect(what, names[i], x, TENSOR_F32, err) ||
+            !tensor_expect_shape(what, names[i], x, 4, of_keys ? keys : q, err))
             return false;
-        if (x->rank == 4 && x->stride[3] != 1 && x->shape[3] > 1)
-            return tensor_fail(err, "%s: %s needs a last axis of stride 1, not %lld", what, expected[i].name,
-                               (long long)x->stride[3]);
+        if (x.stride[3] != 1 && x.shape[3] > 1 && (i != K || backward))
+            return tensor_fail(err, "%s: %s needs a last axis of stride 1, not %lld", what, names[i],
+                               (long long)x.stride[3]);
     }
-    if (t->q->stride[3] != 1 && q[3] > 1)
-        return tensor_fail(err, "%s: q needs a last axis of stride 1, not %lld", what,
-                           (long long)t->q->stride[3]);
-    if (t->k->shape[2] < q[2])
-        return tensor_fail(err, "%s: %lld keys are fewer than %lld queries", what, (long long)t->k->shape[2],
-                           (long long)q[2]);
-    if (!(t->scale > 0))
-        return tensor_fail(err, "%s: the scale must be above 0, not %g", what, (double)t->scale);
+    return true;
+}
+
+static bool check(const char *what, heads *t, const tensor_attention_options *options, bool backward,
+                  tensor_error *err) {
+    if (!check_shapes(what, t, backward, err)) return false;
+    const int64_t *q = t->of[Q].shape, stats[] = {q[0], q[1], q[2], 2},
+                  scores[] = {q[0], q[1], q[2], t->of[K].shape[2]};
+    if ((backward || tensor_ok(t->stats)) && (!tensor_expect(what, "stats", t->stats, TENSOR_F32, err) ||
+                                              !tensor_expect_shape(what, "stats", t->stats, 4, stats, err)))
+        return false;
+    if (!options) return tensor_fail(err, "%s: no options", what);
+    if (!(options->scale > 0) || isinf(options->scale))
+        return tensor_fail(err, "%s: the scale must be above 0 and finite, not %g", what,
+                           (double)options->scale);
+    if (tensor_ok(options->mask)) {
+        char have[TENSOR_SHAPE_TEXT], want[TENSOR_SHAPE_TEXT];
+        const tensor mask = options->mask;
+        if (!tensor_expect(what, "mask", mask, TENSOR_F32, err)) return false;
+        t->mask = tensor_expand(mask, 4, scores, NULL);
+        if (!tensor_ok(t->mask))
+            return tensor_fail(err, "%s: mask is %s, which does not broadcast to %s", what,
+                               tensor_shape_text(have, sizeof have, mask.rank, mask.shape),
+                               tensor_shape_text(want, sizeof want, 4, scores));
+    }
+    t->args = (attention_args){.tq = q[2],
+                               .tk = scores[3],
+                               .d = q[3],
+                               .scale = options->scale,
+                               .causal = options->causal,
+                               .mask_row = t->mask.stride[2],
+                               .mask_col = t->mask.stride[3],
+                               .additive = options->additive,
+                               .q_row = t->of[Q].stride[2],
+                               .k_row = t->of[K].stride[2],
+                               .k_col = q[3] > 1 ? t->of[K].stride[3] : 1,
+                               .v_row = t->of[V].stride[2],
+                               .y_row = t->of[Y].stride[2],
+                               .stats_row = t->stats.stride[2],
+                               .stats_col = t->stats.stride[3],
+                               .dy_row = t->of[DY].stride[2],
+                               .dq_row = t->of[DQ].stride[2],
+                               .dk_row = t->of[DK].stride[2],
+                               .dv_row = t->of[DV].stride[2]};
     return true;
 }
 
 static float *head_of(const tensor *x, int64_t b, int64_t h) {
-    return x && tensor_ok(*x) ? x->f32 + b * x->stride[0] + h * x->stride[1] : NULL;
+    return tensor_ok(*x) ? x->f32 + b * x->stride[0] + h * x->stride[1] : NULL;
 }
 
-static int64_t row_stride(const tensor *x) {
-    return x ? x->stride[2] : 0;
-}
-
+/* Query head `index` of all B Hq. */
 static attention_args args_of(const heads *t, int64_t index) {
-    const int64_t b = index / t->q->shape[1], h = index % t->q->shape[1];
-    return (attention_args){.tq = t->q->shape[2],
-                            .tk = t->k->shape[2],
-                            .d = t->q->shape[3],
-                            .scale = t->scale,
-                            .overwrite = t->overwrite,
-                            .q = head_of(t->q, b, h),
-                            .q_row = t->q->stride[2],
-                            .k = head_of(t->k, b, h),
-                            .k_row = t->k->stride[2],
-                            .k_col = 1,
-                            .v = head_of(t->v, b, h),
-                            .v_row = t->v->stride[2],
-                            .y = head_of(t->y, b, h),
-                            .y_row = t->y->stride[2],
-                            .lse = head_of(t->lse, b, h),
-                            .lse_row = row_stride(t->lse),
-                            .dy = head_of(t->dy, b, h),
-                            .dy_row = row_stride(t->dy),
-                            .dq = head_of(t->dq, b, h),
-                            .dq_row = row_stride(t->dq),
-                            .dk = head_of(t->dk, b, h),
-                            .dk_row = row_stride(t->dk),
-                            .dv = head_of(t->dv, b, h),
-                            .dv_row = row_stride(t->dv)};
+    const int64_t count = t->of[Q].shape[1], b = index / count, h = index % count, of_keys = h / t->group;
+    attention_args args = t->args;
+    args.mask = head_of(&t->mask, b, h);
+    args.q = head_of(&t->of[Q], b, h);
+    args.k = head_of(&t->of[K], b, of_keys);
+    args.v = head_of(&t->of[V], b, of_keys);
+    args.y = head_of(&t->of[Y], b, h);
+    args.stats = head_of(&t->stats, b, h);
+    args.dy = head_of(&t->of[DY], b, h);
+    args.dq = head_of(&t->of[DQ], b, h);
+    args.dk = head_of(&t->of[DK], b, of_keys);
+    args.dv = head_of(&t->of[DV], b, of_keys);
+    return args;
 }
 
+/* Heads of queries. */
 static void forward(void *context, int64_t begin, int64_t end, int worker) {
     (void)worker;
+    const heads *t = context;
     for (int64_t i = begin; i < end; i++) {
-        const attention_args args = args_of(context, i);
+        const attention_args args = args_of(t, i);
         tensor_kernels_get()->attention(&args);
     }
 }
 
+/* Heads of keys, each with its group of query heads, which add to the same gradients. */
 static void backward(void *context, int64_t begin, int64_t end, int worker) {
     (void)worker;
-    for (int64_t i = begin; i < end; i++) {
-        const attention_args args = args_of(context, i);
+    const heads *t = context;
+    for (int64_t i = begin * t->group; i < end * t->group; i++) {
+        attention_args args = args_of(t, i);
+        if (i % t->group > 0) args.add_k = args.add_v = true;
         tensor_kernels_get()->attention_vjp(&args);
     }
 }
 
-static void each_head(heads *t, tensor_work *work) {
+/* `n` heads or groups, all alike. */
+static void each_head(heads *t, int64_t n, tensor_work *work) {
     enum { GRAIN_FLOPS = 1 << 20 };
-    const double flops = 2.0 * (double)t->q->shape[2] * (double)t->k->shape[2] * (double)t->q->shape[3];
-    if (tensor_size(*t->q) == 0) return;
-    tensor_parallel(t->q->shape[0] * t->q->shape[1], flops < GRAIN_FLOPS ? (int64_t)(GRAIN_FLOPS / flops) : 1,
-                    work, t);
+    const double all = (double)tensor_size(t->of[Q]) * (double)t->args.tk * 2;
+    const double flops = n ? all / (double)n + 1 : 1;
+    tensor_parallel(n, flops < GRAIN_FLOPS ? (int64_t)(GRAIN_FLOPS / flops) : 1, work, t);
 }
 
-bool tensor_attention(tensor y, tensor lse, tensor q, tensor k, tensor v, float scale, tensor_error *err) {
-    heads t = {.q = &q, .k = &k, .v = &v, .y = &y, .lse = &lse, .scale = scale};
-    if (!check("attention", &t, err)) return false;
-    each_head(&t, forward);
+bool tensor_attention(tensor y, tensor stats, tensor q, tensor k, tensor v,
+                      const tensor_attention_options *options, tensor_error *err) {
+    heads t = {.of = {[Q] = q, [K] = k, [V] = v, [Y] = y}, .stats = stats};
+    if (!check("attention", &t, options, false, err)) return false;
+    each_head(&t, q.shape[0] * q.shape[1], forward);
     tensor_touch(y);
-    if (tensor_ok(lse)) tensor_touch(lse);
+    if (tensor_ok(stats)) tensor_touch(stats);
     return true;
 }
 
-bool tensor_attention_vjp(tensor dq, tensor dk, tensor dv, tensor dy, tensor y, tensor lse, tensor q,
-                          tensor k, tensor v, float scale, bool accumulate, tensor_error *err) {
-    heads t = {.q = &q,
-               .k = &k,
-               .v = &v,
-               .y = &y,
-               .lse = &lse,
-               .dy = &dy,
-               .dq = &dq,
-               .dk = &dk,
-               .dv = &dv,
-               .scale = scale};
-    if (!tensor_expect("attention_vjp", "dy", dy, TENSOR_F32, err) ||
-        !tensor_expect("attention_vjp", "lse", lse, TENSOR_F32, err) || !check("attention_vjp", &t, err))
-        return false;
-    const tensor written[] = {dq, dk, dv};
-    t.overwrite = !accumulate && q.shape[2] == k.shape[2];
-    for (int i = 0; i < 3; i++)
-        if (tensor_ok(written[i]) && !accumulate && !t.overwrite) tensor_fill(written[i], 0, err);
-    each_head(&t, backward);
-    for (int i = 0; i < 3; i++)
-        if (tensor_ok(written[i])) tensor_touch(written[i]);
+bool tensor_attention_vjp(tensor dq, tensor dk, tensor dv, tensor dy, tensor y, tensor stats, tensor q,
+                          tensor k, tensor v, const tensor_attention_options *options,
+                          const bool accumulate[3], tensor_error *err) {
+    heads t = {.of = {[Q] = q, [K] = k, [V] = v, [Y] = y, [DY] = dy, [DQ] = dq, [DK] = dk, [DV] = dv},
+               .stats = stats};
+    if (!check("attention_vjp", &t, options, true, err)) return false;
+    t.args.add_q = accumulate[0];
+    t.args.add_k = accumulate[1];
+    t.args.add_v = accumulate[2];
+    each_head(&t, t.group ? k.shape[0] * k.shape[1] : 0, backward);
+    for (int i = DQ; i <= DV; i++) {
+        if (!tensor_ok(t.of[i])) continue;
+        /* Keys that no query met. */
+        if (!accumulate[i - DQ] && (q.shape[1] == 0 || q.shape[2] == 0)) tensor_fill(t.of[i], 0, err);
+        tensor_touch(t.of[i]);
+    }
     return true;
 }

@@ -128,6 +128,7 @@ static void attend(const pass *p, int64_t row, int64_t count) {
                          .tk = p->length + token + count,
                          .d = d,
                          .scale = m->scale,
+                         .causal = true,
                          .q = q,
                          .q_row = 3 * width,
                          .k = p->k + b * width * p->context,

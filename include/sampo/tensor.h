@@ -299,14 +299,27 @@ bool tensor_layer_norm(tensor y, tensor stats, tensor x, tensor w, tensor b, flo
 bool tensor_layer_norm_vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x, tensor w, tensor stats,
                            tensor_error *err);
 
-/* Causal scaled dot-product attention (Vaswani et al. 2017), tiled so that its memory grows with T:
- * y_i = sum_{j <= i} softmax_j(scale q_i . k_j) v_j, scale > 0. q, k, v, y are [B, H, T, D] with any strides
- * whose last is 1; lse [B, H, T] receives log sum_j e^(scale q_i . k_j). The keys may be longer than the
- * queries (a cache): query i is then at position i + T_k - T_q. */
-bool tensor_attention(tensor y, tensor lse, tensor q, tensor k, tensor v, float scale, tensor_error *err);
-/* dq, dk and dv are overwritten unless `accumulate`. */
-bool tensor_attention_vjp(tensor dq, tensor dk, tensor dv, tensor dy, tensor y, tensor lse, tensor q,
-                          tensor k, tensor v, float scale, bool accumulate, tensor_error *err);
+typedef struct tensor_attention_options {
+    float scale;   /* of q . k; above 0 */
+    bool causal;   /* query i, at position i + Tk - Tq, sees the keys up to its own position */
+    tensor mask;   /* float32, broadcasts to [B, Hq, Tq, Tk] (any strides, also 0); no tensor: none */
+    bool additive; /* the mask is added to the scaled scores, and -infinity hides; else keys where it is 0 are hidden */
+} tensor_attention_options;
+
+/* Scaled dot-product attention (Vaswani et al. 2017), tiled so that its memory grows with T (Dao et al. 2022):
+ * y_i = sum_j softmax_j(scale q_i . k_j + mask_ij) v_j over the keys j that query i sees. q and y are [B, Hq, Tq, D],
+ * k and v [B, Hkv, Tk, D]; Hq is a multiple of Hkv, and query head h reads key head h / (Hq / Hkv) (grouped heads,
+ * Ainslie et al. 2023). A query that sees no key gives 0. What is hidden has no influence, be it infinite or NaN. stats
+ * [B, Hq, Tq, 2], or no tensor, receives each row's largest score (0 where no key is seen) and 1 / sum_j e^(score -
+ * largest) (0 there), which the vjp reads. Strides may be any, but the last is 1, in forward except the keys' (a cache
+ * may keep a token's key as a column): "attention: v needs a last axis of stride 1, not 2". */
+bool tensor_attention(tensor y, tensor stats, tensor q, tensor k, tensor v,
+                      const tensor_attention_options *options, tensor_error *err);
+/* accumulate[i]: dq, dk, dv (in this order) are added to, else overwritten; one that is no tensor is not computed. The
+ * gradients of a key head sum over its query heads in ascending order. The mask has none. */
+bool tensor_attention_vjp(tensor dq, tensor dk, tensor dv, tensor dy, tensor y, tensor stats, tensor q,
+                          tensor k, tensor v, const tensor_attention_options *options,
+                          const bool accumulate[3], tensor_error *err);
 
 /* A transformer's block for reading and writing text, without gradients: x += proj(attention(attn(ln_1(x)))), then
  * x += mlp(activation(fc(ln_2(x)))). Weights without gaps, C the width; biases of products may be NULL. */

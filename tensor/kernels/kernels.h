@@ -33,21 +33,34 @@ typedef struct gemm_args {
 
 /* One head of attention for one sequence: row strides in elements, columns are contiguous (of the keys: forward any). */
 typedef struct attention_args {
-    int64_t tq, tk, d; /* queries, keys, head size; query i is at position i + tk - tq */
+    int64_t tq, tk, d; /* queries, keys, head size */
     float scale;
+    bool causal;       /* query i is at position i + tk - tq */
+    const float *mask; /* [tq, tk] of any strides; NULL: none */
+    int64_t mask_row, mask_col;
+    bool additive;
     const float *q, *k, *v;
     int64_t q_row, k_row, k_col, v_row;
     float *y; /* forward: written; backward: read */
     int64_t y_row;
-    float *lse; /* [tq], stride lse_row; forward: written, NULL: not wanted; backward: read */
-    int64_t lse_row;
+    float *stats; /* [tq, 2]; forward: written, NULL: not wanted; backward: read */
+    int64_t stats_row, stats_col;
     /* backward only */
     const float *dy;
     int64_t dy_row;
-    float *dq, *dk, *dv; /* added to; NULL: not wanted */
-    bool overwrite;      /* they are written instead; tq == tk */
+    float *dq, *dk, *dv; /* NULL: not wanted */
     int64_t dq_row, dk_row, dv_row;
+    bool add_q, add_k, add_v; /* added to, else overwritten */
 } attention_args;
+
+/* n pairs (a, b) -> (a cos - b sign sin, b cos + a sign sin): from one pair to the next `step`, from a to b `apart`. */
+typedef struct rotary_args {
+    int64_t n;
+    float *out; /* may be x */
+    const float *x, *cos, *sin;
+    int64_t out_step, out_apart, x_step, x_apart, cos_step, sin_step;
+    float sign;
+} rotary_args;
 
 /* Rows of n logits with their targets; dx (+)= scale (e^(x - lse) - [j == target]). */
 typedef struct cross_entropy_args {
@@ -120,6 +133,9 @@ typedef struct tensor_kernels {
     void (*gemm)(const gemm_args *args);
     void (*attention)(const attention_args *args);
     void (*attention_vjp)(const attention_args *args);
+
+    /* rotary.h */
+    void (*rotary)(const rotary_args *args);
 
     /* optim.h */
     void (*adamw)(int64_t n, float *p, float *m, float *v, const float *g, const tensor_adamw_step *step);

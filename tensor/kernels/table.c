@@ -7,6 +7,7 @@
 #include "tensor/kernels/norm.h"
 #include "tensor/kernels/optim.h"
 #include "tensor/kernels/reduce.h"
+#include "tensor/kernels/rotary.h"
 #include "tensor/kernels/softmax.h"
 
 #define PASTE_(a, b) a##b
@@ -44,5 +45,6 @@ const tensor_kernels PASTE(tensor_kernels_, SAMPO_ISA) = {
     .gemm = gemm,
     .attention = attention,
     .attention_vjp = attention_vjp,
+    .rotary = rotary_row,
     .adamw = adamw,
 };

@@ -215,7 +215,7 @@ mkdir -p blocked/last.safetensors/x
 refuses 1 'last.safetensors' "$gpt" train $tiny --iters 1 --out blocked --force
 
 # ---- Numbers that are no longer finite --------------------------------------------------------------
-refuses 1 'the loss is no longer a finite number at iteration 1; the first to go bad is the result of ' \
+refuses 1 'the gradient is no longer a finite number at iteration 1; the first to go bad is the gradient of wte.weight' \
   "$gpt" train $tiny --iters 50 --lr 1000 --beta1 0 --beta2 0 --weight-decay 1000 --eval-every 60 --out out/nan
 check 'it says which checkpoint is kept' grep -q 'or with --clip 1; the checkpoint of iteration 0 is kept$' stderr
 run "$gpt" sample out/nan/last.safetensors --tokens 3

@@ -1,4 +1,4 @@
-/* Matrix products and attention against plain loops in double, and the orders that tensor.h promises. */
+/* Matrix products against plain loops in double, and the orders that tensor.h promises. */
 #include "tests/tensor/tensor_test.h"
 #include <math.h>
 #include <string.h>
@@ -13,7 +13,6 @@ static void tear_down(void) {
     tensor_arena_free(arena);
 }
 TestSuite(matmul, .init = set_up, .fini = tear_down);
-TestSuite(attention, .init = set_up, .fini = tear_down);
 
 static tensor normal(uint64_t stream, int rank, const int64_t *shape) {
     tensor_rng rng = {.seed = 1, .stream = stream};
@@ -214,106 +213,4 @@ Test(matmul, wrong_shapes) {
     err.text[0] = '\0';
     cr_expect_not(tensor_linear(c, a, b, (tensor){0}, &err));
     cr_expect_str_eq(err.text, "linear: inner sizes differ: [256, 64] x [63, 192]");
-}
-
-/* ---- Attention ---------------------------------------------------------------------------- */
-
-/* [1, H, T, D] heads of a [1, T, H D] tensor. */
-static tensor heads(tensor x, int64_t h) {
-    x = tensor_reshape(x, TENSOR_SHAPE(1, x.shape[1], h, x.shape[2] / h), NULL);
-    return tensor_transpose(x, 1, 2, NULL);
-}
-
-Test(attention, forward_equals_plain_loops) {
-    const struct {
-        int64_t tq, tk, d;
-    } shapes[] = {{1, 1, 1},      {5, 5, 16},   {64, 64, 16}, {65, 65, 7},
-                  {150, 150, 33}, {1, 100, 16}, {7, 130, 16}};
-    const float scale = 0.3f;
-    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
-        const int64_t tq = shapes[s].tq, tk = shapes[s].tk, d = shapes[s].d;
-        const tensor q = heads(normal(1, TENSOR_SHAPE(1, tq, 2 * d)), 2),
-                     k = heads(normal(2, TENSOR_SHAPE(1, tk, 2 * d)), 2);
-        const tensor v = heads(normal(3, TENSOR_SHAPE(1, tk, 2 * d)), 2),
-                     y = heads(normal(4, TENSOR_SHAPE(1, tq, 2 * d)), 2);
-        const tensor lse = normal(5, TENSOR_SHAPE(1, 2, tq));
-        tensor_error err = {0};
-        cr_assert(tensor_attention(y, lse, q, k, v, scale, &err), "%s", err.text);
-        for (int64_t h = 0; h < 2; h++)
-            for (int64_t i = 0; i < tq; i++) {
-                double p[200], sum = 0;
-                for (int64_t j = 0; j <= i + tk - tq; j++) {
-                    double dot = 0;
-                    for (int64_t c = 0; c < d; c++)
-                        dot += (double)q.f32[h * d + i * 2 * d + c] * (double)k.f32[h * d + j * 2 * d + c];
-                    sum += p[j] = exp((double)scale * dot);
-                }
-                cr_assert_float_eq(lse.f32[h * tq + i], log(sum), 1e-5);
-                for (int64_t c = 0; c < d; c++) {
-                    double out = 0;
-                    for (int64_t j = 0; j <= i + tk - tq; j++)
-                        out += p[j] / sum * (double)v.f32[h * d + j * 2 * d + c];
-                    cr_assert_float_eq(y.f32[h * d + i * 2 * d + c], out, 2e-6);
-                }
-            }
-    }
-}
-
-/* Position i computed alone, its keys and values being a cache, has the bits it has in the whole sequence. */
-Test(attention, a_cache_gives_the_same_bits) {
-    enum { T = 150, D = 16 };
-    const tensor q = heads(normal(1, TENSOR_SHAPE(1, T, D)), 1),
-                 k = heads(normal(2, TENSOR_SHAPE(1, T, D)), 1);
-    const tensor v = heads(normal(3, TENSOR_SHAPE(1, T, D)), 1),
-                 y = heads(normal(4, TENSOR_SHAPE(1, T, D)), 1);
-    const tensor one = heads(normal(5, TENSOR_SHAPE(1, 1, D)), 1), none = {0};
-    cr_assert(tensor_attention(y, none, q, k, v, 0.25f, NULL));
-    for (int64_t i = 0; i < T; i++) {
-        cr_assert(tensor_attention(one, none, tensor_slice(q, 2, i, i + 1, 1, NULL),
-                                   tensor_slice(k, 2, 0, i + 1, 1, NULL),
-                                   tensor_slice(v, 2, 0, i + 1, 1, NULL), 0.25f, NULL));
-        cr_assert_arr_eq(one.f32, y.f32 + i * D, D * sizeof(float), "position %lld", (long long)i);
-    }
-}
-
-/* Written over what was there, or added to zeros: the same bits, also with more keys than queries. */
-Test(attention, gradients_overwrite_or_accumulate) {
-    enum { D = 16 };
-    for (int64_t tq = 20; tq <= 150; tq += 65)
-        for (int64_t tk = tq; tk <= tq + 70; tk += 70) {
-            const tensor q = heads(normal(1, TENSOR_SHAPE(1, tq, D)), 1),
-                         k = heads(normal(2, TENSOR_SHAPE(1, tk, D)), 1);
-            const tensor v = heads(normal(3, TENSOR_SHAPE(1, tk, D)), 1),
-                         y = heads(normal(4, TENSOR_SHAPE(1, tq, D)), 1);
-            const tensor lse = normal(5, TENSOR_SHAPE(1, 1, tq)),
-                         dy = heads(normal(6, TENSOR_SHAPE(1, tq, D)), 1);
-            cr_assert(tensor_attention(y, lse, q, k, v, 0.25f, NULL));
-            tensor d[2][3];
-            for (int add = 0; add < 2; add++) {
-                const tensor like[] = {q, k, v};
-                for (int i = 0; i < 3; i++) {
-                    d[add][i] = normal(7, 4, like[i].shape);
-                    if (add) tensor_fill(d[add][i], 0, NULL);
-                }
-                cr_assert(tensor_attention_vjp(d[add][0], d[add][1], d[add][2], dy, y, lse, q, k, v, 0.25f,
-                                               add, NULL));
-            }
-            for (int i = 0; i < 3; i++)
-                cr_assert_arr_eq(d[0][i].f32, d[1][i].f32, (size_t)tensor_size(d[0][i]) * sizeof(float),
-                                 "output %d, %lld queries, %lld keys", i, (long long)tq, (long long)tk);
-        }
-}
-
-Test(attention, wrong_arguments) {
-    const tensor x = heads(normal(1, TENSOR_SHAPE(1, 4, 6)), 2),
-                 small = heads(normal(1, TENSOR_SHAPE(1, 3, 6)), 2), none = {0};
-    tensor_error err = {0};
-    cr_expect_not(tensor_attention(x, none, x, small, small, 1, &err));
-    cr_expect_str_eq(err.text, "attention: 3 keys are fewer than 4 queries");
-    err.text[0] = '\0';
-    cr_expect_not(tensor_attention(x, none, x, x, small, 1, &err));
-    cr_expect(strncmp(err.text, "attention: v is [1, 2, 3, 3]", 28) == 0, "%s", err.text);
-    err.text[0] = '\0';
-    cr_expect_not(tensor_attention(x, none, x, x, x, 0, &err));
-    cr_expect_str_eq(err.text, "attention: the scale must be above 0, not 0");
 }
