@@ -8,45 +8,60 @@
 enum { Q, K, V, Y, DY, DQ, DK, DV, OPERANDS };
 
 typedef struct heads {
-    tensor of[OPERANDS], stats, mask; /* the mask is expanded to [B, Hq, Tq, Tk] */
-    int64_t group;                    /* query heads a key head */
-    attention_args args;              /* what all heads share */
+    const tensor *of[OPERANDS], *stats;
+    tensor mask;         /* expanded to [B, Hq, Tq, Tk] */
+    int64_t group;       /* query heads a key head */
+    attention_args args; /* what all heads share */
 } heads;
+
+/* As tensor_expect and tensor_expect_shape, which copy what they are given: this runs once a token and layer. */
+static bool expect_float(const char *what, const char *name, const tensor *x, tensor_error *err) {
+    return (x->storage && x->dtype == TENSOR_F32) || tensor_unexpected(what, name, *x, TENSOR_F32, err);
+}
+static bool expect_sizes(const char *what, const char *name, const tensor *x, const int64_t *shape,
+                         tensor_error *err) {
+    return tensor_equal_sizes(x->rank, x->shape, 4, shape) ||
+           tensor_unexpected_shape(what, name, *x, 4, shape, err);
+}
 
 static bool check_shapes(const char *what, heads *t, bool backward, tensor_error *err) {
     static const char *const names[OPERANDS] = {"q", "k", "v", "y", "dy", "dq", "dk", "dv"};
     for (int i = Q; i <= (backward ? DY : Y); i++) {
-        if (!tensor_expect(what, names[i], t->of[i], TENSOR_F32, err)) return false;
-        if (t->of[i].rank != 4)
+        if (!expect_float(what, names[i], t->of[i], err)) return false;
+        if (t->of[i]->rank != 4)
             return tensor_fail(err, "%s: %s has rank %d, expected [B, H, T, D]", what, names[i],
-                               t->of[i].rank);
+                               t->of[i]->rank);
     }
-    const int64_t *q = t->of[Q].shape, *k = t->of[K].shape, keys[] = {q[0], k[1], k[2], q[3]};
+    const int64_t *q = t->of[Q]->shape, *k = t->of[K]->shape, keys[] = {q[0], k[1], k[2], q[3]};
     if (k[1] == 0 ? q[1] != 0 : q[1] % k[1] != 0)
         return tensor_fail(err, "%s: %lld heads of queries are no multiple of %lld heads of keys", what,
                            (long long)q[1], (long long)k[1]);
     t->group = k[1] ? q[1] / k[1] : 0;
     for (int i = 0; i < OPERANDS; i++) {
-        const tensor x = t->of[i];
+        const tensor *x = t->of[i];
         const bool of_keys = i == K || i == V || i == DK || i == DV;
-        if (!tensor_ok(x)) continue;
-        if (!tensor_expect(what, names[i], x, TENSOR_F32, err) ||
-            !tensor_expect_shape(what, names[i], x, 4, of_keys ? keys : q, err))
+        if (!x || !x->storage) continue;
+        if (!expect_float(what, names[i], x, err) ||
+            !expect_sizes(what, names[i], x, of_keys ? keys : q, err))
             return false;
-        if (x.stride[3] != 1 && x.shape[3] > 1 && (i != K || backward))
+        if (x->stride[3] != 1 && x->shape[3] > 1 && (i != K || backward))
             return tensor_fail(err, "%s: %s needs a last axis of stride 1, not %lld", what, names[i],
-                               (long long)x.stride[3]);
+                               (long long)x->stride[3]);
     }
     return true;
+}
+
+static int64_t row_stride(const tensor *x) {
+    return x ? x->stride[2] : 0;
 }
 
 static bool check(const char *what, heads *t, const tensor_attention_options *options, bool backward,
                   tensor_error *err) {
     if (!check_shapes(what, t, backward, err)) return false;
-    const int64_t *q = t->of[Q].shape, stats[] = {q[0], q[1], q[2], 2},
-                  scores[] = {q[0], q[1], q[2], t->of[K].shape[2]};
-    if ((backward || tensor_ok(t->stats)) && (!tensor_expect(what, "stats", t->stats, TENSOR_F32, err) ||
-                                              !tensor_expect_shape(what, "stats", t->stats, 4, stats, err)))
+    const int64_t *q = t->of[Q]->shape, stats[] = {q[0], q[1], q[2], 2},
+                  scores[] = {q[0], q[1], q[2], t->of[K]->shape[2]};
+    if ((backward || t->stats->storage) &&
+        (!expect_float(what, "stats", t->stats, err) || !expect_sizes(what, "stats", t->stats, stats, err)))
         return false;
     if (!options) return tensor_fail(err, "%s: no options", what);
     if (!(options->scale > 0) || isinf(options->scale))
@@ -70,38 +85,39 @@ static bool check(const char *what, heads *t, const tensor_attention_options *op
                                .mask_row = t->mask.stride[2],
                                .mask_col = t->mask.stride[3],
                                .additive = options->additive,
-                               .q_row = t->of[Q].stride[2],
-                               .k_row = t->of[K].stride[2],
-                               .k_col = q[3] > 1 ? t->of[K].stride[3] : 1,
-                               .v_row = t->of[V].stride[2],
-                               .y_row = t->of[Y].stride[2],
-                               .stats_row = t->stats.stride[2],
-                               .stats_col = t->stats.stride[3],
-                               .dy_row = t->of[DY].stride[2],
-                               .dq_row = t->of[DQ].stride[2],
-                               .dk_row = t->of[DK].stride[2],
-                               .dv_row = t->of[DV].stride[2]};
+                               .q_row = row_stride(t->of[Q]),
+                               .k_row = row_stride(t->of[K]),
+                               .k_col = q[3] > 1 ? t->of[K]->stride[3] : 1,
+                               .v_row = row_stride(t->of[V]),
+                               .y_row = row_stride(t->of[Y]),
+                               .stats_row = row_stride(t->stats),
+                               .stats_col = t->stats->stride[3],
+                               .dy_row = row_stride(t->of[DY]),
+                               .dq_row = row_stride(t->of[DQ]),
+                               .dk_row = row_stride(t->of[DK]),
+                               .dv_row = row_stride(t->of[DV])};
     return true;
 }
 
 static float *head_of(const tensor *x, int64_t b, int64_t h) {
-    return tensor_ok(*x) ? x->f32 + b * x->stride[0] + h * x->stride[1] : NULL;
+    return x && x->storage ? x->f32 + b * x->stride[0] + h * x->stride[1] : NULL;
 }
 
 /* Query head `index` of all B Hq. */
 static attention_args args_of(const heads *t, int64_t index) {
-    const int64_t count = t->of[Q].shape[1], b = index / count, h = index % count, of_keys = h / t->group;
+    const int64_t count = t->of[Q]->shape[1], b = index / count, h = index % count, of_keys = h / t->group;
     attention_args args = t->args;
-    args.mask = head_of(&t->mask, b, h);
-    args.q = head_of(&t->of[Q], b, h);
-    args.k = head_of(&t->of[K], b, of_keys);
-    args.v = head_of(&t->of[V], b, of_keys);
-    args.y = head_of(&t->of[Y], b, h);
-    args.stats = head_of(&t->stats, b, h);
-    args.dy = head_of(&t->of[DY], b, h);
-    args.dq = head_of(&t->of[DQ], b, h);
-    args.dk = head_of(&t->of[DK], b, of_keys);
-    args.dv = head_of(&t->of[DV], b, of_keys);
+    if (t->mask.storage) args.mask = head_of(&t->mask, b, h);
+    args.q = head_of(t->of[Q], b, h);
+    args.k = head_of(t->of[K], b, of_keys);
+    args.v = head_of(t->of[V], b, of_keys);
+    args.y = head_of(t->of[Y], b, h);
+    args.stats = head_of(t->stats, b, h);
+    if (!t->of[DY]) return args;
+    args.dy = head_of(t->of[DY], b, h);
+    args.dq = head_of(t->of[DQ], b, h);
+    args.dk = head_of(t->of[DK], b, of_keys);
+    args.dv = head_of(t->of[DV], b, of_keys);
     return args;
 }
 
@@ -129,14 +145,14 @@ static void backward(void *context, int64_t begin, int64_t end, int worker) {
 /* `n` heads or groups, all alike. */
 static void each_head(heads *t, int64_t n, tensor_work *work) {
     enum { GRAIN_FLOPS = 1 << 20 };
-    const double all = (double)tensor_size(t->of[Q]) * (double)t->args.tk * 2;
+    const double all = (double)tensor_size(*t->of[Q]) * (double)t->args.tk * 2;
     const double flops = n ? all / (double)n + 1 : 1;
     tensor_parallel(n, flops < GRAIN_FLOPS ? (int64_t)(GRAIN_FLOPS / flops) : 1, work, t);
 }
 
 bool tensor_attention(tensor y, tensor stats, tensor q, tensor k, tensor v,
                       const tensor_attention_options *options, tensor_error *err) {
-    heads t = {.of = {[Q] = q, [K] = k, [V] = v, [Y] = y}, .stats = stats};
+    heads t = {.of = {[Q] = &q, [K] = &k, [V] = &v, [Y] = &y}, .stats = &stats};
     if (!check("attention", &t, options, false, err)) return false;
     each_head(&t, q.shape[0] * q.shape[1], forward);
     tensor_touch(y);
@@ -147,18 +163,18 @@ bool tensor_attention(tensor y, tensor stats, tensor q, tensor k, tensor v,
 bool tensor_attention_vjp(tensor dq, tensor dk, tensor dv, tensor dy, tensor y, tensor stats, tensor q,
                           tensor k, tensor v, const tensor_attention_options *options,
                           const bool accumulate[3], tensor_error *err) {
-    heads t = {.of = {[Q] = q, [K] = k, [V] = v, [Y] = y, [DY] = dy, [DQ] = dq, [DK] = dk, [DV] = dv},
-               .stats = stats};
+    heads t = {.of = {[Q] = &q, [K] = &k, [V] = &v, [Y] = &y, [DY] = &dy, [DQ] = &dq, [DK] = &dk, [DV] = &dv},
+               .stats = &stats};
     if (!check("attention_vjp", &t, options, true, err)) return false;
     t.args.add_q = accumulate[0];
     t.args.add_k = accumulate[1];
     t.args.add_v = accumulate[2];
     each_head(&t, t.group ? k.shape[0] * k.shape[1] : 0, backward);
     for (int i = DQ; i <= DV; i++) {
-        if (!tensor_ok(t.of[i])) continue;
+        if (!tensor_ok(*t.of[i])) continue;
         /* Keys that no query met. */
-        if (!accumulate[i - DQ] && (q.shape[1] == 0 || q.shape[2] == 0)) tensor_fill(t.of[i], 0, err);
-        tensor_touch(t.of[i]);
+        if (!accumulate[i - DQ] && (q.shape[1] == 0 || q.shape[2] == 0)) tensor_fill(*t.of[i], 0, err);
+        tensor_touch(*t.of[i]);
     }
     return true;
 }

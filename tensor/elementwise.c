@@ -23,11 +23,11 @@ const char *tensor_binary_name(tensor_binary_op op) {
  * of the operands at[1], ... */
 typedef struct job job;
 struct job {
-    tensor_loop loop;
     void (*apply)(const job *t, int64_t n, float *const at[]);
     unary_kernel *unary;
     binary_kernel *binary;
     float a, b;
+    const tensor_loop *loop;
 };
 
 static void load_strided(float *to, const float *from, int64_t stride, int64_t n) {
@@ -39,10 +39,10 @@ static void load_strided(float *to, const float *from, int64_t stride, int64_t n
 static void apply_staged(const job *t, const tensor_run *run) {
     float stage[TENSOR_LOOP_OPERANDS][STAGE];
     float *at[TENSOR_LOOP_OPERANDS];
-    const int64_t *stride = t->loop.inner_stride;
+    const int64_t *stride = t->loop->inner_stride;
     for (int64_t i = 0; i < run->n; i += STAGE) {
         const int64_t n = run->n - i < STAGE ? run->n - i : STAGE;
-        for (int k = 0; k < t->loop.operands; k++) {
+        for (int k = 0; k < t->loop->operands; k++) {
             float *from = (float *)run->at[k] + i * stride[k];
             at[k] = stride[k] == 1 ? from : stage[k];
             if (k > 0 && stride[k] != 1 && (stride[k] != 0 || i == 0))
@@ -59,8 +59,8 @@ static void apply_runs(void *context, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const job *t = context;
     bool contiguous = true;
-    for (int k = 0; k < t->loop.operands; k++) contiguous &= t->loop.inner_stride[k] == 1;
-    tensor_run run = tensor_loop_runs(&t->loop, begin, end);
+    for (int k = 0; k < t->loop->operands; k++) contiguous &= t->loop->inner_stride[k] == 1;
+    tensor_run run = tensor_loop_runs(t->loop, begin, end);
     while (tensor_run_next(&run)) {
         if (contiguous)
             t->apply(t, run.n, (float *const[]){run.at[0], run.at[1], run.at[2], run.at[3]});
@@ -70,33 +70,38 @@ static void apply_runs(void *context, int64_t begin, int64_t end, int worker) {
 }
 
 /* Small operands of one shape without gaps need no loop: the kernel itself. */
-static bool run_small(const job *t, int operands, const tensor *x) {
+static bool run_small(const job *t, int operands, const tensor *const x[]) {
     float *at[TENSOR_LOOP_OPERANDS];
-    for (int k = 0; k < operands; k++) {
-        if (!tensor_equal_sizes(x[k].rank, x[k].shape, x[0].rank, x[0].shape) || !tensor_dense(&x[k]))
-            return false;
-        at[k] = x[k].f32;
-    }
-    const int64_t n = tensor_size(x[0]);
+    int64_t n = 1;
+    for (int i = 0; i < x[0]->rank; i++) n *= x[0]->shape[i];
     if (n > GRAIN) return false;
+    for (int k = 0; k < operands; k++) {
+        if (!tensor_equal_sizes(x[k]->rank, x[k]->shape, x[0]->rank, x[0]->shape) || !tensor_dense(x[k]))
+            return false;
+        at[k] = x[k]->f32;
+    }
     t->apply(t, n, at);
-    tensor_touch(x[0]);
+    tensor_touch(*x[0]);
     return true;
 }
 
 /* Checks the operands x[1..], expands them to x[0], the result, and runs the job. */
-static bool run_job(const char *what, job *t, int operands, tensor *x, const char *const names[],
-                    tensor_error *err) {
+static bool run_job(const char *what, job *t, int operands, const tensor *const given[],
+                    const char *const names[], tensor_error *err) {
     for (int k = 0; k < operands; k++)
-        if (!tensor_expect(what, names[k], x[k], TENSOR_F32, err)) return false;
-    if (run_small(t, operands, x)) return true;
-    tensor common = x[1];
+        if (!given[k]->storage || given[k]->dtype != TENSOR_F32)
+            return tensor_unexpected(what, names[k], *given[k], TENSOR_F32, err);
+    if (run_small(t, operands, given)) return true;
+    tensor x[TENSOR_LOOP_OPERANDS], common = *given[1];
+    for (int k = 0; k < operands; k++) x[k] = *given[k];
     for (int k = 2; k < operands; k++)
         if (!tensor_broadcast_shape(what, common, x[k], &common.rank, common.shape, err)) return false;
     if (!tensor_expect_shape(what, "out", x[0], common.rank, common.shape, err)) return false;
     for (int k = 1; k < operands; k++) x[k] = tensor_expand(x[k], x[0].rank, x[0].shape, err);
-    tensor_loop_init(&t->loop, TENSOR_ANY_ORDER, operands, x);
-    tensor_parallel(t->loop.size, GRAIN, apply_runs, t);
+    tensor_loop loop;
+    tensor_loop_init(&loop, TENSOR_ANY_ORDER, operands, x);
+    t->loop = &loop;
+    tensor_parallel(loop.size, GRAIN, apply_runs, t);
     tensor_touch(x[0]);
     return true;
 }
@@ -121,30 +126,31 @@ static void apply_where(const job *t, int64_t n, float *const at[]) {
 bool tensor_unary(tensor out, tensor_unary_op op, tensor x, tensor_error *err) {
     if (op >= TENSOR_UNARY_COUNT) return tensor_fail(err, "unary: there is no operation %d", (int)op);
     job t = {.apply = apply_unary, .unary = tensor_kernels_get()->unary[op]};
-    return run_job(tensor_unary_name(op), &t, 2, (tensor[]){out, x}, (const char *[]){"out", "x"}, err);
+    return run_job(tensor_unary_name(op), &t, 2, (const tensor *[]){&out, &x}, (const char *[]){"out", "x"},
+                   err);
 }
 
 bool tensor_binary(tensor out, tensor_binary_op op, tensor a, tensor b, tensor_error *err) {
     if (op >= TENSOR_BINARY_COUNT) return tensor_fail(err, "binary: there is no operation %d", (int)op);
     job t = {.apply = apply_binary, .binary = tensor_kernels_get()->binary[op]};
-    return run_job(tensor_binary_name(op), &t, 3, (tensor[]){out, a, b}, (const char *[]){"out", "a", "b"},
-                   err);
+    return run_job(tensor_binary_name(op), &t, 3, (const tensor *[]){&out, &a, &b},
+                   (const char *[]){"out", "a", "b"}, err);
 }
 
 bool tensor_affine(tensor out, float a, tensor x, float b, tensor_error *err) {
     job t = {.apply = apply_affine, .a = a, .b = b};
-    return run_job("affine", &t, 2, (tensor[]){out, x}, (const char *[]){"out", "x"}, err);
+    return run_job("affine", &t, 2, (const tensor *[]){&out, &x}, (const char *[]){"out", "x"}, err);
 }
 
 bool tensor_axpy(tensor y, float a, tensor x, tensor_error *err) {
     job t = {.apply = apply_axpy, .a = a};
-    return run_job("axpy", &t, 3, (tensor[]){y, x, y}, (const char *[]){"y", "x", "y"}, err);
+    return run_job("axpy", &t, 3, (const tensor *[]){&y, &x, &y}, (const char *[]){"y", "x", "y"}, err);
 }
 
 bool tensor_where(tensor out, tensor cond, tensor a, tensor b, tensor_error *err) {
     job t = {.apply = apply_where};
-    return run_job("where", &t, 4, (tensor[]){out, cond, a, b}, (const char *[]){"out", "cond", "a", "b"},
-                   err);
+    return run_job("where", &t, 4, (const tensor *[]){&out, &cond, &a, &b},
+                   (const char *[]){"out", "cond", "a", "b"}, err);
 }
 
 /* ---- Copies: of four bytes an element, whatever they mean ------------------------------------- */
@@ -172,7 +178,8 @@ static void copy_runs(void *context, int64_t begin, int64_t end, int worker) {
 bool tensor_copy(tensor out, tensor x, tensor_error *err) {
     if (!tensor_expect("copy", "out", out, out.dtype, err) || !tensor_expect("copy", "x", x, out.dtype, err))
         return false;
-    x = tensor_expand(x, out.rank, out.shape, err);
+    const bool same = tensor_equal_sizes(x.rank, x.shape, out.rank, out.shape);
+    if (!same) x = tensor_expand(x, out.rank, out.shape, err);
     if (!tensor_ok(x)) return false;
     tensor_loop loop;
     tensor_loop_init(&loop, TENSOR_ANY_ORDER, 2, (tensor[]){out, x});

@@ -221,12 +221,36 @@ bool tensor_linear_shape(tensor x, tensor w, tensor bias, int *rank, int64_t *sh
     return true;
 }
 
+/* A single row of neighbours, as where text is written token by token: straight to the kernel. */
+static bool multiply_row(const tensor *out, const tensor *x, const tensor *w, const tensor *bias) {
+    enum { MOST = 1 << 20 }; /* numbers of w: more are worth several threads */
+    const int last = x->rank - 1;
+    for (int axis = 0; axis < last; axis++)
+        if (x->shape[axis] != 1) return false;
+    if (x->stride[last] != 1 || out->stride[last] != 1 || w->shape[0] * w->shape[1] > MOST) return false;
+    tensor_kernels_get()->gemm(&(gemm_args){.m = 1,
+                                            .n = w->shape[1],
+                                            .k = w->shape[0],
+                                            .a = x->f32,
+                                            .a_col = 1,
+                                            .b = w->f32,
+                                            .b_row = w->stride[0],
+                                            .b_col = w->stride[1],
+                                            .c = out->f32,
+                                            .c_col = 1,
+                                            .start = bias->storage ? bias->f32 : NULL,
+                                            .start_col = bias->stride[0]});
+    tensor_touch(*out);
+    return true;
+}
+
 bool tensor_linear(tensor out, tensor x, tensor w, tensor bias, tensor_error *err) {
     int64_t shape[TENSOR_MAX_RANK];
     if (!linear_fits(&x, &w, &bias, err) || !tensor_expect("linear", "out", out, TENSOR_F32, err))
         return false;
     linear_sizes(&x, &w, shape);
     if (!tensor_expect_shape("linear", "out", out, x.rank, shape, err)) return false;
+    if (multiply_row(&out, &x, &w, &bias)) return true;
     if (x.rank == 1) {
         x = tensor_unsqueeze(x, 0, err);
         out = tensor_unsqueeze(out, 0, err);

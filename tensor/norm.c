@@ -58,14 +58,14 @@ static tensor row_starts(tensor x) {
 /* The arguments that both directions share. `y`: y or dy. */
 static bool check(const char *what, const char *y_name, tensor y, tensor x, tensor w, tensor stats,
                   tensor_error *err) {
-    if (!tensor_expect(what, "x", x, TENSOR_F32, err) || !tensor_expect(what, y_name, y, TENSOR_F32, err) ||
-        !tensor_expect(what, "stats", stats, TENSOR_F32, err))
+    if (!tensor_expect(what, "x", x, TENSOR_F32, err) || !tensor_expect(what, y_name, y, TENSOR_F32, err))
         return false;
     if (x.rank == 0) return tensor_fail(err, "%s: x has no axis to normalise", what);
     int64_t rows = 1;
     for (int i = 0; i < x.rank - 1; i++) rows *= x.shape[i];
     return tensor_expect_shape(what, y_name, y, x.rank, x.shape, err) &&
-           tensor_expect_shape(what, "stats", stats, 2, (int64_t[]){rows, 2}, err) &&
+           (!tensor_ok(stats) || (tensor_expect(what, "stats", stats, TENSOR_F32, err) &&
+                                  tensor_expect_shape(what, "stats", stats, 2, (int64_t[]){rows, 2}, err))) &&
            (!tensor_ok(w) || (tensor_expect(what, "w", w, TENSOR_F32, err) &&
                               tensor_expect_shape(what, "w", w, 1, &x.shape[x.rank - 1], err)));
 }
@@ -79,37 +79,54 @@ static bool check_vector(const char *what, const char *name, tensor x, int64_t n
 static void forward_rows(void *context, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const norm_job *t = context;
-    float *stats = t->stats + begin * t->stats_row;
+    int64_t row = begin;
     tensor_run run = tensor_loop_runs(&t->rows, begin, end);
     while (tensor_run_next(&run))
-        for (int64_t i = 0; i < run.n; i++, stats += t->stats_row) {
+        for (int64_t i = 0; i < run.n; i++, row++) {
             float row_stats[2];
             tensor_kernels_get()->layer_norm(t->n, (float *)run.at[0] + i * t->rows.inner_stride[0],
                                              row_stats, (float *)run.at[1] + i * t->rows.inner_stride[1],
                                              t->w, t->b, t->eps);
-            stats[0] = row_stats[0];
-            stats[t->stats_column] = row_stats[1];
+            if (!t->stats) continue;
+            t->stats[row * t->stats_row] = row_stats[0];
+            t->stats[row * t->stats_row + t->stats_column] = row_stats[1];
         }
 }
 
 static norm_job norm_init(tensor x, tensor stats) {
     return (norm_job){.n = x.shape[x.rank - 1],
-                      .stats = stats.f32,
+                      .stats = tensor_ok(stats) ? stats.f32 : NULL,
                       .stats_row = stats.stride[0],
                       .stats_column = stats.stride[1]};
 }
 
+/* Whether x is one row of n neighbours; an optional one may be no tensor. */
+static bool is_row(const tensor *x, int64_t n, bool optional) {
+    if (!x->storage) return optional;
+    return x->dtype == TENSOR_F32 && x->rank > 0 && x->shape[x->rank - 1] == n && one_row(x);
+}
+
+/* One row, as where text is written token by token: straight to the kernel, without the loop over rows. */
+static bool normalise_row(const tensor *y, const tensor *stats, const tensor *x, const tensor *w,
+                          const tensor *b, float eps) {
+    const int64_t n = x->rank > 0 ? x->shape[x->rank - 1] : 0;
+    float unused[2];
+    if (!is_row(x, n, false) || !is_row(y, n, false) || y->rank != x->rank || !is_row(stats, 2, true) ||
+        (stats->storage && stats->rank != 2) || !is_row(w, n, true) || w->rank > 1 || !is_row(b, n, true) ||
+        b->rank > 1)
+        return false;
+    tensor_kernels_get()->layer_norm(n, y->f32, stats->storage ? stats->f32 : unused, x->f32,
+                                     w->storage ? w->f32 : NULL, b->storage ? b->f32 : NULL, eps);
+    tensor_touch(*y);
+    if (stats->storage) tensor_touch(*stats);
+    return true;
+}
+
 bool tensor_layer_norm(tensor y, tensor stats, tensor x, tensor w, tensor b, float eps, tensor_error *err) {
+    if (normalise_row(&y, &stats, &x, &w, &b, eps)) return true;
     if (!check("layer_norm", "y", y, x, w, stats, err) ||
         !check_vector("layer_norm", "b", b, x.shape[x.rank - 1], err))
         return false;
-    if (one_row(&y) && one_row(&x) && one_row(&w) && one_row(&b) && stats.stride[1] == 1) {
-        tensor_kernels_get()->layer_norm(x.shape[x.rank - 1], y.f32, stats.f32, x.f32, data_of(w), data_of(b),
-                                         eps);
-        tensor_touch(y);
-        tensor_touch(stats);
-        return true;
-    }
     tensor_arena *arena = NULL;
     dense dy, dx, dw, db;
     bool ok = dense_init(&dy, y, &arena, err) && dense_init(&dx, x, &arena, err) &&
@@ -123,7 +140,7 @@ bool tensor_layer_norm(tensor y, tensor stats, tensor x, tensor w, tensor b, flo
         tensor_parallel(t.rows.size, GRAIN / (t.n + 1) + 1, forward_rows, &t);
         ok = dense_write_back(&dy, err);
         tensor_touch(y);
-        tensor_touch(stats);
+        if (tensor_ok(stats)) tensor_touch(stats);
     }
     tensor_arena_free(arena);
     return ok;
@@ -196,7 +213,8 @@ static void vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x, tensor w, 
 bool tensor_layer_norm_vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x, tensor w, tensor stats,
                            tensor_error *err) {
     const char *what = "layer_norm_vjp";
-    if (!check(what, "dy", dy, x, w, stats, err)) return false;
+    if (!tensor_expect(what, "stats", stats, TENSOR_F32, err) || !check(what, "dy", dy, x, w, stats, err))
+        return false;
     if (tensor_ok(dx) && (!tensor_expect(what, "dx", dx, TENSOR_F32, err) ||
                           !tensor_expect_shape(what, "dx", dx, x.rank, x.shape, err)))
         return false;

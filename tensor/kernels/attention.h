@@ -191,9 +191,10 @@ static void row_maxima(float *top, float *s, const attention_tile *tile) {
     const int64_t padded = padded_rows(tile->rows);
     const vec none = vec_splat(-INFINITY);
     row_lanes rows;
-    for (int64_t r = 0; r < padded; r++) {
+    for (int64_t r = tile->rows; r < padded; r++) memcpy(&rows.of[r], &none, sizeof rows.of[r]);
+    for (int64_t r = 0; r < tile->rows; r++) {
         float *row = s + r * ATTENTION_TILE;
-        const int64_t n = r < tile->rows ? visible(tile, r) : 0;
+        const int64_t n = visible(tile, r);
         int64_t j = 0;
         vec high = none;
         for (; j + VEC_WIDTH <= n; j += VEC_WIDTH) high = vec_larger(vec_load(row + j), high);
@@ -309,7 +310,7 @@ static void attention_tile_step(const attention_args *t, const attention_tile *t
 /* Queries from i0 on. Whether y is free of NaN. */
 static bool attention_queries(const attention_args *t, int64_t i0, bool strict) {
     float s[ATTENTION_TILE * ATTENTION_TILE] __attribute__((aligned(64)));
-    row_state state = {.sum = {0}};
+    row_state state;
     const int64_t rows = min64(ATTENTION_TILE, t->tq - i0), keys = keys_of(t, i0);
     float *y = t->y + i0 * t->y_row, *stats = t->stats + i0 * t->stats_row;
     for (int64_t j0 = 0; j0 < keys; j0 += ATTENTION_TILE) {
@@ -318,9 +319,12 @@ static bool attention_queries(const attention_args *t, int64_t i0, bool strict) 
     }
     veci nan = {0};
     for (int64_t r = 0; r < rows; r++) {
-        const float weight = state.sum[r] == 0 ? 0 : 1 / state.sum[r];
         float *row = y + r * t->y_row;
-        if (keys == 0) memset(row, 0, (size_t)t->d * sizeof *row);
+        if (keys == 0) {
+            state.sum[r] = state.shift[r] = 0;
+            memset(row, 0, (size_t)t->d * sizeof *row);
+        }
+        const float weight = state.sum[r] == 0 ? 0 : 1 / state.sum[r];
         nan |= scale_row(row, t->d, weight);
         if (!t->stats) continue;
         stats[r * t->stats_row] = state.shift[r];

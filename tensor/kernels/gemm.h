@@ -29,7 +29,7 @@ static const int gemm_tile_rows[GEMM_NV + 1] = {0, 12, 6, 4}; /* of a tile that 
 enum {
     GEMM_MR = 12,    /* the most rows of a tile, a multiple of all others */
     GEMM_ROW_NV = 8, /* of a tile that is one row: enough chains to hide the latency of a multiply-add */
-    GEMM_AHEAD = 4,  /* steps that such a tile fetches ahead */
+    GEMM_AHEAD = 8,  /* steps that such a tile fetches ahead */
     GEMM_NR = GEMM_NV * VEC_WIDTH,
     GEMM_KC = 256, /* a panel of B: at most 256 x 32 floats, a first-level cache */
     GEMM_NC = 288, /* columns of B that are packed at once, whole panels: 290 KiB of stack, beside 97 for A */
