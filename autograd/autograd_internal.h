@@ -4,36 +4,67 @@
 
 #include "sampo/autograd.h"
 
-/* Memory of one value or gradient. Gradients come and go during backward, so their memory is used again:
- * `users` counts the variables whose gradient lies in it. */
+/* ---- Memory (memory.c) ---------------------------------------------------------------------- */
+
+/* The header of the memory of one value or gradient, which follows it. Gradients come and go during backward, so their
+ * memory is used again: `users` counts the variables whose gradient lies in it. */
 typedef struct ag_buffer {
     tensor_storage storage;
+    struct ag_buffer *below;           /* the block that ends where this one begins; NULL: none */
+    struct ag_buffer *next, *previous; /* in a list of free blocks; `next` also among the temporaries */
+    uint64_t taken; /* the version that the last operation in place left; what is older is gone */
     int users;
+    bool last;       /* no block begins where this one ends */
+    bool free;       /* in a list of free blocks */
     bool recyclable; /* made while backward computes numbers */
-    struct ag_buffer *next;
+    bool temporary;  /* made by the backward of the node at hand */
 } ag_buffer;
 
-/* The gradient of a parameter, where the lane has one. */
-typedef struct ag_lane_part {
-    const float *sink;
-    struct ag_lane_part *next;
-} ag_lane_part;
+enum { AG_FREE_CLASSES = 512 };
+
+/* At least `bytes` bytes. NULL and an error without memory. */
+ag_buffer *ag_buffer_new(ag_tape *tape, size_t bytes);
+/* One more, or one less, variable has g as its gradient. Memory that nobody holds is used again. */
+void ag_hold(ag_var *g);
+void ag_release(ag_var *g);
+/* The backward of a node ends: what it made and nobody holds is used again. */
+void ag_end_temporaries(ag_tape *tape);
+void ag_reset_memory(ag_tape *tape);
+
+/* ---- Tapes (tape.c) ------------------------------------------------------------------------- */
 
 typedef enum ag_phase {
     AG_FORWARD,
-    AG_NUMBERS, /* inside ag_backward */
-    AG_GRAPH    /* inside ag_backward_graph */
+    AG_NUMBERS, /* backward computes numbers */
+    AG_GRAPH    /* backward is recorded itself */
 } ag_phase;
 
+/* A parameter and the leaf that stands for it on the tape. */
+typedef struct ag_used {
+    const ag_var *parameter;
+    ag_var *leaf;
+    uint64_t turn; /* of the tape: entries of earlier turns are empty */
+} ag_used;
+
 struct ag_tape {
-    tensor_arena *arena;
+    tensor_arena *arena;   /* variables and what operations save */
+    tensor_arena *buffers; /* values and gradients */
     tensor_error error;
-    ag_var *last; /* the newest node; each leads to the one before */
+    ag_var *first, *last; /* the oldest and the newest node */
     bool recording;
     ag_phase phase;
-    ag_buffer *unused;  /* recyclable memory without users */
-    tensor grads, lane; /* see ag_set_lane */
-    ag_lane_part *written;
+    uint64_t turn;    /* grows with each reset */
+    uint64_t call;    /* number of the call of ag_gradients under way; 0: none, all gradients are asked for */
+    uint64_t calls;   /* so far */
+    bool accumulates; /* this call adds to what its places hold */
+    ag_used *used_params; /* a hash table, [capacity] */
+    size_t used_count, used_capacity;
+    ag_buffer *free[AG_FREE_CLASSES];
+    uint64_t free_classes[AG_FREE_CLASSES / 64]; /* a bit for each list that is not empty */
+    size_t free_count;                           /* blocks in all lists */
+    ag_buffer *temporaries;
+    ag_buffer *newest; /* the block that the arena gave last */
+    size_t used;       /* bytes of `buffers` */
     ag_watcher *watcher;
     void *watcher_context;
 };
@@ -52,11 +83,17 @@ static inline bool ag_failed(const ag_tape *tape) {
     return tape->error.text[0] != '\0';
 }
 
+/* The leaf that stands for a parameter on the tape, where there is one already. */
+ag_var *ag_used_leaf(const ag_tape *tape, const ag_var *parameter);
+
 /* The axis from the front, or -1 and the operation's error on y's tape. */
 int ag_axis(ag_var *y, int axis, int rank);
 
 /* ag_tensor with x's dtype and shape. */
 tensor ag_tensor_like(ag_tape *tape, tensor x);
+
+/* x itself where it is contiguous, else a copy on the tape. */
+tensor ag_contiguous(ag_tape *tape, tensor x);
 
 /* Ones at [..., ids[...]], else zeros, as data. The ids are in 0..classes-1. */
 ag_var *ag_one_hot(ag_tape *tape, tensor ids, int64_t classes);

@@ -1,104 +1,104 @@
-/* The engine: one loop over the nodes from the last to the first. */
+/* The engine: gradients pass through the nodes in one loop, from the last to the first. */
 #include "autograd/autograd_internal.h"
 
-/* ---- The memory of gradients --------------------------------------------------------------- */
+enum { MOST_VIEWS = 32 }; /* of each other whose gradient lies in one memory: the depth of the recursion */
 
-static void hold(ag_var *g) {
-    if (g->buffer) g->buffer->users++;
+/* ---- Where a gradient lies ------------------------------------------------------------------ */
+
+bool ag_needs_grad(const ag_var *x) {
+    return x && x->needs_grad && (!x->tape->call || x->reached == x->tape->call);
 }
 
-static void release(ag_var *g) {
-    ag_buffer *buffer = g->buffer;
-    if (!buffer || --buffer->users > 0 || !buffer->recyclable) return;
-    buffer->next = g->tape->unused;
-    g->tape->unused = buffer;
-}
-
-/* g's memory holds this gradient alone, and each element once: it may be added to in place. */
-static bool exclusive(const ag_var *g) {
+/* The gradient of x so far may be added to in place: no other variable has it, and each element lies there once. */
+static bool is_own(const ag_var *x) {
+    const ag_var *g = x->grad;
+    if (g->owner) return g->owner == x;
     return g->buffer && g->buffer->recyclable && g->buffer->users == 1 && tensor_is_contiguous(g->value);
 }
 
-static bool has_lane(const ag_tape *tape, const ag_var *p) {
-    return tensor_ok(tape->lane) && p->sink.storage == tape->grads.storage;
-}
-
-/* Where a parameter's gradients go on this tape. */
-static tensor parameter_sink(const ag_tape *tape, const ag_var *p) {
-    tensor sink = p->sink;
-    if (has_lane(tape, p)) {
-        sink.f32 = tape->lane.f32 + (p->sink.f32 - tape->grads.f32);
-        sink.storage = tape->lane.storage;
-    }
-    return sink;
-}
-
-/* The same for a view of a parameter; no tensor for other variables, and where there is a gradient already. */
-static tensor sink_of(const ag_tape *tape, const ag_var *x) {
-    if (!x->tape) return parameter_sink(tape, x);
-    if (x->grad || !x->op || !x->op->view) return (tensor){0};
-    const tensor sink = sink_of(tape, x->in[0]);
-    return tensor_ok(sink) ? x->op->view(x, sink) : sink;
-}
-
-/* Before a gradient of x, a parameter or a view of one, goes to its sink: whether it is the first in a lane, and so to be
- * written. Only all of a parameter can be; for a part, and where the caller adds, the parameter's place is cleared. */
-static bool first_in_lane(ag_tape *tape, ag_var *x, bool adds) {
-    const ag_var *p = x;
-    while (p->tape) p = p->in[0];
-    if (!has_lane(tape, p) || tensor_size(p->value) == 0 || ag_lane_has(tape, p)) return false;
-    ag_lane_part *part = tensor_arena_alloc(tape->arena, sizeof *part, &tape->error);
-    if (!part) return false;
-    *part = (ag_lane_part){p->sink.f32, tape->written};
-    tape->written = part;
-    if (p == x && !adds) return true;
-    tensor_fill(parameter_sink(tape, p), 0, &tape->error);
-    return false;
-}
-
-static ag_var *new_gradient(ag_tape *tape, tensor like) {
-    ag_var *g = ag_new_var(tape, 0);
-    return g && ag_allocate(g, TENSOR_F32, like.rank, like.shape) ? g : NULL;
-}
-
 static void set_gradient(ag_var *x, ag_var *g) {
-    hold(g);
-    if (x->grad) release(x->grad);
+    ag_hold(g);
+    if (x->grad) ag_release(x->grad);
     x->grad = g;
 }
 
-bool ag_wants(const ag_var *x) {
-    return x && x->needs_grad;
+static ag_var *new_gradient(ag_tape *tape, const ag_var *x) {
+    ag_var *g = ag_new_var(tape, 0);
+    return g && ag_allocate(g, TENSOR_F32, x->value.rank, x->value.shape) ? g : NULL;
 }
 
-tensor ag_grad_target(ag_var *y, ag_var *x, bool *fresh) {
-    ag_tape *tape = y->tape;
-    if (fresh) *fresh = false;
-    if (!ag_wants(x) || ag_failed(tape)) return (tensor){0};
-    if (tape->phase == AG_GRAPH) {
-        ag_fail(tape, "%s: without a composed form it cannot be differentiated twice", y->op->name);
-        return (tensor){0};
+/* A gradient that lies in the place that was chosen for it. */
+static ag_var *placed_gradient(ag_tape *tape, const ag_var *x) {
+    ag_var *g = ag_new_var(tape, 0);
+    if (!g) return NULL;
+    g->value = *x->place;
+    g->owner = x;
+    return g;
+}
+
+/* How the memory of x's gradient is or will be laid out; no tensor where x is a view whose gradient cannot be one of its
+ * operand's. Only the shape and the strides count. */
+static tensor layout(const ag_var *x) {
+    if (x->grad) return x->grad->value;
+    if (x->place) return *x->place;
+    if (!x->keeps_grad && x->op && x->op->view && x->views <= MOST_VIEWS) {
+        const tensor of = layout(x->in[0]);
+        const tensor view = tensor_ok(of) ? x->op->view(x, of) : of;
+        if (tensor_ok(view)) return view;
     }
-    const tensor sink = sink_of(tape, x);
-    if (tensor_ok(sink)) {
-        const bool first = first_in_lane(tape, x, !fresh);
-        if (fresh) *fresh = first;
-        return ag_failed(tape) ? (tensor){0} : sink;
+    tensor row_major = x->value;
+    int64_t step = 1;
+    for (int axis = x->value.rank - 1; axis >= 0; axis--) {
+        row_major.stride[axis] = step;
+        step *= x->value.shape[axis];
     }
-    if (x->grad && exclusive(x->grad)) return x->grad->value;
-    ag_var *g = new_gradient(tape, x->value);
+    return row_major;
+}
+
+/* Whether the gradient of x is added to its operand's in place. */
+static bool lies_in_operand(const ag_var *x) {
+    return !x->grad && !x->place && !x->keeps_grad && x->op && x->op->view && x->views <= MOST_VIEWS &&
+           ag_needs_grad(x->in[0]) && tensor_ok(x->op->view(x, layout(x->in[0])));
+}
+
+static bool is_whole(const ag_var *view) {
+    return tensor_size(view->value) == tensor_size(view->in[0]->value);
+}
+
+/* Memory that belongs to x's gradient alone. *fresh: nothing is in it yet. */
+static tensor own_memory(ag_tape *tape, ag_var *x, bool *fresh) {
+    *fresh = false;
+    if (x->grad && is_own(x)) return x->grad->value;
+    ag_var *g = !x->grad && x->place ? placed_gradient(tape, x) : new_gradient(tape, x);
     if (!g) return (tensor){0};
     if (x->grad)
         tensor_copy(g->value, x->grad->value, &tape->error);
-    else if (fresh)
-        *fresh = true;
     else
-        tensor_fill(g->value, 0, &tape->error);
+        *fresh = !(x->place && tape->accumulates);
     set_gradient(x, g);
     return g->value;
 }
 
-/* ---- Giving ------------------------------------------------------------------------------- */
+tensor ag_grad_buffer(ag_var *y, ag_var *x, bool *fresh) {
+    ag_tape *tape = y->tape;
+    if (fresh) *fresh = false;
+    if (!ag_needs_grad(x) || ag_failed(tape)) return (tensor){0};
+    if (tape->phase == AG_GRAPH) {
+        ag_fail(tape, "%s: without a decomposition it cannot be differentiated twice", y->op->name);
+        return (tensor){0};
+    }
+    if (lies_in_operand(x)) /* what a part leaves out becomes 0, so that only the whole can be overwritten */
+        return x->op->view(x, ag_grad_buffer(y, x->in[0], is_whole(x) ? fresh : NULL));
+    bool empty;
+    const tensor memory = own_memory(tape, x, &empty);
+    if (fresh)
+        *fresh = empty;
+    else if (empty)
+        tensor_fill(memory, 0, &tape->error);
+    return memory;
+}
+
+/* ---- Adding --------------------------------------------------------------------------------- */
 
 /* The axes of g along which a variable of x's shape was broadcast: missing in x, or of size 1 there. */
 static unsigned broadcast_axes(tensor g, tensor x) {
@@ -109,43 +109,61 @@ static unsigned broadcast_axes(tensor g, tensor x) {
     return axes;
 }
 
-static void give_graph(ag_var *x, ag_var *g) {
+static void add_recorded(ag_var *x, ag_var *g) {
     if (!tensor_same_shape(g->value, x->value))
         g = ag_reshape(ag_sum(g, broadcast_axes(g->value, x->value), true), x->value.rank, x->value.shape);
     if (g) x->grad = x->grad ? ag_add(x->grad, g) : g;
 }
 
-static void give_sum(ag_var *x, ag_var *g) {
+static void add_summed(ag_var *x, ag_var *g) {
     bool fresh;
-    tensor target = ag_grad_target(g, x, &fresh);
+    tensor memory = ag_grad_buffer(g, x, &fresh);
     const unsigned axes = broadcast_axes(g->value, x->value);
     int64_t shape[TENSOR_MAX_RANK]; /* x's, with the missing axes in front */
     for (int axis = 0; axis < g->value.rank; axis++)
         shape[axis] = axes & AG_AXIS(axis) ? 1 : g->value.shape[axis];
-    target = tensor_reshape(target, g->value.rank, shape, ag_err(g));
-    tensor_reduce(target, TENSOR_SUM, g->value, axes, !fresh, ag_err(g));
+    memory = tensor_reshape(memory, g->value.rank, shape, ag_err(g));
+    tensor_reduce(memory, TENSOR_SUM, g->value, axes, !fresh, ag_err(g));
 }
 
-void ag_give(ag_var *x, ag_var *g) {
-    if (!g || !ag_wants(x) || ag_failed(g->tape)) return;
+/* Whether g, x's first gradient, may be it without a copy. A leaf's is the user's: contiguous, and no other's. */
+static bool may_be_taken(const ag_var *x, const ag_var *g) {
+    if (x->grad || x->place) return false;
+    if (!x->op || x->keeps_grad)
+        return g->buffer && g->buffer->temporary && g->buffer->users == 0 && tensor_is_contiguous(g->value);
+    return !lies_in_operand(x) || is_whole(x);
+}
+
+void ag_add_grad(ag_var *x, ag_var *g) {
+    if (!g || !ag_needs_grad(x) || ag_failed(g->tape)) return;
     if (g->tape->phase == AG_GRAPH) {
-        give_graph(x, g);
+        add_recorded(x, g);
     } else if (!tensor_same_shape(g->value, x->value)) {
-        give_sum(x, g);
-    } else if (x->tape && !x->grad) {
+        add_summed(x, g);
+    } else if (may_be_taken(x, g)) {
         set_gradient(x, g);
-    } else if (x->tape && !exclusive(x->grad)) {
-        ag_var *sum = new_gradient(g->tape, x->value);
+    } else if (x->grad && !is_own(x)) {
+        ag_var *sum = new_gradient(g->tape, x);
         if (!sum) return;
         tensor_binary(sum->value, TENSOR_ADD, x->grad->value, g->value, ag_err(g));
         set_gradient(x, sum);
     } else {
-        const tensor target = ag_grad_target(g, x, NULL);
-        tensor_binary(target, TENSOR_ADD, target, g->value, ag_err(g));
+        bool fresh;
+        const tensor memory = ag_grad_buffer(g, x, &fresh);
+        if (fresh)
+            tensor_copy(memory, g->value, ag_err(g));
+        else
+            tensor_binary(memory, TENSOR_ADD, memory, g->value, ag_err(g));
     }
 }
 
-/* ---- The loop ----------------------------------------------------------------------------- */
+ag_var *ag_reuse(ag_var *x) {
+    if (x && x->buffer && x->buffer->temporary && x->buffer->users == 0 && tensor_is_contiguous(x->value))
+        x->overwritable = true;
+    return x;
+}
+
+/* ---- The loop ------------------------------------------------------------------------------- */
 
 /* What backward reads must be as it was when the node was computed. */
 static bool unchanged(const ag_var *n) {
@@ -165,57 +183,172 @@ static bool unchanged(const ag_var *n) {
     return true;
 }
 
-/* Propagates the gradients of the nodes from `from` back to, and without, `until`. */
+static bool asks_for_any(const ag_var *n) {
+    for (int i = 0; i < n->inputs; i++)
+        if (ag_needs_grad(n->in[i])) return true;
+    return false;
+}
+
+/* Passes the gradients of the nodes from `from` back to, and without, `until` on to their operands. */
 static void propagate(ag_tape *tape, ag_var *from, ag_var *until) {
     for (ag_var *n = from; n != until && !ag_failed(tape); n = n->previous) {
-        if (!n->grad || !unchanged(n)) continue;
         ag_var *dy = n->grad;
-        if (tape->phase == AG_GRAPH && n->op->composed) {
-            ag_var *mark = tape->last, *same = n->op->composed(n);
-            n->grad = NULL;
-            ag_give(same, dy);
-            propagate(tape, tape->last, mark);
-        } else {
-            ag_tell(tape, n->op, AG_BACKWARD_BEGINS);
-            n->op->backward(n, dy);
-            ag_tell(tape, n->op, AG_BACKWARD_ENDS);
-            n->grad = NULL;
-            if (tape->phase == AG_NUMBERS) release(dy);
+        if (!dy) continue;
+        if (asks_for_any(n) && unchanged(n)) {
+            if (tape->phase == AG_GRAPH && n->op->decompose) {
+                ag_var *mark = tape->last, *same = n->op->decompose(n);
+                ag_add_grad(same, dy);
+                propagate(tape, tape->last, mark);
+            } else {
+                ag_tell(tape, n->op, AG_BACKWARD_BEGINS);
+                n->op->backward(n, dy);
+                ag_tell(tape, n->op, AG_BACKWARD_ENDS);
+            }
         }
+        if (!n->keeps_grad) {
+            n->grad = NULL;
+            if (tape->phase == AG_NUMBERS) ag_release(dy);
+        }
+        ag_end_temporaries(tape);
     }
 }
 
-static bool backward(ag_var *y, ag_phase phase) {
+static bool may_begin(const ag_var *y) {
     if (!y || !y->tape || ag_failed(y->tape)) return false;
-    ag_tape *tape = y->tape;
-    if (tensor_size(y->value) != 1 || y->value.dtype != TENSOR_F32) {
-        char text[TENSOR_SHAPE_TEXT];
-        ag_fail(tape, "backward: begins at a float32 scalar, not at %s",
+    char text[TENSOR_SHAPE_TEXT];
+    if (tensor_size(y->value) != 1 || y->value.dtype != TENSOR_F32)
+        ag_fail(y->tape, "backward: begins at a float32 scalar, not at %s",
                 tensor_shape_text(text, sizeof text, y->value.rank, y->value.shape));
-        return false;
-    }
-    if (!y->needs_grad) {
-        ag_fail(tape, "backward: the result depends on nothing that needs a gradient");
-        return false;
-    }
+    else if (!y->needs_grad)
+        ag_fail(y->tape, "backward: the result depends on nothing that needs a gradient");
+    return !ag_failed(y->tape);
+}
+
+/* From a gradient of 1 for y back to all that is asked for. */
+static void run(ag_var *y, ag_phase phase) {
+    ag_tape *tape = y->tape;
     const bool recording = tape->recording;
     tape->phase = phase;
     tape->recording = phase == AG_GRAPH;
-    ag_var *one = new_gradient(tape, y->value);
+    ag_var *one = new_gradient(tape, y);
     if (one) {
         tensor_fill(one->value, 1, &tape->error);
-        ag_give(y, one);
+        ag_add_grad(y, one);
         if (y->op) propagate(tape, y, NULL);
+        ag_end_temporaries(tape);
     }
     tape->phase = AG_FORWARD;
     tape->recording = recording;
-    return !ag_failed(tape);
 }
 
 bool ag_backward(ag_var *y) {
-    return backward(y, AG_NUMBERS);
+    if (!may_begin(y)) return false;
+    run(y, AG_NUMBERS);
+    return ag_ok(y->tape);
 }
 
-bool ag_backward_graph(ag_var *y) {
-    return backward(y, AG_GRAPH);
+/* ---- Gradients of chosen variables ----------------------------------------------------------- */
+
+/* One call: the chosen variables on the tape, and what gradients they had before. */
+typedef struct choice {
+    ag_tape *tape;
+    int count;
+    ag_var **x;      /* NULL: a parameter that is not used on this tape */
+    ag_var **before; /* their gradients */
+    ag_var **found;  /* and those that the call gave them */
+} choice;
+
+static bool choose_one(choice *c, int i, ag_var *x, const tensor *place) {
+    char is[TENSOR_SHAPE_TEXT], expected[TENSOR_SHAPE_TEXT];
+    if (!x) return ag_fail(c->tape, "gradients: variable %d is NULL", i);
+    if (x->tape && x->tape != c->tape)
+        return ag_fail(c->tape, "gradients: variable %d is on another tape", i);
+    if (!x->needs_grad)
+        return ag_fail(c->tape, "gradients: variable %d needs no gradient; ag_variable makes one that does",
+                       i);
+    if (place &&
+        (!tensor_ok(*place) || !tensor_same_shape(*place, x->value) || !tensor_is_contiguous(*place)))
+        return ag_fail(c->tape, "gradients: place %d is %s, expected %s without gaps", i,
+                       tensor_shape_text(is, sizeof is, place->rank, place->shape),
+                       tensor_shape_text(expected, sizeof expected, x->value.rank, x->value.shape));
+    c->x[i] = x->tape ? x : ag_used_leaf(c->tape, x);
+    return true;
+}
+
+static bool choose(choice *c, ag_var *y, int count, ag_var *const *x, const tensor *places) {
+    if (!may_begin(y)) return false;
+    ag_tape *tape = y->tape;
+    count = count > 0 ? count : 0;
+    const size_t bytes = (size_t)count * sizeof(ag_var *);
+    ag_var **room = tensor_arena_alloc(tape->arena, 3 * bytes, &tape->error);
+    if (!room) return false;
+    *c = (choice){tape, count, room, room + count, room + 2 * count};
+    for (int i = 0; i < count; i++)
+        if (!choose_one(c, i, x[i], places ? &places[i] : NULL)) return false;
+    return true;
+}
+
+/* What y is computed through, on the way from the chosen variables. */
+static void reach(const choice *c, const ag_var *y) {
+    ag_tape *tape = c->tape;
+    tape->call = ++tape->calls;
+    for (int i = 0; i < c->count; i++)
+        if (c->x[i]) c->x[i]->reached = tape->call;
+    for (ag_var *n = tape->first; n; n = n == y ? NULL : n->next)
+        for (int i = 0; i < n->inputs; i++)
+            if (n->in[i]->reached == tape->call) n->reached = tape->call;
+}
+
+static void run_choice(choice *c, ag_var *y, const tensor *places, bool accumulate, bool create_graph) {
+    ag_tape *tape = c->tape;
+    for (int i = 0; i < c->count; i++) {
+        if (!c->x[i]) continue;
+        if (places && c->x[i]->place) ag_fail(tape, "gradients: variable %d has a place already", i);
+        c->before[i] = c->x[i]->grad;
+        c->x[i]->grad = NULL;
+        c->x[i]->keeps_grad = true;
+        c->x[i]->place = places ? &places[i] : NULL;
+    }
+    reach(c, y);
+    tape->accumulates = accumulate;
+    if (y->reached == tape->call && ag_ok(tape)) run(y, create_graph ? AG_GRAPH : AG_NUMBERS);
+    tape->call = 0;
+}
+
+/* Notes the gradients of the chosen variables, NULL where there is none, and puts back what these had before. */
+static void end_choice(choice *c) {
+    for (int i = 0; i < c->count; i++) c->found[i] = c->x[i] ? c->x[i]->grad : NULL;
+    for (int i = c->count - 1; i >= 0; i--) { /* backwards, for one that was chosen twice */
+        if (!c->x[i]) continue;
+        c->x[i]->grad = c->before[i];
+        c->x[i]->keeps_grad = false;
+        c->x[i]->place = NULL;
+    }
+}
+
+/* As the user gets it: of x's shape, contiguous. */
+static ag_var *finish_gradient(ag_tape *tape, const ag_var *x, ag_var *g) {
+    if (g) return tensor_is_contiguous(g->value) ? g : ag_affine(g, 1, 0);
+    const tensor zeros = ag_tensor(tape, TENSOR_F32, x->value.rank, x->value.shape);
+    return tensor_fill(zeros, 0, &tape->error) ? ag_input(tape, zeros) : NULL;
+}
+
+bool ag_gradients(ag_var *y, int count, ag_var *const *x, ag_var **dx, bool create_graph) {
+    choice c;
+    for (int i = 0; i < count; i++) dx[i] = NULL;
+    if (!choose(&c, y, count, x, NULL)) return false;
+    run_choice(&c, y, NULL, false, create_graph);
+    end_choice(&c);
+    for (int i = 0; i < count; i++) dx[i] = finish_gradient(c.tape, x[i], c.found[i]);
+    return ag_ok(c.tape);
+}
+
+bool ag_gradients_into(ag_var *y, int count, ag_var *const *x, const tensor *places, bool accumulate) {
+    choice c;
+    if (!choose(&c, y, count, x, places)) return false;
+    run_choice(&c, y, places, accumulate, false);
+    end_choice(&c);
+    for (int i = 0; i < count && ag_ok(c.tape); i++)
+        if (!c.found[i] && !accumulate) tensor_fill(places[i], 0, &c.tape->error);
+    return ag_ok(c.tape);
 }

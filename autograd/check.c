@@ -30,7 +30,7 @@ static tensor spread(check *t, const ag_operand *o, int number, tensor_error *er
     const double low = o->low == 0 && o->high == 0 ? -2 : o->low,
                  high = o->low == 0 && o->high == 0 ? 2 : o->high;
     int64_t step = 7 + 2 * number;
-    for (int64_t d = 2; d <= step; d++)
+    for (int64_t d = 2; n > 0 && d <= step; d++)
         if (n % d == 0 && step % d == 0) {
             step++;
             d = 1;
@@ -75,8 +75,7 @@ static ag_var *run(check *t, ag_var **in) {
 
 /* Moves the failure on the tape to err. */
 static bool failed(check *t, tensor_error *err) {
-    const char *text = ag_error(t->tape);
-    tensor_fail(err, "%s", text ? text : "the function returned NULL without an error");
+    tensor_fail(err, "%s", ag_error(t->tape));
     return false;
 }
 
@@ -93,22 +92,26 @@ static bool value(check *t, double *sum, tensor_error *err) {
     return true;
 }
 
+/* The sum, with weights, of the recorded gradients of y for all operands that have one. */
+static ag_var *sum_of_gradients(check *t, ag_var *y, ag_var **in) {
+    ag_var *x[AG_MAX_OPERANDS], *dx[AG_MAX_OPERANDS], *total = NULL;
+    int number[AG_MAX_OPERANDS], count = 0;
+    for (int k = 0; k < t->c->inputs; k++)
+        if (differentiable(&t->c->in[k])) number[count] = k, x[count++] = in[k];
+    if (!ag_gradients(y, count, x, dx, true)) return NULL;
+    for (int i = 0; i < count; i++) {
+        ag_var *part = weighted_sum(dx[i], number[i] + 1);
+        total = total ? ag_add(total, part) : part;
+    }
+    return total;
+}
+
 /* Its gradient by backward, into t->gradient. */
 static bool gradients(check *t, tensor_error *err) {
     ag_var *in[AG_MAX_OPERANDS], *y = weighted_sum(run(t, in), 0);
-    if (t->order == 1) {
-        if (!ag_backward(y)) return failed(t, err);
-    } else {
-        if (!ag_backward_graph(y)) return failed(t, err);
-        ag_var *total = NULL;
-        for (int k = 0; k < t->c->inputs; k++) {
-            if (!in[k]->grad) continue;
-            ag_var *part = weighted_sum(in[k]->grad, k + 1);
-            in[k]->grad = NULL;
-            total = total ? ag_add(total, part) : part;
-        }
-        if (!total || (total->needs_grad && !ag_backward(total))) return failed(t, err);
-    }
+    if (t->order == 2) y = sum_of_gradients(t, y, in);
+    if (!y) return failed(t, err);
+    if (y->needs_grad && !ag_backward(y)) return failed(t, err);
     for (int k = 0; k < t->c->inputs; k++) {
         if (!differentiable(&t->c->in[k])) continue;
         const tensor g = ag_grad(in[k]);

@@ -3,10 +3,26 @@
 
 /* ---- matmul ------------------------------------------------------------------------------- */
 
+/* Adds the product of a and b to x's gradient: as numbers in place, where no batch was broadcast. */
+static void add_product(ag_var *y, ag_var *x, ag_var *a, ag_var *b) {
+    if (!ag_needs_grad(x) || !a || !b) return;
+    int rank;
+    int64_t shape[TENSOR_MAX_RANK];
+    bool fresh,
+        same = tensor_matmul_shape(a->value, b->value, &rank, shape, ag_err(y)) && rank == x->value.rank;
+    for (int axis = 0; same && axis < rank; axis++) same = shape[axis] == x->value.shape[axis];
+    if (y->tape->phase == AG_GRAPH || !same) {
+        ag_add_grad(x, ag_matmul(a, b));
+    } else {
+        const tensor dx = ag_grad_buffer(y, x, &fresh);
+        tensor_matmul(dx, a->value, b->value, !fresh, ag_err(y));
+    }
+}
+
 static void matmul_backward(ag_var *y, ag_var *dy) {
     ag_var *a = y->in[0], *b = y->in[1];
-    if (ag_wants(a)) ag_give(a, ag_matmul(dy, ag_transpose(ag_use(y->tape, b), -1, -2)));
-    if (ag_wants(b)) ag_give(b, ag_matmul(ag_transpose(ag_use(y->tape, a), -1, -2), dy));
+    add_product(y, a, dy, ag_transpose(b, -1, -2));
+    add_product(y, b, ag_transpose(a, -1, -2), dy);
 }
 static ag_var *matmul_case(ag_var **in) {
     return ag_matmul(in[0], in[1]);
@@ -41,30 +57,33 @@ ag_var *ag_matmul(ag_var *a, ag_var *b) {
 
 /* x as [rows, last axis], copied where strides rule out a view. */
 static tensor as_rows(ag_var *y, tensor x) {
-    const int64_t last = x.shape[x.rank - 1];
-    x = tensor_contiguous(y->tape->arena, x, ag_err(y));
-    return tensor_reshape(x, TENSOR_SHAPE(last ? tensor_size(x) / last : 0, last), ag_err(y));
+    int64_t rows = 1;
+    for (int axis = 0; axis < x.rank - 1; axis++) rows *= x.shape[axis];
+    return tensor_reshape(ag_contiguous(y->tape, x), TENSOR_SHAPE(rows, x.shape[x.rank - 1]), ag_err(y));
 }
 
 static void linear_backward(ag_var *y, ag_var *dy) {
     ag_var *x = y->in[0], *w = y->in[1], *b = y->inputs > 2 ? y->in[2] : NULL;
     const tensor g = as_rows(y, dy->value);
     bool fresh;
-    if (ag_wants(x)) {
-        tensor dx = ag_grad_target(y, x, &fresh);
-        dx = tensor_reshape(dx, TENSOR_SHAPE(g.shape[0], w->value.shape[0]), ag_err(y));
-        tensor_matmul(dx, g, tensor_transpose(w->value, 0, 1, ag_err(y)), !fresh, ag_err(y));
+    if (ag_needs_grad(x)) { /* of any strides: where x is a view, those of a part of its operand's gradient */
+        const tensor dx = ag_grad_buffer(y, x, &fresh), wt = tensor_transpose(w->value, 0, 1, ag_err(y));
+        if (x->value.rank > 1)
+            tensor_matmul(dx, tensor_reshape(g, y->value.rank, y->value.shape, ag_err(y)), wt, !fresh,
+                          ag_err(y));
+        else
+            tensor_matmul(tensor_unsqueeze(dx, 0, ag_err(y)), g, wt, !fresh, ag_err(y));
     }
-    if (ag_wants(w)) {
-        const tensor dw = ag_grad_target(y, w, &fresh);
+    if (ag_needs_grad(w)) {
+        const tensor dw = ag_grad_buffer(y, w, &fresh);
         tensor_matmul(dw, tensor_transpose(as_rows(y, x->value), 0, 1, ag_err(y)), g, !fresh, ag_err(y));
     }
-    if (ag_wants(b)) {
-        tensor db = ag_grad_target(y, b, &fresh);
+    if (ag_needs_grad(b)) {
+        tensor db = ag_grad_buffer(y, b, &fresh);
         tensor_reduce(tensor_unsqueeze(db, 0, ag_err(y)), TENSOR_SUM, g, AG_AXIS(0), !fresh, ag_err(y));
     }
 }
-static ag_var *linear_composed(ag_var *y) {
+static ag_var *linear_decompose(ag_var *y) {
     ag_var *x = y->in[0], *w = y->in[1];
     ag_var *product = x->value.rank > 1 ? ag_matmul(x, w) : ag_squeeze(ag_matmul(ag_unsqueeze(x, 0), w), 0);
     return y->inputs > 2 ? ag_add(product, y->in[2]) : product;
@@ -84,17 +103,23 @@ static const ag_case linear_cases[] = {
     {"no bias", linear_no_bias_case, 2, {{2, {3, 4}}, {2, {4, 5}}}},
     {"residual, transposed weight", linear_shared_case, 3, {{2, {3, 4}}, {2, {4, 4}}, {1, {4}}}},
 };
-const ag_op ag_op_linear = {"linear", linear_backward, linear_composed, AG_READS(0) | AG_READS(1),
+const ag_op ag_op_linear = {"linear", linear_backward, linear_decompose, AG_READS(0) | AG_READS(1),
                             AG_CASES(linear_cases)};
 
 static ag_var *linear(int inputs, ag_var *const *in) {
     ag_var *y = ag_begin(&ag_op_linear, inputs, in);
     if (!y) return NULL;
-    const tensor x = in[0]->value, w = in[1]->value, bias = inputs > 2 ? in[2]->value : (tensor){0};
-    int rank;
+    const tensor *x = &in[0]->value, *w = &in[1]->value, none = {0},
+                 *bias = inputs > 2 ? &in[2]->value : &none;
+    int rank = x->rank;
     int64_t shape[TENSOR_MAX_RANK];
-    if (tensor_linear_shape(x, w, bias, &rank, shape, ag_err(y)) && ag_out(y, TENSOR_F32, rank, shape))
-        tensor_linear(y->value, x, w, bias, ag_err(y));
+    if (rank < 1 || w->rank != 2) { /* the text */
+        tensor_linear_shape(*x, *w, *bias, &rank, shape, ag_err(y));
+        return NULL;
+    }
+    for (int axis = 0; axis < rank - 1; axis++) shape[axis] = x->shape[axis];
+    shape[rank - 1] = w->shape[1];
+    if (ag_out(y, TENSOR_F32, rank, shape)) tensor_linear(y->value, *x, *w, *bias, ag_err(y));
     return ag_end(y);
 }
 
@@ -109,7 +134,7 @@ ag_var *ag_linear_no_bias(ag_var *x, ag_var *w) {
 /* ---- embedding ---------------------------------------------------------------------------- */
 
 static void embedding_backward(ag_var *y, ag_var *dy) {
-    const tensor table = ag_grad_target(y, y->in[0], NULL);
+    const tensor table = ag_grad_buffer(y, y->in[0], NULL);
     if (!tensor_ok(table)) return;
     const tensor ids = y->in[1]->value;
     const tensor scratch =
@@ -123,14 +148,14 @@ ag_var *ag_one_hot(ag_tape *tape, tensor ids, int64_t classes) {
     for (int axis = 0; axis < ids.rank; axis++) shape[axis] = ids.shape[axis];
     shape[ids.rank] = classes;
     const tensor hot = ag_tensor(tape, TENSOR_F32, ids.rank + 1, shape);
-    ids = tensor_contiguous(tape->arena, ids, &tape->error);
+    ids = ag_contiguous(tape, ids);
     if (!tensor_fill(hot, 0, &tape->error) || !tensor_ok(ids)) return NULL;
     for (int64_t i = 0; i < tensor_size(ids); i++) hot.f32[i * classes + ids.i32[i]] = 1;
     return ag_input(tape, hot);
 }
 
-static ag_var *embedding_composed(ag_var *y) {
-    ag_var *table = ag_use(y->tape, y->in[0]);
+static ag_var *embedding_decompose(ag_var *y) {
+    ag_var *table = y->in[0];
     ag_var *hot = ag_one_hot(y->tape, y->in[1]->value, table->value.shape[0]);
     return ag_reshape(ag_matmul(ag_reshape(hot, TENSOR_SHAPE(-1, table->value.shape[0])), table),
                       y->value.rank, y->value.shape);
@@ -139,9 +164,9 @@ static ag_var *embedding_case(ag_var **in) {
     return ag_embedding(in[0], in[1]);
 }
 static const ag_case embedding_cases[] = {
-    {"rows repeat", embedding_case, 2, {{2, {4, 3}}, {2, {2, 5}, .ids = 4}}},
+    {"rows repeat", embedding_case, 2, {{2, {4, 3}}, {2, {2, 5}, .ids = 4}}, .not_empty = 4},
 };
-const ag_op ag_op_embedding = {"embedding", embedding_backward, embedding_composed, AG_READS(1),
+const ag_op ag_op_embedding = {"embedding", embedding_backward, embedding_decompose, AG_READS(1),
                                AG_CASES(embedding_cases)};
 
 ag_var *ag_embedding(ag_var *table, ag_var *ids) {

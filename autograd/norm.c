@@ -15,15 +15,29 @@ static ag_var *softmax(const ag_op *op, softmax_kernel *kernel, ag_var *x, int a
     return ag_end(y);
 }
 
+typedef bool softmax_vjp_kernel(tensor dx, tensor dy, tensor y, int axis, bool accumulate, tensor_error *err);
+
+static void softmax_numbers(ag_var *y, ag_var *dy, softmax_vjp_kernel *kernel) {
+    bool fresh;
+    const tensor dx = ag_grad_buffer(y, y->in[0], &fresh);
+    if (tensor_ok(dx)) kernel(dx, dy->value, y->value, *(const int *)y->saved, !fresh, ag_err(y));
+}
+
 /* dx = y (dy - sum(dy y)) */
 static void softmax_backward(ag_var *y, ag_var *dy) {
-    const int axis = *(const int *)y->saved;
-    ag_give(y->in[0], ag_mul(y, ag_sub(dy, ag_sum(ag_mul(dy, y), AG_AXIS(axis), true))));
+    const unsigned axis = AG_AXIS(*(const int *)y->saved);
+    if (y->tape->phase == AG_NUMBERS)
+        softmax_numbers(y, dy, tensor_softmax_vjp);
+    else
+        ag_add_grad(y->in[0], ag_mul(y, ag_sub(dy, ag_sum(ag_mul(dy, y), axis, true))));
 }
 /* dx = dy - e^y sum(dy) */
 static void log_softmax_backward(ag_var *y, ag_var *dy) {
-    const int axis = *(const int *)y->saved;
-    ag_give(y->in[0], ag_sub(dy, ag_mul(ag_exp(y), ag_sum(dy, AG_AXIS(axis), true))));
+    const unsigned axis = AG_AXIS(*(const int *)y->saved);
+    if (y->tape->phase == AG_NUMBERS)
+        softmax_numbers(y, dy, tensor_log_softmax_vjp);
+    else
+        ag_add_grad(y->in[0], ag_sub(dy, ag_mul(ag_exp(y), ag_sum(dy, axis, true))));
 }
 
 #define SOFTMAX(fn)                                                                                          \
@@ -52,11 +66,11 @@ typedef struct layer_norm {
 static void layer_norm_backward(ag_var *y, ag_var *dy) {
     const layer_norm *saved = y->saved;
     ag_var *x = y->in[0], *w = y->in[1], *b = y->in[2];
-    const tensor dx = ag_grad_target(y, x, NULL), dw = ag_grad_target(y, w, NULL),
-                 db = ag_grad_target(y, b, NULL);
+    const tensor dx = ag_grad_buffer(y, x, NULL), dw = ag_grad_buffer(y, w, NULL),
+                 db = ag_grad_buffer(y, b, NULL);
     tensor_layer_norm_vjp(dx, dw, db, dy->value, x->value, w->value, saved->stats, ag_err(y));
 }
-static ag_var *layer_norm_composed(ag_var *y) {
+static ag_var *layer_norm_decompose(ag_var *y) {
     const layer_norm *saved = y->saved;
     ag_var *x = y->in[0];
     const unsigned last = AG_AXIS(x->value.rank - 1);
@@ -74,7 +88,7 @@ static const ag_case layer_norm_cases[] = {
     {"rows", layer_norm_case, 3, {{3, {2, 2, 5}}, {1, {5}}, {1, {5}}}},
     {"residual", layer_norm_residual, 3, {{2, {2, 17}}, {1, {17}}, {1, {17}}}},
 };
-const ag_op ag_op_layer_norm = {"layer_norm", layer_norm_backward, layer_norm_composed,
+const ag_op ag_op_layer_norm = {"layer_norm", layer_norm_backward, layer_norm_decompose,
                                 AG_READS(0) | AG_READS(1), AG_CASES(layer_norm_cases)};
 
 ag_var *ag_layer_norm(ag_var *x, ag_var *w, ag_var *b, float eps) {
@@ -82,9 +96,11 @@ ag_var *ag_layer_norm(ag_var *x, ag_var *w, ag_var *b, float eps) {
     layer_norm *saved = ag_save(y, sizeof *saved);
     if (!saved) return NULL;
     if (x->value.rank < 1) return ag_fail(y->tape, "layer_norm: x needs an axis");
-    const int64_t width = x->value.shape[x->value.rank - 1];
+    int64_t rows = 1;
+    for (int axis = 0; axis < x->value.rank - 1; axis++) rows *= x->value.shape[axis];
     saved->eps = eps;
-    saved->stats = ag_tensor(y->tape, TENSOR_F32, TENSOR_SHAPE(width ? tensor_size(x->value) / width : 0, 2));
+    saved->stats = (tensor){0};
+    if (y->tape->recording) saved->stats = ag_tensor(y->tape, TENSOR_F32, TENSOR_SHAPE(rows, 2));
     if (ag_out(y, TENSOR_F32, x->value.rank, x->value.shape))
         tensor_layer_norm(y->value, saved->stats, x->value, w->value, b->value, eps, ag_err(y));
     return ag_end(y);

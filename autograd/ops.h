@@ -33,11 +33,11 @@
     _(sum) \
     _(mean) \
     _(max_over) \
-    _(use) \
     _(reshape) \
     _(permute) \
     _(slice) \
     _(unslice) \
+    _(select) \
     _(expand) \
     _(concat) \
     _(matmul) \
@@ -46,7 +46,10 @@
     _(softmax) \
     _(log_softmax) \
     _(layer_norm) \
-    _(causal_attention) \
+    _(attention) \
+    _(split_heads) \
+    _(merge_heads) \
+    _(rotary) \
     _(cross_entropy)
 /* clang-format on */
 

@@ -3,35 +3,13 @@
 
 #include <string.h>
 
-/* ---- use: a parameter on a tape ------------------------------------------------------------ */
-
-static void use_backward(ag_var *y, ag_var *dy) {
-    ag_give(y->in[0], dy);
-}
-static tensor use_view(const ag_var *y, tensor x) {
-    (void)y;
-    return x;
-}
-const ag_op ag_op_use = {"use", use_backward,
-                         .no_cases = "the identity, for parameters, which checks do not have",
-                         .view = use_view};
-
-ag_var *ag_use(ag_tape *tape, ag_var *parameter) {
-    if (!tape || !parameter || ag_failed(tape)) return NULL;
-    if (parameter->tape) return parameter;
-    ag_tell(tape, &ag_op_use, AG_FORWARD_BEGINS);
-    ag_var *y = ag_new_var(tape, 1);
-    if (!y) return NULL;
-    y->op = &ag_op_use;
-    y->in[0] = parameter;
-    y->value = parameter->value;
-    return ag_end(y);
-}
-
 /* ---- reshape ------------------------------------------------------------------------------ */
 
 static void reshape_backward(ag_var *y, ag_var *dy) {
-    ag_give(y->in[0], ag_reshape(dy, y->in[0]->value.rank, y->in[0]->value.shape));
+    ag_add_grad(y->in[0], ag_reshape(dy, y->in[0]->value.rank, y->in[0]->value.shape));
+}
+static tensor reshape_view(const ag_var *y, tensor x) {
+    return tensor_reshape(x, y->value.rank, y->value.shape, NULL);
 }
 static ag_var *reshape_case(ag_var **in) {
     return ag_reshape(in[0], TENSOR_SHAPE(2, -1));
@@ -39,9 +17,9 @@ static ag_var *reshape_case(ag_var **in) {
 static ag_var *reshape_copy_case(ag_var **in) {
     return ag_reshape(ag_transpose(in[0], 0, 1), TENSOR_SHAPE(-1));
 }
-static const ag_case reshape_cases[] = {{"view", reshape_case, 1, {{2, {3, 4}}}},
+static const ag_case reshape_cases[] = {{"view", reshape_case, 1, {{2, {3, 4}}}, .fixed = 4},
                                         {"copy", reshape_copy_case, 1, {{2, {3, 4}}}}};
-const ag_op ag_op_reshape = {"reshape", reshape_backward, AG_CASES(reshape_cases)};
+const ag_op ag_op_reshape = {"reshape", reshape_backward, AG_CASES(reshape_cases), .view = reshape_view};
 
 ag_var *ag_reshape(ag_var *x, int rank, const int64_t *shape) {
     ag_var *y = ag_begin(&ag_op_reshape, 1, &x);
@@ -61,7 +39,7 @@ static void permute_backward(ag_var *y, ag_var *dy) {
     const int *axes = y->saved;
     int back[TENSOR_MAX_RANK];
     for (int axis = 0; axis < y->value.rank; axis++) back[axes[axis]] = axis;
-    ag_give(y->in[0], ag_permute(dy, back));
+    ag_add_grad(y->in[0], ag_permute(dy, back));
 }
 static tensor permute_view(const ag_var *y, tensor x) {
     return tensor_permute(x, y->saved, NULL);
@@ -107,7 +85,11 @@ typedef struct range {
 static void slice_backward(ag_var *y, ag_var *dy) {
     const range *r = y->saved;
     const tensor x = y->in[0]->value;
-    ag_give(y->in[0], ag_unslice(dy, x.rank, x.shape, r->axis, r->start, r->stop, r->step));
+    ag_add_grad(y->in[0], ag_unslice(dy, x.rank, x.shape, r->axis, r->start, r->stop, r->step));
+}
+static tensor slice_view(const ag_var *y, tensor x) {
+    const range *r = y->saved;
+    return tensor_slice(x, r->axis, r->start, r->stop, r->step, NULL);
 }
 static ag_var *slice_case(ag_var **in) {
     return ag_slice(in[0], 1, 1, 6, 2);
@@ -121,7 +103,7 @@ static ag_var *slice_overlap_case(ag_var **in) {
 static const ag_case slice_cases[] = {{"step 2", slice_case, 1, {{2, {3, 7}}}},
                                       {"backwards", slice_reverse_case, 1, {{2, {2, 7}}}},
                                       {"overlapping slices", slice_overlap_case, 1, {{2, {4, 3}}}}};
-const ag_op ag_op_slice = {"slice", slice_backward, AG_CASES(slice_cases)};
+const ag_op ag_op_slice = {"slice", slice_backward, AG_CASES(slice_cases), .view = slice_view};
 
 ag_var *ag_slice(ag_var *x, int axis, int64_t start, int64_t stop, int64_t step) {
     ag_var *y = ag_begin(&ag_op_slice, 1, &x);
@@ -132,14 +114,45 @@ ag_var *ag_slice(ag_var *x, int axis, int64_t start, int64_t stop, int64_t step)
     return ag_end(y);
 }
 
+/* ---- select: a slice of one, without its axis ------------------------------------------------ */
+
+static tensor select_view(const ag_var *y, tensor x) {
+    const range *r = y->saved;
+    return tensor_squeeze(tensor_slice(x, r->axis, r->start, r->stop, 1, NULL), r->axis, NULL);
+}
+static void select_backward(ag_var *y, ag_var *dy) {
+    const range *r = y->saved;
+    const tensor x = y->in[0]->value;
+    ag_add_grad(y->in[0],
+                ag_unslice(ag_unsqueeze(dy, r->axis), x.rank, x.shape, r->axis, r->start, r->stop, 1));
+}
+static ag_var *select_case(ag_var **in) {
+    return ag_mul(ag_select(in[0], 1, 2), ag_select(in[0], -2, -1));
+}
+static const ag_case select_cases[] = {{"", select_case, 1, {{3, {2, 5, 3}}}, .fixed = 5}};
+const ag_op ag_op_select = {"select", select_backward, AG_CASES(select_cases), .view = select_view};
+
+ag_var *ag_select(ag_var *x, int axis, int64_t index) {
+    ag_var *y = ag_begin(&ag_op_select, 1, &x);
+    range *r = ag_save(y, sizeof *r);
+    if (!r || (axis = ag_axis(y, axis, x->value.rank)) < 0) return NULL;
+    const int64_t size = x->value.shape[axis], at = index < 0 ? index + size : index;
+    if (at < 0 || at >= size)
+        return ag_fail(y->tape, "select: index %lld is outside axis %d of size %lld", (long long)index, axis,
+                       (long long)size);
+    *r = (range){axis, at, at + 1, 1};
+    ag_out_view(y, x, select_view(y, x->value));
+    return ag_end(y);
+}
+
 static void unslice_backward(ag_var *y, ag_var *dy) {
     const range *r = y->saved;
-    ag_give(y->in[0], ag_slice(dy, r->axis, r->start, r->stop, r->step));
+    ag_add_grad(y->in[0], ag_slice(dy, r->axis, r->start, r->stop, r->step));
 }
 static ag_var *unslice_case(ag_var **in) {
-    return ag_unslice(in[0], TENSOR_SHAPE(3, 7), 1, 1, 6, 2);
+    return ag_unslice(in[0], TENSOR_SHAPE(ag_size(in[0], 0), 2 * ag_size(in[0], 1) + 1), 1, 1, INT64_MAX, 2);
 }
-static const ag_case unslice_cases[] = {{"step 2", unslice_case, 1, {{2, {3, 3}}}}};
+static const ag_case unslice_cases[] = {{"step 2", unslice_case, 1, {{2, {3, 4}}}}};
 const ag_op ag_op_unslice = {"unslice", unslice_backward, AG_CASES(unslice_cases)};
 
 ag_var *ag_unslice(ag_var *x, int rank, const int64_t *shape, int axis, int64_t start, int64_t stop,
@@ -163,10 +176,10 @@ ag_var *ag_unslice(ag_var *x, int rank, const int64_t *shape, int axis, int64_t 
 /* ---- expand ------------------------------------------------------------------------------- */
 
 static void expand_backward(ag_var *y, ag_var *dy) {
-    ag_give(y->in[0], dy);
+    ag_add_grad(y->in[0], dy);
 }
 static ag_var *expand_case(ag_var **in) {
-    return ag_mul(ag_expand(in[0], TENSOR_SHAPE(2, 3, 4)), in[1]);
+    return ag_mul(ag_expand(in[0], 3, in[1]->value.shape), in[1]);
 }
 static const ag_case expand_cases[] = {{"", expand_case, 2, {{2, {3, 1}}, {3, {2, 3, 4}}}}};
 const ag_op ag_op_expand = {"expand", expand_backward, AG_CASES(expand_cases)};
@@ -178,14 +191,14 @@ ag_var *ag_expand(ag_var *x, int rank, const int64_t *shape) {
 }
 
 ag_var *ag_squeeze(ag_var *x, int axis) {
-    if (!x) return NULL;
-    const tensor t = x->tape ? tensor_squeeze(x->value, axis, &x->tape->error) : (tensor){0};
+    if (!x || !x->tape) return NULL;
+    const tensor t = tensor_squeeze(x->value, axis, &x->tape->error);
     return tensor_ok(t) ? ag_reshape(x, t.rank, t.shape) : NULL;
 }
 
 ag_var *ag_unsqueeze(ag_var *x, int axis) {
-    if (!x) return NULL;
-    const tensor t = x->tape ? tensor_unsqueeze(x->value, axis, &x->tape->error) : (tensor){0};
+    if (!x || !x->tape) return NULL;
+    const tensor t = tensor_unsqueeze(x->value, axis, &x->tape->error);
     return tensor_ok(t) ? ag_reshape(x, t.rank, t.shape) : NULL;
 }
 
@@ -196,7 +209,7 @@ static void concat_backward(ag_var *y, ag_var *dy) {
     int64_t at = 0;
     for (int i = 0; i < y->inputs; i++) {
         const int64_t size = y->in[i]->value.shape[axis];
-        if (ag_wants(y->in[i])) ag_give(y->in[i], ag_slice(dy, axis, at, at + size, 1));
+        if (ag_needs_grad(y->in[i])) ag_add_grad(y->in[i], ag_slice(dy, axis, at, at + size, 1));
         at += size;
     }
 }

@@ -1,6 +1,7 @@
 /* Tapes and variables: memory, leaves, and how an operation becomes a node. */
 #include "autograd/autograd_internal.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,32 +10,43 @@ ag_tape *ag_tape_new(void) {
     ag_tape *tape = calloc(1, sizeof *tape);
     if (!tape) return NULL;
     tape->arena = tensor_arena_new(NULL);
-    if (!tape->arena) {
-        free(tape);
+    tape->buffers = tensor_arena_new(NULL);
+    if (!tape->arena || !tape->buffers) {
+        ag_tape_free(tape);
         return NULL;
     }
     tape->recording = true;
+    tape->turn = 1;
     return tape;
 }
 
 void ag_tape_free(ag_tape *tape) {
     if (!tape) return;
     tensor_arena_free(tape->arena);
+    tensor_arena_free(tape->buffers);
+    free(tape->used_params);
     free(tape);
 }
 
 void ag_reset(ag_tape *tape) {
     if (!tape) return;
     tensor_arena_reset(tape->arena);
+    ag_reset_memory(tape);
     tape->error.text[0] = '\0';
-    tape->last = NULL;
-    tape->unused = NULL;
-    tape->written = NULL;
+    tape->first = tape->last = NULL;
+    tape->used_count = 0;
+    tape->turn++;
+}
+
+bool ag_ok(const ag_tape *tape) {
+    return tape && !ag_failed(tape);
 }
 
 const char *ag_error(const ag_tape *tape) {
     if (!tape) return "out of memory";
-    return ag_failed(tape) ? tape->error.text : NULL;
+    if (ag_failed(tape)) return tape->error.text;
+    return "nothing has failed on this tape; an expression that is NULL all the same was given no operand "
+           "that is on a tape (ag_use puts a parameter on one)";
 }
 
 ag_var *ag_fail(ag_tape *tape, const char *format, ...) {
@@ -51,20 +63,11 @@ void ag_set_recording(ag_tape *tape, bool recording) {
 }
 
 size_t ag_tape_bytes(const ag_tape *tape) {
-    return tape ? tensor_arena_bytes(tape->arena) : 0;
+    return tape ? tensor_arena_bytes(tape->arena) + tensor_arena_bytes(tape->buffers) : 0;
 }
 
-void ag_set_lane(ag_tape *tape, tensor grads, tensor lane) {
-    if (!tape) return;
-    tape->grads = grads;
-    tape->lane = lane;
-    tape->written = NULL;
-}
-
-bool ag_lane_has(const ag_tape *tape, const ag_var *parameter) {
-    for (const ag_lane_part *part = tape ? tape->written : NULL; part; part = part->next)
-        if (part->sink == parameter->sink.f32) return true;
-    return false;
+size_t ag_tape_peak(const ag_tape *tape) {
+    return tape ? tape->used : 0;
 }
 
 void ag_watch(ag_tape *tape, ag_watcher *watcher, void *context) {
@@ -73,21 +76,73 @@ void ag_watch(ag_tape *tape, ag_watcher *watcher, void *context) {
     tape->watcher_context = context;
 }
 
+/* Unused memory on the tape in a shape, row-major, as *value; `what` names who asks. Every operation comes here, so that
+ * the tensor is made in place. */
+static ag_buffer *buffer_of(ag_tape *tape, const char *what, tensor_dtype dtype, int rank,
+                            const int64_t *shape, tensor *value) {
+    int64_t size = 1;
+    bool possible = rank >= 0 && rank <= TENSOR_MAX_RANK;
+    for (int axis = rank - 1; possible && axis >= 0; axis--) {
+        value->shape[axis] = shape[axis];
+        value->stride[axis] = size;
+        possible =
+            shape[axis] >= 0 && !__builtin_mul_overflow(size, shape[axis], &size) && size <= INT64_MAX / 64;
+    }
+    ag_buffer *buffer = possible ? ag_buffer_new(tape, (size_t)size * sizeof(float)) : NULL;
+    if (!buffer) {
+        char text[TENSOR_SHAPE_TEXT];
+        value->storage = NULL;
+        ag_fail(tape, "%s: the shape %s is not possible", what,
+                tensor_shape_text(text, sizeof text, rank < TENSOR_MAX_RANK ? rank : TENSOR_MAX_RANK, shape));
+        return NULL;
+    }
+    value->data = buffer->storage.data;
+    value->storage = &buffer->storage;
+    value->dtype = dtype;
+    value->rank = rank;
+    return buffer;
+}
+
 tensor ag_tensor(ag_tape *tape, tensor_dtype dtype, int rank, const int64_t *shape) {
-    return tape ? tensor_new(tape->arena, dtype, rank, shape, &tape->error) : (tensor){0};
+    tensor value = {0};
+    if (tape) buffer_of(tape, "tensor", dtype, rank, shape, &value);
+    return value;
+}
+
+tensor ag_tensor_like(ag_tape *tape, tensor x) {
+    return ag_tensor(tape, x.dtype, x.rank, x.shape);
+}
+
+tensor ag_contiguous(ag_tape *tape, tensor x) {
+    if (!tensor_ok(x) || tensor_is_contiguous(x)) return x;
+    const tensor copy = ag_tensor_like(tape, x);
+    return tensor_copy(copy, x, &tape->error) ? copy : (tensor){0};
 }
 
 /* ---- Variables ---------------------------------------------------------------------------- */
 
 ag_var *ag_new_var(ag_tape *tape, int inputs) {
-    const size_t each = sizeof(ag_var *) + sizeof(uint64_t);
-    ag_var *x = tensor_arena_alloc(tape->arena, sizeof *x + (size_t)inputs * each, &tape->error);
+    const size_t operands = (size_t)inputs * sizeof(ag_var *),
+                 versions = tape->recording ? (size_t)inputs * sizeof(uint64_t) : 0;
+    ag_var *x = tensor_arena_alloc(tape->arena, sizeof *x + operands + versions, &tape->error);
     if (!x) return NULL;
-    memset(x, 0, sizeof *x);
+    /* One by one: a struct assigned whole would be cleared whole, at a quarter of an operation's cost. What else a tensor
+     * has counts only once it has storage. */
+    x->value.storage = NULL;
     x->tape = tape;
+    x->name = NULL;
+    x->needs_grad = x->keeps_grad = x->overwritable = false;
     x->inputs = inputs;
-    x->in_version = (uint64_t *)(x + 1);
-    x->in = (ag_var **)(x->in_version + inputs);
+    x->views = 0;
+    x->op = NULL;
+    x->in = (ag_var **)(x + 1);
+    x->in_version = (uint64_t *)(x->in + inputs);
+    x->version = x->reached = 0;
+    x->saved = NULL;
+    x->buffer = NULL;
+    x->previous = x->next = x->grad = NULL;
+    x->place = NULL;
+    x->owner = NULL;
     return x;
 }
 
@@ -118,33 +173,122 @@ ag_var *ag_constant(ag_tape *tape, float value) {
     return ag_input(tape, x);
 }
 
-void ag_parameter(ag_var *p, tensor value, tensor grad, const char *name) {
-    *p = (ag_var){.value = value, .sink = grad, .name = name, .needs_grad = tensor_ok(grad)};
+tensor ag_grad(const ag_var *leaf) {
+    return leaf && leaf->grad ? leaf->grad->value : (tensor){0};
 }
 
-tensor ag_grad(const ag_var *leaf) {
-    if (!leaf) return (tensor){0};
-    if (leaf->grad) return leaf->grad->value;
-    return leaf->tape ? (tensor){0} : leaf->sink;
+/* ---- What a model asks ---------------------------------------------------------------------- */
+
+int64_t ag_size(const ag_var *x, int axis) {
+    if (!x) return 0;
+    const int at = axis < 0 ? axis + x->value.rank : axis;
+    if (at >= 0 && at < x->value.rank) return x->value.shape[at];
+    ag_fail(x->tape, "size: axis %d is outside a tensor of rank %d", axis, x->value.rank);
+    return 0;
+}
+
+int ag_rank(const ag_var *x) {
+    return x ? x->value.rank : 0;
+}
+
+int64_t ag_count(const ag_var *x) {
+    return x ? tensor_size(x->value) : 0;
+}
+
+ag_tape *ag_tape_of(const ag_var *x) {
+    return x ? x->tape : NULL;
+}
+
+float ag_item(const ag_var *x) {
+    return x && x->value.dtype == TENSOR_F32 && tensor_ok(x->value) && tensor_size(x->value) > 0
+               ? x->value.f32[0]
+               : NAN;
+}
+
+/* ---- Parameters on a tape ------------------------------------------------------------------- */
+
+void ag_parameter(ag_var *p, tensor value, bool trainable, const char *name) {
+    *p = (ag_var){.value = value, .name = name, .needs_grad = trainable};
+}
+
+/* The parameter's entry in the table, or the empty one that it would have. */
+static ag_used *entry_of(ag_used *table, size_t capacity, uint64_t turn, const ag_var *parameter) {
+    size_t at = (size_t)((uintptr_t)parameter / 64 * 0x9E3779B97F4A7C15u >> 20) & (capacity - 1);
+    while (table[at].turn == turn && table[at].parameter != parameter) at = (at + 1) & (capacity - 1);
+    return &table[at];
+}
+
+/* Room for one more entry, and as many empty ones; false and an error without memory. */
+static bool reserve_entry(ag_tape *tape) {
+    enum { FIRST = 64 };
+    if (2 * (tape->used_count + 1) <= tape->used_capacity) return true;
+    const size_t capacity = tape->used_capacity ? 2 * tape->used_capacity : FIRST;
+    ag_used *table = calloc(capacity, sizeof *table);
+    if (!table) return tensor_fail(&tape->error, "out of memory: %zu bytes", capacity * sizeof *table);
+    for (size_t i = 0; i < tape->used_capacity; i++)
+        if (tape->used_params[i].turn == tape->turn)
+            *entry_of(table, capacity, tape->turn, tape->used_params[i].parameter) = tape->used_params[i];
+    free(tape->used_params);
+    tape->used_params = table;
+    tape->used_capacity = capacity;
+    return true;
+}
+
+ag_var *ag_used_leaf(const ag_tape *tape, const ag_var *parameter) {
+    if (tape->used_count == 0) return NULL;
+    const ag_used *entry = entry_of(tape->used_params, tape->used_capacity, tape->turn, parameter);
+    return entry->turn == tape->turn ? entry->leaf : NULL;
+}
+
+ag_var *ag_use(ag_tape *tape, const ag_var *parameter) {
+    if (!tape || ag_failed(tape)) return NULL;
+    if (!parameter) return ag_fail(tape, "use: the parameter is NULL");
+    if (parameter->tape) return (ag_var *)parameter; /* a variable already */
+    ag_var *leaf = ag_used_leaf(tape, parameter);
+    if (leaf) return leaf;
+    if (!tensor_ok(parameter->value))
+        return ag_fail(tape, "use: the parameter %s has no value yet; nn_params_finalize gives it one",
+                       parameter->name ? parameter->name : "");
+    leaf = reserve_entry(tape) ? ag_new_var(tape, 0) : NULL;
+    if (!leaf) return NULL;
+    leaf->value = parameter->value;
+    leaf->name = parameter->name;
+    leaf->needs_grad = parameter->needs_grad;
+    *entry_of(tape->used_params, tape->used_capacity, tape->turn, parameter) =
+        (ag_used){parameter, leaf, tape->turn};
+    tape->used_count++;
+    return leaf;
 }
 
 /* ---- Nodes -------------------------------------------------------------------------------- */
 
+/* Whether operand i may be one of y, and where it is a parameter: its leaf on the tape in its place. */
+static bool take_operand(ag_var *y, int i, ag_var *x) {
+    ag_tape *tape = y->tape;
+    if (!x)
+        ag_fail(tape, "%s: operand %d is NULL; an expression of parameters alone needs ag_use", y->op->name,
+                i);
+    else if (!x->tape)
+        x = tape->recording || !x->value.storage ? ag_use(tape, x) : x;
+    else if (x->tape != tape)
+        ag_fail(tape, "%s: operand %d is on another tape", y->op->name, i);
+    else if (tape->phase == AG_FORWARD && x->buffer && x->version < x->buffer->taken)
+        ag_fail(tape, "%s: operand %d was overwritten by an operation in place", y->op->name, i);
+    y->in[i] = x;
+    return !ag_failed(tape);
+}
+
 ag_var *ag_begin(const ag_op *op, int inputs, ag_var *const *in) {
     ag_tape *tape = NULL;
-    for (int i = 0; i < inputs; i++) {
-        if (!in[i]) return NULL;
-        if (!tape) tape = in[i]->tape;
-    }
+    for (int i = 0; i < inputs && !tape; i++)
+        if (in[i]) tape = in[i]->tape;
     if (!tape || ag_failed(tape)) return NULL;
-    for (int i = 0; i < inputs; i++)
-        if (in[i]->tape && in[i]->tape != tape)
-            return ag_fail(tape, "%s: operand %d is on another tape", op->name, i);
     if (tape->phase == AG_FORWARD) ag_tell(tape, op, AG_FORWARD_BEGINS);
     ag_var *y = ag_new_var(tape, inputs);
     if (!y) return NULL;
     y->op = op;
-    memcpy(y->in, in, (size_t)inputs * sizeof *in);
+    for (int i = 0; i < inputs; i++)
+        if (!take_operand(y, i, in[i])) return NULL;
     return y;
 }
 
@@ -152,36 +296,8 @@ tensor_error *ag_err(ag_var *y) {
     return &y->tape->error;
 }
 
-/* Unused memory of this very size, or new. The data begin at the next 64 bytes after the header. */
-static ag_buffer *buffer_of(ag_tape *tape, size_t bytes) {
-    for (ag_buffer **at = &tape->unused; *at; at = &(*at)->next)
-        if ((*at)->storage.bytes == bytes) {
-            ag_buffer *found = *at;
-            *at = found->next;
-            return found;
-        }
-    const size_t header = (sizeof(ag_buffer) + 63) / 64 * 64;
-    char *memory =
-        bytes <= SIZE_MAX - header ? tensor_arena_alloc(tape->arena, header + bytes, &tape->error) : NULL;
-    if (!memory) return NULL;
-    ag_buffer *buffer = (ag_buffer *)memory;
-    *buffer = (ag_buffer){.storage = {.data = memory + header, .bytes = bytes}};
-    return buffer;
-}
-
 bool ag_allocate(ag_var *y, tensor_dtype dtype, int rank, const int64_t *shape) {
-    int64_t size = 1;
-    for (int axis = 0; axis < rank; axis++)
-        if (shape[axis] < 0 || __builtin_mul_overflow(size, shape[axis], &size) || size > INT64_MAX / 64) {
-            char text[TENSOR_SHAPE_TEXT];
-            ag_fail(y->tape, "%s: the shape %s is not possible", y->op ? y->op->name : "gradient",
-                    tensor_shape_text(text, sizeof text, rank, shape));
-            return false;
-        }
-    y->buffer = buffer_of(y->tape, (size_t)size * sizeof(float));
-    if (!y->buffer) return false;
-    y->buffer->recyclable = y->tape->phase == AG_NUMBERS;
-    y->value = tensor_wrap(&y->buffer->storage, dtype, rank, shape, &y->tape->error);
+    y->buffer = buffer_of(y->tape, y->op ? y->op->name : "gradient", dtype, rank, shape, &y->value);
     return tensor_ok(y->value);
 }
 
@@ -193,6 +309,7 @@ bool ag_out_view(ag_var *y, ag_var *of, tensor view) {
     if (!y || !tensor_ok(view)) return false;
     y->buffer = of->buffer;
     y->value = view;
+    y->views = of->views + 1;
     return true;
 }
 
@@ -204,16 +321,22 @@ void *ag_save(ag_var *y, size_t bytes) {
 
 ag_var *ag_end(ag_var *y) {
     if (!y || ag_failed(y->tape) || !tensor_ok(y->value)) return NULL;
-    if (y->tape->phase == AG_FORWARD) ag_tell(y->tape, y->op, AG_FORWARD_ENDS);
-    if (!y->tape->recording || !y->op->backward) return y;
+    ag_tape *tape = y->tape;
+    if (tape->phase == AG_FORWARD) ag_tell(tape, y->op, AG_FORWARD_ENDS);
+    y->version = y->value.storage->version;
+    if (!tape->recording || !y->op->backward) return y;
     for (int i = 0; i < y->inputs; i++) {
         y->needs_grad |= y->in[i]->needs_grad;
         y->in_version[i] = y->in[i]->value.storage->version;
+        if (tape->call && y->in[i]->reached == tape->call) y->reached = tape->call;
     }
     if (!y->needs_grad) return y;
-    y->version = y->value.storage->version;
-    y->previous = y->tape->last;
-    y->tape->last = y;
+    y->previous = tape->last;
+    if (tape->last)
+        tape->last->next = y;
+    else
+        tape->first = y;
+    tape->last = y;
     return y;
 }
 
@@ -222,8 +345,4 @@ int ag_axis(ag_var *y, int axis, int rank) {
     if (at >= 0 && at < rank) return at;
     ag_fail(y->tape, "%s: axis %d is outside a tensor of rank %d", y->op->name, axis, rank);
     return -1;
-}
-
-tensor ag_tensor_like(ag_tape *tape, tensor x) {
-    return ag_tensor(tape, x.dtype, x.rank, x.shape);
 }

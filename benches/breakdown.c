@@ -44,7 +44,7 @@ static ag_var *watched_loss(void *context, ag_tape *tape, int64_t begin, int64_t
     return lm_loss(&o->t->c, tape, begin, end);
 }
 
-/* The lanes are added after the last operation. What is left is tapes, lanes set to zero, leaves. */
+/* The shards are added after the last operation. What is left is tapes and leaves. */
 static bool take(training *t, times *x) {
     *x = (times){0};
     observer o = {.t = t, .times = x};
@@ -74,7 +74,7 @@ static void print_row(bench *b, const setting *s, const char *what, const char *
 }
 
 static void print_rows(bench *b, const setting *s, const times *x, int turns) {
-    static const char *const names[PARTS] = {"data", "adding the lanes", "AdamW", "the rest"};
+    static const char *const names[PARTS] = {"data", "adding the shards", "AdamW", "the rest"};
     for (int i = 0; ag_ops[i] && i < MOST_OPERATIONS; i++) {
         const size_t at = (size_t)i * sizeof(double);
         print_row(b, s, ag_ops[i]->name, "forward", x, turns, offsetof(times, forward) + at);

@@ -75,7 +75,19 @@ RUN(linear, ag_linear(in[0], in[1], in[2]))
 RUN(softmax, ag_softmax(in[0], -1))
 RUN(log_softmax, ag_log_softmax(in[0], -1))
 RUN(layer_norm, ag_layer_norm(in[0], in[1], in[2], 1e-5f))
-RUN(causal_attention, ag_causal_attention(in[0], HEADS, 0.25f))
+RUN(attention, ag_causal_attention(in[0], HEADS, 0.25f)) /* and the views that pack and unpack */
+
+static ag_var *run_rotary(ag_var **in) { /* [rows / 64, 64 tokens, W] */
+    static float memory[2][T * W / 2];
+    static tensor_storage storage[2] = {{memory[0], sizeof memory[0], 0}, {memory[1], sizeof memory[1], 0}};
+    static tensor cos, sin;
+    if (!tensor_ok(sin)) {
+        cos = tensor_wrap(&storage[0], TENSOR_F32, TENSOR_SHAPE(T, W / 2), NULL);
+        sin = tensor_wrap(&storage[1], TENSOR_F32, TENSOR_SHAPE(T, W / 2), NULL);
+        tensor_rotary_table(cos, sin, 0, 10000, NULL);
+    }
+    return ag_rotary(ag_reshape(in[0], TENSOR_SHAPE(-1, T, W)), cos, sin, false);
+}
 
 /* clang-format off */
 #define X {2, {-1, W}, -2, 2}
@@ -117,9 +129,11 @@ static const line lines[] = {
     {"sum", run_sum, 1, {X}, EACH(1, 2, 0, 0)},
     {"mean", run_mean, 1, {X}, EACH(1, 2, 0, 0)},
     {"max_over", run_max_over, 1, {X}, EACH(1, 2, 2, 4)},
-    {"use", .reason = "the identity, for parameters"},
     {"reshape", run_reshape, 1, {X}, EACH(2, 0, 0, 0)}, /* of a transposed operand: a copy */
     {"permute", .reason = "a view: no element is touched"},
+    {"split_heads", .reason = "a view: no element is touched"},
+    {"merge_heads", .reason = "a view of what attention gives"},
+    {"select", .reason = "a view: no element is touched"},
     {"slice", run_slice, 1, {X}, EACH(0, 0, 1.5, 0)},
     {"unslice", run_unslice, 1, {HALF}, EACH(1.5, 0, 0, 0)},
     {"expand", run_expand, 2, {{2, {1, W}, -2, 2}, {1, {-1}, -1, 1, .constant = true}}, EACH(0, 0, 1, 2)},
@@ -131,35 +145,44 @@ static const line lines[] = {
     {"log_softmax", run_log_softmax, 1, {X}, EACH(2, 30, 3, 30)},
     {"layer_norm", run_layer_norm, 3, {X, VECTOR, VECTOR}, EACH(2, 10, 3, 20)},
     /* Two products of T / 2 keys forward, four backward. */
-    {"causal_attention", run_causal_attention, 1, {{3, {-T, T, 3 * C}, -1, 1}},
+    {"attention", run_attention, 1, {{3, {-T, T, 3 * C}, -1, 1}},
      {4 * C, 2.0 * T * C}, {8 * C, 4.0 * T * C}},
+    {"rotary", run_rotary, 1, {X}, EACH(2, 4, 2, 4)}, /* the table stays in a cache */
     {"cross_entropy", run_cross_entropy, 2, {X, IDS}, EACH(1, 28, 2, 28)},
 };
 /* clang-format on */
 enum { LINES = sizeof lines / sizeof *lines };
 
-static const line *line_of(const char *op) {
+/* An operation without a line is elementwise: its first check case on rows of X's width, against its traffic. */
+static line line_of(const ag_op *op) {
     for (const line *l = lines; l < lines + LINES; l++)
-        if (strcmp(l->op, op) == 0) return l;
-    return NULL;
+        if (strcmp(l->op, op->name) == 0) return *l;
+    const ag_case *c = op->case_count > 0 ? &op->cases[0] : NULL;
+    if (!c) return (line){op->name, .reason = op->no_cases};
+    line l = {op->name, c->run, c->inputs, .forward = {(c->inputs + 1) * W, 0},
+              .backward = {(2 * c->inputs + 1) * W, 0}};
+    for (int k = 0; k < c->inputs; k++)
+        l.in[k] = (ag_operand){2, {-1, W}, c->in[k].low, c->in[k].high == 0 ? 2 : c->in[k].high};
+    return l;
 }
 
-/* Every operation of the table has a line, and every line is of an operation. */
-static bool complete(tensor_error *err) {
+static bool is_operation(const char *name) {
     for (int i = 0; ag_ops[i]; i++)
-        if (!line_of(ag_ops[i]->name)) return tensor_fail(err, "%s has no line here", ag_ops[i]->name);
-    for (const line *l = lines; l < lines + LINES; l++) {
-        int i = 0;
-        while (ag_ops[i] && strcmp(ag_ops[i]->name, l->op) != 0) i++;
-        if (!ag_ops[i]) return tensor_fail(err, "%s is no operation of autograd", l->op);
-    }
+        if (strcmp(ag_ops[i]->name, name) == 0) return true;
+    return false;
+}
+
+/* Every line is of an operation. */
+static bool complete(tensor_error *err) {
+    for (const line *l = lines; l < lines + LINES; l++)
+        if (!is_operation(l->op)) return tensor_fail(err, "%s is no operation of autograd", l->op);
     return true;
 }
 
 /* ---- Measuring ------------------------------------------------------------------------------- */
 
 typedef struct task {
-    const line *line;
+    line line;
     ag_tape *tape;
     tensor in[AG_MAX_OPERANDS], dy;
     bool backward; /* what is measured */
@@ -168,7 +191,7 @@ typedef struct task {
 /* A scalar whose backward gives its operand a gradient that was made before. */
 static void seed_backward(ag_var *y, ag_var *dy) {
     (void)dy;
-    ag_give(y->in[0], ag_input(y->tape, *(const tensor *)y->saved));
+    ag_add_grad(y->in[0], ag_input(y->tape, *(const tensor *)y->saved));
 }
 static const ag_op seed_op = {.name = "seed", .backward = seed_backward};
 
@@ -183,12 +206,12 @@ static ag_var *seed(ag_var *x, tensor dy) {
 static ag_var *forward(task *t, double *seconds) {
     ag_var *in[AG_MAX_OPERANDS];
     ag_reset(t->tape);
-    for (int k = 0; k < t->line->inputs; k++) {
-        const ag_operand *o = &t->line->in[k];
+    for (int k = 0; k < t->line.inputs; k++) {
+        const ag_operand *o = &t->line.in[k];
         in[k] = o->ids || o->constant ? ag_input(t->tape, t->in[k]) : ag_variable(t->tape, t->in[k]);
     }
     const double start = now();
-    ag_var *y = t->line->run(in);
+    ag_var *y = t->line.run(in);
     *seconds = now() - start;
     return y;
 }
@@ -206,8 +229,8 @@ static double run(void *context) {
 /* Operands for a number of rows, and a gradient of the result. */
 static bool prepare(task *t, int64_t rows, tensor_arena *arena, tensor_error *err) {
     tensor_rng rng = {.seed = 1};
-    for (int k = 0; k < t->line->inputs; k++) {
-        const ag_operand *o = &t->line->in[k];
+    for (int k = 0; k < t->line.inputs; k++) {
+        const ag_operand *o = &t->line.in[k];
         int64_t shape[4];
         for (int i = 0; i < o->rank; i++) shape[i] = o->shape[i] < 0 ? rows / -o->shape[i] : o->shape[i];
         t->in[k] = tensor_new(arena, o->ids ? TENSOR_I32 : TENSOR_F32, o->rank, shape, err);
@@ -217,7 +240,7 @@ static bool prepare(task *t, int64_t rows, tensor_arena *arena, tensor_error *er
     }
     double seconds;
     const ag_var *y = forward(t, &seconds);
-    if (!y) return tensor_fail(err, "%s: %.200s", t->line->op, ag_error(t->tape));
+    if (!y) return tensor_fail(err, "%s: %.200s", t->line.op, ag_error(t->tape));
     t->dy = tensor_new(arena, TENSOR_F32, y->value.rank, y->value.shape, err);
     return tensor_rand_uniform(t->dy, &rng, -1, 1, err);
 }
@@ -225,7 +248,7 @@ static bool prepare(task *t, int64_t rows, tensor_arena *arena, tensor_error *er
 /* One row of the table: times against both limits; the one that takes longer binds. */
 static bool measure(bench *b, task *t, int64_t rows, tensor_arena *arena, tensor_error *err) {
     enum { TURNS = 11 };
-    const cost c = t->backward ? t->line->backward : t->line->forward;
+    const cost c = t->backward ? t->line.backward : t->line.forward;
     const double bytes = 4 * c.floats * (double)rows, flops = c.flops * (double)rows;
     limit_peak peak;
     limit_stream stream;
@@ -233,12 +256,12 @@ static bool measure(bench *b, task *t, int64_t rows, tensor_arena *arena, tensor
                           limit_peak_side(&peak, NULL),
                           limit_stream_side(&stream, LIMIT_TRIAD, (int64_t)bytes, arena, err)};
     if (!bench_alternate(b, sides, 3, TURNS))
-        return tensor_fail(err, "%s: %.200s", t->line->op, ag_error(t->tape) ? ag_error(t->tape) : "failed");
+        return tensor_fail(err, "%s: %.200s", t->line.op, ag_error(t->tape));
     const double by_flops = sides[1].lead.median * flops / peak.flops;
     const double by_bytes = sides[2].lead.median * bytes / stream.moved;
     const double seconds = sides[0].seconds.median;
     const bool work = bytes > 0;
-    bench_row(b, (bench_cell[]){cell_text(t->line->op), cell_text(t->backward ? "backward" : "forward"),
+    bench_row(b, (bench_cell[]){cell_text(t->line.op), cell_text(t->backward ? "backward" : "forward"),
                                 cell_figure(figure_times(sides[0].seconds, 1e6)),
                                 work ? cell_number(1e-9 * bytes / seconds) : (bench_cell){0},
                                 flops > 0 ? cell_number(1e-9 * flops / seconds) : (bench_cell){0},
@@ -264,9 +287,9 @@ static bool all(bench *b, int64_t rows, const char *only, ag_tape *tape, tensor_
     snprintf(title, sizeof title, "%lld rows of %d", (long long)rows, W);
     bench_table(b, title, columns);
     for (int i = 0; ag_ops[i]; i++) {
-        task t = {.line = line_of(ag_ops[i]->name), .tape = tape};
-        if (t.line->reason || (only && strcmp(only, t.line->op) != 0)) continue;
-        for (int pass = 0; pass < (t.line->no_gradient ? 1 : 2); pass++) {
+        task t = {.line = line_of(ag_ops[i]), .tape = tape};
+        if (t.line.reason || (only && strcmp(only, t.line.op) != 0)) continue;
+        for (int pass = 0; pass < (t.line.no_gradient ? 1 : 2); pass++) {
             tensor_arena_reset(arena);
             t.backward = pass;
             if (!prepare(&t, rows, arena, err) || !measure(b, &t, rows, arena, err)) return false;
@@ -285,7 +308,7 @@ int main(int argc, char **argv) {
     tensor_arena *arena = tensor_arena_new(&err);
     ag_tape *tape = ag_tape_new();
     if (!tape) tensor_fail(&err, "out of memory");
-    if (only && !line_of(only)) tensor_fail(&err, "--only %.60s: autograd has no such operation", only);
+    if (only && !is_operation(only)) tensor_fail(&err, "--only %.60s: autograd has no such operation", only);
     bool ok = !err.text[0] && complete(&err);
     for (int64_t rows = 256; ok && rows <= 8192; rows *= 32) ok = all(&b, rows, only, tape, arena, &err);
     if (ok) {

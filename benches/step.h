@@ -29,7 +29,7 @@ typedef struct training {
 bool training_begin(training *t, const setting *s, tensor_error *err);
 void training_end(training *t);
 
-/* A step in its parts: a batch is drawn; forward, backward and the addition of the lanes, with lm_loss or a loss around
+/* A step in its parts: a batch is drawn; forward, backward and the addition of the shards, with lm_loss or a loss around
  * it; AdamW. Each returns the seconds it took, below 0: it failed. */
 double training_draw(training *t);
 double training_backward(training *t, nn_loss *loss, void *context);

@@ -1,4 +1,4 @@
-/* A training step on random tokens: the batch, forward, backward, the addition of the lanes, AdamW; of the bigram, of the
+/* A training step on random tokens: the batch, forward, backward, the addition of the shards, AdamW; of the bigram, of the
  * GPT with its default configuration and of GPT-2 124M's shape, on one thread and more, and where its time goes (with
  * --threads, on that many alone and without that).
  *

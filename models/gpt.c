@@ -108,10 +108,10 @@ static void init(void *self, nn_params *params, int64_t vocabulary, int64_t cont
                                        .tied = c->tied_head ? m->wte.weight : NULL});
 }
 
-static bool make_cache(const void *self, nn_cache *cache, int64_t batch, int64_t context,
-                       tensor_arena *arena, tensor_error *err) {
+static bool make_cache(const void *self, nn_cache *cache, int64_t batch, int64_t context, tensor_arena *arena,
+                       tensor_error *err) {
     const struct config *c = &((const struct gpt *)self)->config;
-    return nn_cache_init(cache, c->layers, batch, context, c->width, arena, err);
+    return nn_cache_init(cache, c->layers, batch, c->heads, context, c->width / c->heads, arena, err);
 }
 
 static bool check(void *self, tensor_error *err) {

@@ -40,8 +40,7 @@ void nn_linear_init(struct nn_linear *m, nn_params *params, const char *name, in
 }
 
 ag_var *nn_linear(const struct nn_linear *m, ag_var *x) {
-    if (!x) return NULL;
-    ag_var *w = m->out_in ? ag_transpose(ag_use(x->tape, m->weight), 0, 1) : m->weight;
+    ag_var *w = m->out_in ? ag_transpose(ag_use(ag_tape_of(x), m->weight), 0, 1) : m->weight;
     return m->bias ? ag_linear(x, w, m->bias) : ag_linear_no_bias(x, w);
 }
 
@@ -103,14 +102,47 @@ void nn_attention_init(struct nn_attention *m, nn_params *params, const char *na
                    (nn_linear_options){.deviation = options.projection_deviation});
 }
 
+/* Columns begin..end-1 of x W + b. */
+static ag_var *linear_columns(const struct nn_linear *m, ag_var *x, int64_t begin, int64_t end) {
+    ag_tape *tape = ag_tape_of(x);
+    ag_var *w = ag_slice(ag_use(tape, m->weight), 1, begin, end, 1);
+    return m->bias ? ag_linear(x, w, ag_slice(ag_use(tape, m->bias), 0, begin, end, 1))
+                   : ag_linear_no_bias(x, w);
+}
+
+static ag_attention_options causal(const struct nn_attention *m) {
+    return (ag_attention_options){.scale = m->scale, .causal = true};
+}
+
+/* What the tokens x[:, first:] attend to, of x and of what the cache (NULL: none) holds: [B, T - first, C]. */
+static ag_var *attend(const struct nn_attention *m, ag_var *x, const nn_cache *cache, int64_t layer,
+                      int64_t first) {
+    const int64_t width = ag_size(x, -1);
+    ag_var *q, *k, *v;
+    if (first == 0) {
+        ag_var *qkv = nn_linear(&m->c_attn, x);
+        q = ag_split_heads(qkv, m->heads, 0, 3);
+        k = ag_split_heads(qkv, m->heads, 1, 3);
+        v = ag_split_heads(qkv, m->heads, 2, 3);
+    } else {
+        ag_var *kv = linear_columns(&m->c_attn, x, width, 3 * width);
+        q = linear_columns(&m->c_attn, ag_slice(x, 1, first, INT64_MAX, 1), 0, width);
+        q = ag_split_heads(q, m->heads, 0, 1);
+        k = ag_split_heads(kv, m->heads, 0, 2);
+        v = ag_split_heads(kv, m->heads, 1, 2);
+    }
+    if (cache && !nn_cache_append(cache, layer, &k, &v)) return NULL;
+    return ag_merge_heads(ag_attention(q, k, v, causal(m)));
+}
+
 ag_var *nn_attention(const struct nn_attention *m, ag_var *x, tensor_rng *dropout) {
-    ag_var *qkv = nn_linear(&m->c_attn, x);
-    ag_var *y = nn_linear(&m->c_proj, ag_causal_attention(qkv, m->heads, m->scale));
-    return nn_dropout(&m->dropout, y, dropout);
+    return nn_dropout(&m->dropout, nn_linear(&m->c_proj, attend(m, x, NULL, 0, 0)), dropout);
 }
 
 ag_var *nn_attention_weights(const struct nn_attention *m, ag_var *x) {
-    return ag_attention_weights(nn_linear(&m->c_attn, x), m->heads, m->scale);
+    ag_var *qkv = nn_linear(&m->c_attn, x);
+    return ag_attention_weights(ag_split_heads(qkv, m->heads, 0, 3), ag_split_heads(qkv, m->heads, 1, 3),
+                                causal(m));
 }
 
 /* ---- MLP ------------------------------------------------------------------------------------------ */
@@ -145,4 +177,17 @@ void nn_block_init(struct nn_block *m, nn_params *params, const char *name, int6
 ag_var *nn_block(const struct nn_block *m, ag_var *x, tensor_rng *dropout) {
     x = ag_add_in_place(nn_attention(&m->attn, nn_layer_norm(&m->ln_1, x), dropout), x);
     return ag_add_in_place(nn_mlp(&m->mlp, nn_layer_norm(&m->ln_2, x), dropout), x);
+}
+
+ag_var *nn_block_cached(const struct nn_block *m, ag_var *x, const nn_cache *cache, int64_t layer,
+                        int64_t first) {
+    if (!x) return NULL;
+    if (x->value.rank != 3) return ag_fail(x->tape, "block: needs [B, N, C], not rank %d", x->value.rank);
+    const int64_t n = x->value.shape[1], from = first < 0 ? first + n : first;
+    if (from < 0 || from > n)
+        return ag_fail(x->tape, "block: row %lld is outside of %lld", (long long)first, (long long)n);
+    ag_var *y = nn_linear(&m->attn.c_proj, attend(&m->attn, nn_layer_norm(&m->ln_1, x), cache, layer, from));
+    if (from > 0) x = ag_slice(x, 1, from, n, 1);
+    x = ag_add_in_place(y, x);
+    return ag_add_in_place(nn_mlp(&m->mlp, nn_layer_norm(&m->ln_2, x), NULL), x);
 }

@@ -20,7 +20,17 @@ struct nn_params {
     int count, capacity;
     int64_t numbers;
     tensor values, grads; /* [numbers] */
+    int trained;          /* parameters, aliases left out */
+    ag_var **parameters;  /* [trained] */
+    tensor *gradients;    /* [trained]: their parts of grads */
+    bool has_grads;       /* something was put into grads */
 };
+
+/* The same parts of another flat array of gradients: into [trained]. */
+void nn_params_parts(const nn_params *params, tensor flat, tensor *parts);
+
+/* Whether nn_grads holds something for an optimizer's step; if not, the text is in the registry. */
+bool nn_params_has_grads(nn_params *params, const char *what);
 
 /* Whether nn_params_finalize has succeeded; if not, the text is in the registry. */
 bool nn_params_ready(nn_params *params, const char *what);

@@ -3,12 +3,20 @@
 
 #include <math.h>
 
+bool nn_backward(nn_params *params, ag_var *loss) {
+    if (!params || !loss) return false;
+    if (!tensor_ok(params->values)) return ag_fail(loss->tape, "backward: nn_params_finalize comes first");
+    params->has_grads = true;
+    return ag_gradients_into(loss, params->trained, params->parameters, params->gradients, true);
+}
+
 void nn_zero_grad(nn_params *params) {
-    tensor_fill(nn_grads(params), 0, NULL);
+    if (params) tensor_fill(params->grads, 0, NULL);
 }
 
 double nn_clip_grad_norm(nn_params *params, double max_norm) {
-    tensor grads = nn_grads(params);
+    if (!params) return 0;
+    tensor grads = params->grads;
     double norm = sqrt(tensor_sum_squares(grads));
     double scale = max_norm / (norm + 1e-6); /* PyTorch's slack against a norm of 0 */
     if (scale < 1) tensor_affine(grads, (float)scale, grads, 0, NULL);
@@ -25,7 +33,7 @@ bool nn_sgd_init(struct nn_sgd *o, nn_params *params, nn_sgd_options options) {
 }
 
 bool nn_sgd_step(struct nn_sgd *o, nn_params *params) {
-    if (!params) return false;
+    if (!params || !nn_params_has_grads(params, "nn_sgd_step")) return false;
     tensor_error *err = &params->error;
     tensor p = params->values, g = params->grads, v = o->velocity;
     const float rate = (float)o->options.rate, momentum = (float)o->options.momentum,
@@ -66,7 +74,7 @@ static bool update(const struct nn_adamw *o, nn_params *params, int64_t begin, i
 }
 
 bool nn_adamw_step(struct nn_adamw *o, nn_params *params) {
-    if (!params) return false;
+    if (!params || !nn_params_has_grads(params, "nn_adamw_step")) return false;
     const nn_adamw_options *options = &o->options;
     tensor_adamw_step step = {
         .rate = options->rate,

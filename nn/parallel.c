@@ -1,11 +1,9 @@
-/* Data-parallel training: shards of a batch on threads, gradients in lanes, lanes added in order. */
+/* Data-parallel training: shards of a batch on threads, each with gradients of its own, which are added in order. */
 #include "nn/nn_internal.h"
-
-#include <string.h>
 
 enum {
     MAX_SHARDS = 16,
-    LANE_BYTES = 64 << 20 /* all lanes together; a larger model gets fewer shards */
+    SHARD_BYTES = 64 << 20 /* gradients of all shards together; a larger model gets fewer shards */
 };
 
 /* A thread's tape, and the largest shard it has held: without and with recording. */
@@ -17,8 +15,9 @@ typedef struct worker {
 struct nn_parallel {
     nn_params *params;
     int64_t grain;       /* rows of a shard at least */
-    tensor_arena *arena; /* owns this struct and the lanes */
-    tensor lanes;        /* [shards of the largest batch so far, count]; no tensor before the first */
+    tensor_arena *arena; /* owns this struct and the shards' gradients */
+    tensor grads;        /* [shards of the largest batch so far, count]; no tensor before the first */
+    tensor *parts;       /* [shards, parameters]: of each parameter in grads */
     worker workers[TENSOR_MAX_THREADS];
 };
 
@@ -69,45 +68,28 @@ static int64_t first_row(const batch *b, int shard) {
     return b->rows * shard / b->shards;
 }
 
-/* Where the gradients of a shard go; no tensor with a single shard, for nn_grads itself. */
-static tensor choose_lane(const batch *b, int index, tensor_error *err) {
-    if (b->shards == 1) {
-        nn_zero_grad(b->parallel->params);
-        return (tensor){0};
-    }
-    return tensor_squeeze(tensor_slice(b->parallel->lanes, 0, index, index + 1, 1, err), 0, err);
+/* Where the gradients of a shard go, by parameter: a single shard's are those of the registry. */
+static const tensor *parts_of(const batch *b, int shard) {
+    const nn_params *params = b->parallel->params;
+    return b->shards == 1 ? params->gradients : b->parallel->parts + (int64_t)shard * params->trained;
 }
 
-/* Zeros for the parameters that a shard's loss does not depend on. */
-static void clear_rest(const nn_params *params, const ag_tape *tape, tensor lane) {
-    for (int i = 0; tensor_ok(lane) && i < params->count; i++) {
-        const ag_var *p = params->entries[i].parameter;
-        if (!ag_lane_has(tape, p))
-            memset(lane.f32 + (p->value.f32 - params->values.f32), 0,
-                   (size_t)tensor_size(p->value) * sizeof(float));
-    }
-}
-
-/* The mean loss of a shard's rows, weighted by their part of the batch, and its gradient. */
-static bool run_shard(batch *b, int shard, worker *w, int lane_index) {
-    tensor_error *err = &b->errors[lane_index];
+/* The mean loss of a shard's rows, weighted by their part of the batch, and its gradient, among those of shard `place`. */
+static bool run_shard(batch *b, int shard, worker *w, int place) {
+    const nn_params *params = b->parallel->params;
+    tensor_error *err = &b->errors[place];
     if (!w->tape && !(w->tape = ag_tape_new())) return tensor_fail(err, "out of memory for a tape");
     int64_t begin = first_row(b, shard), end = first_row(b, shard + 1);
     double weight = (double)(end - begin) / (double)b->rows;
     ag_reset(w->tape);
     ag_set_recording(w->tape, b->backward);
-    const tensor lane = b->backward ? choose_lane(b, lane_index, err) : (tensor){0};
-    ag_set_lane(w->tape, nn_grads(b->parallel->params), lane);
     ag_var *loss = b->loss(b->context, w->tape, begin, end);
     if (loss && (loss->value.dtype != TENSOR_F32 || tensor_size(loss->value) != 1))
         loss = ag_fail(w->tape, "the loss is not a float32 scalar");
-    bool done = loss && (!b->backward || ag_backward(ag_affine(loss, (float)weight, 0)));
-    if (!done) {
-        const char *text = ag_error(w->tape);
-        return tensor_fail(err, "%s", text ? text : "the loss function returned NULL");
-    }
-    clear_rest(b->parallel->params, w->tape, lane);
-    b->means[lane_index] = weight * (double)loss->value.f32[0];
+    if (!loss || (b->backward && !ag_gradients_into(ag_affine(loss, (float)weight, 0), params->trained,
+                                                    params->parameters, parts_of(b, place), false)))
+        return tensor_fail(err, "%s", ag_ok(w->tape) ? "the loss function returned NULL" : ag_error(w->tape));
+    b->means[place] = weight * (double)loss->value.f32[0];
     if (w->rows[b->backward] < end - begin) w->rows[b->backward] = end - begin;
     return true;
 }
@@ -120,22 +102,30 @@ static void run_shards(void *context, int64_t begin, int64_t end, int number) {
 
 /* ---- Memory ------------------------------------------------------------------------------------- */
 
-/* As many shards as rows, and lanes of their gradients, permit: not a function of the machine. */
+/* As many shards as rows, and the memory of their gradients, permit: not a function of the machine. */
 static int count_shards(const nn_parallel *parallel, int64_t rows) {
     int64_t count = nn_params_count(parallel->params), fit = MAX_SHARDS;
-    if (count > 0) fit = LANE_BYTES / (int64_t)sizeof(float) / count;
+    if (count > 0) fit = SHARD_BYTES / (int64_t)sizeof(float) / count;
     int64_t shards = rows / parallel->grain;
     if (shards > MAX_SHARDS) shards = MAX_SHARDS;
     if (shards > fit) shards = fit;
     return shards < 1 ? 1 : (int)shards;
 }
 
-static bool make_lanes(nn_parallel *parallel, int shards, tensor_error *err) {
-    if (shards == 1 || (tensor_ok(parallel->lanes) && parallel->lanes.shape[0] >= shards)) return true;
-    tensor lanes =
-        tensor_new(parallel->arena, TENSOR_F32, TENSOR_SHAPE(shards, nn_params_count(parallel->params)), err);
-    if (tensor_ok(lanes)) parallel->lanes = lanes;
-    return tensor_ok(lanes);
+static bool make_grads(nn_parallel *parallel, int shards, tensor_error *err) {
+    const nn_params *params = parallel->params;
+    if (shards == 1 || (tensor_ok(parallel->grads) && parallel->grads.shape[0] >= shards)) return true;
+    tensor grads =
+        tensor_new(parallel->arena, TENSOR_F32, TENSOR_SHAPE(shards, nn_params_count(params)), err);
+    tensor *parts =
+        tensor_arena_alloc(parallel->arena, (size_t)shards * (size_t)params->trained * sizeof *parts, err);
+    if (!tensor_ok(grads) || !parts) return false;
+    for (int i = 0; i < shards; i++)
+        nn_params_parts(params, tensor_slice(grads, 0, i, i + 1, 1, err),
+                        parts + (int64_t)i * params->trained);
+    parallel->grads = grads;
+    parallel->parts = parts;
+    return true;
 }
 
 static bool is_cold(const batch *b, const worker *w) {
@@ -144,14 +134,14 @@ static bool is_cold(const batch *b, const worker *w) {
 
 /* Chance decides which thread gets which shards: one may get none, or only smaller ones, and its tape would grow
  * in a later step. So every such tape runs the last shard, which is a largest one, for its memory's sake; the
- * results are dropped. Index i serves the tapes i, i + shards, ... with lane i. */
+ * results are dropped. Index i serves the tapes i, i + shards, ... with the place of shard i. */
 static void warm_tapes(void *context, int64_t begin, int64_t end, int number) {
     batch *b = context;
     (void)number;
-    for (int lane = (int)begin; lane < end; lane++)
-        for (int i = lane; i < b->threads; i += b->shards)
+    for (int place = (int)begin; place < end; place++)
+        for (int i = place; i < b->threads; i += b->shards)
             if (is_cold(b, &b->parallel->workers[i]))
-                run_shard(b, b->shards - 1, &b->parallel->workers[i], lane);
+                run_shard(b, b->shards - 1, &b->parallel->workers[i], place);
 }
 
 /* ---- The batch ---------------------------------------------------------------------------------- */
@@ -166,16 +156,16 @@ static bool finish(const batch *b, double *mean, tensor_error *err) {
     return true;
 }
 
-static bool add_lanes(const batch *b, tensor_error *err) {
-    tensor lanes = tensor_slice(b->parallel->lanes, 0, 0, b->shards, 1, err);
-    tensor grads = tensor_unsqueeze(nn_grads(b->parallel->params), 0, err);
-    return tensor_reduce(grads, TENSOR_SUM, lanes, 1u << 0, false, err);
+static bool add_shards(const batch *b, tensor_error *err) {
+    tensor shards = tensor_slice(b->parallel->grads, 0, 0, b->shards, 1, err);
+    tensor grads = tensor_unsqueeze(b->parallel->params->grads, 0, err);
+    return tensor_reduce(grads, TENSOR_SUM, shards, 1u << 0, false, err);
 }
 
 static bool run(batch *b, double *mean, tensor_error *err) {
     nn_parallel *parallel = b->parallel;
     if (!parallel) return tensor_fail(err, "out of memory");
-    if (!tensor_ok(nn_grads(parallel->params))) return tensor_fail(err, "the parameters are not finalized");
+    if (!tensor_ok(parallel->params->values)) return tensor_fail(err, "the parameters are not finalized");
     if (b->rows < 1 || b->rows > INT64_MAX / MAX_SHARDS)
         return tensor_fail(err, "a batch of %lld rows", (long long)b->rows);
     b->shards = count_shards(parallel, b->rows);
@@ -184,9 +174,9 @@ static bool run(batch *b, double *mean, tensor_error *err) {
         run_shard(b, 0, &parallel->workers[0], 0);
         return finish(b, mean, err);
     }
-    if (b->backward && !make_lanes(parallel, b->shards, err)) return false;
+    if (b->backward && !make_grads(parallel, b->shards, err)) return false;
     tensor_parallel(b->shards, 1, run_shards, b);
-    if (!finish(b, mean, err) || (b->backward && !add_lanes(b, err))) return false;
+    if (!finish(b, mean, err) || (b->backward && !add_shards(b, err))) return false;
     bool cold = false;
     for (int i = 0; i < b->threads; i++) cold |= is_cold(b, &parallel->workers[i]);
     if (cold) tensor_parallel(b->shards, 1, warm_tapes, b);
@@ -196,6 +186,7 @@ static bool run(batch *b, double *mean, tensor_error *err) {
 bool nn_parallel_backward(nn_parallel *parallel, int64_t rows, nn_loss *loss, void *context, double *mean,
                           tensor_error *err) {
     batch b = {.parallel = parallel, .loss = loss, .context = context, .rows = rows, .backward = true};
+    if (parallel) parallel->params->has_grads = true;
     return run(&b, mean, err);
 }
 

@@ -137,14 +137,16 @@ static tensor view(tensor flat, int64_t offset, int64_t size, tensor shape, tens
     return tensor_reshape(tensor_slice(flat, 0, offset, offset + size, 1, err), shape.rank, shape.shape, err);
 }
 
-static bool place(const nn_registered *entry, tensor values, tensor grads, int64_t *offset,
+static bool place(nn_params *params, const nn_registered *entry, tensor values, tensor grads, int64_t *offset,
                   const tensor_rng *rng, tensor_error *err) {
     tensor shape = entry->parameter->value;
     int64_t size = 1;
     for (int i = 0; i < shape.rank; i++) size *= shape.shape[i];
     tensor value = view(values, *offset, size, shape, err), grad = view(grads, *offset, size, shape, err);
     if (!tensor_ok(value) || !tensor_ok(grad) || (rng && !fill(value, entry->init, *rng, err))) return false;
-    ag_parameter(entry->parameter, value, grad, entry->name);
+    ag_parameter(entry->parameter, value, true, entry->name);
+    params->parameters[params->trained] = entry->parameter;
+    params->gradients[params->trained++] = grad;
     *offset += size;
     return true;
 }
@@ -156,12 +158,15 @@ static bool lay_out(nn_params *params, tensor_rng *rng) {
     if (tensor_ok(params->values)) return tensor_fail(err, "nn_params_finalize: called twice");
     tensor values = tensor_new(params->arena, TENSOR_F32, 1, &params->numbers, err);
     tensor grads = tensor_zeros(params->arena, TENSOR_F32, 1, &params->numbers, err);
-    if (!tensor_ok(values) || !tensor_ok(grads)) return false;
+    const size_t count = (size_t)params->count;
+    params->parameters = tensor_arena_alloc(params->arena, count * sizeof *params->parameters, err);
+    params->gradients = tensor_arena_alloc(params->arena, count * sizeof *params->gradients, err);
+    if (!tensor_ok(values) || !tensor_ok(grads) || !params->parameters || !params->gradients) return false;
     int64_t offset = 0;
     for (int i = 0; i < params->count; i++) {
         if (params->entries[i].alias) continue;
         tensor_error fault = {0};
-        if (!place(&params->entries[i], values, grads, &offset, rng, &fault))
+        if (!place(params, &params->entries[i], values, grads, &offset, rng, &fault))
             return tensor_fail(err, "%s: %s", params->entries[i].name, fault.text);
         if (rng) rng->stream++;
     }
@@ -185,6 +190,20 @@ bool nn_params_ready(nn_params *params, const char *what) {
            tensor_fail(&params->error, "%s: nn_params_finalize comes first", what);
 }
 
+bool nn_params_has_grads(nn_params *params, const char *what) {
+    return params->has_grads ||
+           tensor_fail(&params->error, "%s: there is no gradient; nn_backward(params, loss) computes it",
+                       what);
+}
+
+void nn_params_parts(const nn_params *params, tensor flat, tensor *parts) {
+    for (int i = 0; i < params->trained; i++) {
+        parts[i] = params->gradients[i];
+        parts[i].storage = flat.storage;
+        parts[i].f32 = flat.f32 + (params->gradients[i].f32 - params->grads.f32);
+    }
+}
+
 tensor nn_params_state(nn_params *params, const char *what) {
     if (!nn_params_ready(params, what)) return (tensor){0};
     return tensor_zeros(params->arena, TENSOR_F32, 1, &params->numbers, &params->error);
@@ -196,8 +215,20 @@ tensor nn_values(const nn_params *params) {
     return params ? params->values : (tensor){0};
 }
 
-tensor nn_grads(const nn_params *params) {
-    return params ? params->grads : (tensor){0};
+/* Who asks may write to them. */
+tensor nn_grads(nn_params *params) {
+    if (!params) return (tensor){0};
+    params->has_grads = true;
+    return params->grads;
+}
+
+tensor nn_grad(nn_params *params, const ag_var *parameter) {
+    for (int i = 0; params && i < params->trained; i++)
+        if (params->parameters[i] == parameter) {
+            params->has_grads = true;
+            return params->gradients[i];
+        }
+    return (tensor){0};
 }
 
 int64_t nn_params_count(const nn_params *params) {

@@ -1,11 +1,10 @@
 /* Sampo autograd: reverse-mode differentiation over tensors.
  *
  *     ag_tape *tape = ag_tape_new();
- *     ag_var *x = ag_input(tape, batch);                      // data: no gradient
- *     ag_var *h = ag_relu(ag_linear(x, w1, b1));              // w1, b1: parameters, on no tape
- *     ag_var *loss = ag_cross_entropy(ag_linear(h, w2, b2), ag_input(tape, targets));
- *     if (!ag_backward(loss)) puts(ag_error(tape));           // one check for the whole expression
- *     ag_reset(tape);                                         // takes everything back, keeps the memory
+ *     ag_var *x = ag_variable(tape, points), *y = f(x);        // y is a scalar
+ *     if (!ag_backward(y)) puts(ag_error(tape));               // one check for the whole expression
+ *     tensor slope = ag_grad(x);
+ *     ag_reset(tape);                                          // takes everything back, keeps the memory
  *
  * Conventions, valid for every operation below:
  *  - An operation returns a new variable on the tape of its operands, which owns it: it lives until the
@@ -14,7 +13,10 @@
  *    operation accepts NULL and returns NULL, so an expression is checked once, at its end.
  *  - Operands of elementwise operations broadcast as in NumPy. Axes may be negative: -1 is the last.
  *  - A NULL tape, as ag_tape_new returns it without memory, is accepted everywhere and does nothing.
- *  - A tape, and all on it, belongs to one thread at a time.
+ *  - A tape, and all on it, belongs to one thread at a time. Parameters belong to no tape, and nothing here
+ *    writes to them: any number of threads may use and differentiate one model, each with its own tape.
+ *  - C leaves the order open in which arguments are computed: in ag_add(f(x), g(x)) either may come first. Where the
+ *    order matters, as for random numbers that both draw, give each a statement of its own.
  */
 #ifndef SAMPO_AUTOGRAD_H
 #define SAMPO_AUTOGRAD_H
@@ -34,8 +36,8 @@ typedef struct ag_op ag_op;
 
 /* ---- Tapes -------------------------------------------------------------------------------- */
 
-/* A tape is an arena that owns every variable, saved buffer and intermediate gradient made on it. NULL
- * when memory is out. Free with ag_tape_free (NULL is accepted). */
+/* A tape is an arena that owns every variable, saved buffer and gradient made on it. NULL when memory is
+ * out. Free with ag_tape_free (NULL is accepted). */
 ag_tape *ag_tape_new(void);
 void ag_tape_free(ag_tape *tape);
 
@@ -43,7 +45,11 @@ void ag_tape_free(ag_tape *tape);
  * same work allocates nothing after its first turn. */
 void ag_reset(ag_tape *tape);
 
-/* The first failure since the last reset; NULL: none. For a NULL tape: "out of memory". */
+/* Whether nothing has failed since the last reset. */
+bool ag_ok(const ag_tape *tape);
+
+/* The first failure since the last reset. Never NULL: while there is none, the text says so, and why an
+ * expression may be NULL all the same. */
 const char *ag_error(const ag_tape *tape);
 
 /* Writes a failure of the caller's own (unless there is one already); returns NULL, as operations do. */
@@ -56,10 +62,11 @@ void ag_set_recording(ag_tape *tape, bool recording);
 /* Memory that lives as long as the tape's variables: for data that is handed to them. */
 tensor ag_tensor(ag_tape *tape, tensor_dtype dtype, int rank, const int64_t *shape);
 
-/* Bytes the tape holds from the system. */
+/* Bytes the tape holds from the system; and those of values and gradients at their most since the last reset. */
 size_t ag_tape_bytes(const ag_tape *tape);
+size_t ag_tape_peak(const ag_tape *tape);
 
-/* For measuring: the watcher is told when an operation begins and ends, forward and in ag_backward, on the thread that
+/* For measuring: the watcher is told when an operation begins and ends, forward and in backward, on the thread that
  * does it. NULL: nobody watches, as on a new tape. */
 typedef enum ag_moment { AG_FORWARD_BEGINS, AG_FORWARD_ENDS, AG_BACKWARD_BEGINS, AG_BACKWARD_ENDS } ag_moment;
 typedef void ag_watcher(void *context, const ag_op *op, ag_moment moment);
@@ -69,21 +76,26 @@ void ag_watch(ag_tape *tape, ag_watcher *watcher, void *context);
 
 struct ag_var {
     tensor value;
-    ag_var *grad;     /* of a leaf, after ag_backward; NULL: none yet */
     ag_tape *tape;    /* NULL: a parameter */
     const char *name; /* of a parameter, for error texts; NULL: none */
-    tensor sink;      /* of a parameter: what its gradients are added to */
-
-    /* What follows is for operations; see "Writing an operation". */
-    const ag_op *op;      /* NULL: a leaf */
-    ag_var **in;          /* operands */
-    uint64_t *in_version; /* of the operands' storage when this was computed */
-    uint64_t version;     /* of value's storage when this was computed */
-    int inputs;
     bool needs_grad;
+
+    /* What follows is for operations and the engine; see "Writing an operation". */
+    bool keeps_grad;   /* while gradients are computed: its own is asked for */
+    bool overwritable; /* see ag_reuse */
+    int inputs;
+    int views;                /* this is a view of a view of ... so many */
+    const ag_op *op;          /* NULL: a leaf */
+    ag_var **in;              /* operands */
+    uint64_t *in_version;     /* of the operands' storage when this was computed */
+    uint64_t version;         /* of value's storage when this was computed */
     void *saved;              /* the operation's own data */
     struct ag_buffer *buffer; /* the memory of `value` where the tape allocated it */
-    ag_var *previous;         /* the node recorded before this one */
+    ag_var *previous, *next;  /* the nodes recorded before and after this one */
+    ag_var *grad;             /* its gradient so far */
+    const tensor *place;      /* where its gradient is to lie; NULL: anywhere */
+    const ag_var *owner;      /* of a gradient that lies in a place: the variable it belongs to */
+    uint64_t reached;         /* the last call that computed gradients through it */
 };
 
 /* A leaf without gradient (data, integer ids) and one with. The tensor is not copied: its storage must
@@ -94,38 +106,42 @@ ag_var *ag_variable(ag_tape *tape, tensor value);
 /* A float32 scalar without gradient. */
 ag_var *ag_constant(ag_tape *tape, float value);
 
-/* Makes *p a parameter: a leaf on no tape, used by any number of tapes, whose gradients are added to
- * `grad` (same shape as value; "no tensor": the parameter is frozen). The caller owns all three and the
- * name. One thread at a time may run backward into one `grad`; see ag_set_lane. */
-void ag_parameter(ag_var *p, tensor value, tensor grad, const char *name);
+/* Makes *p a parameter: a leaf on no tape, used by any number of tapes. The caller owns value and name. One that is not
+ * trainable gets no gradient. */
+void ag_parameter(ag_var *p, tensor value, bool trainable, const char *name);
 
-/* The parameter as a variable on a tape, for expressions that have no other operand there. */
-ag_var *ag_use(ag_tape *tape, ag_var *parameter);
+/* The parameter as a leaf on a tape, always the same one until the next reset: for expressions that have no other
+ * operand there, such as a penalty on weights, and for its gradient: ag_grad(ag_use(tape, w)). */
+ag_var *ag_use(ag_tape *tape, const ag_var *parameter);
 
-/* Redirects this tape's gradients of parameters to a lane: the gradient whose storage is `grads` (flat,
- * holding all gradients of a model) goes to `lane` (same size) at the same offset. What the lane holds does not
- * matter: the first gradient of a parameter since this call or ag_reset is written, later ones are added. No
- * tensor: off. Lanes let several threads run backward at once. */
-void ag_set_lane(ag_tape *tape, tensor grads, tensor lane);
+/* What a model asks of a variable that may be NULL: the size along an axis, the number of axes and of elements (0 for
+ * NULL), the tape (NULL for NULL and for a parameter), the first element as a number (NaN for NULL). */
+int64_t ag_size(const ag_var *x, int axis);
+int ag_rank(const ag_var *x);
+int64_t ag_count(const ag_var *x);
+ag_tape *ag_tape_of(const ag_var *x);
+float ag_item(const ag_var *x);
 
-/* Whether the lane holds a gradient of this parameter; its part of the lane is as it was before where not. */
-bool ag_lane_has(const ag_tape *tape, const ag_var *parameter);
+/* ---- Gradients: they belong to the tape ---------------------------------------------------- *
+ * y is a scalar. Each function fails with a text on y's tape where y is not, where it depends on nothing that has a
+ * gradient, or where a value that is needed was changed in place since it was used. */
 
-/* The gradient of a leaf; no tensor where there is none. It lives as long as the tape's variables. */
-tensor ag_grad(const ag_var *leaf);
-
-/* ---- Backward ----------------------------------------------------------------------------- */
-
-/* Adds dy/dx to the gradient of every leaf x that y, a scalar, depends on. Gradients of intermediate
- * variables are given up on the way. False with a text on y's tape where y is not a scalar, or where a value
- * that is needed was changed in place since it was used. */
+/* Adds dy/dx to the gradient of every leaf x that y depends on, parameters included (torch's y.backward()). The
+ * gradients stay on the tape. To train a model, nn_backward puts them where its optimizer looks. */
 bool ag_backward(ag_var *y);
 
-/* The same, and records the gradients' own computation, so that leaf->grad can be used in further
- * expressions and differentiated again. Set leaf->grad = NULL before a second backward where its
- * gradient should not be added to the first. A parameter's gradient is then its ->grad as well, which ends
- * with the tape, and is not added to its sink. */
-bool ag_backward_graph(ag_var *y);
+/* The gradient that ag_backward has gathered for a leaf, contiguous and with the leaf's shape; no tensor where there is
+ * none. It lives as long as the tape's variables. */
+tensor ag_grad(const ag_var *leaf);
+
+/* dx[i] = dy/dx[i] for chosen variables: leaves, parameters or intermediate results (torch.autograd.grad, jax.grad).
+ * Nothing else is computed and no gradient of ag_backward is touched. Zeros where y does not depend on x[i]. With
+ * create_graph the computation is recorded, so that dx[i] can be used in expressions and differentiated again. */
+bool ag_gradients(ag_var *y, int count, ag_var *const *x, ag_var **dx, bool create_graph);
+
+/* The same as numbers into the caller's memory: places[i], contiguous and of x[i]'s shape, is overwritten, or added to
+ * with `accumulate`. */
+bool ag_gradients_into(ag_var *y, int count, ag_var *const *x, const tensor *places, bool accumulate);
 
 /* ---- Elementwise -------------------------------------------------------------------------- */
 
@@ -133,7 +149,9 @@ ag_var *ag_add(ag_var *a, ag_var *b);
 ag_var *ag_sub(ag_var *a, ag_var *b);
 ag_var *ag_mul(ag_var *a, ag_var *b);
 ag_var *ag_div(ag_var *a, ag_var *b);
-ag_var *ag_pow(ag_var *a, ag_var *b); /* a^b; the gradient for b needs a > 0 */
+ag_var *
+ag_pow(ag_var *a,
+       ag_var *b); /* a^b; at a = 0 the gradients are PyTorch's: 0 for a where b = 0, 0 for b where b >= 0 */
 ag_var *ag_max(ag_var *a, ag_var *b); /* the larger; at a tie each side gets half of the gradient */
 ag_var *ag_min(ag_var *a, ag_var *b);
 
@@ -160,15 +178,15 @@ ag_var *ag_masked_fill(ag_var *x, ag_var *mask, float value); /* mask != 0 ? val
 ag_var *ag_less(ag_var *a, ag_var *b);                        /* a < b ? 1 : 0, no gradient */
 ag_var *ag_equal(ag_var *a, ag_var *b);                       /* a == b ? 1 : 0, no gradient */
 
-/* With probability p an element becomes 0, else x / (1 - p) (Srivastava et al. 2014). The mask is a pure
- * function of *rng, which advances. p = 0 returns x. */
+/* With probability p, 0 <= p < 1, an element becomes 0, else x / (1 - p) (Srivastava et al. 2014). The mask is a pure
+ * function of *rng, which advances; no generator is an error. p = 0 returns x. */
 ag_var *ag_dropout(ag_var *x, float p, tensor_rng *rng);
 
 /* ---- Reductions --------------------------------------------------------------------------- */
 
-/* Over the axes whose bit is set (bit i: axis i from the front; AG_ALL: all of them). The axes vanish, or stay with size
- * 1 where keep is true. */
-#define AG_AXIS(axis) (1u << (axis))
+/* Over the axes of a set: AG_AXIS(0) | AG_AXIS(-1) are the first and the last, AG_ALL all of them. The axes vanish, or
+ * stay with size 1 where keep is true. */
+#define AG_AXIS(axis) (1u << ((unsigned)(axis)&31u)) /* bit i: axis i; bit 32 - i: axis -i */
 #define AG_ALL (~0u)
 ag_var *ag_sum(ag_var *x, unsigned axes, bool keep);
 ag_var *ag_mean(ag_var *x, unsigned axes, bool keep);
@@ -181,6 +199,8 @@ ag_var *ag_reshape(ag_var *x, int rank, const int64_t *shape); /* one size may b
 ag_var *ag_transpose(ag_var *x, int axis0, int axis1);
 ag_var *ag_permute(ag_var *x, const int *axes);
 ag_var *ag_slice(ag_var *x, int axis, int64_t start, int64_t stop, int64_t step); /* as tensor_slice */
+ag_var *ag_select(ag_var *x, int axis,
+                  int64_t index); /* x[index] along the axis, which goes; negative from the end */
 ag_var *ag_expand(ag_var *x, int rank, const int64_t *shape);
 ag_var *ag_squeeze(ag_var *x, int axis);
 ag_var *ag_unsqueeze(ag_var *x, int axis);
@@ -209,12 +229,34 @@ ag_var *ag_log_softmax(ag_var *x, int axis);
 /* (x - mean) / sqrt(variance + eps) w + b over the last axis C; w, b [C] (Ba et al. 2016). */
 ag_var *ag_layer_norm(ag_var *x, ag_var *w, ag_var *b, float eps);
 
-/* Causal self-attention: qkv [B, T, 3C] holds queries, keys and values, each with its heads side by side
- * (head size C / heads); the result is [B, T, C]: softmax over j <= i of scale q_i . k_j, times v_j. Never
- * stores a T x T matrix. Add the projection after it. */
+/* Scaled dot-product attention (Vaswani et al. 2017): y_i = sum_j softmax_j(scale q_i . k_j + mask_ij) v_j. q and y are
+ * [B, H, Tq, D], k and v [B, H_kv, Tk, D], where H is a multiple of H_kv and query head h reads key head
+ * h / (H / H_kv) (grouped heads, Ainslie et al. 2023). Any strides: heads side by side in [B, T, H D] are views. The
+ * Tq x Tk matrix is never stored. y lies in memory as [B, Tq, H, D], so that ag_transpose(y, 1, 2) reshapes to
+ * [B, Tq, H D] without a copy. */
+typedef struct ag_attention_options {
+    float scale; /* 0: 1 / sqrt(D) */
+    bool causal; /* query i, at position i + Tk - Tq, sees the keys up to its own position */
+    ag_var *
+        mask; /* broadcasts to [B, H, Tq, Tk] and gets no gradient; NULL: none. A query that sees no key gives 0 */
+    bool additive; /* the mask is added, -infinity hides; else keys where it is 0 are hidden */
+} ag_attention_options;
+#define AG_ATTENTION_DEFAULTS (TENSOR_LITERAL(ag_attention_options){0, false, NULL, false})
+ag_var *ag_attention(ag_var *q, ag_var *k, ag_var *v, ag_attention_options options);
+/* Its probabilities, to look at: [B, H, Tq, Tk]. */
+ag_var *ag_attention_weights(ag_var *q, ag_var *k, ag_attention_options options);
+/* Part number `part` of `parts` of packed heads, x [B, T, parts H D], as a view [B, H, T, D]; and all heads side by side
+ * again, [B, H, T, D] as [B, T, H D], a view of what ag_attention returns. */
+ag_var *ag_split_heads(ag_var *x, int heads, int part, int parts);
+ag_var *ag_merge_heads(ag_var *x);
+/* The short way for packed causal self-attention: qkv [B, T, 3C] holds queries, keys and values, each with its heads side
+ * by side; the result is [B, T, C]. */
 ag_var *ag_causal_attention(ag_var *qkv, int heads, float scale);
-/* Its probabilities, to look at: [B, H, T, T], row i those of j <= i, then zeros. */
-ag_var *ag_attention_weights(ag_var *qkv, int heads, float scale);
+
+/* Rotary positions (Su et al. 2021): each pair of x [..., T, D] is turned by the angle of its row, whose cosine and sine
+ * the tables [T, D/2] hold (tensor_rotary_table; they live as long as the tape's variables). Pairs are (i, i + D/2), as
+ * Llama has them, or (2i, 2i + 1) where interleaved. */
+ag_var *ag_rotary(ag_var *x, tensor cos, tensor sin, bool interleaved);
 
 /* Mean over all rows of log sum e^x - x[target]: logits [..., V], targets [...] int32; a scalar, in nats. */
 ag_var *ag_cross_entropy(ag_var *logits, ag_var *targets);
@@ -238,6 +280,9 @@ typedef struct ag_case {
     ag_var *(*run)(ag_var **in);
     int inputs;
     ag_operand in[AG_MAX_OPERANDS];
+    /* Tests derive further cases, in which one of the sizes above is 0 or 1 wherever it stands. But not this one, ... */
+    int64_t fixed;
+    int64_t not_empty; /* ... and this one only 1. */
 } ag_case;
 
 /* Compares the gradient of sum(r run(in)), r fixed weights, with a 4-point difference quotient (in double,
@@ -249,7 +294,7 @@ double ag_check(const ag_case *c, int order, tensor_error *err);
 /* ---- Writing an operation ----------------------------------------------------------------- *
  * An operation is one block in one file: its function, its backward, its table entry with check cases:
  *
- *     static void exp_backward(ag_var *y, ag_var *dy) { ag_give(y->in[0], ag_mul(dy, y)); }
+ *     static void exp_backward(ag_var *y, ag_var *dy) { ag_add_grad(y->in[0], ag_mul(dy, y)); }
  *     static ag_var *exp_case(ag_var **in) { return ag_exp(in[0]); }
  *     const ag_op ag_op_exp = {"exp", exp_backward, .reads = AG_READS_OUTPUT, .cases = ...};
  *     ag_var *ag_exp(ag_var *x) {
@@ -262,13 +307,13 @@ double ag_check(const ag_case *c, int order, tensor_error *err);
 struct ag_op {
     const char *name;
 
-    /* Gives each operand that needs it its share of dy, the gradient of y: with ag_give and operations of
-     * this header, which serves both kinds of backward; or, for speed, straight into ag_grad_target. */
+    /* Adds to the gradient of each operand its share of dy, the gradient of y: with ag_add_grad and operations of this
+     * header, which serves ag_backward and recorded gradients alike; or, for speed, straight into ag_grad_buffer. */
     void (*backward)(ag_var *y, ag_var *dy);
 
-    /* For an operation whose backward writes numbers: the same function of the same operands, composed of
-     * other operations. ag_backward_graph differentiates this instead. */
-    ag_var *(*composed)(ag_var *y);
+    /* For an operation whose backward writes numbers: the same function of the same operands, made of simpler
+     * operations (PyTorch calls it a decomposition). Recorded gradients differentiate this instead. */
+    ag_var *(*decompose)(ag_var *y);
 
     unsigned reads; /* what backward reads: bit i: operand i's value; AG_READS_OUTPUT: y's value */
 
@@ -276,8 +321,8 @@ struct ag_op {
     int case_count;
     const char *no_cases; /* the reason for having none */
 
-    /* Where the result is a view of the only operand: the same view of another tensor of the operand's shape. With it,
-     * gradients of a parameter's view are added to the parameter's at once. */
+    /* Where the result is a view of the only operand that shows each element once: the same view of another tensor of the
+     * operand's shape. With it, the view's gradient is added to the operand's in place. */
     tensor (*view)(const ag_var *y, tensor x);
 };
 #define AG_READS(i) (1u << (i))
@@ -286,8 +331,8 @@ struct ag_op {
 /* All operations; a NULL ends the table. */
 extern const ag_op *const ag_ops[];
 
-/* Begins a node: finds the tape of the operands. NULL where an operand is NULL, where the tapes differ, or
- * where the tape holds a failure. */
+/* Begins a node: finds the tape of the operands, and puts parameters on it. NULL, with a text that names the operand,
+ * where one is NULL or on another tape; NULL where no operand is on a tape or the tape holds a failure. */
 ag_var *ag_begin(const ag_op *op, int inputs, ag_var *const *in);
 /* The tape's error, for kernels to report to. */
 tensor_error *ag_err(ag_var *y);
@@ -300,13 +345,16 @@ void *ag_save(ag_var *y, size_t bytes);
 /* Records the node, if anything needs its gradient. Returns y, or NULL where the tape holds a failure. */
 ag_var *ag_end(ag_var *y);
 
-/* In backward: whether x needs its share. */
-bool ag_wants(const ag_var *x);
+/* In backward: whether the gradient of x is asked for. */
+bool ag_needs_grad(const ag_var *x);
 /* In backward: adds g to the gradient of x, summed over the axes along which x was broadcast. */
-void ag_give(ag_var *x, ag_var *g);
-/* In a backward that writes numbers: the memory of x's gradient, no tensor where it is not wanted or memory is
+void ag_add_grad(ag_var *x, ag_var *g);
+/* In a backward that writes numbers: the memory of x's gradient, no tensor where it is not asked for or memory is
  * out. With `fresh` the caller overwrites it where *fresh becomes true, else adds; with NULL it always adds. */
-tensor ag_grad_target(ag_var *y, ag_var *x, bool *fresh);
+tensor ag_grad_buffer(ag_var *y, ag_var *x, bool *fresh);
+/* In backward: x, a result that backward has just made, whose memory the next elementwise operation may take for its own
+ * result. Without effect where the gradient is recorded. */
+ag_var *ag_reuse(ag_var *x);
 
 #ifdef __cplusplus
 }

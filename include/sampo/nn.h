@@ -8,6 +8,8 @@
  *     nn_linear_init(&out, params, "out", 16, 1, NN_LINEAR_DEFAULTS);
  *     if (!nn_params_finalize(params, seed)) puts(nn_params_error(params));
  *     ag_var *y = nn_linear(&out, ag_tanh(nn_linear(&hidden, x)));
+ *     if (!nn_backward(params, loss)) puts(ag_error(tape));
+ *     nn_adamw_step(&adamw, params);
  *
  * Conventions: registering never fails visibly; the first failure (memory, a name used twice, a bad size)
  * stays in the registry and makes nn_params_finalize fail with it. A module is a plain struct without
@@ -64,7 +66,9 @@ bool nn_params_reserve(nn_params *params);
 
 /* After nn_params_finalize: all values, all gradients, each [count], in the order of registration. */
 tensor nn_values(const nn_params *params);
-tensor nn_grads(const nn_params *params);
+tensor nn_grads(nn_params *params);
+/* The part of nn_grads that belongs to one parameter, in its shape; no tensor for what is no parameter of these. */
+tensor nn_grad(nn_params *params, const ag_var *parameter);
 int64_t nn_params_count(const nn_params *params); /* numbers in all, tied ones once */
 
 /* Entries by index, aliases included (an alias returns the parameter it stands for), and by name. */
@@ -119,7 +123,7 @@ ag_var *nn_dropout(const struct nn_dropout *m, ag_var *x, tensor_rng *rng);
 typedef enum nn_activation { NN_RELU, NN_GELU_TANH, NN_GELU } nn_activation;
 ag_var *nn_activate(nn_activation activation, ag_var *x);
 
-/* Causal self-attention: x [B, T, C] -> projection of ag_causal_attention of x's queries, keys and values.
+/* Causal self-attention: x [B, T, C] -> projection of the attention of x's queries, keys and values.
  * Parameters c_attn [C, 3C] and c_proj [C, C], as GPT-2 names them. */
 struct nn_attention {
     struct nn_linear c_attn, c_proj;
@@ -170,19 +174,26 @@ void nn_block_init(struct nn_block *m, nn_params *params, const char *name, int6
                    nn_attention_options attention, nn_mlp_options mlp);
 ag_var *nn_block(const struct nn_block *m, ag_var *x, tensor_rng *dropout);
 
-/* Keys and values of the tokens a model has read, so that the tokens after them are computed alone. Whoever
- * runs the model adds to `length` after each run; 0 forgets everything. */
+/* ---- Writing token by token: keys and values are kept --------------------------------------- */
+
+/* Keys and values of the tokens that a model has read, so that the tokens after them are computed alone. Whoever runs the
+ * model adds the number of new tokens to `length` after each run; 0 forgets everything. H is the number of key heads. */
 typedef struct nn_cache {
-    tensor k;       /* [layers, B, C, T]: a token's key is a column */
-    tensor v;       /* [layers, B, T, C] */
+    tensor k;       /* [layers, B, H, D, T]: a token's key is a column */
+    tensor v;       /* [layers, B, H, T, D] */
     int64_t length; /* tokens it holds, up to T */
 } nn_cache;
-bool nn_cache_init(nn_cache *cache, int64_t layers, int64_t batch, int64_t context, int64_t width,
-                   tensor_arena *arena, tensor_error *err);
+bool nn_cache_init(nn_cache *cache, int64_t layers, int64_t batch, int64_t heads, int64_t context,
+                   int64_t head_size, tensor_arena *arena, tensor_error *err);
+/* The same cache for rows begin..end-1 of the batch alone, in the same memory: for threads that share the rows. */
+nn_cache nn_cache_rows(const nn_cache *cache, int64_t begin, int64_t end);
+/* Appends *k and *v [B, H, N, D], those of the N tokens after the cache's, to a layer, and makes of them views of all
+ * tokens so far: [B, H, length + N, D], for ag_attention with `causal`. A row of its result has the bits that it has for
+ * the whole sequence at once. Without recording only. */
+bool nn_cache_append(const nn_cache *cache, int64_t layer, ag_var **k, ag_var **v);
 
-/* nn_block without gradients or dropout, where x [B, N, C] are the tokens after the cache's: writes their keys and
- * values into its layer `layer` and returns the results of x[:, first:], -1 being the last, with the bits they
- * have in the whole sequence. */
+/* nn_block without recording or dropout, where x [B, N, C] are the tokens after the cache's: appends their keys and values
+ * to its layer `layer` and returns the results of x[:, first:], -1 being the last. */
 ag_var *nn_block_cached(const struct nn_block *m, ag_var *x, const nn_cache *cache, int64_t layer,
                         int64_t first);
 
@@ -192,6 +203,10 @@ ag_var *nn_cross_entropy(ag_var *logits, ag_var *targets); /* ag_cross_entropy *
 ag_var *nn_mse_loss(ag_var *x, ag_var *target);            /* mean of (x - target)^2; equal shapes */
 
 /* ---- Optimizers: one pass over the flat arrays -------------------------------------------- */
+
+/* Adds the gradient of a scalar to nn_grads: of the parameters of this registry and nothing else. So two models in one
+ * expression train apart, and nothing of the other is computed. False with a text on the loss's tape. */
+bool nn_backward(nn_params *params, ag_var *loss);
 
 void nn_zero_grad(nn_params *params);
 
@@ -208,6 +223,7 @@ struct nn_sgd {
     nn_sgd_options options;
     tensor velocity; /* of the registry; no tensor without momentum */
 };
+/* A step fails, with a text in the registry, before anything was put into nn_grads. */
 bool nn_sgd_init(struct nn_sgd *o, nn_params *params, nn_sgd_options options);
 bool nn_sgd_step(struct nn_sgd *o, nn_params *params);
 
@@ -227,9 +243,9 @@ bool nn_adamw_step(struct nn_adamw *o, nn_params *params);
 
 /* ---- Data-parallel training --------------------------------------------------------------- *
  * A batch of rows is cut into shards, a function of the batch and the model alone. Each shard runs forward
- * and backward on one thread with a tape of that thread and a gradient lane of its own; lanes are added in
+ * and backward on one thread with a tape of that thread and gradients of its own; these are added in
  * the order of the shards. The same seed gives the same bits with any number of threads. Where the model is
- * too large for lanes there is one shard, and operations run parallel inside. */
+ * too large for so many gradients there is one shard, and operations run parallel inside. */
 
 typedef struct nn_parallel nn_parallel;
 
@@ -251,7 +267,7 @@ bool nn_parallel_backward(nn_parallel *parallel, int64_t rows, nn_loss *loss, vo
 /* The mean loss alone, without recording. */
 bool nn_parallel_loss(nn_parallel *parallel, int64_t rows, nn_loss *loss, void *context, double *mean,
                       tensor_error *err);
-/* Bytes held by tapes and lanes. */
+/* Bytes held by tapes and the shards' gradients. */
 size_t nn_parallel_bytes(const nn_parallel *parallel);
 
 /* ---- Checkpoints: the safetensors format --------------------------------------------------- *

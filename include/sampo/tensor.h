@@ -294,16 +294,18 @@ bool tensor_softmax_vjp(tensor dx, tensor dy, tensor y, int axis, bool accumulat
 bool tensor_log_softmax_vjp(tensor dx, tensor dy, tensor y, int axis, bool accumulate, tensor_error *err);
 
 /* y = (x - mean) rstd w + b over the last axis C, rstd = 1/sqrt(variance + eps), variance divided by C
- * (Ba et al. 2016). w and b [C] may be no tensor (1 and 0). stats [rows, 2] receives mean and rstd. */
+ * (Ba et al. 2016). w and b [C] may be no tensor (1 and 0). stats [rows, 2] receives mean and rstd, for the
+ * vjp; it may be no tensor. */
 bool tensor_layer_norm(tensor y, tensor stats, tensor x, tensor w, tensor b, float eps, tensor_error *err);
 bool tensor_layer_norm_vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x, tensor w, tensor stats,
                            tensor_error *err);
 
 typedef struct tensor_attention_options {
-    float scale;   /* of q . k; above 0 */
-    bool causal;   /* query i, at position i + Tk - Tq, sees the keys up to its own position */
-    tensor mask;   /* float32, broadcasts to [B, Hq, Tq, Tk] (any strides, also 0); no tensor: none */
-    bool additive; /* the mask is added to the scaled scores, and -infinity hides; else keys where it is 0 are hidden */
+    float scale; /* of q . k; above 0 */
+    bool causal; /* query i, at position i + Tk - Tq, sees the keys up to its own position */
+    tensor mask; /* float32, broadcasts to [B, Hq, Tq, Tk] (any strides, also 0); no tensor: none */
+    bool
+        additive; /* the mask is added to the scaled scores, and -infinity hides; else keys where it is 0 are hidden */
 } tensor_attention_options;
 
 /* Scaled dot-product attention (Vaswani et al. 2017), tiled so that its memory grows with T (Dao et al. 2022):
@@ -321,27 +323,15 @@ bool tensor_attention_vjp(tensor dq, tensor dk, tensor dv, tensor dy, tensor y, 
                           tensor k, tensor v, const tensor_attention_options *options,
                           const bool accumulate[3], tensor_error *err);
 
-/* A transformer's block for reading and writing text, without gradients: x += proj(attention(attn(ln_1(x)))), then
- * x += mlp(activation(fc(ln_2(x)))). Weights without gaps, C the width; biases of products may be NULL. */
-typedef struct tensor_block {
-    const tensor *ln_1_weight, *ln_1_bias; /* [C] */
-    const tensor *attn_weight, *attn_bias; /* [C, 3C], [3C]: queries, keys, values */
-    const tensor *proj_weight, *proj_bias; /* [C, C], [C] */
-    const tensor *ln_2_weight, *ln_2_bias; /* [C] */
-    const tensor *fc_weight, *fc_bias;     /* [C, I], [I] */
-    const tensor *mlp_weight, *mlp_bias;   /* [I, C], [C] */
-    int heads;
-    float scale, eps;
-    tensor_unary_op activation;
-} tensor_block;
-
-/* x [B, N, C] are tokens that follow `length` others, whose keys and values are in the cache: k [B, C, T], where a
- * token's key is a column, and v [B, T, C]. Adds those of x, and writes the block's result for the last A tokens of
- * each sequence, y [B, A, C], with the bits that the operations above give for the whole sequence. `scratch` holds
- * tensor_block_scratch(block, B N, B A) floats. */
-bool tensor_block_cached(tensor y, tensor x, const tensor_block *block, tensor k, tensor v, int64_t length,
-                         tensor scratch, tensor_error *err);
-int64_t tensor_block_scratch(const tensor_block *block, int64_t rows, int64_t asked);
+/* Cosines and sines of rotary positions (Su et al. 2021): cos, sin [T, D/2], row t, column i: of the angle
+ * (first + t) base^(-2i/D), base >= 1. No libm function is used: the same bits everywhere, right to 1e-7 up to positions
+ * of a million. */
+bool tensor_rotary_table(tensor cos, tensor sin, int64_t first, double base, tensor_error *err);
+/* Turns each pair (a, b) of x [..., T, D] by its angle: (a cos - b sin, b cos + a sin); cos, sin [T, D/2]. Pair i is
+ * the elements (i, i + D/2), as Llama and GPT-NeoX have them, or (2i, 2i + 1) where `interleaved`. `inverse` turns back,
+ * which is also the vjp. */
+bool tensor_rotary(tensor out, tensor x, tensor cos, tensor sin, bool interleaved, bool inverse,
+                   tensor_error *err);
 
 /* Softmax cross-entropy with integer targets: the mean over rows of lse(row) - row[target], into the
  * scalar `loss` (accumulated in double). logits [..., V], targets [...] int32; lse [rows] receives

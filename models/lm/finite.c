@@ -14,10 +14,10 @@ bool lm_finite(const nn_params *params) {
 }
 
 /* "the parameter h.0.ln_1.weight", or "the gradient of ...". */
-static bool find_parameter(const nn_params *params, bool gradients, char *text, size_t size) {
+static bool find_parameter(nn_params *params, bool gradients, char *text, size_t size) {
     for (int i = 0; i < nn_params_entries(params); i++) {
         ag_var *p = nn_params_at(params, i);
-        if (all_finite(gradients ? ag_grad(p) : p->value)) continue;
+        if (all_finite(gradients ? nn_grad(params, p) : p->value)) continue;
         snprintf(text, size, "the %s %s", gradients ? "gradient of" : "parameter", nn_params_name(params, i));
         return true;
     }
@@ -49,7 +49,7 @@ static bool find_activation(lm_loss_context *c, char *text, size_t size) {
     return found;
 }
 
-bool lm_find_not_finite(const nn_params *params, lm_loss_context *batch, char *text, size_t size) {
+bool lm_find_not_finite(nn_params *params, lm_loss_context *batch, char *text, size_t size) {
     return find_parameter(params, false, text, size) || (batch && find_activation(batch, text, size)) ||
            find_parameter(params, true, text, size);
 }

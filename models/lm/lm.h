@@ -420,7 +420,7 @@ double lm_schedule_rate(const lm_schedule *schedule, int64_t iteration);
 bool lm_finite(const nn_params *params);
 /* Names what is not, into `text`: a parameter; else the first result of computing the batch (NULL: none); else a
  * parameter's gradient. False where all is finite. */
-bool lm_find_not_finite(const nn_params *params, lm_loss_context *batch, char *text, size_t size);
+bool lm_find_not_finite(nn_params *params, lm_loss_context *batch, char *text, size_t size);
 
 /* ---- Evaluation --------------------------------------------------------------------------- */
 

@@ -4,16 +4,26 @@
 
 #include "models/lm/lm.h"
 
+/* Rows begin..end-1 of a generator, which one thread computes. */
+typedef struct lm_share {
+    int64_t begin, end;
+    ag_tape *tape;
+    nn_cache cache;       /* of these rows */
+    const ag_var *logits; /* [rows, 1 or N, V]; NULL: failed */
+} lm_share;
+enum { LM_SHARES = 16 };
+
 /* Texts that begin alike, one a row. */
 typedef struct lm_generator {
     const lm_instance *instance;
     const lm_sampling *sampling;
-    ag_tape *tape;
+    lm_share share[LM_SHARES];
+    int shares;
     tensor_arena *arena;
     int64_t rows;
     tensor window;        /* [rows, T]: the last tokens */
     int64_t length;       /* of what is in it */
-    nn_cache cache;       /* of the first tokens in it */
+    nn_cache cache;       /* of the first tokens in it, all rows */
     tensor recent;        /* [rows, repetition_window]: the last tokens, in no order */
     int64_t count;        /* of all tokens so far */
     tensor scores, order; /* [V] */

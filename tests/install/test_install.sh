@@ -40,7 +40,7 @@ check 'sampo-gpt runs' "$prefix/bin/sampo-gpt" --version
 check 'no libraries but libsampo' [ -z "$(find "$prefix" -name 'lib?*.*' ! -name 'libsampo.*')" ]
 
 if have nm 'exported symbols'; then
-    list="nm -D --defined-only '$build/install/libsampo.so' | cut -d ' ' -f 3 | LC_ALL=C sort"
+    list="nm -D --defined-only '$build/include/libsampo.so' | cut -d ' ' -f 3 | LC_ALL=C sort"
     eval "$list" >"$work/symbols.txt"
     check 'exported symbols' diff "$here/symbols.txt" "$work/symbols.txt"
     cmp -s "$here/symbols.txt" "$work/symbols.txt" || echo "where this is meant: $list >'$here/symbols.txt'"

@@ -117,7 +117,7 @@ static void check_gradients(trace *t) {
     for (int i = 0; i < nn_params_entries(t->instance.params); i++) {
         if (nn_params_is_alias(t->instance.params, i)) continue;
         const char *name = nn_params_name(t->instance.params, i);
-        const tensor grad = ag_grad(nn_params_at(t->instance.params, i));
+        const tensor grad = nn_grad(t->instance.params, nn_params_at(t->instance.params, i));
         double size, off = difference(grad, find(t, "grad.", name), 0, INT64_MAX, &size);
         /* The keys' bias moves all scores of a query alike: its gradient is zero but for rounding. */
         cr_expect_leq(off, 3e-6 * size, "the gradient of %s differs by %g of %g", name, off, size);

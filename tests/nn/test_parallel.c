@@ -59,7 +59,7 @@ static double serial_gradient(model *m, int64_t rows, float *grads) {
     ag_tape *tape = ag_tape_new();
     nn_zero_grad(m->params);
     ag_var *loss = model_loss(m, tape, 0, rows);
-    cr_assert(ag_backward(loss), "%s", ag_error(tape));
+    cr_assert(nn_backward(m->params, loss), "%s", ag_error(tape));
     double mean = (double)loss->value.f32[0];
     memcpy(grads, nn_grads(m->params).f32, (size_t)nn_params_count(m->params) * sizeof *grads);
     ag_tape_free(tape);
@@ -100,7 +100,7 @@ Test(parallel, a_parameter_that_the_loss_does_not_depend_on_has_no_gradient_left
     double mean;
     for (m.plain = false;; m.plain = true) {
         cr_assert(nn_parallel_backward(parallel, ROWS, model_loss, &m, &mean, NULL));
-        const tensor grad = nn_params_at(m.params, 1)->sink;
+        const tensor grad = nn_grad(m.params, nn_params_at(m.params, 1));
         cr_assert_str_eq(nn_params_name(m.params, 1), "attn.c_attn.weight");
         for (int64_t i = 0; i < tensor_size(grad); i++) cr_assert_eq(grad.f32[i] == 0, m.plain);
         if (m.plain) break;
@@ -264,7 +264,7 @@ static ag_var *large_loss(void *context, ag_tape *tape, int64_t begin, int64_t e
     return ag_affine(sum, (float)(begin + end + 1) / 2, 0);
 }
 
-/* 64 MiB of lanes: a larger model gets fewer shards, and at the end one that writes to nn_grads. */
+/* 64 MiB of gradients: a larger model gets fewer shards, and at the end one that writes to nn_grads. */
 static void check_large(int64_t count, int shards) {
     nn_params *params = nn_params_new();
     large l = {.w = nn_param(params, "w", NN_ZEROS, TENSOR_SHAPE(count))};
@@ -284,7 +284,7 @@ static void check_large(int64_t count, int shards) {
     nn_params_free(params);
 }
 
-Test(parallel, lanes_are_limited) {
+Test(parallel, gradients_of_shards_are_limited) {
     check_large((8 << 20) - 1, 2);
     check_large((8 << 20) + 1, 1);
     check_large(16 << 20, 1);

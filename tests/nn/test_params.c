@@ -26,9 +26,9 @@ Test(params, are_flat_and_in_order) {
     for (int i = 0; i < 3; i++) {
         ag_var *p = nn_params_find(params, name[i]);
         cr_assert_eq(p->value.f32, values.f32 + offset[i]);
-        cr_assert_eq(ag_grad(p).f32, grads.f32 + offset[i]);
-        cr_assert(p->value.storage == values.storage && ag_grad(p).storage == grads.storage);
-        cr_assert(tensor_same_shape(p->value, ag_grad(p)));
+        cr_assert_eq(nn_grad(params, p).f32, grads.f32 + offset[i]);
+        cr_assert(p->value.storage == values.storage && nn_grad(params, p).storage == grads.storage);
+        cr_assert(tensor_same_shape(p->value, nn_grad(params, p)));
         cr_assert_str_eq(p->name, name[i]);
         cr_assert_null(p->tape);
     }

@@ -22,9 +22,9 @@ int main(void) { /* learns which points of a square lie inside a circle */
         ag_var *y = ag_sigmoid(nn_linear(&out, ag_tanh(nn_linear(&hidden, x))));
         ag_var *loss = nn_mse_loss(y, inside);
         nn_zero_grad(params);
-        if (!ag_backward(loss)) return puts(ag_error(tape)), 1;
+        if (!nn_backward(params, loss)) return puts(ag_error(tape)), 1;
         nn_adamw_step(&adamw, params);
-        if (step % 200 == 0) printf("step %4d  loss %.3f\n", step, (double)loss->value.f32[0]);
+        if (step % 200 == 0) printf("step %4d  loss %.3f\n", step, (double)ag_item(loss));
     }
     ag_tape_free(tape);
     nn_params_free(params);

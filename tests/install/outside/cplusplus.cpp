@@ -27,11 +27,13 @@ int main() {
 
     nn_linear_options linear = NN_LINEAR_DEFAULTS;
     nn_attention_options attention = NN_ATTENTION_DEFAULTS;
+    ag_attention_options scores = AG_ATTENTION_DEFAULTS;
     nn_mlp_options mlp = NN_MLP_DEFAULTS;
     nn_sgd_options sgd = NN_SGD_DEFAULTS;
     nn_adamw_options adamw = NN_ADAMW_DEFAULTS;
     check(!linear.no_bias && !linear.tied, "NN_LINEAR_DEFAULTS");
     check(attention.heads == 1 && attention.dropout == 0, "NN_ATTENTION_DEFAULTS");
+    check(scores.scale == 0 && !scores.causal && !scores.mask, "AG_ATTENTION_DEFAULTS");
     check(mlp.hidden == 0 && mlp.activation == NN_RELU, "NN_MLP_DEFAULTS");
     check(sgd.rate == 1e-3 && sgd.momentum == 0, "NN_SGD_DEFAULTS");
     check(adamw.rate == 1e-3 && adamw.beta1 == 0.9 && adamw.beta2 == 0.999 && adamw.eps == 1e-8 &&
@@ -44,7 +46,7 @@ int main() {
     check(nn_params_finalize(params, 42), "nn_params_finalize");
     ag_tape *tape = ag_tape_new();
     tensor_fill(x, 1, &err);
-    check(ag_backward(ag_sum(nn_linear(&layer, ag_input(tape, x)), AG_ALL, false)), "ag_backward");
+    check(nn_backward(params, ag_sum(nn_linear(&layer, ag_input(tape, x)), AG_AXIS(-1) | AG_AXIS(0), false)), "nn_backward");
     ag_tape_free(tape);
     nn_params_free(params);
     tensor_arena_free(arena);
