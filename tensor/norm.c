@@ -159,13 +159,6 @@ static void vjp_rows(void *context, int64_t begin, int64_t end, int worker) {
                                                  (float *)run.at[1] + i * t->rows.inner_stride[1], t->w);
 }
 
-static void add_batch(const norm_job *t, int64_t n, norm_rows *batch, double *dw, double *db) {
-    const tensor_kernels *kernels = tensor_kernels_get();
-    if (batch->rows > 0 && t->dw) kernels->add_norm_rows(n, dw, batch);
-    if (batch->rows > 0 && t->db) kernels->add_rows(n, db, batch->rows, batch->dy);
-    batch->rows = 0;
-}
-
 /* Columns first..first+n-1 of dw += sum dy (x - mean) rstd and db += sum dy over all rows, as columns_internal.h sums. */
 static void add_columns(const norm_job *t, int64_t first, int64_t n) {
     double dw[COLUMN_SUMS], db[COLUMN_SUMS];
@@ -180,9 +173,12 @@ static void add_columns(const norm_job *t, int64_t first, int64_t n) {
             batch.x[r] = (const float *)run.at[1] + i * t->rows.inner_stride[1] + first;
             batch.stats[r][0] = stats[0];
             batch.stats[r][1] = stats[t->stats_column];
-            if (batch.rows == SUM_ROWS) add_batch(t, n, &batch, dw, db);
+            if (batch.rows == SUM_ROWS) {
+                tensor_kernels_get()->add_norm_rows(n, dw, db, &batch);
+                batch.rows = 0;
+            }
         }
-    add_batch(t, n, &batch, dw, db);
+    tensor_kernels_get()->add_norm_rows(n, dw, db, &batch);
     for (int64_t j = 0; t->dw && j < n; j++) t->dw[first + j] += (float)dw[j];
     for (int64_t j = 0; t->db && j < n; j++) t->db[first + j] += (float)db[j];
 }

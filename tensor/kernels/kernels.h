@@ -126,8 +126,8 @@ typedef struct tensor_kernels {
     /* dx (+= one row; NULL: not wanted) */
     void (*layer_norm_vjp)(int64_t n, float *dx, const float stats[2], const float *dy, const float *x,
                            const float *w);
-    /* total[j] += sum of dy (x - mean) rstd over the rows, as add_rows */
-    void (*add_norm_rows)(int64_t n, double *total, const norm_rows *rows);
+    /* dw += sum of dy (x - mean) rstd over the rows, db += sum of dy, as add_rows */
+    void (*add_norm_rows)(int64_t n, double *dw, double *db, const norm_rows *rows);
 
     /* gemm.h, attention.h */
     void (*gemm)(const gemm_args *args);

@@ -6,7 +6,7 @@
 #include "tensor/kernels/lanes.h"
 #include "tensor/kernels/math.h"
 
-enum { ADD_ROWS_NV = 4 }; /* vectors of columns side by side: chains that hide an addition's latency */
+enum { ADD_ROWS_NV = 8 }; /* vectors of columns side by side: chains that hide an addition's latency */
 
 /* One block: each lane adds its elements in ascending order, then the tree. */
 static float sum_block(int64_t n, const float *x) {

@@ -44,7 +44,7 @@ static void elementwise(float low, float high) {
 
 static void rows(void) {
     float one[] = {kernels->sum(N, x), kernels->dot(N, x, y), kernels->max(N, x), 0};
-    double total[ROW] = {0}, squares = kernels->sum_squares(N, x);
+    double total[ROW] = {0}, more[ROW] = {0}, squares = kernels->sum_squares(N, x);
     const float *row[16];
     for (int i = 0; i < 16; i++) row[i] = x + i * ROW / 2;
     add(one, 3);
@@ -64,8 +64,8 @@ static void rows(void) {
     kernels->layer_norm_vjp(N, out, one, y, x, z), add(out, N);
     norm_rows batch = {.rows = 16};
     for (int i = 0; i < 16; i++) batch.x[i] = row[i], batch.dy[i] = y + i, batch.stats[i][1] = one[1];
-    kernels->add_norm_rows(ROW - 1, total, &batch);
-    for (int j = 0; j < ROW; j++) out[j] = (float)total[j];
+    kernels->add_norm_rows(ROW - 1, total, more, &batch);
+    for (int j = 0; j < ROW; j++) out[j] = (float)(total[j] + more[j]);
     add(out, ROW);
     const tensor_adamw_step step = {1e-3, 0.9, 0.999, 1e-8, 0.01, 0.1, 0.001};
     kernels->unary[TENSOR_ABS](N, z, z);
