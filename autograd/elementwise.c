@@ -147,6 +147,7 @@ UNARY(tanh, TANH, AG_READS(0), VJP(TANH, x), ag_mul(dy, ag_affine(logistic_slope
 UNARY(erf, ERF, AG_READS(0), VJP(ERF, x),
       ag_mul(dy, ag_affine(ag_exp(ag_neg(ag_square(x))), TWO_OVER_ROOT_PI, 0)), -2, 2)
 UNARY(sigmoid, SIGMOID, AG_READS(0), VJP(SIGMOID, x), ag_mul(dy, logistic_slope(x)), -2, 2)
+UNARY_ONE(softplus, SOFTPLUS, AG_READS(0), ag_mul(ag_reuse(ag_sigmoid(x)), dy), -2, 2)
 
 /* Activations have their slope as a kernel of its own, and are decomposed for second derivatives. */
 #define ACTIVATION(fn, kernel)                                                                               \

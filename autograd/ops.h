@@ -24,6 +24,7 @@
     _(tanh) \
     _(erf) \
     _(sigmoid) \
+    _(softplus) \
     _(relu) \
     _(gelu) \
     _(gelu_tanh) \

@@ -164,6 +164,7 @@ ag_var *ag_square(ag_var *x);
 ag_var *ag_tanh(ag_var *x);
 ag_var *ag_erf(ag_var *x);
 ag_var *ag_sigmoid(ag_var *x);   /* 1 / (1 + e^-x) */
+ag_var *ag_softplus(ag_var *x);  /* log(1 + e^x) */
 ag_var *ag_relu(ag_var *x);      /* max(x, 0); slope 0 at 0 */
 ag_var *ag_gelu(ag_var *x);      /* x/2 (1 + erf(x / sqrt 2)), Hendrycks & Gimpel 2016; PyTorch's default */
 ag_var *ag_gelu_tanh(ag_var *x); /* its tanh approximation, as GPT-2 uses it */

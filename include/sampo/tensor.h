@@ -183,6 +183,7 @@ bool tensor_fill(tensor out, double value, tensor_error *err);
     _(TANH, "tanh")             /* 2 ulp */                                                                  \
     _(ERF, "erf")               /* 2 ulp */                                                                  \
     _(SIGMOID, "sigmoid")       /* 1 / (1 + e^-x); 3 ulp */                                                  \
+    _(SOFTPLUS, "softplus")     /* log(1 + e^x); 5 ulp */                                                    \
     _(RELU, "relu")             /* max(x, 0); NaN and -0 stay; exact */                                      \
     _(GELU_TANH, "gelu_tanh")   /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */                          \
     _(GELU_ERF, "gelu_erf")     /* x/2 (1 + erf(x / sqrt 2)) */                                              \

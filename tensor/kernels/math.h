@@ -171,6 +171,14 @@ static inline vec vec_erf_vjp(vec dy, vec x) {
     return dy * 0x1.20dd76p0f * vec_fma(-rest, e, e);
 }
 
+/* log(1 + e^x) = max(x, 0) + log(1 + e), e = e^-|x|. What 1 + e rounds away comes back as the factor e / ((1 + e) - 1)
+ * (Kahan), so that the left tail keeps its digits. */
+static inline vec vec_softplus(vec x) {
+    const vec e = vec_exp((vec)((veci)x | ~0x7fffffff)), u = e + 1, rounded = u - 1;
+    const vec tail = vec_select(rounded == vec_splat(0), e, vec_log(u) * (e / rounded));
+    return vec_select(x > vec_splat(0), x, vec_splat(0)) + tail;
+}
+
 /* The approximation of GELU by tanh (Hendrycks & Gimpel 2016): x/2 (1 + tanh u) = x sigmoid(2 u) with
  * 2 u = 2 sqrt(2/pi) (x + 0.044715 x^3), beyond +-16 as at +-16. */
 static inline vec gelu_tanh_argument(vec x) {

@@ -37,6 +37,8 @@ static double exact_unary(tensor_unary_op op, double x) {
         return tanh(x);
     case TENSOR_ERF:
         return erf(x);
+    case TENSOR_SOFTPLUS:
+        return log1p(exp(x));
     case TENSOR_SIGMOID:
         return 1 / (1 + exp(-x));
     case TENSOR_RELU:

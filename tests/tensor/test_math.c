@@ -25,6 +25,9 @@ static double exact_sign(double x) {
 static double exact_sigmoid(double x) {
     return x < 0 ? exp(x) / (1 + exp(x)) : 1 / (1 + exp(-x));
 }
+static double exact_softplus(double x) {
+    return fmax(x, 0) + log1p(exp(-fabs(x))) + (x != x ? x : 0);
+}
 static double exact_relu(double x) {
     return x < 0 ? 0 : x;
 }
@@ -50,6 +53,7 @@ static const struct {
     {TENSOR_TANH, tanh, 2},
     {TENSOR_ERF, erf, 2},
     {TENSOR_SIGMOID, exact_sigmoid, 3},
+    {TENSOR_SOFTPLUS, exact_softplus, 5},
     {TENSOR_RELU, exact_relu, 0},
     {TENSOR_SQUARE, exact_square, 0.5},
     {TENSOR_RECIPROCAL, exact_reciprocal, 0.5},
