@@ -3,18 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "sampo/autograd.h"
-
-static ag_var *filled(ag_tape *tape, bool gradient, float first, int rank, const int64_t *shape) {
-    const tensor x = ag_tensor(tape, TENSOR_F32, rank, shape);
-    if (!tensor_ok(x)) return NULL;
-    for (int64_t i = 0; i < tensor_size(x); i++) x.f32[i] = first + (float)i;
-    return gradient ? ag_variable(tape, x) : ag_input(tape, x);
-}
-
-static ag_var *total(ag_var *x) {
-    return ag_sum(x, AG_ALL, false);
-}
+#include "tests/autograd/tape_test.h"
 
 /* ---- Errors ------------------------------------------------------------------------------- */
 
