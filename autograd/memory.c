@@ -70,6 +70,7 @@ static void split(ag_tape *tape, ag_buffer *b, size_t bytes) {
     if (after) after->below = rest;
     b->storage.bytes = bytes;
     b->last = false;
+    if (tape->newest == b) tape->newest = rest;
     put(tape, rest);
 }
 

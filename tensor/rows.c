@@ -120,19 +120,20 @@ static const float *row_at(const rows_job *t, int64_t position) {
     return row;
 }
 
-/* Columns first..first+n-1 of the table's row `to` get the rows at `count` positions; a single one without a detour. */
+/* Columns first..first+n-1 of the table's row `to` get the rows at `count` positions: few go straight in, as many as
+ * column_sums would add in float as well. */
 static void add_positions(const scatter_job *t, float *to, int64_t first, int64_t n, const int32_t *position,
                           int64_t count) {
     const rows_job *rows = &t->rows;
     to += first * rows->table_stride;
-    if (count == 1) {
-        const float *from = row_at(rows, *position) + first * rows->stride;
+    for (int64_t i = 0; count <= SUM_ROWS && i < count; i++) {
+        const float *from = row_at(rows, position[i]) + first * rows->stride;
         if (rows->stride == 1 && rows->table_stride == 1)
             tensor_kernels_get()->binary[TENSOR_ADD](n, to, to, from);
         else
             for (int64_t j = 0; j < n; j++) to[j * rows->table_stride] += from[j * rows->stride];
-        return;
     }
+    if (count <= SUM_ROWS) return;
     column_sums s;
     column_sums_begin(&s, n);
     for (int64_t i = 0; i < count; i++)

@@ -277,8 +277,8 @@ bool tensor_linear_shape(tensor x, tensor w, tensor bias, int *rank, int64_t *sh
 /* out[..., C] = table[ids[...], C]; ids int32. An id outside 0..V-1 is an error that names it. */
 bool tensor_gather_rows(tensor out, tensor table, tensor ids, tensor_error *err);
 
-/* table[ids[...], C] += rows[..., C]: an id's rows are summed as tensor_reduce sums a leading axis, in the order of their
- * positions. `scratch` is int32 memory of tensor_scatter_add_scratch(table, ids) elements, which are overwritten. */
+/* table[ids[...], C] += rows[..., C], in the order of their positions: up to 16 rows of an id one by one, more are summed
+ * as tensor_reduce sums a leading axis. `scratch` is int32 memory of tensor_scatter_add_scratch(table, ids) elements, which are overwritten. */
 bool tensor_scatter_add_rows(tensor table, tensor ids, tensor rows, tensor scratch, tensor_error *err);
 int64_t tensor_scatter_add_scratch(tensor table, tensor ids);
 
