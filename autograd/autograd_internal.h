@@ -35,8 +35,8 @@ void ag_reset_memory(ag_tape *tape);
 
 typedef enum ag_phase {
     AG_FORWARD,
-    AG_NUMBERS, /* backward computes numbers */
-    AG_GRAPH    /* backward is recorded itself */
+    AG_GRADIENTS,         /* backward computes numbers */
+    AG_RECORDED_GRADIENTS /* backward is recorded itself */
 } ag_phase;
 
 /* A parameter and the leaf that stands for it on the tape. */

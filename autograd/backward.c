@@ -83,7 +83,7 @@ tensor ag_grad_buffer(ag_var *y, ag_var *x, bool *fresh) {
     ag_tape *tape = y->tape;
     if (fresh) *fresh = false;
     if (!ag_needs_grad(x) || ag_failed(tape)) return (tensor){0};
-    if (tape->phase == AG_GRAPH) {
+    if (tape->phase == AG_RECORDED_GRADIENTS) {
         ag_fail(tape, "%s: without a decomposition it cannot be differentiated twice", y->op->name);
         return (tensor){0};
     }
@@ -136,7 +136,7 @@ static bool may_be_taken(const ag_var *x, const ag_var *g) {
 
 void ag_add_grad(ag_var *x, ag_var *g) {
     if (!g || !ag_needs_grad(x) || ag_failed(g->tape)) return;
-    if (g->tape->phase == AG_GRAPH) {
+    if (g->tape->phase == AG_RECORDED_GRADIENTS) {
         add_recorded(x, g);
     } else if (!tensor_same_shape(g->value, x->value)) {
         add_summed(x, g);
@@ -195,7 +195,7 @@ static void propagate(ag_tape *tape, ag_var *from, ag_var *until) {
         ag_var *dy = n->grad;
         if (!dy) continue;
         if (asks_for_any(n) && unchanged(n)) {
-            if (tape->phase == AG_GRAPH && n->op->decompose) {
+            if (tape->phase == AG_RECORDED_GRADIENTS && n->op->decompose) {
                 ag_var *mark = tape->last, *same = n->op->decompose(n);
                 ag_add_grad(same, dy);
                 propagate(tape, tape->last, mark);
@@ -207,7 +207,7 @@ static void propagate(ag_tape *tape, ag_var *from, ag_var *until) {
         }
         if (!n->keeps_grad) {
             n->grad = NULL;
-            if (tape->phase == AG_NUMBERS) ag_release(dy);
+            if (tape->phase == AG_GRADIENTS) ag_release(dy);
         }
         ag_end_temporaries(tape);
     }
@@ -220,7 +220,8 @@ static bool may_begin(const ag_var *y) {
         ag_fail(y->tape, "backward: begins at a float32 scalar, not at %s",
                 tensor_shape_text(text, sizeof text, y->value.rank, y->value.shape));
     else if (!y->needs_grad)
-        ag_fail(y->tape, "backward: the result depends on nothing that needs a gradient");
+        ag_fail(y->tape,
+                "backward: the result depends on nothing that needs a gradient, or was not recorded");
     return !ag_failed(y->tape);
 }
 
@@ -229,7 +230,7 @@ static void run(ag_var *y, ag_phase phase) {
     ag_tape *tape = y->tape;
     const bool recording = tape->recording;
     tape->phase = phase;
-    tape->recording = phase == AG_GRAPH;
+    tape->recording = phase == AG_RECORDED_GRADIENTS;
     ag_var *one = new_gradient(tape, y);
     if (one) {
         tensor_fill(one->value, 1, &tape->error);
@@ -243,7 +244,7 @@ static void run(ag_var *y, ag_phase phase) {
 
 bool ag_backward(ag_var *y) {
     if (!may_begin(y)) return false;
-    run(y, AG_NUMBERS);
+    run(y, AG_GRADIENTS);
     return ag_ok(y->tape);
 }
 
@@ -278,6 +279,7 @@ static bool choose_one(choice *c, int i, ag_var *x, const tensor *place) {
 static bool choose(choice *c, ag_var *y, int count, ag_var *const *x, const tensor *places) {
     if (!may_begin(y)) return false;
     ag_tape *tape = y->tape;
+    if (count > 0 && !x) return ag_fail(tape, "gradients: there is no list of variables");
     count = count > 0 ? count : 0;
     const size_t bytes = (size_t)count * sizeof(ag_var *);
     ag_var **room = tensor_arena_alloc(tape->arena, 3 * bytes, &tape->error);
@@ -311,7 +313,7 @@ static void run_choice(choice *c, ag_var *y, const tensor *places, bool accumula
     }
     reach(c, y);
     tape->accumulates = accumulate;
-    if (y->reached == tape->call && ag_ok(tape)) run(y, create_graph ? AG_GRAPH : AG_NUMBERS);
+    if (y->reached == tape->call && ag_ok(tape)) run(y, create_graph ? AG_RECORDED_GRADIENTS : AG_GRADIENTS);
     tape->call = 0;
 }
 
@@ -335,6 +337,7 @@ static ag_var *finish_gradient(ag_tape *tape, const ag_var *x, ag_var *g) {
 
 bool ag_gradients(ag_var *y, int count, ag_var *const *x, ag_var **dx, bool create_graph) {
     choice c;
+    if (count > 0 && !dx) return y && ag_fail(y->tape, "gradients: there is no room for the results");
     for (int i = 0; i < count; i++) dx[i] = NULL;
     if (!choose(&c, y, count, x, NULL)) return false;
     run_choice(&c, y, NULL, false, create_graph);
@@ -345,6 +348,7 @@ bool ag_gradients(ag_var *y, int count, ag_var *const *x, ag_var **dx, bool crea
 
 bool ag_gradients_into(ag_var *y, int count, ag_var *const *x, const tensor *places, bool accumulate) {
     choice c;
+    if (count > 0 && !places) return y && ag_fail(y->tape, "gradients: there are no places");
     if (!choose(&c, y, count, x, places)) return false;
     run_choice(&c, y, places, accumulate, false);
     end_choice(&c);

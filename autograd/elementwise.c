@@ -3,7 +3,7 @@
 
 /* Whether this backward is recorded. */
 static bool recorded(const ag_var *y) {
-    return y->tape->phase == AG_GRAPH;
+    return y->tape->phase == AG_RECORDED_GRADIENTS;
 }
 
 /* Memory for y: that of an operand which may be overwritten, or new. */

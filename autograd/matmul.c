@@ -11,7 +11,7 @@ static void add_product(ag_var *y, ag_var *x, ag_var *a, ag_var *b) {
     bool fresh,
         same = tensor_matmul_shape(a->value, b->value, &rank, shape, ag_err(y)) && rank == x->value.rank;
     for (int axis = 0; same && axis < rank; axis++) same = shape[axis] == x->value.shape[axis];
-    if (y->tape->phase == AG_GRAPH || !same) {
+    if (y->tape->phase == AG_RECORDED_GRADIENTS || !same) {
         ag_add_grad(x, ag_matmul(a, b));
     } else {
         const tensor dx = ag_grad_buffer(y, x, &fresh);

@@ -105,7 +105,7 @@ ag_buffer *ag_buffer_new(ag_tape *tape, size_t bytes) {
     }
     b->users = 0;
     b->taken = 0;
-    b->recyclable = tape->phase == AG_NUMBERS;
+    b->recyclable = tape->phase == AG_GRADIENTS;
     if (b->recyclable) {
         b->next = tape->temporaries;
         tape->temporaries = b;

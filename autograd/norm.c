@@ -26,7 +26,7 @@ static void softmax_numbers(ag_var *y, ag_var *dy, softmax_vjp_kernel *kernel) {
 /* dx = y (dy - sum(dy y)) */
 static void softmax_backward(ag_var *y, ag_var *dy) {
     const unsigned axis = AG_AXIS(*(const int *)y->saved);
-    if (y->tape->phase == AG_NUMBERS)
+    if (y->tape->phase == AG_GRADIENTS)
         softmax_numbers(y, dy, tensor_softmax_vjp);
     else
         ag_add_grad(y->in[0], ag_mul(y, ag_sub(dy, ag_sum(ag_mul(dy, y), axis, true))));
@@ -34,7 +34,7 @@ static void softmax_backward(ag_var *y, ag_var *dy) {
 /* dx = dy - e^y sum(dy) */
 static void log_softmax_backward(ag_var *y, ag_var *dy) {
     const unsigned axis = AG_AXIS(*(const int *)y->saved);
-    if (y->tape->phase == AG_NUMBERS)
+    if (y->tape->phase == AG_GRADIENTS)
         softmax_numbers(y, dy, tensor_log_softmax_vjp);
     else
         ag_add_grad(y->in[0], ag_sub(dy, ag_mul(ag_exp(y), ag_sum(dy, axis, true))));

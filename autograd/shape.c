@@ -3,6 +3,10 @@
 
 #include <string.h>
 
+static ag_var *no_list(ag_var *y) {
+    return ag_fail(y->tape, "%s: the list of sizes or axes is NULL", y->op->name);
+}
+
 /* ---- reshape ------------------------------------------------------------------------------ */
 
 static void reshape_backward(ag_var *y, ag_var *dy) {
@@ -24,6 +28,7 @@ const ag_op ag_op_reshape = {"reshape", reshape_backward, AG_CASES(reshape_cases
 ag_var *ag_reshape(ag_var *x, int rank, const int64_t *shape) {
     ag_var *y = ag_begin(&ag_op_reshape, 1, &x);
     if (!y) return NULL;
+    if (rank > 0 && !shape) return no_list(y);
     if (!ag_out_view(y, x, tensor_reshape(x->value, rank, shape, NULL))) {
         /* Not as a view: of a copy, and the error text where the shape is wrong. */
         if (ag_out(y, x->value.dtype, x->value.rank, x->value.shape) &&
@@ -57,6 +62,7 @@ const ag_op ag_op_permute = {"permute", permute_backward, AG_CASES(permute_cases
 ag_var *ag_permute(ag_var *x, const int *axes) {
     ag_var *y = ag_begin(&ag_op_permute, 1, &x);
     int *saved = ag_save(y, sizeof(int[TENSOR_MAX_RANK]));
+    if (y && !axes && x->value.rank > 0) return no_list(y);
     if (!saved || !ag_out_view(y, x, tensor_permute(x->value, axes, ag_err(y)))) return NULL;
     for (int axis = 0; axis < x->value.rank; axis++)
         saved[axis] = axes[axis] < 0 ? axes[axis] + x->value.rank : axes[axis];
@@ -161,6 +167,7 @@ ag_var *ag_unslice(ag_var *x, int rank, const int64_t *shape, int axis, int64_t 
     range *r = ag_save(y, sizeof *r);
     if (!r) return NULL;
     *r = (range){axis, start, stop, step};
+    if (rank > 0 && !shape) return no_list(y);
     if (!ag_out(y, x->value.dtype, rank, shape)) return NULL;
     const tensor slice = tensor_slice(y->value, axis, start, stop, step, ag_err(y));
     if (tensor_ok(slice) && !tensor_same_shape(slice, x->value)) {
@@ -186,6 +193,7 @@ const ag_op ag_op_expand = {"expand", expand_backward, AG_CASES(expand_cases)};
 
 ag_var *ag_expand(ag_var *x, int rank, const int64_t *shape) {
     ag_var *y = ag_begin(&ag_op_expand, 1, &x);
+    if (y && rank > 0 && !shape) return no_list(y);
     if (y) ag_out_view(y, x, tensor_expand(x->value, rank, shape, ag_err(y)));
     return ag_end(y);
 }
@@ -244,7 +252,7 @@ static bool concat_shape(ag_var *y, int axis, int64_t *shape) {
 }
 
 ag_var *ag_concat(ag_var *const *x, int count, int axis) {
-    if (count < 1) return NULL;
+    if (count < 1 || !x) return NULL;
     ag_var *y = ag_begin(&ag_op_concat, count, x);
     int *saved = ag_save(y, sizeof *saved);
     if (!saved) return NULL;

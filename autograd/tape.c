@@ -266,8 +266,8 @@ ag_var *ag_use(ag_tape *tape, const ag_var *parameter) {
 static bool take_operand(ag_var *y, int i, ag_var *x) {
     ag_tape *tape = y->tape;
     if (!x)
-        ag_fail(tape, "%s: operand %d is NULL; an expression of parameters alone needs ag_use", y->op->name,
-                i);
+        ag_fail(tape, "%s: operand %d is NULL: it was not made, or of parameters alone, which needs ag_use",
+                y->op->name, i);
     else if (!x->tape)
         x = tape->recording || !x->value.storage ? ag_use(tape, x) : x;
     else if (x->tape != tape)

@@ -117,6 +117,7 @@ static ag_attention_options causal(const struct nn_attention *m) {
 /* What the tokens x[:, first:] attend to, of x and of what the cache (NULL: none) holds: [B, T - first, C]. */
 static ag_var *attend(const struct nn_attention *m, ag_var *x, const nn_cache *cache, int64_t layer,
                       int64_t first) {
+    if (x && ag_rank(x) != 3) return ag_fail(x->tape, "attention: needs [B, T, C], not rank %d", ag_rank(x));
     const int64_t width = ag_size(x, -1);
     ag_var *q, *k, *v;
     if (first == 0) {

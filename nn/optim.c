@@ -6,12 +6,15 @@
 bool nn_backward(nn_params *params, ag_var *loss) {
     if (!params || !loss) return false;
     if (!tensor_ok(params->values)) return ag_fail(loss->tape, "backward: nn_params_finalize comes first");
-    params->has_grads = true;
-    return ag_gradients_into(loss, params->trained, params->parameters, params->gradients, true);
+    const bool done = ag_gradients_into(loss, params->trained, params->parameters, params->gradients, true);
+    params->has_grads |= done;
+    return done;
 }
 
 void nn_zero_grad(nn_params *params) {
-    if (params) tensor_fill(params->grads, 0, NULL);
+    if (!params) return;
+    tensor_fill(params->grads, 0, NULL);
+    params->has_grads = false;
 }
 
 double nn_clip_grad_norm(nn_params *params, double max_norm) {
@@ -76,6 +79,9 @@ static bool update(const struct nn_adamw *o, nn_params *params, int64_t begin, i
 bool nn_adamw_step(struct nn_adamw *o, nn_params *params) {
     if (!params || !nn_params_has_grads(params, "nn_adamw_step")) return false;
     const nn_adamw_options *options = &o->options;
+    if (!tensor_ok(o->m) || tensor_size(o->m) != params->numbers)
+        return tensor_fail(&params->error,
+                           "nn_adamw_step: its state is not of this model; nn_adamw_init makes it");
     tensor_adamw_step step = {
         .rate = options->rate,
         .beta1 = options->beta1,

@@ -104,6 +104,7 @@ ag_var *nn_param(nn_params *params, const char *name, nn_init init, int rank, co
     if (!parameter) return NULL;
     *parameter = (ag_var){.value = value};
     if (!enter(params, (nn_registered){.name = name, .parameter = parameter, .init = init})) return NULL;
+    parameter->name = params->entries[params->count - 1].name;
     params->numbers = numbers;
     return parameter;
 }

@@ -131,7 +131,7 @@ float ag_item(const ag_var *x);
 bool ag_backward(ag_var *y);
 
 /* The gradient that ag_backward has gathered for a leaf, contiguous and with the leaf's shape; no tensor where there is
- * none. It lives as long as the tape's variables. */
+ * none. Of a parameter: ag_grad(ag_use(tape, w)). It lives as long as the tape's variables. */
 tensor ag_grad(const ag_var *leaf);
 
 /* dx[i] = dy/dx[i] for chosen variables: leaves, parameters or intermediate results (torch.autograd.grad, jax.grad).

@@ -185,11 +185,12 @@ typedef struct nn_cache {
 } nn_cache;
 bool nn_cache_init(nn_cache *cache, int64_t layers, int64_t batch, int64_t heads, int64_t context,
                    int64_t head_size, tensor_arena *arena, tensor_error *err);
-/* The same cache for rows begin..end-1 of the batch alone, in the same memory: for threads that share the rows. */
+/* The same cache for rows begin..end-1 of the batch alone (clipped, as tensor_slice does), in the same memory: for threads
+ * that share the rows. */
 nn_cache nn_cache_rows(const nn_cache *cache, int64_t begin, int64_t end);
 /* Appends *k and *v [B, H, N, D], those of the N tokens after the cache's, to a layer, and makes of them views of all
  * tokens so far: [B, H, length + N, D], for ag_attention with `causal`. A row of its result has the bits that it has for
- * the whole sequence at once. Without recording only. */
+ * the whole sequence at once. Rotary positions come before it, for positions from `length` on. Without recording only. */
 bool nn_cache_append(const nn_cache *cache, int64_t layer, ag_var **k, ag_var **v);
 
 /* nn_block without recording or dropout, where x [B, N, C] are the tokens after the cache's: appends their keys and values
@@ -205,7 +206,8 @@ ag_var *nn_mse_loss(ag_var *x, ag_var *target);            /* mean of (x - targe
 /* ---- Optimizers: one pass over the flat arrays -------------------------------------------- */
 
 /* Adds the gradient of a scalar to nn_grads: of the parameters of this registry and nothing else. So two models in one
- * expression train apart, and nothing of the other is computed. False with a text on the loss's tape. */
+ * expression train apart, and nothing of the other is computed; a loss that depends on none of them adds nothing. False
+ * with a text on the loss's tape. */
 bool nn_backward(nn_params *params, ag_var *loss);
 
 void nn_zero_grad(nn_params *params);
@@ -223,7 +225,8 @@ struct nn_sgd {
     nn_sgd_options options;
     tensor velocity; /* of the registry; no tensor without momentum */
 };
-/* A step fails, with a text in the registry, before anything was put into nn_grads. */
+/* A step fails, with a text in the registry, where since nn_zero_grad neither nn_backward put something into nn_grads nor
+ * somebody asked for them. */
 bool nn_sgd_init(struct nn_sgd *o, nn_params *params, nn_sgd_options options);
 bool nn_sgd_step(struct nn_sgd *o, nn_params *params);
 

@@ -302,11 +302,10 @@ bool tensor_layer_norm_vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x,
                            tensor_error *err);
 
 typedef struct tensor_attention_options {
-    float scale; /* of q . k; above 0 */
-    bool causal; /* query i, at position i + Tk - Tq, sees the keys up to its own position */
-    tensor mask; /* float32, broadcasts to [B, Hq, Tq, Tk] (any strides, also 0); no tensor: none */
-    bool
-        additive; /* the mask is added to the scaled scores, and -infinity hides; else keys where it is 0 are hidden */
+    float scale;   /* of q . k; above 0 */
+    bool causal;   /* query i, at position i + Tk - Tq, sees the keys up to its own position */
+    tensor mask;   /* float32, broadcasts to [B, Hq, Tq, Tk] (any strides, also 0); no tensor: none */
+    bool additive; /* the mask is added, -infinity hides; else keys where it is 0 are hidden */
 } tensor_attention_options;
 
 /* Scaled dot-product attention (Vaswani et al. 2017), tiled so that its memory grows with T (Dao et al. 2022):

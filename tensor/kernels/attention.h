@@ -158,17 +158,7 @@ static int64_t padded_rows(int64_t rows) {
     return (rows + VEC_WIDTH - 1) / VEC_WIDTH * VEC_WIDTH;
 }
 
-/* The first steps of lanes_sum. */
-static inline lanes4 lanes_sum_four(lanes a) {
-    lanes8 eight[2];
-    memcpy(eight, &a, sizeof eight);
-    eight[0] += eight[1];
-    lanes4 four[2];
-    memcpy(four, eight, sizeof four);
-    return four[0] + four[1];
-}
-
-/* And the last: the same tree. */
+/* The last steps of lanes_sum, from lanes_sum_four on. */
 static inline void fold_sums(float *sum, row_lanes *rows, int64_t n) {
     for (int64_t r = n; r < padded_rows(n); r++) rows->of[r] = (lanes4){0};
     for (int64_t r = 0; r < padded_rows(n); r += 4) {

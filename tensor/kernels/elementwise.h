@@ -40,7 +40,7 @@
             if (n - i >= HALF_WIDTH) {                                                                       \
                 half_store(out + i, apply_##op(half_load(in_a + i), half_load(in_b + i)));                   \
             } else {                                                                                         \
-                float a[HALF_WIDTH] = {0}, b[HALF_WIDTH] = {0};                                              \
+                float a[LANES] = {0}, b[LANES] = {0};                                                        \
                 copy_part(a, in_a + i, n - i);                                                               \
                 copy_part(b, in_b + i, n - i);                                                               \
                 half_store(a, apply_##op(half_load(a), half_load(b)));                                       \

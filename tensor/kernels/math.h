@@ -45,7 +45,7 @@ static inline vec vec_sqrt(vec x) {
 static inline vec exp_reduced(vec x, veci *n) {
     const vec t = horner(vec_splat(0x1.715476p0f), x, MATH_MAGIC);
     const vec k = t - MATH_MAGIC;
-    *n = (veci)t - 0x4b400000;
+    *n = (veci)((vecu)t - 0x4b400000u); /* any number where x is far out of range */
     vec r = vec_fma(k, vec_splat(-0x1.63p-1f), x);
     r = vec_fma(k, vec_splat(0x1.bd0106p-13f), r);
     vec q = horner(vec_splat(0x1.6a6284p-10f), r, 0x1.123852p-7f);
@@ -72,7 +72,7 @@ static inline vec vec_exp(vec x) {
 static inline vec exp_small(vec x) {
     veci n;
     const vec p = exp_reduced(x, &n);
-    return p * (vec)((n + 127) << 23);
+    return p * (vec)(((vecu)n + 127) << 23);
 }
 
 /* e^x for x <= 0, and 0 where it is below 2^-125: a part of a sum that has 1 in it. */

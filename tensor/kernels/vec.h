@@ -129,15 +129,18 @@ static inline lanes4 lanes4_fma(lanes4 x, lanes4 y, lanes4 z) {
 #endif
 }
 
-/* Adds the sixteen lanes in a fixed tree: i with i + 8, then + 4, 2, 1. */
-static inline float lanes_sum(lanes a) {
+/* Adds the sixteen lanes in a fixed tree: i with i + 8, then + 4, 2, 1. The first half of it leaves four. */
+static inline lanes4 lanes_sum_four(lanes a) {
     lanes8 eight[2];
     memcpy(eight, &a, sizeof eight);
     eight[0] += eight[1];
     lanes4 four[2];
     memcpy(four, eight, sizeof four);
-    four[0] += four[1];
-    return (four[0][0] + four[0][2]) + (four[0][1] + four[0][3]);
+    return four[0] + four[1];
+}
+static inline float lanes_sum(lanes a) {
+    const lanes4 four = lanes_sum_four(a);
+    return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
 #endif

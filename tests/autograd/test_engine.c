@@ -146,7 +146,8 @@ Test(engine, operands_of_two_tapes_and_bad_starts_are_errors) {
     cr_expect_str_eq(ag_error(two), "backward: begins at a float32 scalar, not at [2]");
     ag_reset(two);
     cr_expect_not(ag_backward(total(filled(two, false, 0, TENSOR_SHAPE(2)))));
-    cr_expect_str_eq(ag_error(two), "backward: the result depends on nothing that needs a gradient");
+    cr_expect_str_eq(ag_error(two),
+                     "backward: the result depends on nothing that needs a gradient, or was not recorded");
     cr_expect_not(ag_backward(NULL));
     ag_tape_free(one);
     ag_tape_free(two);
@@ -227,6 +228,24 @@ Test(engine, a_null_operand_is_named) {
     ag_tape_free(tape);
 }
 
+Test(engine, a_null_list_is_an_error) {
+    ag_tape *tape = ag_tape_new();
+    for (int i = 0; i < 7; i++) {
+        ag_reset(tape);
+        ag_var *x = filled(tape, true, 0, TENSOR_SHAPE(2, 2)), *y = total(x);
+        const bool failed = i == 0   ? !ag_reshape(x, 1, NULL)
+                            : i == 1 ? !ag_permute(x, NULL)
+                            : i == 2 ? !ag_expand(x, 3, NULL)
+                            : i == 3 ? !ag_unslice(x, 2, NULL, 0, 0, 2, 1)
+                            : i == 4 ? !ag_gradients(y, 1, &x, NULL, false)
+                            : i == 5 ? !ag_gradients(y, 1, NULL, &y, false)
+                                     : !ag_gradients_into(y, 1, &x, NULL, false);
+        cr_expect(failed && !ag_ok(tape), "%d", i);
+    }
+    cr_expect_null(ag_concat(NULL, 2, 0));
+    ag_tape_free(tape);
+}
+
 /* What the tape cannot know of has a text too, so that it can always be printed. */
 Test(engine, there_is_always_a_text) {
     ag_tape *tape = ag_tape_new();
@@ -239,7 +258,7 @@ Test(engine, there_is_always_a_text) {
     cr_expect(strstr(ag_error(tape), "ag_use puts a parameter on one") != NULL, "%s", ag_error(tape));
     cr_expect_null(ag_add(filled(tape, true, 0, 0, NULL), penalty));
     cr_expect_str_eq(ag_error(tape),
-                     "add: operand 1 is NULL; an expression of parameters alone needs ag_use");
+                     "add: operand 1 is NULL: it was not made, or of parameters alone, which needs ag_use");
     ag_reset(tape);
     cr_assert(ag_backward(total(ag_square(ag_use(tape, &w)))), "%s", ag_error(tape));
     cr_expect_eq(ag_grad(ag_use(tape, &w)).f32[1], 4);

@@ -136,6 +136,15 @@ Test(backward, two_models_train_apart) {
     cr_assert(nn_backward(two, loss));
     cr_expect_eq(nn_grad(two, b).f32[0], 30, "it is added");
     cr_expect_not(tensor_ok(nn_grad(one, b)), "no parameter of this model");
+    nn_zero_grad(two);
+    struct nn_sgd sgd;
+    cr_assert(nn_sgd_init(&sgd, two, NN_SGD_DEFAULTS));
+    cr_expect_not(nn_sgd_step(&sgd, two), "after nn_zero_grad there is no gradient");
+    cr_expect_not(nn_backward(two, NULL));
+    cr_expect_not(nn_sgd_step(&sgd, two), "after a failure there is none either");
+    cr_assert(nn_adamw_init(&adamw, two, NN_ADAMW_DEFAULTS));
+    cr_assert(nn_backward(two, loss) && nn_sgd_step(&sgd, two) && nn_adamw_step(&adamw, two));
+    cr_expect_not(nn_adamw_step(&(struct nn_adamw){.options = NN_ADAMW_DEFAULTS}, two), "without a state");
     ag_tape_free(tape);
     nn_params_free(one);
     nn_params_free(two);
