@@ -117,35 +117,3 @@ Test(cache, rows_of_a_cache) {
     ag_tape_free(tape);
     tensor_arena_free(arena);
 }
-
-/* Two models on one tape: each is trained by its own gradient alone. */
-Test(backward, two_models_train_apart) {
-    nn_params *one = nn_params_new(), *two = nn_params_new();
-    ag_var *a = nn_param(one, "a", NN_ONES, 0, NULL), *b = nn_param(two, "b", NN_ONES, 0, NULL);
-    cr_assert(nn_params_finalize(one, 1) && nn_params_finalize(two, 1));
-    struct nn_adamw adamw;
-    cr_assert(nn_adamw_init(&adamw, one, NN_ADAMW_DEFAULTS));
-    cr_expect_not(nn_adamw_step(&adamw, one), "before there is a gradient");
-    cr_expect_str_eq(nn_params_error(one),
-                     "nn_adamw_step: there is no gradient; nn_backward(params, loss) computes it");
-    ag_tape *tape = ag_tape_new();
-    ag_var *loss = ag_mul(ag_affine(ag_use(tape, a), 3, 0), ag_affine(ag_use(tape, b), 5, 0));
-    cr_assert(nn_backward(two, loss), "%s", ag_error(tape));
-    cr_expect_eq(nn_grad(one, a).f32[0], 0);
-    cr_expect_eq(nn_grad(two, b).f32[0], 15);
-    cr_assert(nn_backward(two, loss));
-    cr_expect_eq(nn_grad(two, b).f32[0], 30, "it is added");
-    cr_expect_not(tensor_ok(nn_grad(one, b)), "no parameter of this model");
-    nn_zero_grad(two);
-    struct nn_sgd sgd;
-    cr_assert(nn_sgd_init(&sgd, two, NN_SGD_DEFAULTS));
-    cr_expect_not(nn_sgd_step(&sgd, two), "after nn_zero_grad there is no gradient");
-    cr_expect_not(nn_backward(two, NULL));
-    cr_expect_not(nn_sgd_step(&sgd, two), "after a failure there is none either");
-    cr_assert(nn_adamw_init(&adamw, two, NN_ADAMW_DEFAULTS));
-    cr_assert(nn_backward(two, loss) && nn_sgd_step(&sgd, two) && nn_adamw_step(&adamw, two));
-    cr_expect_not(nn_adamw_step(&(struct nn_adamw){.options = NN_ADAMW_DEFAULTS}, two), "without a state");
-    ag_tape_free(tape);
-    nn_params_free(one);
-    nn_params_free(two);
-}
