@@ -119,14 +119,15 @@ static int64_t block_size(int64_t n, int64_t parts, int64_t most) {
 static void multiply(const tensor *out, const tensor *a, const tensor *b, bool accumulate,
                      const tensor *bias) {
     /* Large blocks copy least; a product that is worth it is cut into enough for all threads. */
-    enum { ROWS = 768, COLS = 288, GRAIN_FLOPS = 1 << 20, SHARED_FLOPS = 1 << 24 };
+    enum { ROWS = 768, COLS = 288, GRAIN_FLOPS = 1 << 20 };
     product t = {out, a, b, first_product(out, a, b, accumulate, bias), 0, 0, 0, 0};
     if (t.g.c_col != 1 && t.g.c_row == 1) { /* C is written along its rows: compute its transpose instead */
         t.g = transposed(t.g);
         t.a = b;
         t.b = a;
     }
-    const bool shared = 2.0 * (double)t.g.m * (double)t.g.n * (double)t.g.k >= SHARED_FLOPS;
+    const bool shared = tensor_threads() > 1 && !tensor_is_nested() &&
+                        2.0 * (double)t.g.m * (double)t.g.n * (double)t.g.k >= GRAIN_FLOPS;
     const int64_t parts = shared ? 2 * tensor_threads() : 1;
     t.cols = block_size(t.g.n, parts, COLS);
     t.grid_n = (t.g.n + t.cols - 1) / t.cols;

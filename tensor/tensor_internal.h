@@ -54,6 +54,9 @@ static inline void tensor_touch(tensor x) {
                      __ATOMIC_RELAXED);
 }
 
+/* Whether this runs inside tensor_parallel, where a further one would run inline: work need not be cut for it. */
+bool tensor_is_nested(void);
+
 /* ---- Loops over up to four tensors of one shape ---------------------------------------------- *
  * Axes of size 1 are dropped and neighbouring axes merged where the strides of all operands permit, so
  * that contiguous operands become one row. What is left is cut into runs along the innermost axis:

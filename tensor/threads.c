@@ -8,7 +8,7 @@
  * The pool serves one call at a time. A call from another thread of the application that finds it taken runs
  * inline, with worker number 0; so "unique" in tensor.h is meant within one outermost call. */
 #define _GNU_SOURCE /* sched_getaffinity */
-#include "sampo/tensor.h"
+#include "tensor/tensor_internal.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -238,6 +238,10 @@ static void run_job(void) {
     run_chunks(&pool.job, 0);
     atomic_fetch_and(&pool.state, ~STATE_OPEN);
     wait_for_workers();
+}
+
+bool tensor_is_nested(void) {
+    return inside;
 }
 
 void tensor_parallel(int64_t n, int64_t grain, tensor_work *work, void *context) {
