@@ -126,8 +126,8 @@ ag_var *ag_new_var(ag_tape *tape, int inputs) {
                  versions = tape->recording ? (size_t)inputs * sizeof(uint64_t) : 0;
     ag_var *x = tensor_arena_alloc(tape->arena, sizeof *x + operands + versions, &tape->error);
     if (!x) return NULL;
-    /* One by one: a struct assigned whole would be cleared whole, at a quarter of an operation's cost. What else a tensor
-     * has counts only once it has storage. */
+    /* One by one: cleared whole, the value would be written twice. What else a tensor has counts only once it has
+     * storage. */
     x->value.storage = NULL;
     x->tape = tape;
     x->name = NULL;

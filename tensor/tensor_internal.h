@@ -47,8 +47,8 @@ static inline bool tensor_dense(const tensor *x) {
 int tensor_expect_axis(const char *what, int axis, int rank, tensor_error *err);
 
 /* Counts a change in place: every kernel calls it for what it has written. Two threads may write to different parts of
- * one storage, so both steps are atomic; that they may then count once is no matter, as the number changes all the same,
- * and a locked addition would be a tenth of a small operation. */
+ * one storage, so both steps are atomic. They may then count once, which is no matter, as the number changes all the
+ * same; a locked addition would make them wait for each other. */
 static inline void tensor_touch(tensor x) {
     __atomic_store_n(&x.storage->version, __atomic_load_n(&x.storage->version, __ATOMIC_RELAXED) + 1,
                      __ATOMIC_RELAXED);
