@@ -109,8 +109,8 @@ const ag_op ag_op_linear = {"linear", linear_backward, linear_decompose, AG_READ
 static ag_var *linear(int inputs, ag_var *const *in) {
     ag_var *y = ag_begin(&ag_op_linear, inputs, in);
     if (!y) return NULL;
-    const tensor *x = &in[0]->value, *w = &in[1]->value, none = {0},
-                 *bias = inputs > 2 ? &in[2]->value : &none;
+    static const tensor none = {0};
+    const tensor *x = &in[0]->value, *w = &in[1]->value, *bias = inputs > 2 ? &in[2]->value : &none;
     int rank = x->rank;
     int64_t shape[TENSOR_MAX_RANK];
     if (rank < 1 || w->rank != 2) { /* the text */

@@ -14,20 +14,10 @@ typedef struct heads {
     attention_args args; /* what all heads share */
 } heads;
 
-/* As tensor_expect and tensor_expect_shape, which copy what they are given: this runs once a token and layer. */
-static bool expect_float(const char *what, const char *name, const tensor *x, tensor_error *err) {
-    return (x->storage && x->dtype == TENSOR_F32) || tensor_unexpected(what, name, *x, TENSOR_F32, err);
-}
-static bool expect_sizes(const char *what, const char *name, const tensor *x, const int64_t *shape,
-                         tensor_error *err) {
-    return tensor_equal_sizes(x->rank, x->shape, 4, shape) ||
-           tensor_unexpected_shape(what, name, *x, 4, shape, err);
-}
-
 static bool check_shapes(const char *what, heads *t, bool backward, tensor_error *err) {
     static const char *const names[OPERANDS] = {"q", "k", "v", "y", "dy", "dq", "dk", "dv"};
     for (int i = Q; i <= (backward ? DY : Y); i++) {
-        if (!expect_float(what, names[i], t->of[i], err)) return false;
+        if (!tensor_expect(what, names[i], t->of[i], TENSOR_F32, err)) return false;
         if (t->of[i]->rank != 4)
             return tensor_fail(err, "%s: %s has rank %d, expected [B, H, T, D]", what, names[i],
                                t->of[i]->rank);
@@ -41,8 +31,8 @@ static bool check_shapes(const char *what, heads *t, bool backward, tensor_error
         const tensor *x = t->of[i];
         const bool of_keys = i == K || i == V || i == DK || i == DV;
         if (!x || !x->storage) continue;
-        if (!expect_float(what, names[i], x, err) ||
-            !expect_sizes(what, names[i], x, of_keys ? keys : q, err))
+        if (!tensor_expect(what, names[i], x, TENSOR_F32, err) ||
+            !tensor_expect_shape(what, names[i], x, 4, of_keys ? keys : q, err))
             return false;
         if (x->stride[3] != 1 && x->shape[3] > 1 && (i != K || backward))
             return tensor_fail(err, "%s: %s needs a last axis of stride 1, not %lld", what, names[i],
@@ -61,7 +51,7 @@ static bool check(const char *what, heads *t, const tensor_attention_options *op
     const int64_t *q = t->of[Q]->shape, stats[] = {q[0], q[1], q[2], 2},
                   scores[] = {q[0], q[1], q[2], t->of[K]->shape[2]};
     if ((backward || t->stats->storage) &&
-        (!expect_float(what, "stats", t->stats, err) || !expect_sizes(what, "stats", t->stats, stats, err)))
+        (!tensor_expect(what, "stats", t->stats, TENSOR_F32, err) || !tensor_expect_shape(what, "stats", t->stats, 4, stats, err)))
         return false;
     if (!options) return tensor_fail(err, "%s: no options", what);
     if (!(options->scale > 0) || isinf(options->scale))
@@ -70,7 +60,7 @@ static bool check(const char *what, heads *t, const tensor_attention_options *op
     if (tensor_ok(options->mask)) {
         char have[TENSOR_SHAPE_TEXT], want[TENSOR_SHAPE_TEXT];
         const tensor mask = options->mask;
-        if (!tensor_expect(what, "mask", mask, TENSOR_F32, err)) return false;
+        if (!tensor_expect(what, "mask", &mask, TENSOR_F32, err)) return false;
         t->mask = tensor_expand(mask, 4, scores, NULL);
         if (!tensor_ok(t->mask))
             return tensor_fail(err, "%s: mask is %s, which does not broadcast to %s", what,
@@ -103,30 +93,29 @@ static float *head_of(const tensor *x, int64_t b, int64_t h) {
     return x && x->storage ? x->f32 + b * x->stride[0] + h * x->stride[1] : NULL;
 }
 
-/* Query head `index` of all B Hq. */
-static attention_args args_of(const heads *t, int64_t index) {
+/* Makes *args those of query head `index` of all B Hq. */
+static void go_to_head(attention_args *args, const heads *t, int64_t index) {
     const int64_t count = t->of[Q]->shape[1], b = index / count, h = index % count, of_keys = h / t->group;
-    attention_args args = t->args;
-    if (t->mask.storage) args.mask = head_of(&t->mask, b, h);
-    args.q = head_of(t->of[Q], b, h);
-    args.k = head_of(t->of[K], b, of_keys);
-    args.v = head_of(t->of[V], b, of_keys);
-    args.y = head_of(t->of[Y], b, h);
-    args.stats = head_of(t->stats, b, h);
-    if (!t->of[DY]) return args;
-    args.dy = head_of(t->of[DY], b, h);
-    args.dq = head_of(t->of[DQ], b, h);
-    args.dk = head_of(t->of[DK], b, of_keys);
-    args.dv = head_of(t->of[DV], b, of_keys);
-    return args;
+    if (t->mask.storage) args->mask = head_of(&t->mask, b, h);
+    args->q = head_of(t->of[Q], b, h);
+    args->k = head_of(t->of[K], b, of_keys);
+    args->v = head_of(t->of[V], b, of_keys);
+    args->y = head_of(t->of[Y], b, h);
+    args->stats = head_of(t->stats, b, h);
+    if (!t->of[DY]) return;
+    args->dy = head_of(t->of[DY], b, h);
+    args->dq = head_of(t->of[DQ], b, h);
+    args->dk = head_of(t->of[DK], b, of_keys);
+    args->dv = head_of(t->of[DV], b, of_keys);
 }
 
 /* Heads of queries. */
 static void forward(void *context, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const heads *t = context;
+    attention_args args = t->args;
     for (int64_t i = begin; i < end; i++) {
-        const attention_args args = args_of(t, i);
+        go_to_head(&args, t, i);
         tensor_kernels_get()->attention(&args);
     }
 }
@@ -136,7 +125,8 @@ static void backward(void *context, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const heads *t = context;
     for (int64_t i = begin * t->group; i < end * t->group; i++) {
-        attention_args args = args_of(t, i);
+        attention_args args = t->args;
+        go_to_head(&args, t, i);
         if (i % t->group > 0) args.add_k = args.add_v = true;
         tensor_kernels_get()->attention_vjp(&args);
     }

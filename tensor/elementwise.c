@@ -69,17 +69,28 @@ static void apply_runs(void *context, int64_t begin, int64_t end, int worker) {
     }
 }
 
-/* Small operands of one shape without gaps need no loop: the kernel itself. */
+/* Whether x is of the result's shape but for leading axes of size 1. */
+static bool same_elements(const tensor *out, const tensor *x) {
+    const int more = out->rank - x->rank;
+    if (more < 0) return false;
+    for (int i = 0; i < more; i++)
+        if (out->shape[i] != 1) return false;
+    return tensor_equal_sizes(x->rank, x->shape, x->rank, out->shape + more);
+}
+
+/* Small operands of the same elements without gaps need no loop: the kernel itself. */
 static bool run_small(const job *t, int operands, const tensor *const x[]) {
     float *at[TENSOR_LOOP_OPERANDS];
     int64_t n = 1;
+    int rank = 0; /* that the operands give the result */
     for (int i = 0; i < x[0]->rank; i++) n *= x[0]->shape[i];
     if (n > GRAIN) return false;
     for (int k = 0; k < operands; k++) {
-        if (!tensor_equal_sizes(x[k]->rank, x[k]->shape, x[0]->rank, x[0]->shape) || !tensor_dense(x[k]))
-            return false;
+        if (!same_elements(x[0], x[k]) || !tensor_dense(x[k])) return false;
+        if (k > 0 && x[k]->rank > rank) rank = x[k]->rank;
         at[k] = x[k]->f32;
     }
+    if (rank < x[0]->rank) return false;
     t->apply(t, n, at);
     tensor_touch(*x[0]);
     return true;
@@ -90,13 +101,13 @@ static bool run_job(const char *what, job *t, int operands, const tensor *const 
                     const char *const names[], tensor_error *err) {
     for (int k = 0; k < operands; k++)
         if (!given[k]->storage || given[k]->dtype != TENSOR_F32)
-            return tensor_unexpected(what, names[k], *given[k], TENSOR_F32, err);
+            return tensor_unexpected(what, names[k], given[k], TENSOR_F32, err);
     if (run_small(t, operands, given)) return true;
     tensor x[TENSOR_LOOP_OPERANDS], common = *given[1];
     for (int k = 0; k < operands; k++) x[k] = *given[k];
     for (int k = 2; k < operands; k++)
         if (!tensor_broadcast_shape(what, common, x[k], &common.rank, common.shape, err)) return false;
-    if (!tensor_expect_shape(what, "out", x[0], common.rank, common.shape, err)) return false;
+    if (!tensor_expect_shape(what, "out", &x[0], common.rank, common.shape, err)) return false;
     for (int k = 1; k < operands; k++) x[k] = tensor_expand(x[k], x[0].rank, x[0].shape, err);
     tensor_loop loop;
     tensor_loop_init(&loop, TENSOR_ANY_ORDER, operands, x);
@@ -176,7 +187,7 @@ static void copy_runs(void *context, int64_t begin, int64_t end, int worker) {
 }
 
 bool tensor_copy(tensor out, tensor x, tensor_error *err) {
-    if (!tensor_expect("copy", "out", out, out.dtype, err) || !tensor_expect("copy", "x", x, out.dtype, err))
+    if (!tensor_expect("copy", "out", &out, out.dtype, err) || !tensor_expect("copy", "x", &x, out.dtype, err))
         return false;
     const bool same = tensor_equal_sizes(x.rank, x.shape, out.rank, out.shape);
     if (!same) x = tensor_expand(x, out.rank, out.shape, err);
@@ -189,7 +200,7 @@ bool tensor_copy(tensor out, tensor x, tensor_error *err) {
 }
 
 bool tensor_fill(tensor out, double value, tensor_error *err) {
-    if (!tensor_expect("fill", "out", out, out.dtype, err)) return false;
+    if (!tensor_expect("fill", "out", &out, out.dtype, err)) return false;
     union {
         float f32;
         int32_t i32;

@@ -36,14 +36,14 @@ static bool check_targets(const loss_job *t, tensor_error *err) {
 static bool loss_init(loss_job *t, tensor lse, tensor logits, tensor targets, tensor dlogits,
                       tensor_error *err) {
     const char *what = "cross_entropy";
-    if (!tensor_expect(what, "lse", lse, TENSOR_F32, err) ||
-        !tensor_expect(what, "logits", logits, TENSOR_F32, err) ||
-        !tensor_expect(what, "targets", targets, TENSOR_I32, err))
+    if (!tensor_expect(what, "lse", &lse, TENSOR_F32, err) ||
+        !tensor_expect(what, "logits", &logits, TENSOR_F32, err) ||
+        !tensor_expect(what, "targets", &targets, TENSOR_I32, err))
         return false;
     if (logits.rank == 0) return tensor_fail(err, "cross_entropy: logits have no axis of classes");
     const int last = logits.rank - 1;
-    if (!tensor_expect_shape(what, "targets", targets, last, logits.shape, err) ||
-        !tensor_expect_shape(what, "lse", lse, 1, (int64_t[]){tensor_size(targets)}, err))
+    if (!tensor_expect_shape(what, "targets", &targets, last, logits.shape, err) ||
+        !tensor_expect_shape(what, "lse", &lse, 1, (int64_t[]){tensor_size(targets)}, err))
         return false;
     *t = (loss_job){
         .n = logits.shape[last], .stride = logits.stride[last], .lse = lse.f32, .lse_stride = lse.stride[0]};
@@ -73,8 +73,8 @@ static void lse_rows(void *context, int64_t begin, int64_t end, int worker) {
 
 bool tensor_cross_entropy(tensor loss, tensor lse, tensor logits, tensor targets, tensor_error *err) {
     loss_job t;
-    if (!tensor_expect("cross_entropy", "loss", loss, TENSOR_F32, err) ||
-        !tensor_expect_shape("cross_entropy", "loss", loss, 0, NULL, err) ||
+    if (!tensor_expect("cross_entropy", "loss", &loss, TENSOR_F32, err) ||
+        !tensor_expect_shape("cross_entropy", "loss", &loss, 0, NULL, err) ||
         !loss_init(&t, lse, logits, targets, (tensor){0}, err))
         return false;
     tensor_parallel(t.rows.size, GRAIN / (t.n + 1) + 1, lse_rows, &t);
@@ -144,9 +144,9 @@ static void vjp_rows(void *context, int64_t begin, int64_t end, int worker) {
 
 bool tensor_cross_entropy_vjp(tensor dlogits, float scale, tensor lse, tensor logits, tensor targets,
                               bool accumulate, tensor_error *err) {
-    if (!tensor_expect("cross_entropy", "dlogits", dlogits, TENSOR_F32, err)) return false;
+    if (!tensor_expect("cross_entropy", "dlogits", &dlogits, TENSOR_F32, err)) return false;
     if (tensor_ok(logits) &&
-        !tensor_expect_shape("cross_entropy", "dlogits", dlogits, logits.rank, logits.shape, err))
+        !tensor_expect_shape("cross_entropy", "dlogits", &dlogits, logits.rank, logits.shape, err))
         return false;
     loss_job t;
     if (!loss_init(&t, lse, logits, targets, dlogits, err)) return false;

@@ -9,8 +9,8 @@ static bool mismatch(const char *what, tensor a, tensor b, tensor_error *err) {
 }
 
 bool tensor_matmul_shape(tensor a, tensor b, int *rank, int64_t *shape, tensor_error *err) {
-    if (!tensor_expect("matmul", "a", a, TENSOR_F32, err) ||
-        !tensor_expect("matmul", "b", b, TENSOR_F32, err))
+    if (!tensor_expect("matmul", "a", &a, TENSOR_F32, err) ||
+        !tensor_expect("matmul", "b", &b, TENSOR_F32, err))
         return false;
     if (a.rank < 2 || b.rank < 2) return mismatch("matmul: both operands need rank 2 or more", a, b, err);
     if (a.shape[a.rank - 1] != b.shape[b.rank - 2]) return mismatch("matmul: inner sizes differ", a, b, err);
@@ -193,21 +193,21 @@ bool tensor_matmul(tensor out, tensor a, tensor b, bool accumulate, tensor_error
     int rank;
     int64_t shape[TENSOR_MAX_RANK];
     if (!tensor_matmul_shape(a, b, &rank, shape, err) ||
-        !tensor_expect("matmul", "out", out, TENSOR_F32, err) ||
-        !tensor_expect_shape("matmul", "out", out, rank, shape, err))
+        !tensor_expect("matmul", "out", &out, TENSOR_F32, err) ||
+        !tensor_expect_shape("matmul", "out", &out, rank, shape, err))
         return false;
     multiply_folded(&out, &a, &b, accumulate, &(tensor){0}, err);
     return true;
 }
 
 static bool linear_fits(const tensor *x, const tensor *w, const tensor *bias, tensor_error *err) {
-    if (!tensor_expect("linear", "x", *x, TENSOR_F32, err) ||
-        !tensor_expect("linear", "w", *w, TENSOR_F32, err))
+    if (!tensor_expect("linear", "x", x, TENSOR_F32, err) ||
+        !tensor_expect("linear", "w", w, TENSOR_F32, err))
         return false;
     if (x->rank < 1 || w->rank != 2) return mismatch("linear: needs x[..., K] and w[K, N]", *x, *w, err);
     if (x->shape[x->rank - 1] != w->shape[0]) return mismatch("linear: inner sizes differ", *x, *w, err);
-    return !tensor_ok(*bias) || (tensor_expect("linear", "bias", *bias, TENSOR_F32, err) &&
-                                 tensor_expect_shape("linear", "bias", *bias, 1, &w->shape[1], err));
+    return !tensor_ok(*bias) || (tensor_expect("linear", "bias", bias, TENSOR_F32, err) &&
+                                 tensor_expect_shape("linear", "bias", bias, 1, &w->shape[1], err));
 }
 
 static void linear_sizes(const tensor *x, const tensor *w, int64_t *shape) {
@@ -245,12 +245,21 @@ static bool multiply_row(const tensor *out, const tensor *x, const tensor *w, co
     return true;
 }
 
-bool tensor_linear(tensor out, tensor x, tensor w, tensor bias, tensor_error *err) {
+/* Whether out has the sizes of the result; a loop, as for one row copying them would cost more than the test. */
+static bool linear_result(const tensor *out, const tensor *x, const tensor *w, tensor_error *err) {
+    const int last = x->rank - 1;
+    bool fits = out->rank == x->rank && out->shape[last] == w->shape[1];
+    for (int axis = 0; fits && axis < last; axis++) fits = out->shape[axis] == x->shape[axis];
+    if (fits) return true;
     int64_t shape[TENSOR_MAX_RANK];
-    if (!linear_fits(&x, &w, &bias, err) || !tensor_expect("linear", "out", out, TENSOR_F32, err))
+    linear_sizes(x, w, shape);
+    return tensor_unexpected_shape("linear", "out", out, x->rank, shape, err);
+}
+
+bool tensor_linear(tensor out, tensor x, tensor w, tensor bias, tensor_error *err) {
+    if (!linear_fits(&x, &w, &bias, err) || !tensor_expect("linear", "out", &out, TENSOR_F32, err) ||
+        !linear_result(&out, &x, &w, err))
         return false;
-    linear_sizes(&x, &w, shape);
-    if (!tensor_expect_shape("linear", "out", out, x.rank, shape, err)) return false;
     if (multiply_row(&out, &x, &w, &bias)) return true;
     if (x.rank == 1) {
         x = tensor_unsqueeze(x, 0, err);

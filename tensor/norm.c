@@ -58,22 +58,22 @@ static tensor row_starts(tensor x) {
 /* The arguments that both directions share. `y`: y or dy. */
 static bool check(const char *what, const char *y_name, tensor y, tensor x, tensor w, tensor stats,
                   tensor_error *err) {
-    if (!tensor_expect(what, "x", x, TENSOR_F32, err) || !tensor_expect(what, y_name, y, TENSOR_F32, err))
+    if (!tensor_expect(what, "x", &x, TENSOR_F32, err) || !tensor_expect(what, y_name, &y, TENSOR_F32, err))
         return false;
     if (x.rank == 0) return tensor_fail(err, "%s: x has no axis to normalise", what);
     int64_t rows = 1;
     for (int i = 0; i < x.rank - 1; i++) rows *= x.shape[i];
-    return tensor_expect_shape(what, y_name, y, x.rank, x.shape, err) &&
-           (!tensor_ok(stats) || (tensor_expect(what, "stats", stats, TENSOR_F32, err) &&
-                                  tensor_expect_shape(what, "stats", stats, 2, (int64_t[]){rows, 2}, err))) &&
-           (!tensor_ok(w) || (tensor_expect(what, "w", w, TENSOR_F32, err) &&
-                              tensor_expect_shape(what, "w", w, 1, &x.shape[x.rank - 1], err)));
+    return tensor_expect_shape(what, y_name, &y, x.rank, x.shape, err) &&
+           (!tensor_ok(stats) || (tensor_expect(what, "stats", &stats, TENSOR_F32, err) &&
+                                  tensor_expect_shape(what, "stats", &stats, 2, (int64_t[]){rows, 2}, err))) &&
+           (!tensor_ok(w) || (tensor_expect(what, "w", &w, TENSOR_F32, err) &&
+                              tensor_expect_shape(what, "w", &w, 1, &x.shape[x.rank - 1], err)));
 }
 
 /* An optional argument of shape [n]. */
 static bool check_vector(const char *what, const char *name, tensor x, int64_t n, tensor_error *err) {
     return !tensor_ok(x) ||
-           (tensor_expect(what, name, x, TENSOR_F32, err) && tensor_expect_shape(what, name, x, 1, &n, err));
+           (tensor_expect(what, name, &x, TENSOR_F32, err) && tensor_expect_shape(what, name, &x, 1, &n, err));
 }
 
 static void forward_rows(void *context, int64_t begin, int64_t end, int worker) {
@@ -209,10 +209,10 @@ static void vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x, tensor w, 
 bool tensor_layer_norm_vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x, tensor w, tensor stats,
                            tensor_error *err) {
     const char *what = "layer_norm_vjp";
-    if (!tensor_expect(what, "stats", stats, TENSOR_F32, err) || !check(what, "dy", dy, x, w, stats, err))
+    if (!tensor_expect(what, "stats", &stats, TENSOR_F32, err) || !check(what, "dy", dy, x, w, stats, err))
         return false;
-    if (tensor_ok(dx) && (!tensor_expect(what, "dx", dx, TENSOR_F32, err) ||
-                          !tensor_expect_shape(what, "dx", dx, x.rank, x.shape, err)))
+    if (tensor_ok(dx) && (!tensor_expect(what, "dx", &dx, TENSOR_F32, err) ||
+                          !tensor_expect_shape(what, "dx", &dx, x.rank, x.shape, err)))
         return false;
     const int64_t n = x.shape[x.rank - 1];
     if (!check_vector(what, "dw", dw, n, err) || !check_vector(what, "db", db, n, err)) return false;

@@ -20,8 +20,8 @@ bool tensor_adamw(tensor p, tensor m, tensor v, tensor g, const tensor_adamw_ste
     const tensor all[] = {p, m, v, g};
     const char *const names[] = {"p", "m", "v", "g"};
     for (int k = 0; k < 4; k++) {
-        if (!tensor_expect("adamw", names[k], all[k], TENSOR_F32, err) ||
-            !tensor_expect_shape("adamw", names[k], all[k], p.rank, p.shape, err))
+        if (!tensor_expect("adamw", names[k], &all[k], TENSOR_F32, err) ||
+            !tensor_expect_shape("adamw", names[k], &all[k], p.rank, p.shape, err))
             return false;
         if (!tensor_is_contiguous(all[k])) return tensor_fail(err, "adamw: %s is not contiguous", names[k]);
     }

@@ -102,7 +102,7 @@ static void convert_uniform(const fill *f, int64_t n, void *out, int64_t stride,
 }
 
 bool tensor_rand_uniform(tensor out, tensor_rng *rng, float low, float high, tensor_error *err) {
-    if (!tensor_expect("rand_uniform", "out", out, TENSOR_F32, err)) return false;
+    if (!tensor_expect("rand_uniform", "out", &out, TENSOR_F32, err)) return false;
     if (!(low < high && isfinite(low) && isfinite(high)))
         return tensor_fail(err, "rand_uniform: the range from %g to %g is not one", (double)low,
                            (double)high);
@@ -178,7 +178,7 @@ static void convert_normal(const fill *f, int64_t n, void *out, int64_t stride, 
 }
 
 bool tensor_rand_normal(tensor out, tensor_rng *rng, float mean, float deviation, tensor_error *err) {
-    if (!tensor_expect("rand_normal", "out", out, TENSOR_F32, err)) return false;
+    if (!tensor_expect("rand_normal", "out", &out, TENSOR_F32, err)) return false;
     if (!(deviation >= 0))
         return tensor_fail(err, "rand_normal: a deviation of %g is not 0 or more", (double)deviation);
     run_fill(&(fill){.convert = convert_normal, .mean = (double)mean, .deviation = (double)deviation}, out,
@@ -207,7 +207,7 @@ static void convert_integers(const fill *f, int64_t n, void *out, int64_t stride
 }
 
 bool tensor_rand_integers(tensor out, tensor_rng *rng, int32_t low, int32_t high, tensor_error *err) {
-    if (!tensor_expect("rand_integers", "out", out, TENSOR_I32, err)) return false;
+    if (!tensor_expect("rand_integers", "out", &out, TENSOR_I32, err)) return false;
     if (low >= high)
         return tensor_fail(err, "rand_integers: there is no integer from %d to below %d", low, high);
     run_fill(&(fill){.convert = convert_integers, .first = low, .range = (int64_t)high - low}, out, rng);
@@ -222,7 +222,7 @@ static void convert_dropout(const fill *f, int64_t n, void *out, int64_t stride,
 }
 
 bool tensor_rand_dropout(tensor out, tensor_rng *rng, float p, tensor_error *err) {
-    if (!tensor_expect("rand_dropout", "out", out, TENSOR_F32, err)) return false;
+    if (!tensor_expect("rand_dropout", "out", &out, TENSOR_F32, err)) return false;
     if (!(p >= 0 && p < 1))
         return tensor_fail(err, "rand_dropout: a probability of %g is not in [0, 1)", (double)p);
     run_fill(
@@ -252,12 +252,12 @@ static int64_t draw(int64_t n, const float *weights, int64_t stride, double u) {
 
 bool tensor_rand_categorical(tensor out, tensor_rng *rng, tensor weights, tensor_error *err) {
     const char *what = "rand_categorical";
-    if (!tensor_expect(what, "out", out, TENSOR_I32, err) ||
-        !tensor_expect(what, "weights", weights, TENSOR_F32, err))
+    if (!tensor_expect(what, "out", &out, TENSOR_I32, err) ||
+        !tensor_expect(what, "weights", &weights, TENSOR_F32, err))
         return false;
     if (weights.rank == 0) return tensor_fail(err, "%s: weights is a scalar", what);
     int last = weights.rank - 1;
-    if (!tensor_expect_shape(what, "out", out, last, weights.shape, err)) return false;
+    if (!tensor_expect_shape(what, "out", &out, last, weights.shape, err)) return false;
     /* The loop goes over the first weight of each row. */
     int64_t n = weights.shape[last], stride = weights.stride[last];
     tensor first = weights;

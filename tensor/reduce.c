@@ -150,7 +150,7 @@ bool tensor_reduce(tensor out, tensor_reduce_op op, tensor x, unsigned axes, boo
     static const char *const names[] = {"sum", "mean", "max"};
     if (op >= TENSOR_REDUCE_COUNT) return tensor_fail(err, "reduce: there is no operation %d", (int)op);
     const char *what = names[op];
-    if (!tensor_expect(what, "out", out, TENSOR_F32, err) || !tensor_expect(what, "x", x, TENSOR_F32, err))
+    if (!tensor_expect(what, "out", &out, TENSOR_F32, err) || !tensor_expect(what, "x", &x, TENSOR_F32, err))
         return false;
     if (axes >> x.rank)
         return tensor_fail(err, "%s: axes 0x%x are outside a tensor of rank %d", what, axes, x.rank);
@@ -161,7 +161,7 @@ bool tensor_reduce(tensor out, tensor_reduce_op op, tensor x, unsigned axes, boo
         shape[i] = reduced ? 1 : x.shape[i];
         if (x.shape[i] != 1) rows = reduced;
     }
-    if (!tensor_expect_shape(what, "out", out, x.rank, shape, err)) return false;
+    if (!tensor_expect_shape(what, "out", &out, x.rank, shape, err)) return false;
     if (accumulate && op == TENSOR_REDUCE_MAX) return tensor_fail(err, "max: cannot accumulate");
 
     reduce_job t = {.op = op, .accumulate = accumulate};
@@ -206,15 +206,15 @@ static void argmax_rows(void *context, int64_t begin, int64_t end, int worker) {
 }
 
 bool tensor_argmax(tensor out, tensor x, int axis, tensor_error *err) {
-    if (!tensor_expect("argmax", "out", out, TENSOR_I32, err) ||
-        !tensor_expect("argmax", "x", x, TENSOR_F32, err))
+    if (!tensor_expect("argmax", "out", &out, TENSOR_I32, err) ||
+        !tensor_expect("argmax", "x", &x, TENSOR_F32, err))
         return false;
     axis = tensor_expect_axis("argmax", axis, x.rank, err);
     if (axis < 0) return false;
     argmax_job t = {.n = x.shape[axis], .stride = x.stride[axis]};
     tensor along = x;
     along.shape[axis] = 1;
-    if (!tensor_expect_shape("argmax", "out", out, along.rank, along.shape, err)) return false;
+    if (!tensor_expect_shape("argmax", "out", &out, along.rank, along.shape, err)) return false;
     tensor_loop_init(&t.kept, TENSOR_ANY_ORDER, 2, (tensor[]){out, along});
     if (t.kept.size > 0 && t.n == 0) return tensor_fail(err, "argmax: axis %d has no elements", axis);
     if (t.n > INT32_MAX) return tensor_fail(err, "argmax: axis %d is too long for int32", axis);

@@ -59,11 +59,11 @@ static void table_columns(void *context, int64_t begin, int64_t end, int worker)
 
 bool tensor_rotary_table(tensor cos, tensor sin, int64_t first, double base, tensor_error *err) {
     const char *what = "rotary_table";
-    if (!tensor_expect(what, "cos", cos, TENSOR_F32, err) ||
-        !tensor_expect(what, "sin", sin, TENSOR_F32, err))
+    if (!tensor_expect(what, "cos", &cos, TENSOR_F32, err) ||
+        !tensor_expect(what, "sin", &sin, TENSOR_F32, err))
         return false;
     if (cos.rank != 2) return tensor_fail(err, "%s: cos has rank %d, expected [T, D/2]", what, cos.rank);
-    if (!tensor_expect_shape(what, "sin", sin, 2, cos.shape, err)) return false;
+    if (!tensor_expect_shape(what, "sin", &sin, 2, cos.shape, err)) return false;
     if (!(base >= 1) || isinf(base))
         return tensor_fail(err, "%s: the base must be 1 or more and finite, not %g", what, base);
     table_job t = {.cos = cos, .sin = sin, .first = (double)first};
@@ -110,18 +110,18 @@ static tensor table_starts(tensor table, tensor x) {
 bool tensor_rotary(tensor out, tensor x, tensor cos, tensor sin, bool interleaved, bool inverse,
                    tensor_error *err) {
     const char *what = "rotary";
-    if (!tensor_expect(what, "x", x, TENSOR_F32, err) || !tensor_expect(what, "out", out, TENSOR_F32, err) ||
-        !tensor_expect(what, "cos", cos, TENSOR_F32, err) ||
-        !tensor_expect(what, "sin", sin, TENSOR_F32, err) ||
-        !tensor_expect_shape(what, "out", out, x.rank, x.shape, err))
+    if (!tensor_expect(what, "x", &x, TENSOR_F32, err) || !tensor_expect(what, "out", &out, TENSOR_F32, err) ||
+        !tensor_expect(what, "cos", &cos, TENSOR_F32, err) ||
+        !tensor_expect(what, "sin", &sin, TENSOR_F32, err) ||
+        !tensor_expect_shape(what, "out", &out, x.rank, x.shape, err))
         return false;
     if (x.rank < 2) return tensor_fail(err, "%s: x has rank %d, expected [..., T, D]", what, x.rank);
     const int last = x.rank - 1;
     if (x.shape[last] % 2)
         return tensor_fail(err, "%s: a width of %lld has no pairs", what, (long long)x.shape[last]);
     const int64_t pairs = x.shape[last] / 2, table[] = {x.shape[last - 1], pairs};
-    if (!tensor_expect_shape(what, "cos", cos, 2, table, err) ||
-        !tensor_expect_shape(what, "sin", sin, 2, table, err))
+    if (!tensor_expect_shape(what, "cos", &cos, 2, table, err) ||
+        !tensor_expect_shape(what, "sin", &sin, 2, table, err))
         return false;
     const int64_t step = interleaved ? 2 : 1, apart = interleaved ? 1 : pairs;
     rotary_job t = {.args = {.n = pairs,

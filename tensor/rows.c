@@ -19,16 +19,16 @@ typedef struct rows_job {
 
 static bool rows_init(rows_job *t, const char *what, tensor table, tensor ids, tensor rows,
                       const char *rows_name, tensor_error *err) {
-    if (!tensor_expect(what, "table", table, TENSOR_F32, err) ||
-        !tensor_expect(what, "ids", ids, TENSOR_I32, err) ||
-        !tensor_expect(what, rows_name, rows, TENSOR_F32, err))
+    if (!tensor_expect(what, "table", &table, TENSOR_F32, err) ||
+        !tensor_expect(what, "ids", &ids, TENSOR_I32, err) ||
+        !tensor_expect(what, rows_name, &rows, TENSOR_F32, err))
         return false;
     if (table.rank != 2) return tensor_fail(err, "%s: table has rank %d, expected 2", what, table.rank);
     if (ids.rank == TENSOR_MAX_RANK) return tensor_fail(err, "%s: ids have rank %d already", what, ids.rank);
     int64_t shape[TENSOR_MAX_RANK];
     for (int i = 0; i < ids.rank; i++) shape[i] = ids.shape[i];
     shape[ids.rank] = table.shape[1];
-    if (!tensor_expect_shape(what, rows_name, rows, ids.rank + 1, shape, err)) return false;
+    if (!tensor_expect_shape(what, rows_name, &rows, ids.rank + 1, shape, err)) return false;
     *t = (rows_job){.width = table.shape[1],
                     .stride = rows.stride[ids.rank],
                     .table = table.f32,
@@ -161,7 +161,7 @@ bool tensor_scatter_add_rows(tensor table, tensor ids, tensor rows, tensor scrat
     const char *what = "scatter_add_rows";
     scatter_job t = {.ids = tensor_ok(table) ? table.shape[0] : 0};
     if (!rows_init(&t.rows, what, table, ids, rows, "rows", err) ||
-        !tensor_expect(what, "scratch", scratch, TENSOR_I32, err))
+        !tensor_expect(what, "scratch", &scratch, TENSOR_I32, err))
         return false;
     const int64_t need = tensor_scatter_add_scratch(table, ids);
     if (!tensor_is_contiguous(scratch) || tensor_size(scratch) < need)

@@ -28,16 +28,17 @@ static shape_text text_of(int rank, const int64_t *shape) {
 }
 #define SHAPE(x) text_of((x).rank, (x).shape).text
 
-bool tensor_unexpected(const char *what, const char *name, tensor x, tensor_dtype dtype, tensor_error *err) {
-    if (!tensor_ok(x)) return tensor_fail(err, "%s: %s is no tensor", what, name);
+bool tensor_unexpected(const char *what, const char *name, const tensor *x, tensor_dtype dtype,
+                       tensor_error *err) {
+    if (!tensor_ok(*x)) return tensor_fail(err, "%s: %s is no tensor", what, name);
     return tensor_fail(err, "%s: %s is %s, expected %s", what, name,
-                       x.dtype == TENSOR_F32 ? "float32" : "int32",
+                       x->dtype == TENSOR_F32 ? "float32" : "int32",
                        dtype == TENSOR_F32 ? "float32" : "int32");
 }
 
-bool tensor_unexpected_shape(const char *what, const char *name, tensor x, int rank, const int64_t *shape,
-                             tensor_error *err) {
-    return tensor_fail(err, "%s: %s is %s, expected %s", what, name, SHAPE(x), text_of(rank, shape).text);
+bool tensor_unexpected_shape(const char *what, const char *name, const tensor *x, int rank,
+                             const int64_t *shape, tensor_error *err) {
+    return tensor_fail(err, "%s: %s is %s, expected %s", what, name, SHAPE(*x), text_of(rank, shape).text);
 }
 
 int tensor_expect_axis(const char *what, int axis, int rank, tensor_error *err) {

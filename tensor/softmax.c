@@ -111,10 +111,10 @@ static void softmax_rows(void *context, int64_t begin, int64_t end, int worker) 
 }
 
 static bool softmax(const char *what, bool log, tensor out, tensor x, int axis, tensor_error *err) {
-    if (!tensor_expect(what, "out", out, TENSOR_F32, err) || !tensor_expect(what, "x", x, TENSOR_F32, err))
+    if (!tensor_expect(what, "out", &out, TENSOR_F32, err) || !tensor_expect(what, "x", &x, TENSOR_F32, err))
         return false;
     axis = tensor_expect_axis(what, axis, x.rank, err);
-    if (axis < 0 || !tensor_expect_shape(what, "out", out, x.rank, x.shape, err)) return false;
+    if (axis < 0 || !tensor_expect_shape(what, "out", &out, x.rank, x.shape, err)) return false;
     softmax_job t = {
         .n = x.shape[axis], .out_stride = out.stride[axis], .x_stride = x.stride[axis], .log = log};
     if (t.n > 0) {
@@ -185,8 +185,8 @@ static bool vjp(const char *what, vjp_job t, tensor dx, tensor dy, tensor y, int
     tensor all[] = {dx, dy, y};
     const char *const names[] = {"dx", "dy", "y"};
     for (int k = 0; k < 3; k++)
-        if (!tensor_expect(what, names[k], all[k], TENSOR_F32, err) ||
-            !tensor_expect_shape(what, names[k], all[k], y.rank, y.shape, err))
+        if (!tensor_expect(what, names[k], &all[k], TENSOR_F32, err) ||
+            !tensor_expect_shape(what, names[k], &all[k], y.rank, y.shape, err))
             return false;
     axis = tensor_expect_axis(what, axis, y.rank, err);
     if (axis < 0) return false;

@@ -6,10 +6,12 @@
 
 /* ---- Checks: `what` names the operation, `name` the argument: "add: out is no tensor" ------- */
 
-/* The tests stand here so that those that hold cost no call; the functions write the text and return false. */
-bool tensor_unexpected(const char *what, const char *name, tensor x, tensor_dtype dtype, tensor_error *err);
-bool tensor_unexpected_shape(const char *what, const char *name, tensor x, int rank, const int64_t *shape,
-                             tensor_error *err);
+/* The tests stand here so that those that hold cost no call; the functions write the text and return false. Tensors come
+ * by address, as copies of them would cost more than the tests. */
+bool tensor_unexpected(const char *what, const char *name, const tensor *x, tensor_dtype dtype,
+                       tensor_error *err);
+bool tensor_unexpected_shape(const char *what, const char *name, const tensor *x, int rank,
+                             const int64_t *shape, tensor_error *err);
 
 static inline bool tensor_equal_sizes(int rank_a, const int64_t *a, int rank_b, const int64_t *b) {
     bool same = rank_a == rank_b;
@@ -18,15 +20,15 @@ static inline bool tensor_equal_sizes(int rank_a, const int64_t *a, int rank_b, 
 }
 
 /* x is a tensor (of the given dtype). */
-static inline bool tensor_expect(const char *what, const char *name, tensor x, tensor_dtype dtype,
+static inline bool tensor_expect(const char *what, const char *name, const tensor *x, tensor_dtype dtype,
                                  tensor_error *err) {
-    return (tensor_ok(x) && x.dtype == dtype) || tensor_unexpected(what, name, x, dtype, err);
+    return (x->storage && x->dtype == dtype) || tensor_unexpected(what, name, x, dtype, err);
 }
 
 /* x has this shape: "softmax: out is [3, 4], expected [3, 5]". */
-static inline bool tensor_expect_shape(const char *what, const char *name, tensor x, int rank,
+static inline bool tensor_expect_shape(const char *what, const char *name, const tensor *x, int rank,
                                        const int64_t *shape, tensor_error *err) {
-    return tensor_equal_sizes(x.rank, x.shape, rank, shape) ||
+    return tensor_equal_sizes(x->rank, x->shape, rank, shape) ||
            tensor_unexpected_shape(what, name, x, rank, shape, err);
 }
 

@@ -21,9 +21,9 @@ typedef struct attention_tile {
         *strict; /* not NULL: what is hidden may be infinite or NaN and must not be multiplied by 0 */
 } attention_tile;
 
-static attention_tile tile_at(const attention_args *t, int64_t i0, int64_t j0, bool strict) {
+static inline attention_tile tile_at(const attention_args *t, int64_t i0, int64_t rows, int64_t j0, bool strict) {
     return (attention_tile){.i0 = i0,
-                            .rows = min64(ATTENTION_TILE, t->tq - i0),
+                            .rows = rows,
                             .j0 = j0,
                             .cols = min64(ATTENTION_TILE, t->tk - j0),
                             .diagonal = t->causal ? i0 + t->tk - t->tq - j0 : ATTENTION_TILE,
@@ -148,7 +148,8 @@ static void mask_scores(float *s, const attention_args *t, const attention_tile 
 }
 
 /* ---- A number for each row of a tile ---------------------------------------------------------- *
- * Rows leave four lanes each, and four rows at a time fold theirs: no row waits for its own last steps. */
+ * Rows leave four lanes each, and four rows at a time fold theirs: no row waits for its own last steps. The numbers fill
+ * whole vectors. */
 
 typedef struct row_lanes {
     lanes4 of[ATTENTION_TILE];
@@ -159,14 +160,16 @@ static int64_t padded_rows(int64_t rows) {
 }
 
 /* The last steps of lanes_sum, from lanes_sum_four on. */
-static inline void fold_sums(float *sum, row_lanes *rows, int64_t n) {
-    for (int64_t r = n; r < padded_rows(n); r++) rows->of[r] = (lanes4){0};
-    for (int64_t r = 0; r < padded_rows(n); r += 4) {
+static inline void fold_sums(float *sum, const row_lanes *rows, int64_t n) {
+    int64_t r = 0;
+    vec_store(sum + padded_rows(n) - VEC_WIDTH, vec_splat(0));
+    for (; r + 4 <= n; r += 4) {
         const float *of = (const float *)(rows->of + r);
         lanes4 column[4];
         transpose_4x4(column, of, of + 4, of + 8, of + 12);
         *(lanes4_unaligned *)(sum + r) = (column[0] + column[2]) + (column[1] + column[3]);
     }
+    for (; r < n; r++) sum[r] = (rows->of[r][0] + rows->of[r][2]) + (rows->of[r][1] + rows->of[r][3]);
 }
 
 typedef int32_t vec4i __attribute__((vector_size(16)));
@@ -176,12 +179,14 @@ static inline lanes4 larger_four(lanes4 x, lanes4 top) {
     return (lanes4)((larger & (vec4i)x) | (~larger & (vec4i)top));
 }
 
+static inline float larger(float x, float top) {
+    return x > top ? x : top;
+}
+
 /* The largest visible element of each row that is not NaN, else -infinity, which also fills the last visible vector. */
-static void row_maxima(float *top, float *s, const attention_tile *tile) {
-    const int64_t padded = padded_rows(tile->rows);
+static inline __attribute__((always_inline)) void row_maxima(float *top, float *s, const attention_tile *tile) {
     const vec none = vec_splat(-INFINITY);
     row_lanes rows;
-    for (int64_t r = tile->rows; r < padded; r++) memcpy(&rows.of[r], &none, sizeof rows.of[r]);
     for (int64_t r = 0; r < tile->rows; r++) {
         float *row = s + r * ATTENTION_TILE;
         const int64_t n = visible(tile, r);
@@ -199,13 +204,17 @@ static void row_maxima(float *top, float *s, const attention_tile *tile) {
             for (int i = 0; i < half; i++) four[i] = larger_four(four[i], four[i + half]);
         rows.of[r] = four[0];
     }
-    for (int64_t r = 0; r < padded; r += 4) {
+    int64_t r = 0;
+    vec_store(top + padded_rows(tile->rows) - VEC_WIDTH, none);
+    for (; r + 4 <= tile->rows; r += 4) {
         const float *of = (const float *)(rows.of + r);
         lanes4 column[4];
         transpose_4x4(column, of, of + 4, of + 8, of + 12);
         *(lanes4_unaligned *)(top + r) =
             larger_four(larger_four(column[0], column[1]), larger_four(column[2], column[3]));
     }
+    for (; r < tile->rows; r++)
+        top[r] = larger(larger(rows.of[r][0], rows.of[r][1]), larger(rows.of[r][2], rows.of[r][3]));
 }
 
 /* Zeros behind the vectors that hold a row's n visible elements, as far as a product's tile of rows may read. */
@@ -277,8 +286,9 @@ static void add_sums(row_state *s, const float *sum, int64_t rows, bool first) {
 }
 
 /* y and the sums over one tile of keys more. */
-static void attention_tile_step(const attention_args *t, const attention_tile *tile, row_state *state,
-                                float *s) {
+static inline __attribute__((always_inline)) void attention_tile_step(const attention_args *t,
+                                                                      const attention_tile *tile,
+                                                                      row_state *state, float *s) {
     const bool first = tile->j0 == 0;
     const float factor = t->mask ? 1 : t->scale; /* that the scores still lack */
     float *y = t->y + tile->i0 * t->y_row, each[ATTENTION_TILE];
@@ -297,14 +307,15 @@ static void attention_tile_step(const attention_args *t, const attention_tile *t
     tile_product(y, t->y_row, tile, GEMM_A_LOWER, t->d, s, t->v + tile->j0 * t->v_row, t->v_row, !first);
 }
 
-/* Queries from i0 on. Whether y is free of NaN. */
-static bool attention_queries(const attention_args *t, int64_t i0, bool strict) {
+/* `rows` queries from i0 on. Whether y is free of NaN. */
+static inline __attribute__((always_inline)) bool attention_queries(const attention_args *t, int64_t i0,
+                                                                    int64_t rows, bool strict) {
     float s[ATTENTION_TILE * ATTENTION_TILE] __attribute__((aligned(64)));
     row_state state;
-    const int64_t rows = min64(ATTENTION_TILE, t->tq - i0), keys = keys_of(t, i0);
+    const int64_t keys = keys_of(t, i0);
     float *y = t->y + i0 * t->y_row, *stats = t->stats + i0 * t->stats_row;
     for (int64_t j0 = 0; j0 < keys; j0 += ATTENTION_TILE) {
-        const attention_tile tile = tile_at(t, i0, j0, strict);
+        const attention_tile tile = tile_at(t, i0, rows, j0, strict);
         attention_tile_step(t, &tile, &state, s);
     }
     veci nan = {0};
@@ -323,10 +334,20 @@ static bool attention_queries(const attention_args *t, int64_t i0, bool strict) 
     return !any_lane(nan);
 }
 
+static bool attention_tile_of_queries(const attention_args *t, int64_t i0, bool strict) {
+    return attention_queries(t, i0, min64(ATTENTION_TILE, t->tq - i0), strict);
+}
+/* As where text is written token by token: compiled for one row, it loses what only several need. */
+static bool attention_query(const attention_args *t) {
+    return attention_queries(t, 0, 1, false);
+}
+
 /* 0 times NaN is NaN: where one comes out and keys were hidden, it may be theirs. */
 static void attention(const attention_args *t) {
-    for (int64_t i0 = 0; i0 < t->tq; i0 += ATTENTION_TILE)
-        if (!attention_queries(t, i0, false) && (t->causal || t->mask)) attention_queries(t, i0, true);
+    for (int64_t i0 = 0; i0 < t->tq; i0 += ATTENTION_TILE) {
+        const bool clean = t->tq == 1 ? attention_query(t) : attention_tile_of_queries(t, i0, false);
+        if (!clean && (t->causal || t->mask)) attention_tile_of_queries(t, i0, true);
+    }
 }
 
 /* ---- Backward --------------------------------------------------------------------------------- */
@@ -406,7 +427,7 @@ static void attention_queries_vjp(const attention_args *t, int64_t i0) {
     bool finite = true;
     for (int64_t r = 0; r < rows; r++) finite &= share[r] - share[r] == 0;
     for (int64_t j0 = 0; j0 < keys; j0 += ATTENTION_TILE) {
-        attention_tile tile = tile_at(t, i0, j0, false);
+        attention_tile tile = tile_at(t, i0, rows, j0, false);
         const float *k = t->k + j0 * t->k_row;
         tile_scores(p, &tile, d, q, t->q_row, k, t->k_row, t->k_col);
         tile_scores(ds, &tile, d, dy, t->dy_row, t->v + j0 * t->v_row, t->v_row, 1);

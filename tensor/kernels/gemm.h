@@ -165,6 +165,22 @@ static inline __attribute__((always_inline)) void row_strip(const int nv, const 
 #define EACH_ROW_NV(_) _(1) _(2) _(4) _(8)
 EACH_ROW_NV(ROW_STRIP)
 
+/* The same of the first n < VEC_WIDTH columns. */
+static void row_strip_part(const gemm_strip *s, int64_t n) {
+    vec sum = s->start ? vec_load_part(s->start, n) : vec_splat(0);
+    const float *a = s->a + s->from * s->a_col, *b = s->b + s->from * s->b_row;
+    for (int64_t k = s->to - s->from; k > 0; k--, a += s->a_col, b += s->b_row)
+        sum = vec_accumulate(vec_splat(*a), vec_load_part(b, n), sum);
+    vec_store_part(s->c, sum, n);
+}
+
+/* The columns from j on. */
+static inline void row_columns(gemm_strip *s, const gemm_args *g, int64_t j) {
+    s->b = g->b + j;
+    s->c = g->c + j;
+    s->start = g->start ? g->start + j : NULL;
+}
+
 typedef float lanes4_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
 
 /* out[i][j] = bj[i] for 4 x 4 elements. */
@@ -367,16 +383,15 @@ static void gemm_row_transposed(const gemm_args *g, int64_t from, int64_t to) {
     }
 }
 
-/* The same where B's rows are contiguous: whole vectors of columns, and for those left over the last whole vector,
- * some of whose columns are then computed twice. Returns how many columns are done: where there is no whole vector,
- * or a sum in place cannot be taken twice, not those left over. */
-static int64_t gemm_row_vectors(const gemm_args *g, int64_t from, int64_t to) {
+/* The same where B's rows are contiguous, in whole vectors of columns. Columns left over are taken with the last whole
+ * vector, some of whose columns are then computed twice, or, where there is none or a sum in place cannot be taken
+ * twice, by themselves. */
+static void gemm_row_vectors(const gemm_args *g, int64_t from, int64_t to) {
     gemm_strip s = {.from = from, .to = to, .a = g->a, .a_col = g->a_col, .b_row = g->b_row};
-    int64_t j = 0, rest = g->start == g->c || g->n < VEC_WIDTH ? 0 : g->n % VEC_WIDTH;
+    int64_t left = g->n % VEC_WIDTH, j = 0;
+    const bool twice = left > 0 && g->start != g->c && g->n > VEC_WIDTH;
     for (int64_t n = g->n / VEC_WIDTH, nv; n > 0; n -= nv, j += nv * VEC_WIDTH) {
-        s.b = g->b + j;
-        s.c = g->c + j;
-        s.start = g->start ? g->start + j : NULL;
+        row_columns(&s, g, j);
         if (n >= GEMM_ROW_NV)
             nv = GEMM_ROW_NV, row_strip_8(&s);
         else if (n >= 4)
@@ -385,29 +400,32 @@ static int64_t gemm_row_vectors(const gemm_args *g, int64_t from, int64_t to) {
             nv = 2, row_strip_2(&s);
         else
             nv = 1, row_strip_1(&s);
-        if (n == nv && rest > 0) j -= VEC_WIDTH - rest, n = nv + 1, rest = 0;
+        if (n == nv && twice && left > 0) j -= VEC_WIDTH - left, n = nv + 1, left = 0;
     }
-    return j;
+    if (left == 0) return;
+    row_columns(&s, g, j);
+    row_strip_part(&s, left);
 }
 
-/* A single row of C: no other row shares B, which is read in place, from the first to the last step. Returns how many
- * columns are done. */
-static int64_t gemm_row(const gemm_args *g) {
+/* A single row of C: no other row shares B, which is read in place, from the first to the last step. Whether its layout
+ * is one of these. */
+static bool gemm_row(const gemm_args *g) {
     int64_t from = 0, to = g->k;
     if (g->part == GEMM_A_LOWER) to = min64(to, max64(0, 1 + g->diagonal));
     if (g->part == GEMM_A_UPPER) from = min64(to, max64(0, -g->diagonal));
     if (g->b_col == 1 && g->c_col == 1 && (!g->start || g->start_col == 1))
-        return gemm_row_vectors(g, from, to);
-    if (g->b_row != 1) return 0;
-    gemm_row_transposed(g, from, to);
-    return g->n;
+        gemm_row_vectors(g, from, to);
+    else if (g->b_row == 1)
+        gemm_row_transposed(g, from, to);
+    else
+        return false;
+    return true;
 }
 
 static void gemm(const gemm_args *g) {
-    const int64_t done = g->m == 1 ? gemm_row(g) : 0;
-    if (done == g->n) return;
+    if (g->m == 1 && gemm_row(g)) return;
     for (int64_t p = 0; p == 0 || p < g->k; p += GEMM_KC)
-        for (int64_t j = done; j < g->n; j += GEMM_NC)
+        for (int64_t j = 0; j < g->n; j += GEMM_NC)
             gemm_columns(g, j, min64(g->n, j + GEMM_NC), p, min64(g->k, p + GEMM_KC));
 }
 

@@ -104,9 +104,16 @@ static inline vec vec_load_part(const float *p, int64_t n) {
 #endif
 }
 static inline void vec_store_part(float *p, vec v, int64_t n) {
-    float from[LANES];
+#if defined(__AVX512F__)
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), v);
+#elif defined(__AVX2__)
+    const veci index = {0, 1, 2, 3, 4, 5, 6, 7};
+    _mm256_maskstore_ps(p, (__m256i)(index < (int32_t)n), v);
+#else
+    float from[LANES] = {0};
     vec_store(from, v);
     copy_part(p, from, n);
+#endif
 }
 
 /* mask ? a : b, where mask is the result of a vector comparison (all bits or none). */

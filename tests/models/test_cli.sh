@@ -407,9 +407,10 @@ interrupt() {
   signal=$1 awaited=$2
   shift 2
   rm -f pid
+  : >stdout
   (
     tries=0
-    until [ -s "$awaited" ] || [ $tries -ge 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+    until { [ -s pid ] && [ -s "$awaited" ]; } || [ $tries -ge 100 ]; do sleep 0.1; tries=$((tries + 1)); done
     kill "-$signal" "$(cat pid)"
   ) &
   # shellcheck disable=SC2016 # for the inner shell to fill in
@@ -432,7 +433,6 @@ else
   interrupt TERM stdout "$gpt" train --resume out/c
   check 'SIGTERM: exit status 143' [ "$status" -eq 143 ]
   check 'SIGTERM: it went on and saved' grep -q '; saved out/c/last.safetensors; to go on' stderr
-  : >stdout
   # shellcheck disable=SC2086
   interrupt INT stdout "$gpt" train $tiny --iters 100000000 --eval-every 100000000
   check 'Ctrl-C without --out' grep -q 'iterations; nothing is saved without --out$' stderr

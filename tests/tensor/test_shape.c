@@ -395,12 +395,12 @@ Test(shape, loop_over_scalars_and_nothing) {
 
 Test(shape, expectations_name_what_is_wrong) {
     tensor x = counting(TENSOR_SHAPE(3, 4));
-    cr_assert(tensor_expect("add", "out", x, TENSOR_I32, &err));
-    cr_assert(tensor_expect_shape("add", "out", x, TENSOR_SHAPE(3, 4), &err));
-    cr_assert_not(tensor_expect("add", "out", x, TENSOR_F32, &err));
+    cr_assert(tensor_expect("add", "out", &x, TENSOR_I32, &err));
+    cr_assert(tensor_expect_shape("add", "out", &x, TENSOR_SHAPE(3, 4), &err));
+    cr_assert_not(tensor_expect("add", "out", &x, TENSOR_F32, &err));
     cr_assert_str_eq(err.text, "add: out is int32, expected float32");
     err.text[0] = '\0';
-    cr_assert_not(tensor_expect_shape("add", "out", x, TENSOR_SHAPE(3, 5), &err));
+    cr_assert_not(tensor_expect_shape("add", "out", &x, TENSOR_SHAPE(3, 5), &err));
     cr_assert_str_eq(err.text, "add: out is [3, 4], expected [3, 5]");
     tensor_touch(x);
     cr_assert_eq(x.storage->version, 1);
