@@ -134,7 +134,7 @@ static void backward(void *context, int64_t begin, int64_t end, int worker) {
 
 /* `n` heads or groups, all alike. */
 static void each_head(heads *t, int64_t n, tensor_work *work) {
-    enum { GRAIN_FLOPS = 1 << 20 };
+    enum { GRAIN_FLOPS = 1 << 18 };
     const double all = (double)tensor_size(*t->of[Q]) * (double)t->args.tk * 2;
     const double flops = n ? all / (double)n + 1 : 1;
     tensor_parallel(n, flops < GRAIN_FLOPS ? (int64_t)(GRAIN_FLOPS / flops) : 1, work, t);

@@ -108,18 +108,18 @@ static gemm_args first_product(const tensor *out, const tensor *a, const tensor 
     return g;
 }
 
-/* The size of about `parts` equal blocks of n: up to `most`, in whole panels and tiles of every instruction set. */
-static int64_t block_size(int64_t n, int64_t parts, int64_t most) {
-    enum { UNIT = 96 };
-    const int64_t size = (n + parts * UNIT - 1) / (parts * UNIT) * UNIT;
-    return size < UNIT ? UNIT : size > most ? most : size;
+/* The size of about `parts` equal blocks of n: up to `most`, a multiple of `unit`. */
+static int64_t block_size(int64_t n, int64_t parts, int64_t unit, int64_t most) {
+    const int64_t size = (n + parts * unit - 1) / (parts * unit) * unit;
+    return size < unit ? unit : size > most ? most : size;
 }
 
 /* out = start + a b for operands of one rank whose batch axes have out's sizes; `bias`: no tensor, or [N]. */
 static void multiply(const tensor *out, const tensor *a, const tensor *b, bool accumulate,
                      const tensor *bias) {
-    /* Large blocks copy least; a product that is worth it is cut into enough for all threads. */
-    enum { ROWS = 768, COLS = 288, GRAIN_FLOPS = 1 << 20 };
+    /* Large blocks copy least; a product that is worth it is cut into enough for all threads. Blocks are whole tiles
+     * and panels of every instruction set. */
+    enum { ROWS = 768, COLS = 288, TILE = 12, PANEL = 96, SHARED_FLOPS = 1 << 19, GRAIN_FLOPS = 1 << 18 };
     product t = {out, a, b, first_product(out, a, b, accumulate, bias), 0, 0, 0, 0};
     if (t.g.c_col != 1 && t.g.c_row == 1) { /* C is written along its rows: compute its transpose instead */
         t.g = transposed(t.g);
@@ -127,11 +127,11 @@ static void multiply(const tensor *out, const tensor *a, const tensor *b, bool a
         t.b = a;
     }
     const bool shared = tensor_threads() > 1 && !tensor_is_nested() &&
-                        2.0 * (double)t.g.m * (double)t.g.n * (double)t.g.k >= GRAIN_FLOPS;
+                        2.0 * (double)t.g.m * (double)t.g.n * (double)t.g.k >= SHARED_FLOPS;
     const int64_t parts = shared ? 2 * tensor_threads() : 1;
-    t.cols = block_size(t.g.n, parts, COLS);
+    t.cols = block_size(t.g.n, parts, PANEL, COLS);
     t.grid_n = (t.g.n + t.cols - 1) / t.cols;
-    t.rows = block_size(t.g.m, (parts - 1) / (t.grid_n > 0 ? t.grid_n : 1) + 1, ROWS);
+    t.rows = block_size(t.g.m, (parts - 1) / (t.grid_n > 0 ? t.grid_n : 1) + 1, TILE, ROWS);
     t.grid_m = (t.g.m + t.rows - 1) / t.rows;
     int64_t tasks = t.grid_m * t.grid_n;
     for (int axis = 0; axis < out->rank - 2; axis++) tasks *= out->shape[axis];
