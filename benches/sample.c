@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "benches/measure.h"
+#include "models/lm/write/write.h"
 
 /* models/gpt.c, compiled with this name for lm_program. */
 const lm_model *bench_gpt(void);

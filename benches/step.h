@@ -3,6 +3,7 @@
 #define SAMPO_BENCHES_STEP_H
 
 #include "benches/measure.h"
+#include "models/lm/train/train.h"
 
 typedef struct setting {
     const char *name, *what;

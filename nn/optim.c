@@ -2,6 +2,7 @@
 #include "nn/nn_internal.h"
 
 #include <math.h>
+#include <string.h>
 
 bool nn_backward(nn_params *params, ag_var *loss) {
     if (!params || !loss) return false;
@@ -104,5 +105,35 @@ bool nn_adamw_step(struct nn_adamw *o, nn_params *params) {
     }
     if (!update(o, params, begin, end, decays, step)) return false;
     o->step++;
+    return true;
+}
+
+/* ---- AdamW in checkpoints: the moments flat, in the order of the parameters ----------------------- */
+
+static const char *const moment_names[NN_ADAMW_ENTRIES] = {"optimizer.exp_avg", "optimizer.exp_avg_sq"};
+
+void nn_adamw_list(const struct nn_adamw *o, nn_entry entries[NN_ADAMW_ENTRIES]) {
+    const tensor moments[NN_ADAMW_ENTRIES] = {o->m, o->v};
+    for (int i = 0; i < NN_ADAMW_ENTRIES; i++)
+        entries[i] = (nn_entry){.name = moment_names[i],
+                                .dtype = "F32",
+                                .rank = 1,
+                                .shape = {tensor_size(moments[i])},
+                                .data = moments[i].data,
+                                .bytes = (size_t)tensor_size(moments[i]) * sizeof(float)};
+}
+
+bool nn_adamw_load(struct nn_adamw *o, nn_params *params, nn_adamw_options options, const nn_file *file,
+                   int64_t step, tensor_error *err) {
+    if (!nn_adamw_init(o, params, options)) return tensor_fail(err, "%s", nn_params_error(params));
+    const tensor moments[NN_ADAMW_ENTRIES] = {o->m, o->v};
+    for (int i = 0; i < NN_ADAMW_ENTRIES; i++) {
+        const nn_entry *entry = nn_file_find(file, moment_names[i]);
+        const size_t bytes = (size_t)tensor_size(moments[i]) * sizeof(float);
+        if (!entry || strcmp(entry->dtype, "F32") != 0 || entry->bytes != bytes)
+            return tensor_fail(err, "the tensor %s does not fit the parameters", moment_names[i]);
+        memcpy(moments[i].data, entry->data, bytes);
+    }
+    o->step = step;
     return true;
 }

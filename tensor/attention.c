@@ -50,8 +50,8 @@ static bool check(const char *what, heads *t, const tensor_attention_options *op
     if (!check_shapes(what, t, backward, err)) return false;
     const int64_t *q = t->of[Q]->shape, stats[] = {q[0], q[1], q[2], 2},
                   scores[] = {q[0], q[1], q[2], t->of[K]->shape[2]};
-    if ((backward || t->stats->storage) &&
-        (!tensor_expect(what, "stats", t->stats, TENSOR_F32, err) || !tensor_expect_shape(what, "stats", t->stats, 4, stats, err)))
+    if ((backward || t->stats->storage) && (!tensor_expect(what, "stats", t->stats, TENSOR_F32, err) ||
+                                            !tensor_expect_shape(what, "stats", t->stats, 4, stats, err)))
         return false;
     if (!options) return tensor_fail(err, "%s: no options", what);
     if (!(options->scale > 0) || isinf(options->scale))

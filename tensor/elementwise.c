@@ -187,7 +187,8 @@ static void copy_runs(void *context, int64_t begin, int64_t end, int worker) {
 }
 
 bool tensor_copy(tensor out, tensor x, tensor_error *err) {
-    if (!tensor_expect("copy", "out", &out, out.dtype, err) || !tensor_expect("copy", "x", &x, out.dtype, err))
+    if (!tensor_expect("copy", "out", &out, out.dtype, err) ||
+        !tensor_expect("copy", "x", &x, out.dtype, err))
         return false;
     const bool same = tensor_equal_sizes(x.rank, x.shape, out.rank, out.shape);
     if (!same) x = tensor_expand(x, out.rank, out.shape, err);

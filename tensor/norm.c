@@ -64,16 +64,17 @@ static bool check(const char *what, const char *y_name, tensor y, tensor x, tens
     int64_t rows = 1;
     for (int i = 0; i < x.rank - 1; i++) rows *= x.shape[i];
     return tensor_expect_shape(what, y_name, &y, x.rank, x.shape, err) &&
-           (!tensor_ok(stats) || (tensor_expect(what, "stats", &stats, TENSOR_F32, err) &&
-                                  tensor_expect_shape(what, "stats", &stats, 2, (int64_t[]){rows, 2}, err))) &&
+           (!tensor_ok(stats) ||
+            (tensor_expect(what, "stats", &stats, TENSOR_F32, err) &&
+             tensor_expect_shape(what, "stats", &stats, 2, (int64_t[]){rows, 2}, err))) &&
            (!tensor_ok(w) || (tensor_expect(what, "w", &w, TENSOR_F32, err) &&
                               tensor_expect_shape(what, "w", &w, 1, &x.shape[x.rank - 1], err)));
 }
 
 /* An optional argument of shape [n]. */
 static bool check_vector(const char *what, const char *name, tensor x, int64_t n, tensor_error *err) {
-    return !tensor_ok(x) ||
-           (tensor_expect(what, name, &x, TENSOR_F32, err) && tensor_expect_shape(what, name, &x, 1, &n, err));
+    return !tensor_ok(x) || (tensor_expect(what, name, &x, TENSOR_F32, err) &&
+                             tensor_expect_shape(what, name, &x, 1, &n, err));
 }
 
 static void forward_rows(void *context, int64_t begin, int64_t end, int worker) {

@@ -110,7 +110,8 @@ static tensor table_starts(tensor table, tensor x) {
 bool tensor_rotary(tensor out, tensor x, tensor cos, tensor sin, bool interleaved, bool inverse,
                    tensor_error *err) {
     const char *what = "rotary";
-    if (!tensor_expect(what, "x", &x, TENSOR_F32, err) || !tensor_expect(what, "out", &out, TENSOR_F32, err) ||
+    if (!tensor_expect(what, "x", &x, TENSOR_F32, err) ||
+        !tensor_expect(what, "out", &out, TENSOR_F32, err) ||
         !tensor_expect(what, "cos", &cos, TENSOR_F32, err) ||
         !tensor_expect(what, "sin", &sin, TENSOR_F32, err) ||
         !tensor_expect_shape(what, "out", &out, x.rank, x.shape, err))

@@ -244,6 +244,17 @@ struct nn_adamw {
 bool nn_adamw_init(struct nn_adamw *o, nn_params *params, nn_adamw_options options);
 bool nn_adamw_step(struct nn_adamw *o, nn_params *params);
 
+/* The learning rate of step i, counted from 0: a linear warm-up, rate (i + 1) / (warmup + 1) for i < warmup; then
+ * constant, or falling to `lowest` at step `end`, on a line or as half a period of a cosine (Loshchilov & Hutter 2017).
+ * The same bits on every machine. */
+typedef enum nn_schedule_kind { NN_CONSTANT, NN_LINEAR_DECAY, NN_COSINE_DECAY } nn_schedule_kind;
+typedef struct nn_schedule {
+    nn_schedule_kind kind;
+    double rate, lowest;
+    int64_t warmup, end;
+} nn_schedule;
+double nn_schedule_rate(const nn_schedule *schedule, int64_t step);
+
 /* ---- Data-parallel training --------------------------------------------------------------- *
  * A batch of rows is cut into shards, a function of the batch and the model alone. Each shard runs forward
  * and backward on one thread with a tape of that thread and gradients of its own; these are added in
@@ -272,6 +283,13 @@ bool nn_parallel_loss(nn_parallel *parallel, int64_t rows, nn_loss *loss, void *
                       tensor_error *err);
 /* Bytes held by tapes and the shards' gradients. */
 size_t nn_parallel_bytes(const nn_parallel *parallel);
+
+/* Whether all parameters are finite numbers. */
+bool nn_finite(const nn_params *params);
+/* Names what is not, into `text`: a parameter; else the first result of computing rows 0..rows-1 of the loss, one by one
+ * (NULL: none); else a parameter's gradient. False where all is finite. */
+bool nn_find_not_finite(nn_params *params, int64_t rows, nn_loss *loss, void *context, char *text,
+                        size_t size);
 
 /* ---- Checkpoints: the safetensors format --------------------------------------------------- *
  * Eight bytes: the header's length; the header, a JSON object of names, dtypes, shapes and offsets, with
@@ -326,6 +344,14 @@ int nn_params_list(const nn_params *params, nn_entry *list);
 bool nn_params_save(const nn_params *params, const char *path, const nn_metadata *metadata,
                     int metadata_count, tensor_error *err);
 bool nn_params_load(nn_params *params, const nn_file *file, tensor_error *err);
+
+/* AdamW's moments as entries of a checkpoint, "optimizer.exp_avg" and "optimizer.exp_avg_sq", valid as long as the registry;
+ * and back: makes the optimizer as nn_adamw_init does, with the moments of a file and `step` steps done. False with a
+ * text in err where the file has none that fit. */
+enum { NN_ADAMW_ENTRIES = 2 };
+void nn_adamw_list(const struct nn_adamw *o, nn_entry entries[NN_ADAMW_ENTRIES]);
+bool nn_adamw_load(struct nn_adamw *o, nn_params *params, nn_adamw_options options, const nn_file *file,
+                   int64_t step, tensor_error *err);
 
 /* The strings of a JSON array such as a vocabulary, ["a", "b"], into memory that `arena` owns: *strings [count],
  * each ended by NUL (a NUL inside is refused). */

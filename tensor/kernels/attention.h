@@ -21,7 +21,8 @@ typedef struct attention_tile {
         *strict; /* not NULL: what is hidden may be infinite or NaN and must not be multiplied by 0 */
 } attention_tile;
 
-static inline attention_tile tile_at(const attention_args *t, int64_t i0, int64_t rows, int64_t j0, bool strict) {
+static inline attention_tile tile_at(const attention_args *t, int64_t i0, int64_t rows, int64_t j0,
+                                     bool strict) {
     return (attention_tile){.i0 = i0,
                             .rows = rows,
                             .j0 = j0,
@@ -184,7 +185,8 @@ static inline float larger(float x, float top) {
 }
 
 /* The largest visible element of each row that is not NaN, else -infinity, which also fills the last visible vector. */
-static inline __attribute__((always_inline)) void row_maxima(float *top, float *s, const attention_tile *tile) {
+static inline __attribute__((always_inline)) void row_maxima(float *top, float *s,
+                                                             const attention_tile *tile) {
     const vec none = vec_splat(-INFINITY);
     row_lanes rows;
     for (int64_t r = 0; r < tile->rows; r++) {
@@ -286,9 +288,8 @@ static void add_sums(row_state *s, const float *sum, int64_t rows, bool first) {
 }
 
 /* y and the sums over one tile of keys more. */
-static inline __attribute__((always_inline)) void attention_tile_step(const attention_args *t,
-                                                                      const attention_tile *tile,
-                                                                      row_state *state, float *s) {
+static inline __attribute__((always_inline)) void
+attention_tile_step(const attention_args *t, const attention_tile *tile, row_state *state, float *s) {
     const bool first = tile->j0 == 0;
     const float factor = t->mask ? 1 : t->scale; /* that the scores still lack */
     float *y = t->y + tile->i0 * t->y_row, each[ATTENTION_TILE];

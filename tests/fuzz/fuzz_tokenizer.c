@@ -3,7 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "models/lm/lm.h"
+#include "models/lm/text/text.h"
 #include "tests/fuzz/fuzz.h"
 
 static void fill(FILE *stream, const void *bytes, size_t size, char path[32]) {

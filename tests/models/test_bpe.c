@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "models/lm/tokenizer_internal.h"
+#include "models/lm/text/tokenizer_internal.h"
 #include "tests/arena.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

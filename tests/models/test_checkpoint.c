@@ -1,5 +1,5 @@
 /* Models in files: the way there and back, and files that say what cannot be. */
-#include "models/lm/lm.h"
+#include "models/lm/files/files.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

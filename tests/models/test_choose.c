@@ -4,7 +4,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "models/lm/sample_internal.h"
+#include "models/lm/write/write_internal.h"
 
 static tensor_error err;
 

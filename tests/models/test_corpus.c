@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "models/lm/lm.h"
+#include "models/lm/train/train.h"
 #include "tests/faults.h"
 
 static tensor_error err;

@@ -1,5 +1,5 @@
 /* The GPT's presets: their sizes, what overrides them, their initial weights. */
-#include "models/lm/lm.h"
+#include "models/lm/train/train.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

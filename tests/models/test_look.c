@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "models/lm/look_internal.h"
+#include "models/lm/look/look_internal.h"
 
 static tensor_error err;
 static lm_history history;

@@ -1,5 +1,5 @@
 /* The loss of a batch's rows: what the model is given, and dropout's numbers. */
-#include "models/lm/lm.h"
+#include "models/lm/train/train.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

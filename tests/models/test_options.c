@@ -1,5 +1,5 @@
 /* The command line: values, faults, suggestions, help. */
-#include "models/lm/lm.h"
+#include "models/lm/cli/cli.h"
 
 #include <criterion/criterion.h>
 #include <string.h>

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "models/lm/lm.h"
+#include "models/lm/train/train.h"
 
 enum { BATCH = 4, STEPS = 20, MAX_TENSORS = 64 };
 

@@ -1,5 +1,5 @@
 /* The progress line: its fields, and that it fits. */
-#include "models/lm/lm.h"
+#include "models/lm/cli/cli.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "models/lm/lm.h"
+#include "models/lm/files/files.h"
 
 #define FIXTURE SAMPO_FIXTURES "/gpt2"
 

@@ -1,5 +1,5 @@
 /* Runs that are interrupted and resumed end with the files of one that was not. */
-#include "models/lm/lm.h"
+#include "models/lm/train/train.h"
 #include "tests/faults.h"
 
 #include <criterion/criterion.h>

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "models/lm/lm.h"
+#include "models/lm/write/write.h"
 #include "tests/faults.h"
 
 enum { VOCABULARY = 51, MAX_CONTEXT = 80 };

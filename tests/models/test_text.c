@@ -1,5 +1,5 @@
 /* UTF-8, files of text, vocabularies, tokens, splits, batches and the streams they are drawn from. */
-#include "models/lm/lm.h"
+#include "models/lm/train/train.h"
 #include "tests/arena.h"
 
 #include <criterion/criterion.h>

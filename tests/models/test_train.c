@@ -1,5 +1,5 @@
 /* Learning rates by iteration, and numbers that are no longer finite. */
-#include "models/lm/lm.h"
+#include "models/lm/train/train.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -7,38 +7,38 @@
 
 /* ---- Schedules --------------------------------------------------------------------------------- */
 
-static double rate_of(lm_schedule_kind kind, int64_t i) {
-    const lm_schedule schedule = {.kind = kind, .rate = 0.01, .lowest = 0.001, .warmup = 10, .end = 1010};
-    return lm_schedule_rate(&schedule, i);
+static double rate_of(nn_schedule_kind kind, int64_t i) {
+    const nn_schedule schedule = {.kind = kind, .rate = 0.01, .lowest = 0.001, .warmup = 10, .end = 1010};
+    return nn_schedule_rate(&schedule, i);
 }
 
 Test(schedule, follows_its_formula) {
     for (int64_t i = 0; i < 1200; i++) {
         double x = i < 1010 ? (double)(i - 10) / 1000 : 1, warm = 0.01 * (double)(i + 1) / 11;
         double linear = 0.01 + (0.001 - 0.01) * x, cosine = 0.001 + 0.009 * (1 + cos(acos(-1.0) * x)) / 2;
-        cr_expect_float_eq(rate_of(LM_CONSTANT, i), i < 10 ? warm : 0.01, 1e-17, "%d", (int)i);
-        cr_expect_float_eq(rate_of(LM_LINEAR, i), i < 10 ? warm : linear, 1e-17, "%d", (int)i);
-        cr_expect_float_eq(rate_of(LM_COSINE, i), i < 10 ? warm : cosine, 1e-17, "%d", (int)i);
+        cr_expect_float_eq(rate_of(NN_CONSTANT, i), i < 10 ? warm : 0.01, 1e-17, "%d", (int)i);
+        cr_expect_float_eq(rate_of(NN_LINEAR_DECAY, i), i < 10 ? warm : linear, 1e-17, "%d", (int)i);
+        cr_expect_float_eq(rate_of(NN_COSINE_DECAY, i), i < 10 ? warm : cosine, 1e-17, "%d", (int)i);
     }
 }
 
 Test(schedule, edges) {
-    const lm_schedule plain = {.kind = LM_CONSTANT, .rate = 0.1};
-    cr_expect_eq(lm_schedule_rate(&plain, 0), 0.1);
-    cr_expect_eq(lm_schedule_rate(&plain, 1000000), 0.1);
-    for (int kind = LM_LINEAR; kind <= LM_COSINE; kind++) {
-        cr_expect_eq(rate_of((lm_schedule_kind)kind, 10), 0.01, "it begins at the rate");
-        cr_expect_eq(rate_of((lm_schedule_kind)kind, 1010), 0.001, "it ends at the lowest");
-        const lm_schedule late = {.kind = (lm_schedule_kind)kind, .rate = 1, .warmup = 20, .end = 10};
-        cr_expect_eq(lm_schedule_rate(&late, 19), 20.0 / 21);
-        cr_expect_eq(lm_schedule_rate(&late, 20), 0, "a warm-up that is longer than all");
+    const nn_schedule plain = {.kind = NN_CONSTANT, .rate = 0.1};
+    cr_expect_eq(nn_schedule_rate(&plain, 0), 0.1);
+    cr_expect_eq(nn_schedule_rate(&plain, 1000000), 0.1);
+    for (int kind = NN_LINEAR_DECAY; kind <= NN_COSINE_DECAY; kind++) {
+        cr_expect_eq(rate_of((nn_schedule_kind)kind, 10), 0.01, "it begins at the rate");
+        cr_expect_eq(rate_of((nn_schedule_kind)kind, 1010), 0.001, "it ends at the lowest");
+        const nn_schedule late = {.kind = (nn_schedule_kind)kind, .rate = 1, .warmup = 20, .end = 10};
+        cr_expect_eq(nn_schedule_rate(&late, 19), 20.0 / 21);
+        cr_expect_eq(nn_schedule_rate(&late, 20), 0, "a warm-up that is longer than all");
     }
 }
 
 /* The same bits everywhere: these are they. */
 Test(schedule, bits) {
-    cr_expect_eq(rate_of(LM_COSINE, 260), 0x1.1c7dbb305ec5cp-7, "%a", rate_of(LM_COSINE, 260));
-    cr_expect_eq(rate_of(LM_COSINE, 777), 0x1.1a2885b4264f8p-9, "%a", rate_of(LM_COSINE, 777));
+    cr_expect_eq(rate_of(NN_COSINE_DECAY, 260), 0x1.1c7dbb305ec5cp-7, "%a", rate_of(NN_COSINE_DECAY, 260));
+    cr_expect_eq(rate_of(NN_COSINE_DECAY, 777), 0x1.1a2885b4264f8p-9, "%a", rate_of(NN_COSINE_DECAY, 777));
 }
 
 /* ---- What is no longer finite ------------------------------------------------------------------ */
@@ -84,40 +84,40 @@ static void teardown(void) {
 TestSuite(finite, .init = setup, .fini = teardown);
 
 Test(finite, all_is_well) {
-    cr_expect(lm_finite(params));
-    cr_expect_not(lm_find_not_finite(params, &batch, text, sizeof text));
+    cr_expect(nn_finite(params));
+    cr_expect_not(nn_find_not_finite(params, batch.batch.ids.shape[0], lm_loss, &batch, text, sizeof text));
 }
 
 Test(finite, a_parameter) {
     const float bad[] = {NAN, INFINITY, -INFINITY};
     for (int i = 0; i < 3; i++) {
         self.head.bias->value.f32[3] = bad[i];
-        cr_expect_not(lm_finite(params));
-        cr_assert(lm_find_not_finite(params, &batch, text, sizeof text));
+        cr_expect_not(nn_finite(params));
+        cr_assert(nn_find_not_finite(params, batch.batch.ids.shape[0], lm_loss, &batch, text, sizeof text));
         cr_expect_str_eq(text, "the parameter head.bias");
     }
     self.table.weight->value.f32[29] = NAN;
-    cr_assert(lm_find_not_finite(params, NULL, text, sizeof text));
+    cr_assert(nn_find_not_finite(params, 0, NULL, NULL, text, sizeof text));
     cr_expect_str_eq(text, "the parameter table.weight", "the first of two");
 }
 
 Test(finite, large_is_finite) {
     cr_assert(tensor_fill(nn_values(params), 3e38, &err));
-    cr_expect(lm_finite(params));
+    cr_expect(nn_finite(params));
 }
 
 Test(finite, a_result) {
     for (int i = 0; i < 6; i++) self.table.weight->value.f32[2 * 6 + i] = 100; /* e^100 is too large */
-    cr_assert(lm_find_not_finite(params, &batch, text, sizeof text));
+    cr_assert(nn_find_not_finite(params, batch.batch.ids.shape[0], lm_loss, &batch, text, sizeof text));
     cr_expect_str_eq(text, "the result of exp in row 1 of the batch");
     for (int i = 0; i < 6; i++) self.table.weight->value.f32[2 * 6 + i] = 80;
     cr_assert(tensor_fill(self.head.weight->value, 1e38, &err));
-    cr_assert(lm_find_not_finite(params, &batch, text, sizeof text));
+    cr_assert(nn_find_not_finite(params, batch.batch.ids.shape[0], lm_loss, &batch, text, sizeof text));
     cr_expect_str_eq(text, "the result of linear with head.weight in row 0 of the batch");
 }
 
 Test(finite, a_gradient) {
     nn_grad(params, self.head.weight).f32[4] = NAN;
-    cr_assert(lm_find_not_finite(params, &batch, text, sizeof text));
+    cr_assert(nn_find_not_finite(params, batch.batch.ids.shape[0], lm_loss, &batch, text, sizeof text));
     cr_expect_str_eq(text, "the gradient of head.weight");
 }

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "models/lm/lm.h"
+#include "models/lm/text/text.h"
 
 static bool print(void *context, const int32_t *ids, int64_t count, tensor_error *err) {
     (void)context, (void)err;

@@ -1,0 +1,171 @@
+/* The command line: options and their help, the line that shows progress, exit statuses. */
+#ifndef SAMPO_LM_CLI_H
+#define SAMPO_LM_CLI_H
+
+#include "sampo/nn.h"
+
+/* ---- Options --------------------------------------------------------------------------------------- */
+
+typedef enum lm_option_kind {
+    LM_INTEGER, /* value: int64_t */
+    LM_REAL,    /* double */
+    LM_TEXT,    /* const char * */
+    LM_FILES,   /* lm_paths, one more each time the option is given */
+    LM_CHOICE,  /* int64_t, the index of one of `words` */
+    LM_YES_NO,  /* bool */
+    LM_FLAG,    /* bool, set by the option's mere presence */
+    LM_PRESET   /* const lm_preset *, one of `presets` */
+} lm_option_kind;
+
+/* Settings of other options under one name: "layers=12 width=768". A table of presets ends with {0}. */
+typedef struct lm_preset {
+    const char *name, *settings;
+} lm_preset;
+
+/* Whether the checkpoint that `train --resume` goes on from holds an option, and which value then counts. */
+typedef enum lm_resume {
+    LM_FIXED,      /* the checkpoint's; another one on the command line is refused */
+    LM_CHANGEABLE, /* the checkpoint's, unless the command line has one */
+    LM_UNKEPT      /* it holds none: what the option says is no property of the run */
+} lm_resume;
+
+/* Names of files, as an option collects them. lm_open_text sets the rest. */
+enum { LM_MAX_FILES = 256 };
+typedef struct lm_paths {
+    const char *paths[LM_MAX_FILES];
+    int count;
+    const char *joined; /* all, with newlines between them, as checkpoints keep them */
+    const char *name;   /* for messages */
+} lm_paths;
+
+/* One option. `value` holds the default until the option is given. A number outside its range stands for "not
+ * given", so --help does not show it as a default. A table of options ends with {0}. */
+typedef struct lm_option {
+    const char *name; /* "batch" for --batch */
+    lm_option_kind kind;
+    void *value;
+    int64_t least, most; /* of an integer */
+    double low, high;    /* of a real number */
+    const char *words;   /* of a choice: "relu|gelu"; of a text: what stands for it in --help */
+    const char *key; /* under which checkpoints keep the value; NULL: only for --resume, as "train.batch" */
+    const char *help;
+    const lm_preset *presets;
+    lm_resume resume;
+} lm_option;
+
+/* Entries of a table. */
+static inline lm_option lm_integer(const char *name, int64_t *value, int64_t least, int64_t most,
+                                   const char *help) {
+    return (lm_option){
+        .name = name, .kind = LM_INTEGER, .value = value, .least = least, .most = most, .help = help};
+}
+static inline lm_option lm_real(const char *name, double *value, double low, double high, const char *help) {
+    return (lm_option){.name = name, .kind = LM_REAL, .value = value, .low = low, .high = high, .help = help};
+}
+static inline lm_option lm_string(const char *name, const char **value, const char *word, const char *help) {
+    return (lm_option){.name = name, .kind = LM_TEXT, .value = value, .words = word, .help = help};
+}
+static inline lm_option lm_files(const char *name, lm_paths *value, const char *word, const char *help) {
+    return (lm_option){.name = name, .kind = LM_FILES, .value = value, .words = word, .help = help};
+}
+static inline lm_option lm_choice(const char *name, int64_t *value, const char *words, const char *help) {
+    return (lm_option){.name = name, .kind = LM_CHOICE, .value = value, .words = words, .help = help};
+}
+static inline lm_option lm_yes_no(const char *name, bool *value, const char *help) {
+    return (lm_option){.name = name, .kind = LM_YES_NO, .value = value, .help = help};
+}
+static inline lm_option lm_flag(const char *name, bool *value, const char *help) {
+    return (lm_option){.name = name, .kind = LM_FLAG, .value = value, .help = help};
+}
+static inline lm_option lm_presets(const lm_preset **value, const lm_preset *presets, const char *help) {
+    return (lm_option){.name = "preset", .kind = LM_PRESET, .value = value, .presets = presets, .help = help};
+}
+/* --seed and --threads, which commands have in common. */
+static inline lm_option lm_seed(int64_t *value) {
+    return lm_integer("seed", value, 0, INT64_MAX, "the same seed gives the same result");
+}
+static inline lm_option lm_threads(int64_t *value) {
+    lm_option option =
+        lm_integer("threads", value, 1, TENSOR_MAX_THREADS, "threads; one per processor unless given");
+    option.resume = LM_UNKEPT;
+    return option;
+}
+/* An option that checkpoints keep. */
+static inline lm_option lm_kept(const char *key, lm_option option) {
+    option.key = key;
+    return option;
+}
+static inline lm_option lm_resumed(lm_resume resume, lm_option option) {
+    option.resume = resume;
+    return option;
+}
+
+/* A command line's description. */
+typedef struct lm_usage {
+    const char *program, *command, *summary;
+    const char *operand;         /* the argument that is no option, such as "FILE"; NULL: none */
+    const lm_option *options[2]; /* tables; NULL: none */
+    int most;                    /* operands; 0 stands for 1 */
+} lm_usage;
+
+/* Sets an option from its text: "'x' is not a number", "0 is out of range: 1 to 256". */
+bool lm_option_set(const lm_option *option, const char *text, tensor_error *err);
+/* The value as lm_option_set reads it, numbers exactly, nothing for one that is not given; returns
+ * `buffer`. */
+char *lm_option_text(const lm_option *option, char *buffer, size_t size);
+
+/* Sets options from "name=value name=value". */
+bool lm_options_apply(const lm_usage *usage, const char *settings, tensor_error *err);
+
+/* Reads --name value, --name=value and the operands, into operand[most], NULL behind the last. *help becomes
+ * true, and reading ends, at --help. A preset's settings are made first: options override them wherever they
+ * stand. */
+bool lm_options_parse(const lm_usage *usage, int argc, char *const *argv, const char **operand, bool *help,
+                      tensor_error *err);
+/* Options that may change when a run is resumed are marked. */
+void lm_options_help(const lm_usage *usage, FILE *file);
+/* The i-th option of both tables; NULL after the last. */
+const lm_option *lm_option_at(const lm_usage *usage, int i);
+/* Whether a command line that lm_options_parse has accepted gives the option. */
+bool lm_option_given(const lm_option *option, int argc, char *const *argv);
+
+/* The one of `count` names that is most like `text`; NULL where none is. */
+const char *lm_nearest(const char *text, const char *const *names, int count);
+
+/* ---- Progress -------------------------------------------------------------------------------------- */
+
+/* A line on stderr: where that is a terminal, one that is overwritten and never wraps. */
+typedef struct lm_progress {
+    int64_t first, done, total; /* iterations; the first is above 0 in a resumed run */
+    double loss, tokens_per_second, seconds_left, step_seconds;
+    double begun, resumed, shown; /* clock: at the start, at the last step or report, at the last update */
+    double trained;               /* seconds, without reports */
+    bool terminal, colour;
+} lm_progress;
+void lm_progress_begin(lm_progress *progress, int64_t first, int64_t total);
+/* After each iteration: shown on a terminal, ten times a second at most. */
+void lm_progress_step(lm_progress *progress, int64_t done, double loss, int64_t tokens);
+/* Before anything else is printed: takes the line off a terminal. */
+void lm_progress_clear(const lm_progress *progress);
+/* When a report is ready: the same; elsewhere writes a line of its own. */
+void lm_progress_report(lm_progress *progress);
+/* The line in at most `columns` columns: what does not fit is left out from the end. Returns `buffer`. */
+char *lm_progress_text(const lm_progress *progress, int columns, char *buffer, size_t size);
+/* Of the terminal that stderr is, else $COLUMNS, else 80. */
+int lm_columns(void);
+/* Whether a stream is a terminal that can move its cursor, and one that shows colours. */
+bool lm_is_terminal(int fd);
+bool lm_shows_colour(int fd); /* not where $NO_COLOR is set */
+
+/* ---- Exit statuses and streams --------------------------------------------------------------------- */
+enum {
+    LM_DONE = 0,
+    LM_FAILED = 1,
+    LM_BAD_USAGE = 2,
+    LM_SIGNALLED = 128 /* and its number */
+};                     /* exit statuses */
+
+/* Flushes a stream; fails where anything written to it was lost. */
+bool lm_flush(FILE *file, tensor_error *err);
+
+#endif

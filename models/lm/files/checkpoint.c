@@ -1,0 +1,147 @@
+/* Models to and from safetensors files: the configuration travels as strings beside the parameters. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "models/lm/files/files.h"
+
+enum { MAX_KEYS = 32, VALUE_BYTES = 32 };
+
+/* ---- Saving -------------------------------------------------------------------------------- */
+
+/* Writes all of the model's options that have a key; returns how many. */
+static int configuration(const lm_model *model, nn_metadata *metadata, char (*values)[VALUE_BYTES]) {
+    int count = 0;
+    for (const lm_option *o = model->options; o && o->name; o++) {
+        if (!o->key) continue;
+        if (o->kind == LM_YES_NO)
+            snprintf(values[count], VALUE_BYTES, *(bool *)o->value ? "true" : "false");
+        else
+            lm_option_text(o, values[count], VALUE_BYTES);
+        metadata[count] = (nn_metadata){o->key, values[count]};
+        count++;
+    }
+    return count;
+}
+
+/* The parameters and the further tensors in one list, on the arena. */
+static nn_entry *list_entries(const nn_params *params, lm_extras extras, int *count, tensor_arena *arena,
+                              tensor_error *err) {
+    int most = nn_params_entries(params) + extras.entry_count;
+    nn_entry *list = tensor_arena_alloc(arena, (size_t)most * sizeof *list, err);
+    if (!list) return NULL;
+    *count = nn_params_list(params, list);
+    for (int i = 0; i < extras.entry_count; i++) list[(*count)++] = extras.entries[i];
+    return list;
+}
+
+bool lm_checkpoint_save(const lm_instance *instance, lm_extras extras, const char *path, tensor_error *err) {
+    nn_metadata metadata[MAX_KEYS + LM_MAX_EXTRAS];
+    char values[MAX_KEYS][VALUE_BYTES], vocab_size[VALUE_BYTES], context_length[VALUE_BYTES];
+    tensor_arena *arena = tensor_arena_new(err);
+    if (!arena) return false;
+    int count = configuration(instance->model, metadata, values);
+    int keys = lm_tokenizer_metadata(&instance->tokenizer, metadata + count + 3, arena, err);
+    bool ok = keys > 0;
+    if (ok) {
+        snprintf(vocab_size, sizeof vocab_size, "%d", instance->tokenizer.count);
+        snprintf(context_length, sizeof context_length, "%" PRId64, instance->context);
+        metadata[count++] = (nn_metadata){"architecture", instance->model->name};
+        metadata[count++] = (nn_metadata){"vocab_size", vocab_size};
+        metadata[count++] = (nn_metadata){"context_length", context_length};
+        for (int i = 0; i < extras.metadata_count; i++) metadata[count + keys++] = extras.metadata[i];
+        int entry_count;
+        nn_entry *entries = list_entries(instance->params, extras, &entry_count, arena, err);
+        ok = entries && nn_file_save(path, entries, entry_count, metadata, count + keys, err);
+    }
+    tensor_arena_free(arena);
+    return ok;
+}
+
+/* ---- Loading ------------------------------------------------------------------------------- */
+
+/* A key that must be there. */
+static const char *value_of(const nn_file *file, const char *key, tensor_error *err) {
+    const char *value = nn_file_metadata(file, key);
+    if (!value) tensor_fail(err, "the metadata lack '%s'", key);
+    return value;
+}
+
+static bool read_option(const nn_file *file, const lm_option *option, tensor_error *err) {
+    tensor_error fault = {0};
+    const char *value = value_of(file, option->key, err);
+    return value &&
+           (lm_option_set(option, value, &fault) || tensor_fail(err, "%s: %s", option->key, fault.text));
+}
+
+static bool read_word(const nn_file *file, const char *key, const char *expected, tensor_error *err) {
+    const char *value = value_of(file, key, err);
+    return value && (strcmp(value, expected) == 0 ||
+                     tensor_fail(err, "its %s is '%.40s', not '%s'", key, value, expected));
+}
+
+static bool read_tokenizer(lm_instance *instance, const nn_file *file, tensor_error *err) {
+    int64_t size = 0;
+    const lm_option vocab_size = lm_kept("vocab_size", lm_integer(NULL, &size, 1, LM_MAX_VOCABULARY, NULL));
+    if (!lm_tokenizer_of_file(&instance->tokenizer, file, instance->arena, err) ||
+        !read_option(file, &vocab_size, err))
+        return false;
+    int32_t count = instance->tokenizer.count;
+    return count == size ||
+           tensor_fail(err, "the vocabulary has %d entries, vocab_size says %" PRId64, count, size);
+}
+
+static bool read_configuration(lm_instance *instance, const nn_file *file, tensor_error *err) {
+    const lm_model *model = instance->model;
+    const lm_option context =
+        lm_kept("context_length", lm_integer(NULL, &instance->context, 1, LM_MAX_CONTEXT, NULL));
+    if (!read_word(file, "architecture", model->name, err) || !read_option(file, &context, err)) return false;
+    for (const lm_option *o = model->options; o && o->name; o++) {
+        if (o->key && !read_option(file, o, err)) return false;
+    }
+    return (!model->check || model->check(model->self, err)) && read_tokenizer(instance, file, err);
+}
+
+/* Whether the file has numbers enough for the parameters: asked before memory is taken for them. */
+static bool expect_size(const nn_params *params, const nn_file *file, tensor_error *err) {
+    int64_t numbers = 0;
+    for (int i = 0; i < nn_file_entries(file); i++) {
+        const nn_entry *e = nn_file_at(file, i);
+        int64_t size = e->bytes > 0;
+        for (int k = 0; k < e->rank && size > 0; k++) size *= e->shape[k];
+        numbers += size;
+    }
+    return nn_params_count(params) <= numbers ||
+           tensor_fail(err,
+                       "its tensors have %" PRId64 " numbers, too few for the %" PRId64
+                       " parameters of its configuration",
+                       numbers, nn_params_count(params));
+}
+
+bool lm_checkpoint_configure(lm_instance *instance, const lm_model *model, nn_file *file, const char *path,
+                             tensor_error *err) {
+    *instance = (lm_instance){.model = model, .arena = tensor_arena_new(err), .params = nn_params_new()};
+    nn_params *params = instance->params;
+    if (!instance->arena || !params) return tensor_fail(err, "out of memory");
+    const bool ours = nn_file_metadata(file, "architecture") || !model->adopt;
+    if (!(ours ? read_configuration(instance, file, err) : lm_published_read(instance, file, path, err)))
+        return false;
+    model->init(model->self, params, instance->tokenizer.count, instance->context);
+    return !nn_params_error(params) || tensor_fail(err, "%s", nn_params_error(params));
+}
+
+bool lm_checkpoint_load(lm_instance *instance, const lm_model *model, const char *path, tensor_error *err) {
+    tensor_error fault = {0};
+    tensor_arena *arena = tensor_arena_new(err);
+    path = arena ? lm_checkpoint_path(path, arena, err) : NULL;
+    nn_file *file = path ? nn_file_open(path, err) : NULL;
+    *instance = (lm_instance){0};
+    bool ok = file && lm_checkpoint_configure(instance, model, file, path, &fault) &&
+              expect_size(instance->params, file, &fault);
+    if (ok && !nn_params_reserve(instance->params))
+        ok = tensor_fail(&fault, "%s", nn_params_error(instance->params));
+    if (file && !ok) tensor_fail(err, "%.100s: %s", path, fault.text);
+    ok = ok && nn_params_load(instance->params, file, err); /* which names the file itself */
+    nn_file_close(file);
+    tensor_arena_free(arena);
+    return ok;
+}

@@ -1,0 +1,33 @@
+/* Files of models: checkpoints, published models, the folder of a run. */
+#ifndef SAMPO_LM_FILES_H
+#define SAMPO_LM_FILES_H
+
+#include "models/lm/lm.h"
+
+/* ---- Checkpoints ----------------------------------------------------------------------------------- */
+
+/* Tensors and strings that a checkpoint holds beside the model. */
+typedef struct lm_extras {
+    const nn_entry *entries;
+    const nn_metadata *metadata;
+    int entry_count, metadata_count; /* the latter up to LM_MAX_EXTRAS */
+} lm_extras;
+enum { LM_MAX_EXTRAS = 96 };
+bool lm_checkpoint_save(const lm_instance *instance, lm_extras extras, const char *path, tensor_error *err);
+/* Fills an instance, and the model's options, from a file; the error text names the file. Free it also after a
+ * failure. */
+bool lm_checkpoint_load(lm_instance *instance, const lm_model *model, const char *path, tensor_error *err);
+/* The first part of it: options, tokenizer, context, and parameters without memory for their values; the error
+ * text does not name the file. */
+bool lm_checkpoint_configure(lm_instance *instance, const lm_model *model, nn_file *file, const char *path,
+                             tensor_error *err);
+/* The file that `path` names, or that lies in the folder it names; on the arena, or `path` itself. */
+const char *lm_checkpoint_path(const char *path, tensor_arena *arena, tensor_error *err);
+
+/* Configures the model, and an instance's tokenizer and context, for a published checkpoint at `path`. */
+bool lm_published_read(lm_instance *instance, nn_file *file, const char *path, tensor_error *err);
+
+/* "folder/name" of a run's file on the arena. */
+char *lm_run_file(const char *folder, const char *name, tensor_arena *arena, tensor_error *err);
+
+#endif

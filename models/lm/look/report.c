@@ -1,0 +1,160 @@
+/* The command report: reads a run and looks into its model for the page. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "models/lm/look/look_internal.h"
+
+enum { MOST_MAP_TOKENS = 64, MOST_TABLE = 128, SAMPLE_BYTES = 2000, PROMPT_CHARACTERS = 32 };
+
+/* ---- Gathering ------------------------------------------------------------------------------ */
+
+static bool read_samples(lm_page *p, tensor_error *err) {
+    FILE *file = fopen(p->samples_path, "rb");
+    if (!file) return errno == ENOENT || tensor_fail(err, "cannot be opened: %s", strerror(errno));
+    bool ok = lm_samples_read(&p->samples, file, err);
+    for (int i = 0; ok && i < p->samples.count; i++) {
+        const lm_sample_place *place = &p->samples.places[i];
+        size_t size = place->bytes < SAMPLE_BYTES ? (size_t)place->bytes : SAMPLE_BYTES;
+        char *text = tensor_arena_alloc(p->arena, size, err);
+        ok = text && ((fseeko(file, place->offset, SEEK_SET) == 0 && fread(text, 1, size, file) == size) ||
+                      tensor_fail(err, "cannot be read: %s", strerror(errno)));
+        p->texts[i] = (lm_piece){text, size};
+    }
+    fclose(file);
+    return ok;
+}
+
+/* Whether the text was the Kalevala as Project Gutenberg has it: its vocabulary, and its length where it is known. */
+static bool is_kalevala(const lm_tokenizer *t, const nn_file *file) {
+    const char *length = nn_file_metadata(file, "train.text_tokens");
+    if (length && strcmp(length, "545594") != 0) return false;
+    static const char all[] = "\n !\"'*,-.:;?AEHIJKLMNOPRSTUVYadeghijklmnoprstuvyÄäö";
+    size_t at = 0;
+    for (int32_t i = 0; t->kind == LM_CHAR && i < t->count; i++) {
+        lm_piece piece = lm_decode(t, i);
+        if (strncmp(all + at, piece.bytes, piece.size) != 0) return false;
+        at += piece.size;
+    }
+    return at == sizeof all - 1;
+}
+
+/* Loads the checkpoint and sees whether its model is the one with the published figures. */
+static bool load(lm_page *p, tensor_error *err) {
+    enum { MOST_OPTIONS = 32, VALUE_BYTES = 32 };
+    char defaults[MOST_OPTIONS][VALUE_BYTES], value[VALUE_BYTES];
+    const lm_model *model = p->model;
+    if (model->check && !model->check(model->self, err)) return false; /* completes the defaults */
+    for (int i = 0; model->options && model->options[i].name && i < MOST_OPTIONS; i++)
+        lm_option_text(&model->options[i], defaults[i], VALUE_BYTES);
+    if (!p->file) p->file = nn_file_open(p->checkpoint, err);
+    if (!p->file || !lm_checkpoint_load(&p->instance, model, p->checkpoint, err)) return false;
+    p->comparable = model->references && p->instance.context == model->defaults.context &&
+                    is_kalevala(&p->instance.tokenizer, p->file);
+    for (int i = 0; model->options && model->options[i].name && i < MOST_OPTIONS; i++)
+        if (model->options[i].key &&
+            strcmp(defaults[i], lm_option_text(&model->options[i], value, VALUE_BYTES)) != 0)
+            p->comparable = false;
+    return true;
+}
+
+/* Without a prompt on the command line: how the last sample begins, behind white space. NULL: there is none. */
+static const char *sample_prompt(lm_page *p, tensor_error *err) {
+    lm_piece text = p->samples.count > 0 ? p->texts[p->samples.count - 1] : (lm_piece){0};
+    while (text.size > 0 && strchr(" \n\t\r", *text.bytes)) text.bytes++, text.size--;
+    size_t end = 0;
+    for (int i = 0; i < PROMPT_CHARACTERS && end < text.size; i++) {
+        uint32_t code;
+        int length = lm_utf8_decode(text.bytes + end, text.size - end, &code);
+        if (length == 0 || code == 0) break;
+        end += (size_t)length;
+    }
+    char *prompt = end > 0 ? tensor_arena_alloc(p->arena, end + 1, err) : NULL;
+    if (prompt) snprintf(prompt, end + 1, "%s", text.bytes);
+    return prompt;
+}
+
+static bool attend(lm_page *p, tensor_error *err) {
+    const lm_instance *instance = &p->instance;
+    int64_t most = instance->context < MOST_MAP_TOKENS ? instance->context : MOST_MAP_TOKENS;
+    tensor_error fault = {0};
+    if (!p->prompt) p->prompt = sample_prompt(p, err);
+    if (!p->prompt || !*p->prompt) return !err->text[0];
+    p->ids = lm_encode(&instance->tokenizer, p->prompt, strlen(p->prompt), p->arena, &fault);
+    if (!tensor_ok(p->ids)) return tensor_fail(err, "the prompt: %s", fault.text);
+    p->ids = tensor_slice(p->ids, 0, 0, most, 1, err);
+    ag_var *ids = ag_unsqueeze(ag_input(p->tape, p->ids), 0);
+    ag_var *weights = ag_squeeze(instance->model->attention(instance->model->self, ids), 0);
+    if (!weights) return tensor_fail(err, "%s", ag_error(p->tape));
+    p->weights = tensor_contiguous(p->arena, weights->value, err);
+    return tensor_ok(p->weights);
+}
+
+/* What the model predicts after every token alone. */
+static bool tabulate(lm_page *p, tensor_error *err) {
+    const lm_instance *instance = &p->instance;
+    const int64_t count = instance->tokenizer.count;
+    if (count > MOST_TABLE) return true;
+    tensor ids = tensor_new(p->arena, TENSOR_I32, TENSOR_SHAPE(count, 1), err);
+    if (!tensor_ok(ids)) return false;
+    for (int32_t i = 0; i < count; i++) ids.i32[i] = i;
+    ag_var *logits = instance->model->forward(instance->model->self, ag_input(p->tape, ids), NULL, NULL);
+    ag_var *table = ag_squeeze(ag_softmax(logits, -1), 1);
+    if (!table) return tensor_fail(err, "%s", ag_error(p->tape));
+    p->table = tensor_contiguous(p->arena, table->value, err);
+    return tensor_ok(p->table);
+}
+
+static int gather(lm_page *p, const char *folder) {
+    tensor_error err = {0};
+    p->history = lm_run_read(p->model, folder, &p->name, p->arena);
+    if (!p->history) return LM_FAILED;
+    const char *best = lm_run_file(p->name, "best.safetensors", p->arena, &err);
+    const char *last = lm_run_file(p->name, "last.safetensors", p->arena, &err);
+    p->samples_path = lm_run_file(p->name, "samples.txt", p->arena, &err);
+    if (!best || !last || !p->samples_path) return lm_fail(p->model, "%s", err.text);
+    if (!read_samples(p, &err)) return lm_fail(p->model, "%s: %s", p->samples_path, err.text);
+    p->checkpoint = access(best, F_OK) == 0 ? best : access(last, F_OK) == 0 ? last : NULL;
+    if (!p->checkpoint) {
+        lm_say(p->model, "%s: no checkpoint, so the page shows no model", p->name);
+        return LM_DONE;
+    }
+    p->file = nn_file_open(last, NULL); /* has the options of training as well */
+    p->tape = ag_tape_new();
+    ag_set_recording(p->tape, false);
+    bool ok = load(p, &err) && (p->model->attention ? attend(p, &err) : tabulate(p, &err));
+    return ok ? LM_DONE : lm_fail(p->model, "%s", err.text);
+}
+
+/* ---- The command ---------------------------------------------------------------------------- */
+
+int lm_report_command(const lm_model *model, int argc, char *const *argv) {
+    const char *html = NULL, *folder;
+    lm_page p = {.model = model};
+    int64_t threads = 0;
+    const lm_option options[] = {
+        lm_string("html", &html, "FILE", "write the page there; else to DIR/report.html"),
+        lm_string("prompt", &p.prompt, "TEXT",
+                  "what attention is shown on; else the last sample's beginning"),
+        lm_threads(&threads),
+        {0}};
+    const lm_usage usage = {model->name, "report", "Writes one HTML page about a run.", "DIR", {options}};
+    int status = lm_begin(model, &usage, argc, argv, &folder, &threads);
+    if (status >= 0) return status;
+
+    tensor_error err = {0};
+    p.arena = tensor_arena_new(&err);
+    status = p.arena ? gather(&p, folder) : lm_fail(model, "%s", err.text);
+    if (status == LM_DONE && !html) html = lm_run_file(p.name, "report.html", p.arena, &err);
+    if (status == LM_DONE) {
+        FILE *file = html ? lm_create(html, &err) : NULL;
+        if (file) lm_page_write(file, &p);
+        status = file && lm_finish(file, html, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
+    }
+    if (status == LM_DONE) lm_say(model, "wrote %s", html);
+    nn_file_close(p.file);
+    lm_instance_free(&p.instance);
+    ag_tape_free(p.tape);
+    tensor_arena_free(p.arena);
+    return status;
+}

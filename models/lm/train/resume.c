@@ -1,0 +1,194 @@
+/* Going on with a run: what a checkpoint holds for it beside the model, and how it comes back. Under "train.": the
+ * options that make the run what it is, and how far it is; as tensors: AdamW's moments. Nothing in it depends on when
+ * or how often the run was interrupted, so that a resumed run ends with the same bytes. */
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "models/lm/train/train_internal.h"
+
+enum { NAME_BYTES = 48, STATE_OPTIONS = 6 };
+static const char prefix[] = "train.";
+
+/* The state, as options, which are read and written already. */
+static void state_options(lm_state *s, lm_option options[STATE_OPTIONS]) {
+    options[0] = lm_kept("train.iteration", lm_integer(NULL, &s->iteration, 0, 1e12, NULL));
+    options[1] = lm_kept("train.best_loss", lm_real(NULL, &s->best_loss, 0, LM_NO_LOSS, NULL));
+    options[2] = lm_kept("train.best_iteration", lm_integer(NULL, &s->best_iteration, 0, 1e12, NULL));
+    options[3] = lm_kept("train.reports_since_best", lm_integer(NULL, &s->reports_since_best, 0, 1e12, NULL));
+    options[4] = lm_kept("train.text_tokens", lm_integer(NULL, &s->text_tokens, 0, INT64_MAX, NULL));
+    options[5] = lm_kept("train.text_hash", lm_integer(NULL, &s->text_hash, 0, INT64_MAX, NULL));
+}
+
+/* ---- Saving ------------------------------------------------------------------------------------ */
+
+/* Strings for a checkpoint, with memory for those that are made here. */
+typedef struct strings {
+    nn_metadata list[LM_MAX_EXTRAS];
+    char keys[LM_MAX_EXTRAS][NAME_BYTES], values[LM_MAX_EXTRAS][32];
+    int count;
+} strings;
+
+static void add(strings *s, const lm_option *o) {
+    char *key = s->keys[s->count], *value = s->values[s->count];
+    nn_metadata *entry = &s->list[s->count++];
+    if (!o->key) snprintf(key, NAME_BYTES, "%s%s", prefix, o->name);
+    *entry = (nn_metadata){o->key ? o->key : key, value};
+    if (o->kind != LM_TEXT && o->kind != LM_FILES) {
+        lm_option_text(o, value, sizeof *s->values);
+        return;
+    }
+    const char *text = o->kind == LM_FILES ? ((lm_paths *)o->value)->joined : *(const char **)o->value;
+    bool fits =
+        text && lm_utf8_count(text, strlen(text), NULL) >= 0; /* metadata are UTF-8; paths need not be */
+    entry->value = fits ? text : "";
+}
+
+bool lm_resume_save(const lm_trainer *t, tensor_error *err) {
+    strings s = {0};
+    lm_state state = t->state;
+    lm_option counts[STATE_OPTIONS];
+    const lm_option *o;
+    state_options(&state, counts);
+    for (int i = 0; i < STATE_OPTIONS; i++) add(&s, &counts[i]);
+    for (int i = 0; (o = lm_option_at(t->usage, i)) && s.count < LM_MAX_EXTRAS; i++)
+        if (o->resume != LM_UNKEPT && !o->key) add(&s, o);
+
+    nn_entry moments[NN_ADAMW_ENTRIES];
+    nn_adamw_list(&t->adamw, moments);
+    const lm_extras extras = {moments, s.list, NN_ADAMW_ENTRIES, s.count};
+    return lm_checkpoint_save(&t->instance, extras, t->last, err);
+}
+
+bool lm_best_save(const lm_trainer *t, tensor_error *err) {
+    strings s = {0};
+    lm_state state = t->state;
+    lm_option counts[STATE_OPTIONS];
+    state_options(&state, counts);
+    for (int i = 0; i < 2; i++) add(&s, &counts[i]); /* iteration and loss */
+    return lm_checkpoint_save(&t->instance, (lm_extras){.metadata = s.list, .metadata_count = s.count},
+                              t->best, err);
+}
+
+/* ---- The text ---------------------------------------------------------------------------------- */
+
+bool lm_resume_text(lm_trainer *t, tensor_error *err) {
+    const lm_state was = t->state;
+    if (!t->set.out) return true;
+    t->state.text_tokens = t->corpus.tokens.count;
+    t->state.text_hash = (int64_t)(t->corpus.hash >> 12);
+    bool same = t->state.text_tokens == was.text_tokens && t->state.text_hash == was.text_hash;
+    if (!t->set.resume || same) return true;
+    return tensor_fail(err,
+                       "this is not the text that the run was trained on: that had %" PRId64
+                       " tokens, this has %" PRId64 "%s",
+                       was.text_tokens, t->state.text_tokens,
+                       was.text_tokens == t->state.text_tokens ? ", but others" : "");
+}
+
+/* ---- Options ----------------------------------------------------------------------------------- */
+
+/* Whether the command line's value has to agree with the checkpoint's. */
+static bool must_agree(const lm_trainer *t, const lm_option *o) {
+    return o->resume == LM_FIXED && (t->set.resume || o->key);
+}
+
+/* Notes what the command line says, before the checkpoint's values take its place. */
+static void note_given(const lm_trainer *t, int argc, char *const *argv, strings *given) {
+    const lm_option *o;
+    for (int i = 0; (o = lm_option_at(t->usage, i)) && i < LM_MAX_EXTRAS; i++) {
+        if (!must_agree(t, o) || !lm_option_given(o, argc, argv)) continue;
+        lm_option_text(o, given->values[i], sizeof *given->values);
+        given->list[i].key = o->name;
+    }
+}
+
+static int compare_given(const lm_trainer *t, const strings *given) {
+    const lm_option *o;
+    for (int i = 0; (o = lm_option_at(t->usage, i)) && i < LM_MAX_EXTRAS; i++) {
+        char value[sizeof *given->values];
+        if (!given->list[i].key || strcmp(lm_option_text(o, value, sizeof value), given->values[i]) == 0)
+            continue;
+        lm_say(t->instance.model,
+               "train: --%s %s: %s has %s, and that cannot change (train --help says what can)", o->name,
+               given->values[i], t->set.resume ? t->last : t->set.init, value);
+        return LM_BAD_USAGE;
+    }
+    return LM_DONE;
+}
+
+/* Sets an option from a file's metadata, with memory on the arena; what the file lacks stays as it is. */
+static bool read_option(const nn_file *file, const lm_option *o, tensor_arena *arena, tensor_error *err) {
+    char key[NAME_BYTES];
+    tensor_error fault = {0};
+    snprintf(key, sizeof key, "%s%s", prefix, o->name ? o->name : "");
+    const char *value = nn_file_metadata(file, o->key ? o->key : key);
+    if (!value || !*value) return true;
+    if (o->kind == LM_TEXT || o->kind == LM_FILES) {
+        char *copy = tensor_arena_alloc(arena, strlen(value) + 1, err);
+        if (!copy) return false;
+        value = strcpy(copy, value);
+        for (char *end; o->kind == LM_FILES && (end = strchr(copy, '\n')); copy = end + 1) {
+            *end = '\0';
+            if (!lm_option_set(o, copy, err)) return false;
+            value = end + 1;
+        }
+    }
+    if (lm_option_set(o, value, &fault)) return true;
+    return tensor_fail(err, "%s: %s", o->key ? o->key : key, fault.text);
+}
+
+/* ---- The state --------------------------------------------------------------------------------- */
+
+static bool read_state(lm_trainer *t, const nn_file *file, int argc, char *const *argv, tensor_error *err) {
+    lm_option counts[STATE_OPTIONS];
+    const lm_option *o;
+    state_options(&t->state, counts);
+    if (!nn_file_metadata(file, counts[STATE_OPTIONS - 1].key)) /* the best report's has but the first two */
+        return tensor_fail(err, "no training state; start from its weights with --init");
+    for (int i = 0; i < STATE_OPTIONS; i++)
+        if (!read_option(file, &counts[i], t->arena, err)) return false;
+    for (int i = 0; (o = lm_option_at(t->usage, i)); i++) {
+        bool stays = o->key || o->resume == LM_UNKEPT ||
+                     (o->resume == LM_CHANGEABLE && lm_option_given(o, argc, argv));
+        if (!stays && !read_option(file, o, t->arena, err)) return false;
+    }
+    return true;
+}
+
+/* Why the checkpoint of --resume is not there. */
+static int nothing_there(const lm_trainer *t) {
+    const lm_model *model = t->instance.model;
+    if (access(t->set.resume, F_OK) != 0)
+        return lm_fail(model, "%s: there is no such folder to go on from", t->set.resume);
+    if (access(t->best, F_OK) != 0) return lm_fail(model, "%s: there is no run to go on with", t->last);
+    return lm_fail(model, "%s is not there; start from the weights of the best report with --init %s",
+                   t->last, t->best);
+}
+
+/* The options come first: the model is made from them. */
+static bool load(lm_trainer *t, int argc, char *const *argv, tensor_error *err) {
+    const lm_model *model = t->instance.model;
+    if (!t->set.resume) return lm_checkpoint_load(&t->instance, model, t->set.init, err);
+    tensor_error fault = {0};
+    nn_file *file = nn_file_open(t->last, err);
+    bool ok =
+        file && read_state(t, file, argc, argv, &fault) &&
+        lm_checkpoint_load(&t->instance, model, t->last, err) &&
+        nn_adamw_load(&t->adamw, t->instance.params, NN_ADAMW_DEFAULTS, file, t->state.iteration, &fault);
+    if (fault.text[0]) tensor_fail(err, "%.100s: %s", t->last, fault.text);
+    nn_file_close(file);
+    return ok;
+}
+
+int lm_resume_load(lm_trainer *t, int argc, char *const *argv) {
+    const lm_model *model = t->instance.model;
+    strings given = {0};
+    tensor_error err = {0};
+    if (t->set.resume && access(t->last, F_OK) != 0) return nothing_there(t);
+    note_given(t, argc, argv, &given);
+    if (!load(t, argc, argv, &err)) return lm_fail(model, "%s", err.text);
+    t->set.context = t->instance.context;
+    t->set.tokenizer = lm_tokenizer_name(t->instance.tokenizer.kind);
+    return compare_given(t, &given);
+}

@@ -1,0 +1,40 @@
+/* Learning from a text: batches, the loss, training, evaluation. */
+#ifndef SAMPO_LM_TRAIN_H
+#define SAMPO_LM_TRAIN_H
+
+#include "models/lm/files/files.h"
+
+/* ---- Batches --------------------------------------------------------------------------------------- */
+
+/* Rows of tokens and, one further, those to predict: both [B, T] int32. */
+typedef struct lm_batch {
+    tensor ids, targets;
+} lm_batch;
+bool lm_batch_new(lm_batch *batch, int64_t rows, int64_t context, tensor_arena *arena, tensor_error *err);
+/* Fills it with rows that begin at uniformly drawn places of `tokens`, at least T + 1 of them. */
+void lm_batch_draw(lm_batch *batch, lm_tokens tokens, tensor_rng rng);
+
+/* nn_parallel_new for rows of T tokens, of which a shard gets enough to be worth it. */
+nn_parallel *lm_parallel_new(nn_params *params, int64_t context);
+
+/* The mean loss of a batch's rows, as an nn_loss whose context is this. */
+typedef struct lm_loss_context {
+    const lm_model *model;
+    lm_batch batch;
+    const tensor_rng *dropout; /* NULL: none; else row i's numbers begin at counter i 2^40 */
+} lm_loss_context;
+ag_var *lm_loss(void *context, ag_tape *tape, int64_t begin, int64_t end);
+
+/* ---- Training -------------------------------------------------------------------------------------- */
+
+int lm_train_command(const lm_model *model, int argc, char *const *argv);
+/* ---- Evaluation ------------------------------------------------------------------------------------ */
+
+/* Mean loss over consecutive windows of T tokens, the last partial one left out, summed in double; *predicted
+ * receives the number of tokens. */
+bool lm_evaluate(const lm_instance *instance, nn_parallel *parallel, lm_tokens tokens, double *loss,
+                 int64_t *predicted, tensor_error *err);
+
+int lm_eval_command(const lm_model *model, int argc, char *const *argv);
+
+#endif
