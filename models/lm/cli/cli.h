@@ -145,11 +145,9 @@ bool lm_options_apply(const lm_usage *usage, const char *settings, tensor_error 
 
 /* Reads --name value, --name=value and the operands, into operand[most], NULL behind the last. *help becomes
  * true, and reading ends, at --help. A preset's settings are made first: options override them wherever they
- * stand. */
+ * stand. Of an option given twice the last counts. */
 bool lm_options_parse(const lm_usage *usage, int argc, char *const *argv, const char **operand, bool *help,
                       tensor_error *err);
-/* Options that may change when a run is resumed are marked. */
-void lm_options_help(const lm_usage *usage, FILE *file);
 /* The i-th option of both tables; NULL after the last. */
 const lm_option *lm_option_at(const lm_usage *usage, int i);
 /* Whether a command line that lm_options_parse has accepted gives the option. */
@@ -157,6 +155,8 @@ bool lm_option_given(const lm_option *option, int argc, char *const *argv);
 
 /* The one of `count` names that is most like `text`; NULL where none is. */
 const char *lm_nearest(const char *text, const char *const *names, int count);
+/* Whether a word is one of "a|b|c". */
+bool lm_has_word(const char *words, const char *word);
 
 /* ---- Progress -------------------------------------------------------------------------------------- */
 

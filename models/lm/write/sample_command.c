@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "models/lm/write/line.h"
 #include "models/lm/write/write.h"
 
 enum { DEFAULT_PACE = 30, PIECE = 1 << 16 };
@@ -68,19 +69,21 @@ static int converse(const lm_instance *instance, lm_sampling *sampling) {
     char *line = NULL;
     size_t room = 0;
     int status = -1;
-    const bool terminal = isatty(STDIN_FILENO);
+    lm_line editor = {0};
+    const bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO), edited = lm_line_is_possible();
+    if (terminal) lm_say(instance->model, "type how a text begins, then Enter; Ctrl-C stops it, Ctrl-D ends");
     while (status < 0) {
         tensor_error err = {0};
         interrupted = 0;
-        if (terminal) fputs("> ", stdout);
+        if (terminal && !edited) fputs("> ", stdout);
         if (!lm_flush(stdout, &err)) {
             status = lm_fail(instance->model, "%s", err.text);
             break;
         }
-        ssize_t length = getline(&line, &room, stdin);
+        ssize_t length = edited ? lm_line_read(&editor, "> ", &line, &room) : getline(&line, &room, stdin);
         if (length < 0) {
             status = interrupted ? 128 + SIGINT : LM_DONE;
-            if (terminal) fputc('\n', stdout);
+            if (terminal && !edited) fputc('\n', stdout);
             break;
         }
         if (line[length - 1] == '\n') line[length - 1] = '\0';
@@ -90,6 +93,7 @@ static int converse(const lm_instance *instance, lm_sampling *sampling) {
         sampling->number += sampling->samples;
     }
     free(line);
+    lm_line_free(&editor);
     sigaction(SIGINT, &before, NULL);
     return status;
 }
