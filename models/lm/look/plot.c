@@ -79,9 +79,10 @@ int lm_plot_command(const lm_model *model, int argc, char *const *argv) {
     enum { NO_LOG, LOG_X, LOG_Y, LOG_XY, MOST_TICKS = 6 };
     const char *svg = NULL, *folders[LM_COLOURS], *names[LM_COLOURS];
     int64_t log = NO_LOG, threads = 0;
-    const lm_option options[] = {lm_string("svg", &svg, "FILE", "draw into this file as well"),
-                                 lm_choice("log", &log, "none|x|y|xy", "logarithmic axes"),
-                                 {0}};
+    const lm_option options[] = {
+        lm_about(LM_ABOUT_REPORTS, lm_string("svg", &svg, "FILE", "Draw into this SVG file as well.")),
+        lm_choice("log", &log, "none|x|y|xy", "Make these axes logarithmic."),
+        {0}};
     const lm_usage usage = {
         model->name, "plot",    "Draws the losses of runs, from the logs in their folders.",
         "DIR...",    {options}, LM_COLOURS};

@@ -133,9 +133,10 @@ int lm_report_command(const lm_model *model, int argc, char *const *argv) {
     lm_page p = {.model = model};
     int64_t threads = 0;
     const lm_option options[] = {
-        lm_string("html", &html, "FILE", "write the page there; else to DIR/report.html"),
+        lm_about(LM_ABOUT_REPORTS, lm_string("html", &html, "FILE",
+                                             "Write the page into this file instead of DIR/report.html.")),
         lm_string("prompt", &p.prompt, "TEXT",
-                  "what attention is shown on; else the last sample's beginning"),
+                  "Show attention on this text instead of the beginning of the last sample."),
         lm_threads(&threads),
         {0}};
     const lm_usage usage = {model->name, "report", "Writes one HTML page about a run.", "DIR", {options}};

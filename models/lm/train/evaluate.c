@@ -83,12 +83,21 @@ int lm_eval_command(const lm_model *model, int argc, char *const *argv) {
     lm_paths data = {0};
     int64_t split = LM_VALIDATION, threads = 0;
     const lm_option options[] = {
-        lm_files("data", &data, "FILE", "the text, \"-\" for standard input; several are joined"),
-        lm_choice("split", &split, "train|val|all", "its part"),
+        lm_about(
+            LM_ABOUT_DATA,
+            lm_files(
+                "data", &data, "FILE",
+                "Measure on the text in this file; - stands for standard input. Given several times, the "
+                "texts are joined.")),
+        lm_choice("split", &split, "train|val|all",
+                  "Which part of the text to use: the first 90 %, the last 10 %, or all of it."),
         lm_threads(&threads),
         {0}};
-    const lm_usage usage = {
-        model->name, "eval", "Prints the mean loss of a checkpoint over a text.", "FILE", {options}};
+    const lm_usage usage = {model->name,
+                            "eval",
+                            "Prints how well a trained model predicts a text: its mean loss.",
+                            "FILE",
+                            {options}};
     int status = lm_begin(model, &usage, argc, argv, &file, &threads);
     if (status >= 0) return status;
 
