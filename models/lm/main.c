@@ -16,6 +16,7 @@ static const command commands[] = {
     {"train", lm_train_command, "learn from a text"},
     {"sample", lm_sample_command, "write text with a checkpoint"},
     {"eval", lm_eval_command, "measure a checkpoint on a text"},
+    {"presets", lm_presets_command, "list the sizes of models"},
     {"info", lm_info_command, "tell what is in a checkpoint"},
     {"plot", lm_plot_command, "draw the losses of runs"},
     {"report", lm_report_command, "write a page about a run"},
@@ -49,7 +50,10 @@ static int unknown(const lm_model *model, const char *word) {
     return LM_BAD_USAGE;
 }
 
-int lm_main(const lm_model *model, int argc, char **argv) {
+int lm_main(const lm_model *program, int argc, char **argv) {
+    lm_model called = *program;
+    const lm_model *model = &called;
+    called.typed = argc > 0 ? argv[0] : NULL;
     signal(SIGPIPE, SIG_DFL); /* `gpt sample | head` ends quietly, also where the parent ignores the signal */
     if (argc < 2) {
         lm_say(model, "no command; %s --help lists them", model->name);
