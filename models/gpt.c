@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "models/gpt_presets.h"
 #include "models/lm/lm.h"
 
 enum { MAX_LAYERS = 256, OPTIONS = 13 };
@@ -26,23 +27,6 @@ struct gpt {
     struct nn_block h[MAX_LAYERS];
     struct nn_layer_norm ln_f;
     struct nn_linear lm_head;
-};
-
-/* kalevala is what the options hold without a preset. GPT-2's sizes are those of Radford et al. (2019), how it is trained
- * is as Brown et al. (2020) trained models of these sizes. Its vocabulary is the tokenizer's. A batch of 4
- * rows of 1024 tokens is what a computer at home has the memory for. */
-#define GPT2_SHAPE                                                                                           \
-    "activation=gelu qkv-bias=yes final-norm=yes tied-head=yes head-bias=no attention-scale-by=head "
-#define GPT2                                                                                                 \
-    GPT2_SHAPE "init-deviation=0.02 context=1024 batch=4 schedule=cosine warmup=200 clip=1 beta2=0.95 "      \
-               "weight-decay=0.1 decay-on=matrices "
-static const lm_preset presets[] = {
-    {"kalevala", ""},
-    {"gpt2", GPT2 "layers=12 width=768 heads=12 lr=6e-4"},
-    {"gpt2-medium", GPT2 "layers=24 width=1024 heads=16 lr=3e-4"},
-    {"gpt2-large", GPT2 "layers=36 width=1280 heads=20 lr=2.5e-4"},
-    {"gpt2-xl", GPT2 "layers=48 width=1600 heads=25 lr=2e-4"},
-    {0},
 };
 
 /* What the preset kalevala is to reach with the Kalevala: by the PyTorch program that Sampo replaces. */
@@ -112,6 +96,13 @@ static bool make_cache(const void *self, nn_cache *cache, int64_t batch, int64_t
                        tensor_error *err) {
     const struct config *c = &((const struct gpt *)self)->config;
     return nn_cache_init(cache, c->layers, batch, c->heads, context, c->width / c->heads, arena, err);
+}
+
+/* Measured: what backward needs of the blocks, and at its peak the largest gradients and the logits'. */
+static double activations(const void *self, int64_t vocabulary) {
+    const struct config *c = &((const struct gpt *)self)->config;
+    const double block = 12.3 + (c->activation == NN_RELU ? 0 : 4) + (c->dropout > 0 ? 4 : 0);
+    return (double)c->width * (block * (double)c->layers + 16) + 2 * (double)vocabulary;
 }
 
 static bool check(void *self, tensor_error *err) {
@@ -256,6 +247,7 @@ const lm_model *lm_program(void) {
                        .check = check,
                        .init = init,
                        .forward = forward,
+                       .activations = activations,
                        .cache = make_cache,
                        .adopt = adopt,
                        .attention = attention,

@@ -281,6 +281,8 @@ bool nn_parallel_backward(nn_parallel *parallel, int64_t rows, nn_loss *loss, vo
 /* The mean loss alone, without recording. */
 bool nn_parallel_loss(nn_parallel *parallel, int64_t rows, nn_loss *loss, void *context, double *mean,
                       tensor_error *err);
+/* Into how many shards a batch is cut: the gradients of several take the memory of so many models. */
+int nn_parallel_shards(const nn_parallel *parallel, int64_t rows);
 /* Bytes held by tapes and the shards' gradients. */
 size_t nn_parallel_bytes(const nn_parallel *parallel);
 

@@ -49,6 +49,7 @@ typedef struct lm_reference {
 typedef struct lm_model {
     const char *name;    /* of the program, and the architecture in checkpoints */
     const char *summary; /* what it is: "a GPT" */
+    const char *typed;   /* how the program was called: what lines to type begin with */
     void *self;          /* configuration and parameters */
     const lm_option *options;
     struct { /* what `train` does unless told otherwise */
@@ -61,6 +62,8 @@ typedef struct lm_model {
     /* ids [B, T] -> logits [B, T, V]. Called by several threads at once. Dropout NULL: none. With a cache, ids
      * [B, N] are the tokens after the cache's, and only the last logits need to be there: [B, 1 or N, V]. */
     ag_var *(*forward)(const void *self, ag_var *ids, nn_cache *cache, tensor_rng *dropout);
+    /* How many float32 numbers a step of training holds at once for each token. NULL: not known, few. */
+    double (*activations)(const void *self, int64_t vocabulary);
     /* Makes the cache that forward takes, for B rows of T tokens. NULL: the model needs none. */
     bool (*cache)(const void *self, nn_cache *cache, int64_t batch, int64_t context, tensor_arena *arena,
                   tensor_error *err);
@@ -95,6 +98,7 @@ void lm_instance_free(lm_instance *instance);
 /* ---- Messages ---------------------------------------------------------------------------- */
 
 /* One line on stderr, "gpt: ...", without control characters. lm_fail returns LM_FAILED. */
+const char *lm_typed(const lm_model *model); /* what a line to type begins with: "build/models/gpt" */
 void lm_say(const lm_model *model, const char *format, ...) TENSOR_PRINTF(2, 3);
 int lm_fail(const lm_model *model, const char *format, ...) TENSOR_PRINTF(2, 3);
 
