@@ -16,7 +16,7 @@ passed=0 failed=0
 mkdir "$tree" "$tree/.ci" "$tree/tests" "$tmp/tools" "$tmp/elsewhere"
 cp -R "$repo/sampo" "$repo/models" "$tree"
 cp "$repo/tests/failures.awk" "$tree/tests"
-for tool in awk cat chmod cp cut dirname env find grep ln mkdir rm sed sh tr; do
+for tool in awk cat chmod cp cut dirname env find grep ln mkdir readlink rm sed sh tr; do
     ln -s "$(command -v "$tool")" "$tmp/tools/$tool"
 done
 
@@ -43,7 +43,7 @@ case "$name $*" in
         meson | pkg-config | shellcheck | clang-*) ln -s "$COMMAND" "$BIN/$package" ;;
         esac
     done ;;
-'meson setup '*' --reconfigure '*) ;;
+'meson setup '*' --reconfigure -D'*) ;;
 'meson setup '*)
     mkdir -p "$2/meson-info" "$2/models"
     printf '{"source": "%s"}\n' "$3" >"$2/meson-info/meson-info.json"
@@ -127,6 +127,9 @@ check 'train as root: the calls' [ "$(calls)" = "apt-get update -qq;apt-get inst
 check 'a line a step, and no output of theirs' [ "$(grep -cv '^sampo: ' "$tmp/stderr")" -eq 0 -a "$(wc -l <"$tmp/stderr")" -eq 5 ]
 run sample run
 check 'what is built runs at once, without a word' [ "$(calls)" = 'ninja -C BUILD -n models/gpt;gpt sample run;' -a ! -s "$tmp/stderr" ]
+ln -s "$tree/sampo" "$tmp/elsewhere/link"
+(cd "$tmp/elsewhere" && PATH=$bin:$tmp/tools ./link info run) >"$tmp/stdout" 2>"$tmp/stderr" </dev/null
+check 'by a link' [ "$(head -n 1 "$tmp/stdout")" = 'gpt info run' ]
 run --version
 check '--version is the program'"'s" [ "$(head -n 1 "$tmp/stdout")" = 'gpt --version' ]
 
@@ -179,11 +182,18 @@ fresh cc meson ninja
 export BUILD="$tmp/file/build"
 run train
 stops 'nobody can write there' "cannot write in $BUILD; BUILD=FOLDER names another folder to build in" ''
+export BUILD=relative
+run build
+check 'a relative build folder' [ "$status" -eq 0 -a -f "$tmp/elsewhere/relative/build.ninja" ]
 unset BUILD
 run train
 sed 's/a tree/an older tree/' "$build/meson-info/meson-info.json" >"$tmp/file" && cp "$tmp/file" "$build/meson-info/meson-info.json"
 run train
 stops 'a tree that was moved' "$build was set up for a source elsewhere; remove it, or name another folder with BUILD=FOLDER" ''
+fresh cc meson ninja
+mkdir -p "$build/meson-private" && : >"$build/meson-private/coredata.dat"
+run build
+check 'a setup that was interrupted is done again' [ "$status" -eq 0 -a "$(head -n 1 "$tmp/log")" = "meson setup $build $tree --reconfigure" ]
 fresh meson ninja
 export CC='nocc -m64'
 run build
