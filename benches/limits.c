@@ -21,11 +21,11 @@ typedef struct limit_loops {
  * its vector registers xmm, ymm or zmm, by their width; chains are in registers 4 and above, or 8 and above. */
 #define CHAINS_12(_, v)                                                                                      \
     _(v, 4) _(v, 5) _(v, 6) _(v, 7) _(v, 8) _(v, 9) _(v, 10) _(v, 11) _(v, 12) _(v, 13) _(v, 14) _(v, 15)
-#define CHAINS_24(_, v)                                                                                      \
-    _(v, 8)                                                                                                  \
-    _(v, 9) _(v, 10) _(v, 11) _(v, 12) _(v, 13) _(v, 14) _(v, 15) _(v, 16) _(v, 17) _(v, 18) _(v, 19)        \
-        _(v, 20) _(v, 21) _(v, 22) _(v, 23) _(v, 24) _(v, 25) _(v, 26) _(v, 27) _(v, 28) _(v, 29) _(v, 30)   \
-            _(v, 31)
+/* clang-format off */
+#define CHAINS_24(_, v) \
+    _(v, 8) _(v, 9) _(v, 10) _(v, 11) _(v, 12) _(v, 13) _(v, 14) _(v, 15) _(v, 16) _(v, 17) _(v, 18) _(v, 19) \
+    _(v, 20) _(v, 21) _(v, 22) _(v, 23) _(v, 24) _(v, 25) _(v, 26) _(v, 27) _(v, 28) _(v, 29) _(v, 30) _(v, 31)
+/* clang-format on */
 
 /* acc = acc x + y in each chain, `rounds` times, all beginning at y. A chain's last value is the result. */
 #define PEAK_LOOP(name, target, width, begin, step, end, last, ...)                                          \
