@@ -282,7 +282,7 @@ run "$gpt" sample out/bpe/last.safetensors --prompt 'the cat' --tokens 30
 check 'and going on from them' [ "$(head -c 7 stdout)" = 'the cat' ]
 refuses 2 "--tokenizer: 'chars' is none of char, byte and bpe, and no folder; did you mean char?" \
   "$gpt" train $tiny --tokenizer chars
-refuses 1 'folder/vocab.json: cannot be opened: No such file' "$gpt" train $tiny --tokenizer folder
+refuses 1 'folder: what its tokens are is not known: tokenizer.json, or vocab.json and merges.txt, must lie there' "$gpt" train $tiny --tokenizer folder
 run "$gpt" train $tiny --tokenizer "$repo/tests/fixtures/bpe" --iters 1
 done_well 'training on byte pairs of files'
 

@@ -29,7 +29,7 @@ for program in gpt bigram; do
     check "$program $command --help" [ "$status" -eq 0 -a -s stdout -a ! -s stderr ]
     run "$bin/$program" $command -h
     check "$program $command -h" cmp -s stdout said
-    [ $command = help ] || run "$bin/$program" help $command
+    [ "$command" = help ] || run "$bin/$program" help "$command"
     check "$program help $command" cmp -s stdout said
     check "$program help $command: sentences" [ "$(grep -c '^ .*[a-z0-9])\{0,1\}$' said)" -ge 0 ]
   done
@@ -50,7 +50,7 @@ matches 'the defaults of the bigram' '  --context N  .*(default 8)'
 
 for columns in 30 40 60 80 120; do
   for command in '' $commands; do
-    COLUMNS=$columns "$gpt" help $command >stdout 2>stderr
+    COLUMNS=$columns "$gpt" help "$command" >stdout 2>stderr
     check "help $command in $columns columns" [ "$(wc -L <stdout)" -le $columns ]
   done
 done

@@ -114,8 +114,9 @@ for word in help --help -h; do
     run "$word"
     check "$word" [ "$status" -eq 0 -a ! -s "$tmp/stderr" -a "$(calls)" = '' ]
 done
-"$gpt" --help | sed -n '/^  /p' >"$tmp/commands"
-check 'the commands are those of the program' [ -s "$tmp/commands" -a "$(grep -cxFf "$tmp/commands" "$tmp/stdout")" -eq "$(wc -l <"$tmp/commands")" ]
+"$gpt" --help | awk '/^[A-Z]/ { in_list = $0 == "Commands" } in_list && /^  / { print $1 }' >"$tmp/commands"
+awk '/^  / { print $1 }' "$tmp/stdout" >"$tmp/listed"
+check 'the commands are those of the program' [ -s "$tmp/commands" -a "$(grep -cxFf "$tmp/commands" "$tmp/listed")" -eq "$(wc -l <"$tmp/commands")" ]
 
 # What is missing is installed, and only what the program needs is built.
 fresh apt-get id

@@ -63,6 +63,8 @@ typedef struct lm_option {
     int64_t least, most; /* of an integer */
     double low, high;    /* of a real number */
     const char *words;   /* of a choice: "relu|gelu"; of a text: what stands for it in --help */
+    const char
+        *since; /* what checkpoints stand for that are older than the option; NULL: it was always there */
     const char *key; /* under which checkpoints keep the value; NULL: only for --resume, as "train.batch" */
     const char *help;
     const lm_preset *presets;
@@ -121,6 +123,12 @@ static inline lm_option lm_kept(const char *key, lm_option option) {
 /* The first option of a run of them in a table. */
 static inline lm_option lm_about(lm_group group, lm_option option) {
     option.group = group;
+    return option;
+}
+/* The same of one that older checkpoints lack, which stand for `since`. */
+static inline lm_option lm_kept_since(const char *key, const char *since, lm_option option) {
+    option.key = key;
+    option.since = since;
     return option;
 }
 static inline lm_option lm_resumed(lm_resume resume, lm_option option) {
