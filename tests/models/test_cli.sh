@@ -67,7 +67,7 @@ refuses 2 'unknown option --preset' "$bigram" train --preset gpt2
 refuses 2 '5 heads do not divide a width of 64' "$gpt" train --heads 5
 refuses 2 "'text' is one argument too many" "$gpt" train text
 refuses 2 'FILE is missing' "$gpt" sample
-refuses 2 'FILE is missing' "$bigram" eval --data text
+refuses 2 'FILE... is missing' "$bigram" eval --data text
 refuses 2 "--split 'test' is none of train|val|all" "$gpt" eval x --split test
 refuses 2 '--out needs the name of a folder' "$gpt" train --data text --out=
 refuses 2 '--resume needs the name of a folder' "$gpt" train --resume=
@@ -502,7 +502,8 @@ done_well 'eval of the bigram'
 refuses 1 "zebra: the character 'Z' U+005A in line 61, column 1 is not in the checkpoint's vocabulary" \
   "$gpt" eval $model --data zebra
 head -c 20 text >few
-refuses 1 'few: this part of the text has 2 tokens; a context of 8 needs at least 9' "$gpt" eval $model --data few
+run "$gpt" eval $model --data few
+matches 'eval: less than a window' 'loss .* over 1 tokens'
 
 # ---- Checkpoints that cannot be used ------------------------------------------------------------------
 refuses 1 'nowhere' "$gpt" sample nowhere

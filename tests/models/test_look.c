@@ -221,12 +221,12 @@ Test(look, markup_is_escaped) {
 Test(look, text_fits_a_terminal) {
     int used = 0;
     begin();
-    used = lm_terminal_text(file, "a\x1b[m\xc2\x9b\xc3\xa4\xe6\xbc\xa2z", 8, true);
+    used = lm_visible(file, "a\x1b[m\xc2\x9b\xc3\xa4\xe6\xbc\xa2z", 8, true);
     end();
     cr_expect_str_eq(out, "a?[m?\xc3\xa4\xe6\xbc\xa2");
     cr_expect_eq(used, 8);
     begin();
-    lm_terminal_text(file, "\xc3\xa4\xff!", 8, false);
+    lm_visible(file, "\xc3\xa4\xff!", 8, false);
     end();
     cr_expect_str_eq(out, "?"
                           "?!");

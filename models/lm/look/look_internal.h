@@ -137,8 +137,6 @@ typedef struct lm_terminal {
 lm_terminal lm_terminal_of_stdout(void);
 /* A chart in at most that many columns, its legend below. */
 void lm_terminal_chart(FILE *file, const lm_chart *chart, lm_terminal terminal);
-/* Writes text in at most `columns` columns, without control characters; returns the columns it took. */
-int lm_terminal_text(FILE *file, const char *text, int columns, bool utf8);
 
 /* ---- Pages ---------------------------------------------------------------------------------- */
 

@@ -53,7 +53,7 @@ static void summarise(const lm_history *run, const char *name, lm_terminal termi
     if (run->reports.best_iteration < run->reports.iteration)
         snprintf(text + used, sizeof text - (size_t)used, ", at best %.3f at %.15g", run->reports.best,
                  run->reports.best_iteration);
-    lm_terminal_text(stdout, text, terminal.columns, terminal.utf8);
+    lm_visible(stdout, text, terminal.columns, terminal.utf8);
     fputc('\n', stdout);
 }
 

@@ -21,31 +21,6 @@ lm_terminal lm_terminal_of_stdout(void) {
     return t;
 }
 
-/* ---- Text ----------------------------------------------------------------------------------- */
-
-/* Columns of a character, at most: from U+1100 on some take two. */
-static int columns_of(uint32_t code) {
-    return code >= 0x1100 && !(code >= 0x2000 && code < 0x2e80) ? 2 : 1;
-}
-
-int lm_terminal_text(FILE *file, const char *text, int columns, bool utf8) {
-    int used = 0;
-    for (size_t i = 0, size = strlen(text); i < size;) {
-        uint32_t code;
-        int length = lm_utf8_decode(text + i, size - i, &code);
-        bool shown = length > 0 && code >= 0x20 && !(code >= 0x7f && code < 0xa0) && (utf8 || length == 1);
-        int width = shown ? columns_of(code) : 1;
-        if (used + width > columns) break;
-        if (shown)
-            fwrite(text + i, 1, (size_t)length, file);
-        else
-            fputc('?', file);
-        used += width;
-        i += length ? (size_t)length : 1;
-    }
-    return used;
-}
-
 /* ---- The canvas ----------------------------------------------------------------------------- */
 
 typedef struct cell {
@@ -184,7 +159,7 @@ static void write_legend(FILE *file, const canvas *c, const lm_chart *chart) {
             snprintf(mark, sizeof mark, "%c%c", letter, 'a' + curve->colour);
         snprintf(text, sizeof text, "%s %s", mark, curve->name);
         colour_on(file, c, curve->colour);
-        lm_terminal_text(file, text, c->terminal.columns, c->terminal.utf8);
+        lm_visible(file, text, c->terminal.columns, c->terminal.utf8);
         colour_off(file, c);
         fputc('\n', file);
     }
@@ -209,7 +184,7 @@ void lm_terminal_chart(FILE *file, const lm_chart *chart, lm_terminal terminal) 
         if (chart->curves[i].style == LM_REPORTS)
             draw_marks(&c, chart, &chart->curves[i], mark_of(chart, &chart->curves[i]));
     snprintf(title, sizeof title, "%s, %s", chart->title, chart->y_label);
-    lm_terminal_text(file, title, terminal.columns, terminal.utf8);
+    lm_visible(file, title, terminal.columns, terminal.utf8);
     fputc('\n', file);
     for (int row = 0; row < c.rows; row++) write_row(file, &c, &chart->y, row);
     write_base(file, &c, &chart->x);

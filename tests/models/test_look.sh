@@ -1,0 +1,116 @@
+#!/bin/sh
+# eval, info, plot and report as people use them: test_look.sh FOLDER, the one with gpt and bigram.
+case $0 in */*) . "${0%/*}/shell.sh" ;; *) . ./shell.sh ;; esac
+b() { printf '%b' "$1"; }
+objects() { # objects NAME FILE...: every line of stdout is an object of JSON with the members
+  fault=$(python3 - "$@" <<'END' 2>&1
+import json, sys
+for line in open("stdout"):
+    found = json.loads(line)
+    missing = [key for key in sys.argv[2:] if key not in found]
+    if missing: print("no", missing, "in", line[:200])
+END
+  )
+  verdict "$1" "$fault"
+}
+widest() { wc -L <stdout; }
+
+n=0
+while [ $n -lt 60 ]; do echo "number $n: the cat sat on the mat, and the dog did not"; n=$((n + 1)); done >text
+printf 'and then, a mat.' >>text # the last window is a part of one
+head -c 1000 text | tr 'a-z' 'b-za' >other
+tiny="--context 8 --batch 4 --eval-batches 2 --layers 1 --heads 2 --width 8 --iters 4 --eval-every 2 --sample-tokens 20"
+run "$gpt" train --data text $tiny --out a
+run "$gpt" train --data other $tiny --out other_run
+run "$gpt" train --data text $tiny --tokenizer byte --out bytes
+
+# ---- eval: which text -----------------------------------------------------------------------------------
+characters=$(wc -c <text)
+validation=$((characters - characters * 9 / 10))
+check 'the text ends within a window' [ $(((validation - 1) % 8)) -ne 0 ]
+whole="loss [0-9.]* over $(((validation - 1) / 8 * 8)) tokens"
+run "$gpt" eval a
+matches 'eval: a run on its own text and split' "$whole"
+cp stdout own
+run "$gpt" eval a --data text
+same 'eval: the same as when it is named' own stdout
+for file in best last; do
+  run "$gpt" eval a/$file.safetensors
+  matches "eval: $file.safetensors knows its text" "$whole"
+done
+mkdir elsewhere
+cp a/best.safetensors elsewhere/
+run "$gpt" eval elsewhere
+matches 'eval: without the tokens it reads the text again' "$whole"
+run sh -c "cd elsewhere && exec $gpt eval ../a"
+matches 'eval: from another folder' "$whole"
+run "$gpt" eval other_run
+check 'eval: of a run on another text' [ "$status" -eq 0 ]
+mv other kept
+run "$gpt" eval other_run
+check 'eval: its tokens are enough' [ "$status" -eq 0 ]
+rm other_run/tokens.bin
+refuses 1 'was trained on other, which cannot be read: No such file or directory; name a text with --data' "$gpt" eval other_run
+tail -c 995 kept >other
+refuses 1 'other is no longer the text that other_run/' "$gpt" eval other_run
+run sh -c "$gpt train $tiny --data - --out piped <text"
+run "$gpt" eval piped
+matches 'eval: a run on standard input' "$whole"
+rm piped/tokens.bin
+refuses 1 'was trained on standard input, which is gone; name a text with --data' "$gpt" eval piped
+run "$gpt" train --init a --data text $tiny --out tuned
+cmp -s tuned/best.safetensors a/best.safetensors && verdict 'best.safetensors' 'the same'
+for key in train.data train.batch train.seed train.text_hash; do
+  check "best.safetensors has $key" grep -q "\"$key\":\"[^\"]" a/best.safetensors
+done
+
+# ---- eval: how much of it -------------------------------------------------------------------------------
+printf cat >three
+run "$gpt" eval a --data three --split all
+matches 'eval: a text shorter than the context' 'loss [0-9.]* over 2 tokens'
+cp stdout short
+run "$gpt" eval a --data three --split all --all-tokens
+same 'eval: --all-tokens changes nothing there' short stdout
+run "$gpt" eval a --all-tokens
+matches 'eval --all-tokens: the last partial window too' "loss [0-9.]* over $((validation - 1)) tokens"
+printf c >one
+refuses 1 'one: this part of the text has 1 token; a loss needs 2 at least' "$gpt" eval a --data one --split all
+
+# ---- eval: several, JSON, widths ------------------------------------------------------------------------
+run "$gpt" eval a bytes a/best.safetensors
+check 'eval: a line for each of several checkpoints' [ "$(wc -l <stdout)" -eq 4 ]
+check 'eval: the loss is the same alone' grep -q "$(sed -n 's/^loss \([0-9.]*\) .*/\1/p' own).* a\$" stdout
+for columns in 40 60 80; do
+  run env COLUMNS=$columns "$gpt" eval a bytes ./a/../a/best.safetensors
+  check "eval: $columns columns" [ "$status" -eq 0 -a "$(widest)" -le $columns ]
+  check "eval: $columns columns, the names" grep -q ' a$' stdout
+  run env COLUMNS=$columns "$gpt" eval a
+  check "eval: $columns columns, one" [ "$(widest)" -le $columns ]
+done
+run "$gpt" eval a bytes --json
+objects 'eval --json: an object a line' checkpoint text split tokens loss perplexity bits_per_byte loss_per_character
+check 'eval --json: two of them' [ "$(wc -l <stdout)" -eq 2 ]
+cp -r a "$(b 'q"\0033\0377')"
+run "$gpt" eval "$(b 'q"\0033\0377')" --json
+objects 'eval --json: any name' checkpoint loss
+refuses 2 'data - can be read once, for one checkpoint' "$gpt" eval a bytes --data -
+refuses 1 'nowhere' "$gpt" eval a nowhere
+
+# ---- Control characters ---------------------------------------------------------------------------------
+n=0
+while [ $n -lt 200 ]; do b 'ab\0033[31m\0302\0233c\0007\n'; n=$((n + 1)); done >controls
+run "$gpt" train --data controls $tiny --out controls_run
+run "$gpt" sample controls_run --tokens 300
+check 'sample: in a file everything is as it was written' grep -q "$(b '\0033')" stdout
+if script -qec true /dev/null >/dev/null 2>&1; then
+  run script -qec "TERM=dumb $gpt sample controls_run --tokens 300" /dev/null
+  check 'sample: a terminal gets no control characters' [ "$(tr -d '\r\n' <stdout | LC_ALL=C grep -c "$(b '[\0001-\0010\0033]')")" -eq 0 ]
+  check 'sample: nor those of two bytes' [ "$(LC_ALL=C grep -c "$(b '\0302\0233')" stdout)" -eq 0 ]
+  check 'sample: they are visible' grep -q "$(b '\0357\0277\0275')" stdout
+else
+  skip 'sample on a terminal' 'no script'
+fi
+refuses 1 'b?[31m?c' "$gpt" eval "$(b 'b\0033[31m\0302\0233c')"
+check 'a line of fault has no control characters' [ "$(LC_ALL=C grep -c "$(b '\0302\0233')" stderr)" -eq 0 ]
+
+finish
