@@ -106,7 +106,7 @@ bool lm_json_string(FILE *file, const char *text, tensor_error *err);
 typedef struct lm_cell {
     const char *title;
     int width;
-    char text[24];
+    char text[32];
 } lm_cell;
 void lm_table_line(const lm_cell *cells, int count, const char *name, int columns);
 

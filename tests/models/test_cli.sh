@@ -590,17 +590,17 @@ run "$gpt" info out/three/last.safetensors
 done_well 'info'
 matches 'info: the size' "$(wc -c <out/three/last.safetensors | sed 's/\(.*\)\(...\)/\1,\2/') bytes"
 matches 'info: tensors' '9,354 numbers in 39 tensors'
-matches 'info: the configuration' '  n_embd           8'
-matches 'info: training' '  iteration           1'
+matches 'info: the configuration' '  width            8'
+matches 'info: training' '  iteration             1'
 check 'info: no options that were not given' [ "$(grep -c '^  patience' stdout)" -eq 0 ]
 matches 'info: a tensor' '  wpe\.weight  *\[8, 8\]  *64'
 matches 'info: tensors of layers' '  h\.N\.mlp\.c_fc\.weight     3 x \[8, 32\]    768'
 check 'info: plain without a terminal' [ "$(LC_ALL=C tr -d '\n -~\200-\377' <stdout | wc -c)" -eq 0 ]
 run "$bigram" info out/bigram/last.safetensors
-matches 'info of the bigram' '  architecture    bigram'
+matches 'info of the bigram' '  model       bigram'
 refuses 1 'nowhere' "$gpt" info nowhere
 refuses 1 'text' "$gpt" info text
-refuses 2 'FILE is missing' "$gpt" info
+refuses 2 'FILE... is missing' "$gpt" info
 # tensors JSON [DATA]: a file of tensors with this header.
 tensors() { b "\\0$(printf %o ${#1})\\0000\\0000\\0000\\0000\\0000\\0000\\0000"; printf '%s%s' "$1" "${2-}"; }
 tensors '{"__metadata__":{"a\u001b[31m":"b\n\u009bc"},"x\u001b]0;":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}' 1234 >hostile
@@ -632,7 +632,7 @@ same 'it is that of transformers' greedy expected
 run "$gpt" eval "$published/model.safetensors" --data text --split all
 done_well 'eval of a published GPT-2'
 run "$gpt" info "$published"
-matches 'info of a published GPT-2' '  n_head           3'
+matches 'info of a published GPT-2' '  heads                3'
 matches 'info: parameters, without masks' '[0-9,]* parameters'
 # shellcheck disable=SC2086
 run "$gpt" train --init "$published" --data text --iters 30 --batch 8 --lr 0.01 --eval-every 29 --eval-batches 4 --sample-tokens 0 --out out/tuned

@@ -96,6 +96,27 @@ objects 'eval --json: any name' checkpoint loss
 refuses 2 'data - can be read once, for one checkpoint' "$gpt" eval a bytes --data -
 refuses 1 'nowhere' "$gpt" eval a nowhere
 
+# ---- info -----------------------------------------------------------------------------------------------
+run "$gpt" info a
+for word in model context vocab-size layers heads width qkv-bias attention-scale batch lr 'best validation loss' 'tokens of the text'; do
+  check "info: '$word', as the option is called" grep -q "^  $word  " stdout
+done
+check 'info: no other names for them' [ "$(grep -c 'n_layer\|n_embd\|n_head\|context_length\|vocab_size\|best_loss' stdout)" -eq 0 ]
+matches 'info: yes and no, as options have them' '  qkv-bias  *no'
+check 'info: the best loss is rounded' grep -q '^  best validation loss  [0-9]\.[0-9]\{1,3\}$' stdout
+refuses 1 text "$gpt" info a text
+run "$gpt" info a bytes other_run
+check 'info: a line for each of several files' [ "$status" -eq 0 -a "$(wc -l <stdout)" -eq 4 ]
+for columns in 40 60 80; do
+  run env COLUMNS=$columns "$gpt" info a bytes ./a/../a
+  check "info: $columns columns" [ "$status" -eq 0 -a "$(widest)" -le $columns ]
+done
+run "$gpt" info a a/last.safetensors --json
+objects 'info --json: an object a line' file bytes parameters metadata tensors
+check 'info --json: keys as in the file' grep -q '"n_layer": "1"' stdout
+run "$bigram" info a --json
+objects 'info --json: of a file that the program cannot use' file fault metadata tensors
+
 # ---- Control characters ---------------------------------------------------------------------------------
 n=0
 while [ $n -lt 200 ]; do b 'ab\0033[31m\0302\0233c\0007\n'; n=$((n + 1)); done >controls

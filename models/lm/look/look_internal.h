@@ -4,6 +4,19 @@
 #define SAMPO_LM_LOOK_INTERNAL_H
 
 #include "models/lm/look/look.h"
+#include "models/lm/train/train.h"
+
+/* ---- Words ---------------------------------------------------------------------------------- */
+
+/* What a checkpoint's metadata are about: the model, its training, anything else. */
+typedef enum lm_section { LM_CONFIGURATION, LM_TRAINING, LM_OTHER_METADATA, LM_SECTIONS } lm_section;
+lm_section lm_section_of(const lm_model *model, const char *key);
+/* A key as people read it: the name of its option ("layers" for n_layer), else words. */
+const char *lm_word_of(const lm_model *model, const char *key);
+/* A value as people read it, with long numbers rounded: the metadata's own, or in `buffer`; "": there is none yet. */
+const char *lm_value_of(const nn_metadata *metadata, char *buffer, size_t size);
+/* 1234567 as 1,234,567; returns `buffer`. */
+char *lm_grouped(int64_t number, char buffer[32]);
 
 /* ---- Histories ------------------------------------------------------------------------------ */
 

@@ -15,18 +15,6 @@ static void escaped(FILE *file, const char *text) {
     lm_markup(file, text, strlen(text));
 }
 
-/* "545,594"; returns `buffer`. */
-static char *grouped(int64_t value, char buffer[32]) {
-    char digits[24];
-    int length = snprintf(digits, sizeof digits, "%" PRId64, value), used = 0;
-    for (int i = 0; i < length; i++) {
-        if (i > 0 && (length - i) % 3 == 0 && digits[i - 1] != '-') buffer[used++] = ',';
-        buffer[used++] = digits[i];
-    }
-    buffer[used] = '\0';
-    return buffer;
-}
-
 static double mean_of(const lm_series *s) {
     double sum = 0;
     for (int i = 0; i < s->count; i++) sum += s->points[i].mean;
@@ -67,7 +55,7 @@ static void head(FILE *file, const lm_page *p) {
     const lm_history *h = p->history;
     const lm_series *speed = &h->series[LM_SPEED];
     char text[64];
-    fprintf(file, "<div><b>%s</b><span>iterations</span></div>\n", grouped((int64_t)h->iteration + 1, text));
+    fprintf(file, "<div><b>%s</b><span>iterations</span></div>\n", lm_grouped((int64_t)h->iteration + 1, text));
     tile(file, "validation loss at the last report", "%.3f", h->reports.validation);
     snprintf(text, sizeof text, "at best, iteration %.15g", h->reports.best_iteration);
     if (h->reports.best_iteration < h->reports.iteration) tile(file, text, "%.3f", h->reports.best);
@@ -80,7 +68,7 @@ static void head(FILE *file, const lm_page *p) {
     }
     if (p->instance.params)
         fprintf(file, "<div><b>%s</b><span>parameters</span></div>\n",
-                grouped(nn_params_count(p->instance.params), text));
+                lm_grouped(nn_params_count(p->instance.params), text));
     fputs("</div>\n", file);
 }
 
@@ -138,12 +126,12 @@ static void samples(FILE *file, const lm_page *p) {
     if (p->samples.count == 0) return;
     fputs("<h2>What it writes</h2>\n<p>A sample at each report", file);
     if (p->samples.count < p->samples.total)
-        fprintf(file, "; %d of %s", p->samples.count, grouped(p->samples.total, text));
+        fprintf(file, "; %d of %s", p->samples.count, lm_grouped(p->samples.total, text));
     fputs(".</p>\n<ol class=\"samples\">\n", file);
     for (int i = 0; i < p->samples.count; i++) {
         const lm_sample_place *place = &p->samples.places[i];
         double validation = validation_at(p->history, place->iteration);
-        fprintf(file, "<li class=\"card\"><b>Iteration %s</b>", grouped(place->iteration, text));
+        fprintf(file, "<li class=\"card\"><b>Iteration %s</b>", lm_grouped(place->iteration, text));
         if (!isnan(validation)) fprintf(file, "<i>validation %.3f</i>", validation);
         fputs("<blockquote tabindex=\"0\">", file);
         lm_markup(file, p->texts[i].bytes, p->texts[i].size);

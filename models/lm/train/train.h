@@ -27,6 +27,9 @@ ag_var *lm_loss(void *context, ag_tape *tape, int64_t begin, int64_t end);
 
 /* ---- Training -------------------------------------------------------------------------------------- */
 
+/* A best loss before there is any. */
+#define LM_NO_LOSS 1e30
+
 int lm_train_command(const lm_model *model, int argc, char *const *argv);
 /* ---- Evaluation ------------------------------------------------------------------------------------ */
 

@@ -50,7 +50,6 @@ typedef struct lm_state {
     int64_t reports_since_best;
     int64_t text_tokens, text_hash; /* of the text, to know it again */
 } lm_state;
-#define LM_NO_LOSS 1e30
 
 typedef struct lm_trainer {
     lm_settings set;
