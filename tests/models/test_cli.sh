@@ -568,7 +568,6 @@ else
   skip 'plot: a log larger than memory' 'the program does not start in 40 MB'
 fi
 refuses 2 'DIR... is missing' "$gpt" plot
-refuses 2 "'9' is one argument too many" "$gpt" plot 1 2 3 4 5 6 7 8 9
 refuses 1 'nowhere/log.csv: cannot be opened: No such file or directory' "$gpt" plot runs/a nowhere
 refuses 1 'nowhere/a.svg: cannot be written: No such file or directory' "$gpt" plot runs/a --svg nowhere/a.svg
 mkdir runs/directory runs/text runs/zero

@@ -117,6 +117,48 @@ check 'info --json: keys as in the file' grep -q '"n_layer": "1"' stdout
 run "$bigram" info a --json
 objects 'info --json: of a file that the program cannot use' file fault metadata tensors
 
+# ---- plot -----------------------------------------------------------------------------------------------
+log() { # log NAME AWK: a run whose loss at iteration i is the expression; reports every 10
+  mkdir -p "$1"
+  awk 'BEGIN { print "iteration,loss,learning_rate,gradient_norm,tokens_per_second,train_loss,validation_loss"
+    for (i = 0; i < 95; i++) { l = '"$2"'; printf "%d,%.4f,0.01,1.5,2000,%s\n", i, l, i % 10 == 4 ? l + 0.02 "," l + 0.1 : "," } }' >"$1/log.csv"
+}
+log r1 '1 + 3 * exp(-i / 20)'
+i=2
+while [ $i -le 30 ]; do log r$i "1 + $i / 30 + 3 * exp(-i / 20)"; i=$((i + 1)); done
+run "$gpt" plot r?
+done_well 'plot of 9 runs'
+run "$gpt" plot r* --svg many.svg
+done_well 'plot of 30 runs'
+check 'plot of 30 runs: all are in the legend' [ "$(grep -c 'class="legend"' many.svg)" -eq 30 ]
+check 'plot of 30 runs: and below the chart' [ "$(grep -c '^r[0-9]*: iteration 94' stdout)" -eq 30 ]
+check 'plot of 30 runs: dashes where colours end' grep -q 'class="line c0 d3"' many.svg
+log gone 'i < 50 ? 1 + 3 * exp(-i / 20) : 69136'
+run "$gpt" plot r1 gone --svg gone.svg
+matches 'plot: divergence is cut off, and it says so' 'cut off above [0-9.]*: values up to 69.1k'
+check 'plot: and does not flatten the rest' [ "$(sed -n 's/^ *\([0-9][0-9.]*\) +.*/\1/p' stdout | sort -g | tail -n 1)" -le 10 ]
+check 'plot --svg says it too' grep -q 'cut off above [0-9.]*: values up to 69.1k</text>' gone.svg
+run "$gpt" plot r1 gone --y ..70000
+check 'plot --y shows it' grep -q '^ *[67]0k +' stdout
+run "$gpt" plot r1 gone --log y
+check 'plot --log y shows it' [ "$status" -eq 0 -a "$(grep -c 'cut off' stdout)" -eq 0 ]
+run "$gpt" plot r1 --x 50..60 --y 1.1..1.4 --svg zoom.svg
+done_well 'plot: a part'
+check 'plot --x: ticks from one end to the other' [ "$(tail -n 5 stdout | grep -c '50 .*60$')" -eq 1 ]
+check 'plot --y: ticks within it' [ "$(sed -n 's/^ *\([0-9][0-9.]*\) +.*/\1/p' stdout | sort -g | head -n 1)" = 1.1 ]
+matches 'plot --x: the summary is of the whole run' 'r1: iteration 94, loss 1.027, validation 1.127'
+run "$gpt" plot r1 --x 90..
+done_well 'plot --x 90..'
+refuses 1 'no run has a loss in the iterations 1000..' "$gpt" plot r1 --x 1000..
+refuses 2 "'5' is no range; write 100..5000, 100.. or ..5000" "$gpt" plot r1 --x 5
+for range in .. x..y 5..x 1...2 1..2..3 ''; do refuses 2 "'$range' is no range" "$gpt" plot r1 --y "$range"; done
+refuses 2 "'7..5' ends before it begins" "$gpt" plot r1 --x 7..5
+for columns in 40 60 80; do
+  run env COLUMNS=$columns "$gpt" plot r1 r2 gone
+  check "plot: $columns columns" [ "$status" -eq 0 -a "$(widest)" -le $columns ]
+  check "plot: $columns columns, nothing of the summary is cut" [ "$(grep -c 'validation 1.127' stdout)" -eq 1 ]
+done
+
 # ---- Control characters ---------------------------------------------------------------------------------
 n=0
 while [ $n -lt 200 ]; do b 'ab\0033[31m\0302\0233c\0007\n'; n=$((n + 1)); done >controls

@@ -21,6 +21,18 @@ static double mean_of(const lm_series *s) {
     return s->count ? sum / s->count : NAN;
 }
 
+static int compare_numbers(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median_of(const lm_series *s) {
+    double all[LM_POINTS];
+    for (int i = 0; i < s->count; i++) all[i] = s->points[i].mean;
+    qsort(all, (size_t)s->count, sizeof *all, compare_numbers);
+    return s->count ? all[s->count / 2] : 0;
+}
+
 static void tile(FILE *file, const char *what, const char *format, double value) {
     if (isnan(value)) return;
     fputs("<div><b>", file);
@@ -30,11 +42,13 @@ static void tile(FILE *file, const char *what, const char *format, double value)
 
 static void figure(FILE *file, lm_chart *chart, int ticks) {
     if (chart->count == 0) return;
-    lm_chart_fit(chart, false, false, ticks);
+    lm_chart_fit(chart, (lm_frame){LM_EVERYTHING, LM_EVERYTHING, .ticks = ticks});
+    char cut[128];
     fprintf(file,
-            "<figure class=\"chart card\"><figcaption><b>%s</b>%s%s</figcaption><svg "
-            "role=\"img\"><title>%s</title>\n",
-            chart->title, chart->y_label ? ", " : "", chart->y_label ? chart->y_label : "", chart->title);
+            "<figure class=\"chart card\"><figcaption><b>%s</b>%s%s%s%s</figcaption><svg role=\"img\" "
+            "aria-label=\"%s\">\n",
+            chart->title, chart->y_label ? ", " : "", chart->y_label ? chart->y_label : "",
+            chart->above ? "; " : "", lm_chart_cut(chart, cut, sizeof cut), chart->title);
     lm_svg_chart(file, chart);
     fputs("</svg></figure>\n", file);
 }
@@ -55,7 +69,8 @@ static void head(FILE *file, const lm_page *p) {
     const lm_history *h = p->history;
     const lm_series *speed = &h->series[LM_SPEED];
     char text[64];
-    fprintf(file, "<div><b>%s</b><span>iterations</span></div>\n", lm_grouped((int64_t)h->iteration + 1, text));
+    fprintf(file, "<div><b>%s</b><span>iterations</span></div>\n",
+            lm_grouped((int64_t)h->iteration + 1, text));
     tile(file, "validation loss at the last report", "%.3f", h->reports.validation);
     snprintf(text, sizeof text, "at best, iteration %.15g", h->reports.best_iteration);
     if (h->reports.best_iteration < h->reports.iteration) tile(file, text, "%.3f", h->reports.best);
@@ -72,20 +87,22 @@ static void head(FILE *file, const lm_page *p) {
     fputs("</div>\n", file);
 }
 
-static void curves(FILE *file, const lm_page *p) {
+static void charts(FILE *file, const lm_page *p) {
     static const struct {
         const char *title;
         lm_column column;
     } others[] = {{"Learning rate", LM_RATE}, {"Gradient norm", LM_NORM}, {"Tokens a second", LM_SPEED}};
     lm_chart chart;
+    lm_curve curves[LM_RUN_CURVES];
     fputs("<h2>How it learned</h2>\n", file);
-    lm_chart_losses(&chart, &p->history, &p->name, 1);
+    lm_chart_losses(&chart, &p->history, &p->name, 1, curves);
     figure(file, &chart, MOST_TICKS);
     fputs("<div class=\"row\">\n", file);
     for (int i = 0; i < 3; i++) {
         const lm_series *series = &p->history->series[others[i].column];
-        chart = (lm_chart){.title = others[i].title};
-        lm_chart_add(&chart, series, NULL, LM_STEPS, 0);
+        chart = (lm_chart){.title = others[i].title, .curves = curves, .room = 1};
+        lm_chart_add(&chart, (lm_curve){series, NULL, NULL, LM_STEPS, 0, false});
+        chart.fence = 20 * median_of(series);
         figure(file, &chart, 3);
     }
     fputs("</div>\n", file);
@@ -248,7 +265,7 @@ static void configuration(FILE *file, const lm_page *p) {
 
 void lm_page_write(FILE *file, const lm_page *p) {
     head(file, p);
-    curves(file, p);
+    charts(file, p);
     comparison(file, p);
     samples(file, p);
     attention_maps(file, p);

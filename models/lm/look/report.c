@@ -107,7 +107,7 @@ static bool tabulate(lm_page *p, tensor_error *err) {
 
 static int gather(lm_page *p, const char *folder) {
     tensor_error err = {0};
-    p->history = lm_run_read(p->model, folder, &p->name, p->arena);
+    p->history = lm_run_read(p->model, folder, LM_EVERYTHING, &p->name, p->arena);
     if (!p->history) return LM_FAILED;
     const char *best = lm_run_file(p->name, "best.safetensors", p->arena, &err);
     const char *last = lm_run_file(p->name, "last.safetensors", p->arena, &err);
