@@ -109,7 +109,7 @@ matches 'the format of a report' 'Iter 4 - Train loss: [0-9]\.[0-9][0-9][0-9], V
 sed '1,/^$/d' stdout >written
 check 'a sample of 30 characters and a newline' [ "$(tr -d '\200-\277' <written | wc -c)" -eq 31 ]
 check 'the checkpoint is there' [ -s out/a/last.safetensors ]
-check 'the files of a run, and nothing else' [ "$(ls -A out/a | tr '\n' ' ')" = 'best.safetensors last.safetensors log.csv samples.txt tokens.bin ' ]
+check 'the files of a run, and nothing else' [ "$(ls -A out/a | tr '\n' ' ')" = 'best.safetensors last.safetensors log.csv run.txt samples.txt tokens.bin ' ]
 cp stdout first
 
 run "$gpt" train $tiny --lr 0.05 --iters 5 --eval-every 3 --sample-tokens 30 --threads 2 --out out/b
@@ -671,7 +671,7 @@ rm runs/a/best.safetensors
 refuses 1 'runs/a/last.safetensors' "$gpt" report runs/a
 echo 'the cat' >runs/a/samples.txt
 refuses 1 'runs/a/samples.txt: what follows sample 0 is no head of a sample' "$gpt" report runs/a
-refuses 2 'DIR is missing' "$gpt" report
+refuses 2 'DIR... is missing' "$gpt" report
 
 # ---- Against PyTorch ----------------------------------------------------------------------------------
 torch=$shared/parity/kalevala-torch.safetensors

@@ -239,7 +239,7 @@ static lm_chart chart_of(int runs) {
     lm_chart chart;
     FAULT_OF(HEADER "0,4.5,0.01,1,100,4.25,4.75\n10,3.5,0.01,1,300,,\n70,3,0.02,1,200,2.75,2.5\n");
     static lm_curve curves[3 * LM_RUN_CURVES];
-    lm_chart_losses(&chart, all, names, runs, curves);
+    lm_chart_losses(&chart, all, names, runs, LM_PER_TOKEN, curves);
     lm_chart_fit(&chart, (lm_frame){LM_EVERYTHING, LM_EVERYTHING, .ticks = 6});
     return chart;
 }

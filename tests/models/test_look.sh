@@ -159,6 +159,41 @@ for columns in 40 60 80; do
   check "plot: $columns columns, nothing of the summary is cut" [ "$(grep -c 'validation 1.127' stdout)" -eq 1 ]
 done
 
+units() { # units NAME CHARACTERS: the same with columns per character and byte; so many characters a token
+  log "$1" '1 + 3 * exp(-i / 20)'
+  awk -F , -v OFS=, -v n="$2" 'NR == 1 { print $0, "seconds", "train_loss_per_character", "validation_loss_per_character", "train_bits_per_byte", "validation_bits_per_byte"; next }
+    { print $0, NR * 2, $6 ? $6 / n : "", $7 ? $7 / n : "", $6 ? $6 / n / log(2) : "", $7 ? $7 / n / log(2) : "" }' "$1/log.csv" >units.csv
+  mv units.csv "$1/log.csv"
+}
+units u1 1
+units u4 4
+run "$gpt" plot u1 u4
+matches 'plot: runs with different tokens per character' 'Loss, nats per character; lines: .*'
+matches 'plot: the summary too' 'u4: iteration 94, loss 0.257, validation 0.282'
+run "$gpt" plot u1 u4 --per token
+matches 'plot --per token' 'u4: iteration 94, loss 1.027, validation 1.127'
+run "$gpt" plot u4 --per byte
+matches 'plot --per byte' 'Loss, bits per byte'
+refuses 1 'a log has no losses per byte' "$gpt" plot u1 r1 --per byte
+run "$gpt" plot u1 r1
+matches 'plot: per token where a log knows no better' 'Loss, nats per token; lines: .*'
+run "$gpt" report u4
+check 'report: losses of other units, perplexity, duration' [ "$(tr -d '\n' <u4/report.html | grep -o '<div><b>[^<]*</b><span>[^<]*' |
+  grep -c '>3.087</b><span>perplexity\|>0.282</b><span>validation loss per char\|>0.407</b><span>bits per byte\|>3 min 12 s</b><span>of training')" -eq 4 ]
+
+# ---- run.txt: how a run was made ------------------------------------------------------------------------
+check 'run.txt: a paragraph a start' [ "$(grep -c '^started 20[0-9-]* [0-9:]* UTC$' a/run.txt)" -eq 1 ]
+check 'run.txt: the command line' grep -qx "command gpt train --data text $tiny --out a" a/run.txt
+check 'run.txt: the machine' [ "$(grep -c '^processor .\|^threads [0-9]\|^instructions [a-z]' a/run.txt)" -eq 3 ]
+cp text "it's $(b 'a\nb')"
+run "$gpt" train --data "it's $(b 'a\nb')" $tiny --out quoted
+check 'run.txt: words are quoted' grep -qF "train --data 'it'\''s a?b' --context" quoted/run.txt
+cp -r bytes twice
+run "$gpt" train --resume twice --iters 6
+check 'run.txt: a second start' [ "$(grep -c '^command ' twice/run.txt)" -eq 2 ]
+run "$gpt" train --data text $tiny --out twice --force
+check 'run.txt: begins anew with --force' [ "$(grep -c '^command ' twice/run.txt)" -eq 1 ]
+
 # ---- Control characters ---------------------------------------------------------------------------------
 n=0
 while [ $n -lt 200 ]; do b 'ab\0033[31m\0302\0233c\0007\n'; n=$((n + 1)); done >controls

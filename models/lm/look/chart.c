@@ -177,13 +177,16 @@ static double beginning(const lm_chart *chart) {
 }
 
 void lm_chart_losses(lm_chart *chart, const lm_history *const *runs, const char *const *names, int count,
-                     lm_curve *curves) {
+                     lm_unit unit, lm_curve *curves) {
+    static const char *const labels[][LM_UNITS] = {{"nats per token", "nats per character", "bits per byte"},
+                                                   {"nats per token; lines: training, dots: validation",
+                                                    "nats per character; lines: training, dots: validation",
+                                                    "bits per byte; lines: training, dots: validation"}};
     *chart = (lm_chart){
-        .title = "Loss", .y_label = "nats per token", .curves = curves, .room = LM_RUN_CURVES * count};
+        .title = "Loss", .y_label = labels[count > 1][unit], .curves = curves, .room = LM_RUN_CURVES * count};
     if (count == 1) {
         one_run(chart, runs[0]);
     } else {
-        chart->y_label = "nats per token; lines: training, dots: validation";
         for (int i = 0; i < count; i++) {
             const lm_series *loss = &runs[i]->series[LM_LOSS],
                             *validation = &runs[i]->series[LM_REPORT_VALIDATION];

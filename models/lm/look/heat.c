@@ -5,7 +5,7 @@
 
 #include "models/lm/look/look_internal.h"
 
-enum { SHADES = 16 };
+enum { SHADES = 16, MOST_WORDS = 32 };
 
 /* Shades go with the square root, so that small probabilities are seen. */
 static int shade(float p) {
@@ -48,6 +48,24 @@ static void heat_labels(FILE *file, const lm_heat *heat, bool upright) {
     fputs("</g>\n", file);
 }
 
+/* In words: of each row, up to MOST_WORDS, the likeliest column. */
+static void heat_words(FILE *file, const lm_heat *heat) {
+    const int64_t rows = heat->rows < MOST_WORDS ? heat->rows : MOST_WORDS;
+    fputs("<desc>Strongest in each row:", file);
+    for (int64_t i = 0; i < rows; i++) {
+        const float *p = heat->p + i * heat->stride;
+        int64_t best = 0;
+        for (int64_t j = 1; j < heat->columns; j++)
+            if (p[j] > p[best]) best = j;
+        fputs(i ? "; " : " ", file);
+        lm_markup(file, heat->labels[i], strlen(heat->labels[i]));
+        fputs(" \xe2\x86\x92 ", file);
+        lm_markup(file, heat->labels[best], strlen(heat->labels[best]));
+        fprintf(file, " %.0f %%", 100 * (double)p[best]);
+    }
+    fprintf(file, "%s.</desc>", rows < heat->rows ? "; and so on" : "");
+}
+
 void lm_svg_heat(FILE *file, const lm_heat *heat) {
     int64_t longest = 1, labels = heat->rows > heat->columns ? heat->rows : heat->columns;
     for (int64_t i = 0; i < labels; i++) {
@@ -56,10 +74,14 @@ void lm_svg_heat(FILE *file, const lm_heat *heat) {
     }
     const double margin = 0.7 + 0.45 * (double)longest, width = (double)heat->columns,
                  height = (double)heat->rows;
-    fprintf(file, "<svg class=\"heat c0\" viewBox=\"%g %g %g %g\" role=\"img\"><title>", -margin, -margin,
-            width + margin + 0.1, height + margin + 0.1);
+    fprintf(file, "<svg class=\"heat c0\" viewBox=\"%g %g %g %g\" role=\"img\" aria-label=\"", -margin,
+            -margin, width + margin + 0.1, height + margin + 0.1);
     lm_markup(file, heat->title, strlen(heat->title));
-    fprintf(file, "</title><rect class=\"frame\" width=\"%g\" height=\"%g\"/>\n", width, height);
+    fputs("\"><title>", file);
+    lm_markup(file, heat->title, strlen(heat->title));
+    fputs("</title>", file);
+    heat_words(file, heat);
+    fprintf(file, "<rect class=\"frame\" width=\"%g\" height=\"%g\"/>\n", width, height);
     for (int i = 1; i <= SHADES; i++) cells(file, heat, i);
     heat_labels(file, heat, longest == 1);
     fputs("</svg>\n", file);

@@ -45,7 +45,9 @@ static const char *const names[] = {[LM_LOSS] = "loss",
                                     [LM_REPORT_VALIDATION] = "validation_loss",
                                     [LM_CHARACTER_TRAIN] = "train_loss_per_character",
                                     [LM_CHARACTER_VALIDATION] = "validation_loss_per_character",
-                                    [LM_SECONDS] = "elapsed_seconds",
+                                    [LM_BYTE_TRAIN] = "train_bits_per_byte",
+                                    [LM_BYTE_VALIDATION] = "validation_bits_per_byte",
+                                    [LM_SECONDS] = "seconds",
                                     [ITERATION] = "iteration"};
 
 typedef struct reader {
@@ -128,6 +130,12 @@ static void add_report(lm_history *h, double iteration, double train, double val
     }
 }
 
+static lm_column validation_column(lm_unit unit) {
+    return unit == LM_PER_BYTE        ? LM_BYTE_VALIDATION
+           : unit == LM_PER_CHARACTER ? LM_CHARACTER_VALIDATION
+                                      : LM_REPORT_VALIDATION;
+}
+
 static bool read_row(reader *r, tensor_error *err) {
     lm_history *h = r->history;
     double value[OTHER];
@@ -146,8 +154,10 @@ static bool read_row(reader *r, tensor_error *err) {
     h->iteration = iteration;
     if (!isnan(value[LM_LOSS])) h->loss = value[LM_LOSS];
     if (!isnan(value[LM_SECONDS])) h->seconds = value[LM_SECONDS];
-    if (value[LM_CHARACTER_VALIDATION] > 0)
-        h->reports.per_character = value[LM_CHARACTER_VALIDATION] / value[LM_REPORT_VALIDATION];
+    for (int unit = LM_PER_CHARACTER; unit < LM_UNITS; unit++) {
+        const double loss = value[validation_column((lm_unit)unit)];
+        if (loss > 0) h->reports.ratio[unit] = loss / value[LM_REPORT_VALIDATION];
+    }
     for (int i = 0; i < LM_COLUMNS && lm_range_holds(r->iterations, iteration); i++)
         if (!isnan(value[i])) lm_series_add(&h->series[i], iteration, value[i]);
     add_report(h, iteration, value[LM_REPORT_TRAIN], value[LM_REPORT_VALIDATION]);
@@ -158,7 +168,7 @@ bool lm_history_read(lm_history *history, const char *path, lm_range iterations,
     tensor_error fault = {0};
     reader r = {.file = fopen(path, "r"), .history = history, .iterations = iterations};
     *history = (lm_history){
-        .loss = NAN, .seconds = NAN, .reports = {0, NAN, NAN, NAN, NAN, NAN, .per_character = NAN}};
+        .loss = NAN, .seconds = NAN, .reports = {0, NAN, NAN, NAN, NAN, NAN, .ratio = {1, NAN, NAN}}};
     if (!r.file) return tensor_fail(err, "cannot be opened: %s", strerror(errno));
     bool ok = read_header(&r, &fault);
     while (ok && next_line(&r, &fault)) ok = read_row(&r, &fault);
@@ -175,10 +185,10 @@ static void scale(lm_series *s, double factor) {
     }
 }
 
-bool lm_history_per_character(lm_history *h) {
-    if (isnan(h->reports.per_character)) return false;
-    const double validation = h->reports.per_character;
-    const lm_series *train = &h->series[LM_CHARACTER_TRAIN], *tokens = &h->series[LM_REPORT_TRAIN];
+bool lm_history_convert(lm_history *h, lm_unit unit) {
+    const double validation = h->reports.ratio[unit];
+    if (isnan(validation)) return false;
+    const lm_series *train = &h->series[validation_column(unit) - 1], *tokens = &h->series[LM_REPORT_TRAIN];
     const bool both = train->count > 0 && tokens->count > 0 && tokens->points[0].mean > 0;
     const double training = both ? train->points[0].mean / tokens->points[0].mean : validation;
     h->loss *= training;
@@ -189,6 +199,23 @@ bool lm_history_per_character(lm_history *h) {
     scale(&h->series[LM_REPORT_TRAIN], training);
     scale(&h->series[LM_REPORT_VALIDATION], validation);
     return true;
+}
+
+bool lm_unit_known(const lm_history *const *runs, int count, lm_unit unit) {
+    for (int i = 0; i < count; i++)
+        if (isnan(runs[i]->reports.ratio[unit])) return false;
+    return true;
+}
+
+lm_unit lm_unit_for(const lm_history *const *runs, int count) {
+    for (int unit = LM_PER_CHARACTER; unit < LM_UNITS; unit++) {
+        const double first = runs[0]->reports.ratio[unit];
+        bool alike = true;
+        for (int i = 1; i < count; i++)
+            alike = alike && fabs(runs[i]->reports.ratio[unit] - first) < 1e-3 * first;
+        if (!alike && lm_unit_known(runs, count, (lm_unit)unit)) return (lm_unit)unit;
+    }
+    return LM_PER_TOKEN;
 }
 
 /* ---- Ranges --------------------------------------------------------------------------------- */

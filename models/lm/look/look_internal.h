@@ -28,11 +28,15 @@ typedef enum lm_column {
     LM_SPEED,
     LM_REPORT_TRAIN,
     LM_REPORT_VALIDATION,
-    LM_CHARACTER_TRAIN, /* the same per character */
+    LM_CHARACTER_TRAIN, /* the same in nats per character, and in bits per byte */
     LM_CHARACTER_VALIDATION,
+    LM_BYTE_TRAIN,
+    LM_BYTE_VALIDATION,
     LM_SECONDS, /* since training began */
     LM_COLUMNS
 } lm_column;
+/* What a loss is the mean over: nats per token, nats per character, bits per byte. */
+typedef enum lm_unit { LM_PER_TOKEN, LM_PER_CHARACTER, LM_PER_BYTE, LM_UNITS } lm_unit;
 typedef struct lm_history {
     int64_t rows, left_out; /* left_out: numbers that are not finite, or beyond 1e30 */
     double iteration, loss; /* of the last row; the last loss that is a number */
@@ -40,7 +44,7 @@ typedef struct lm_history {
     struct {
         int64_t count;
         double iteration, train, validation, best, best_iteration; /* of the last report; NaN: none */
-        double per_character; /* characters' share in a token's validation loss; NaN: not known */
+        double ratio[LM_UNITS]; /* of such a validation loss to that of tokens; NaN: not known */
     } reports;
     lm_series series[LM_COLUMNS];
 } lm_history;
@@ -49,13 +53,17 @@ typedef struct lm_history {
  * and loss, ascending iterations and a row at least; columns of other names are passed over. The series have what lies
  * in the range of iterations, the rest describes the whole run. The text in err names the line, not the file. */
 bool lm_history_read(lm_history *history, const char *path, lm_range iterations, tensor_error *err);
-/* Makes the losses those of a character; false where the log does not know them. */
-bool lm_history_per_character(lm_history *history);
+/* Makes the losses, which are of tokens, those of another unit; false where the log does not know them. */
+bool lm_history_convert(lm_history *history, lm_unit unit);
+/* Whether all runs know the losses of a unit. */
+bool lm_unit_known(const lm_history *const *runs, int count, lm_unit unit);
+/* The unit that makes runs comparable: tokens where they are alike, else characters or bytes if all know them. */
+lm_unit lm_unit_for(const lm_history *const *runs, int count);
 
 /* The losses of one run, or of several with their names; curves[LM_RUN_CURVES count] is memory for them. A loss of 5 nats
  * above where the runs begin is beyond the fence: such a run is lost, and must not flatten the others. */
 void lm_chart_losses(lm_chart *chart, const lm_history *const *runs, const char *const *names, int count,
-                     lm_curve *curves);
+                     lm_unit unit, lm_curve *curves);
 /* Where DIR/samples.txt has the texts that train wrote at its reports: "# iteration 500, 213 bytes", a newline, the
  * bytes, a newline. Of many samples some are left out evenly, never the last. */
 enum { LM_SAMPLES = 16 };
@@ -79,6 +87,14 @@ lm_history *lm_run_read(const lm_model *model, const char *folder, lm_range iter
 FILE *lm_create(const char *path, tensor_error *err);
 bool lm_finish(FILE *file, const char *path, tensor_error *err);
 
+/* What DIR/run.txt says of how the run was made; NULL: nothing. A file that is not there is an empty record. */
+typedef struct lm_record {
+    int starts;
+    const char *started, *last_started, *command, *last_command;
+    const char *processor, *threads, *instructions; /* of the last start */
+} lm_record;
+bool lm_record_read(lm_record *record, const char *path, tensor_arena *arena, tensor_error *err);
+
 /* ---- Pages ---------------------------------------------------------------------------------- */
 
 /* All that the page about a run shows, read and computed before its first word is written. */
@@ -87,11 +103,13 @@ typedef struct lm_page {
     tensor_arena *arena;
     const char *name;
     const lm_history *history;
+    lm_record record;
     const char *samples_path, *checkpoint; /* NULL: not there */
     lm_samples samples;
     lm_piece texts[LM_SAMPLES];
     lm_instance instance; /* without parameters where there is no checkpoint */
-    nn_file *file;        /* whose metadata are the configuration */
+    int64_t parameters;   /* their number; 0: not known */
+    nn_file *file;        /* whose metadata are the configuration; NULL: there is none */
     bool comparable;      /* with the published figures */
     const char *prompt;
     tensor ids;     /* of the prompt: [N] */
@@ -99,6 +117,20 @@ typedef struct lm_page {
     tensor table;   /* [V, V], the probabilities after each token; no tensor: not to be shown */
     ag_tape *tape;  /* owns them */
 } lm_page;
+
+/* The page about one run, and that about several. */
 void lm_page_write(FILE *file, const lm_page *page);
+void lm_pages_write(FILE *file, const lm_page *const *runs, int count, tensor_arena *arena);
+
+/* Parts of both: from <html> to the heading, and the end. */
+void lm_page_begin(FILE *file, const char *kind, const char *title);
+void lm_page_end(FILE *file, const lm_model *model, const char *checkpoint);
+void lm_page_figure(FILE *file, lm_chart *chart, int ticks);
+void lm_page_sample(FILE *file, const lm_page *page, int i, const char *title);
+void lm_page_record(FILE *file, const lm_page *page);
+void lm_page_text(FILE *file, const char *text);         /* as lm_markup */
+char *lm_page_duration(double seconds, char buffer[32]); /* "1 h 05 min" */
+/* What the model does: maps of its attention, or the table of what follows what. */
+void lm_page_maps(FILE *file, const lm_page *page);
 
 #endif

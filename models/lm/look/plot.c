@@ -87,26 +87,22 @@ static int write_svg(const lm_model *model, const lm_chart *chart, const char *p
 }
 
 /* What the command line asks for. */
-enum { PER_AUTO, PER_TOKEN, PER_CHARACTER };
+enum { PER_AUTO, PER_TOKEN }; /* from then on an lm_unit, and 1 */
 typedef struct request {
     const char *svg, *x, *y;
     int64_t log, per;
     lm_frame frame;
 } request;
 
-/* Makes the losses those of characters where that is wanted, or where tokens of several runs would not compare. */
-static bool choose_unit(const request *q, lm_history *const *runs, const char *const *names, int count,
-                        bool *per_character, tensor_error *err) {
-    bool all = true, alike = true;
-    for (int i = 0; i < count; i++) {
-        const double ratio = runs[i]->reports.per_character;
-        if (isnan(ratio) && q->per == PER_CHARACTER)
-            return tensor_fail(err, "%.150s: its log has no losses per character", names[i]);
-        all = all && !isnan(ratio);
-        alike = alike && fabs(ratio - runs[0]->reports.per_character) < 1e-3;
-    }
-    *per_character = q->per == PER_CHARACTER || (q->per == PER_AUTO && all && !alike);
-    for (int i = 0; *per_character && i < count; i++) lm_history_per_character(runs[i]);
+/* Makes the losses those of the unit that is wanted. */
+static bool choose_unit(const request *q, lm_history *const *runs, int count, lm_unit *unit,
+                        tensor_error *err) {
+    static const char *const nouns[] = {"token", "character", "byte"};
+    const lm_history *const *all = (const lm_history *const *)runs;
+    *unit = q->per == PER_AUTO ? lm_unit_for(all, count) : (lm_unit)(q->per - PER_TOKEN);
+    if (!lm_unit_known(all, count, *unit))
+        return tensor_fail(err, "a log has no losses per %s", nouns[*unit]);
+    for (int i = 0; i < count; i++) lm_history_convert(runs[i], *unit);
     return true;
 }
 
@@ -114,19 +110,16 @@ static int plot_runs(const request *q, const lm_model *model, const char *const 
                      tensor_arena *arena) {
     tensor_error err = {0};
     lm_chart chart;
-    bool per_character;
+    lm_unit unit;
     lm_history **runs = tensor_arena_alloc(arena, (size_t)count * sizeof *runs, &err);
     const char **names = tensor_arena_alloc(arena, (size_t)count * sizeof *names, &err);
     lm_curve *curves = tensor_arena_alloc(arena, LM_RUN_CURVES * (size_t)count * sizeof *curves, &err);
     if (!runs || !names || !curves) return lm_fail(model, "%s", err.text);
     for (int i = 0; i < count; i++)
         if (!(runs[i] = lm_run_read(model, folders[i], q->frame.x, &names[i], arena))) return LM_FAILED;
-    if (!choose_unit(q, runs, names, count, &per_character, &err)) return lm_fail(model, "%s", err.text);
-    lm_chart_losses(&chart, (const lm_history *const *)runs, names, count, curves);
+    if (!choose_unit(q, runs, count, &unit, &err)) return lm_fail(model, "%s", err.text);
+    lm_chart_losses(&chart, (const lm_history *const *)runs, names, count, unit, curves);
     if (chart.count == 0) return lm_fail(model, "no run has a loss in the iterations %s", q->x);
-    if (per_character)
-        chart.y_label =
-            count > 1 ? "nats per character; lines: training, dots: validation" : "nats per character";
     lm_chart_fit(&chart, q->frame);
     const int status = draw(model, &chart, (const lm_history *const *)runs, names, count);
     return status == LM_DONE && q->svg ? write_svg(model, &chart, q->svg) : status;
@@ -142,9 +135,9 @@ int lm_plot_command(const lm_model *model, int argc, char *const *argv) {
         lm_string("x", &q.x, "FROM..TO", "only these iterations; one of the ends may be left out"),
         lm_string("y", &q.y, "FROM..TO", "only these losses"),
         lm_choice(
-            "per", &q.per, "auto|token|character",
-            "what a loss is the mean over; auto: characters for runs with different tokens, if the logs "
-            "have them"),
+            "per", &q.per, "auto|token|character|byte",
+            "what a loss is the mean over; auto: characters for runs with different tokens, or bytes, if the "
+            "logs have them"),
         {0}};
     const lm_usage usage = {
         model->name, "plot",    "Draws the losses of runs, from the logs in their folders.",

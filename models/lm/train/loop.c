@@ -215,7 +215,7 @@ int lm_train_loop(lm_trainer *t) {
     t->saved = -1;
     int status = save(t);
     if (status == LM_DONE && t->set.out &&
-        !lm_log_open(&t->log, t->set.out, t->state.iteration, t->arena, &err)) {
+        !(lm_log_open(&t->log, t->set.out, t->state.iteration, t->arena, &err) && lm_start_write(t, &err))) {
         status = fail(t, err.text);
     }
     while (status == LM_DONE && !interrupted && !t->stopped && t->state.iteration < t->set.iterations) {

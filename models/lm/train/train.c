@@ -299,6 +299,8 @@ int lm_train_command(const lm_model *model, int argc, char *const *argv) {
     int status = lm_begin(model, &usage, argc, argv, &operand, &s->threads);
     if (status >= 0) return status;
     t.usage = &usage;
+    t.argc = argc;
+    t.argv = argv;
     status = train(&t, argc, argv);
     nn_parallel_free(t.parallel);
     lm_corpus_free(&t.corpus);

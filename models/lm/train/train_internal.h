@@ -54,6 +54,8 @@ typedef struct lm_state {
 typedef struct lm_trainer {
     lm_settings set;
     const lm_usage *usage; /* the options */
+    int argc;              /* the command line, behind the command */
+    char *const *argv;
     tensor_arena *arena;
     lm_instance instance;
     lm_corpus corpus;
@@ -82,6 +84,9 @@ bool lm_resume_text(lm_trainer *t, tensor_error *err);
 /* Writes the weights with all that resuming needs, or with the loss that they were best at. */
 bool lm_resume_save(const lm_trainer *t, tensor_error *err);
 bool lm_best_save(const lm_trainer *t, tensor_error *err);
+
+/* Appends what started here and now to run.txt in the run's folder. */
+bool lm_start_write(const lm_trainer *t, tensor_error *err);
 
 /* Trains from the state's iteration to the last, to Ctrl-C or to an early stop, with reports and checkpoints. Returns
  * an exit status. */
