@@ -110,6 +110,18 @@ const char *lm_typed(const lm_model *model); /* what a line to type begins with:
 void lm_say(const lm_model *model, const char *format, ...) TENSOR_PRINTF(2, 3);
 int lm_fail(const lm_model *model, const char *format, ...) TENSOR_PRINTF(2, 3);
 
+/* Writes a string of JSON; what is not UTF-8 becomes U+FFFD. */
+bool lm_json_string(FILE *file, const char *text, tensor_error *err);
+
+/* A line of a table on stdout: cells, each right in its width, and a name behind them; without a name the titles. Cells
+ * that leave the name less than its share of so many columns are left out, the last ones first. */
+typedef struct lm_cell {
+    const char *title;
+    int width;
+    char text[32];
+} lm_cell;
+void lm_table_line(const lm_cell *cells, int count, const char *name, int columns);
+
 /* Parses a command's options, sets the number of threads where `threads` is above 0 after it and checks the
  * instruction set. Returns -1 to go on, else the exit status: the help or the fault has been printed. */
 int lm_begin(const lm_model *model, const lm_usage *usage, int argc, char *const *argv, const char **operand,

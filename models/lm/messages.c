@@ -1,5 +1,7 @@
 /* Messages, and what every command begins with: its options, its texts. */
+#include <limits.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -9,10 +11,9 @@
 static void say(const lm_model *model, const char *format, va_list args) {
     char text[8192]; /* holds any path */
     vsnprintf(text, sizeof text, format, args);
-    for (char *c = text; *c; c++) {
-        if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?'; /* a name with a newline stays one line */
-    }
-    fprintf(stderr, "%s: %s\n", model->name, text);
+    fprintf(stderr, "%s: ", model->name);
+    lm_visible(stderr, text, INT_MAX, true); /* a name with a newline stays one line */
+    fputc('\n', stderr);
 }
 
 void lm_say(const lm_model *model, const char *format, ...) {
@@ -43,6 +44,35 @@ static int print_options(const lm_model *model, const lm_usage *usage, int form)
     tensor_error err = {0};
     forms[form].print(usage, stdout);
     return lm_flush(stdout, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
+}
+
+bool lm_json_string(FILE *file, const char *text, tensor_error *err) {
+    const size_t size = nn_json_quote(NULL, 0, text);
+    char *quoted = malloc(size + 1);
+    if (!quoted) return tensor_fail(err, "out of memory");
+    nn_json_quote(quoted, size + 1, text);
+    for (size_t i = 0; i < size;) {
+        uint32_t code;
+        const int length = lm_utf8_decode(quoted + i, size - i, &code);
+        if (length > 0)
+            fwrite(quoted + i, 1, (size_t)length, file);
+        else
+            fputs("\xef\xbf\xbd", file);
+        i += length > 0 ? (size_t)length : 1;
+    }
+    free(quoted);
+    return true;
+}
+
+void lm_table_line(const lm_cell *cells, int count, const char *name, int columns) {
+    const int share = columns < 48 ? columns / 3 : 16;
+    int used = 0;
+    for (int i = 0; i < count; used += cells[i++].width + 2) {
+        if (i > 0 && used + cells[i].width + 2 + share > columns) break;
+        printf("%*s  ", cells[i].width, name ? cells[i].text : cells[i].title);
+    }
+    lm_visible(stdout, name ? name : "checkpoint", columns - used, true);
+    putchar('\n');
 }
 
 int lm_begin(const lm_model *model, const lm_usage *usage, int argc, char *const *argv, const char **operand,

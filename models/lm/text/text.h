@@ -15,6 +15,12 @@ int lm_utf8_encode(uint32_t code, char bytes[5]);
 /* The number of characters; -1 and a text that names the first byte (counted from 1) that is not UTF-8. */
 int64_t lm_utf8_count(const char *bytes, size_t size, tensor_error *err);
 
+/* Whether a character would control a terminal instead of standing there: U+0000 to U+001F, U+007F to U+009F. */
+bool lm_is_control(uint32_t code);
+/* Writes text in at most `columns` columns, with '?' for control characters, for what is not UTF-8, and without `utf8`
+ * for all but ASCII; returns the columns it took. */
+int lm_visible(FILE *file, const char *text, int columns, bool utf8);
+
 /* What tokens are: characters of a UTF-8 text; bytes of anything; sequences of bytes, by byte pair encoding. */
 typedef enum lm_tokenizer_kind { LM_CHAR, LM_BYTE, LM_BPE } lm_tokenizer_kind;
 

@@ -47,6 +47,7 @@ bool lm_generator_next(lm_generator *g, tensor_error *err);
 typedef struct lm_writer {
     FILE *file;
     const char *stop; /* NULL: none */
+    bool terminal;    /* which a text must not control: such characters become U+FFFD */
     double pace;      /* characters a second; 0: any */
     double next;      /* clock: when the next character is due, or output was last flushed */
     char *held;
