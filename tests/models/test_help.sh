@@ -24,15 +24,15 @@ for program in gpt bigram; do
   run "$bin/$program" -V
   matches "$program -V" "$program (Sampo) [0-9.]*"
   for command in $commands; do
-    run "$bin/$program" $command --help
+    run "$bin/$program" "$command" --help
     cp stdout said
     check "$program $command --help" [ "$status" -eq 0 -a -s stdout -a ! -s stderr ]
-    run "$bin/$program" $command -h
+    run "$bin/$program" "$command" -h
     check "$program $command -h" cmp -s stdout said
-    [ $command = help ] || run "$bin/$program" help $command
+    [ "$command" = help ] || run "$bin/$program" help "$command"
     check "$program help $command" cmp -s stdout said
     check "$program help $command: each option is told in sentences" \
-      [ "$(COLUMNS=1000 "$bin/$program" $command --help | grep -c '^[ *] --[a-z0-9-]*.*  [a-z]')" -eq 0 ]
+      [ "$(COLUMNS=1000 "$bin/$program" "$command" --help | grep -c '^[ *] --[a-z0-9-]*.*  [a-z]')" -eq 0 ]
   done
 done
 refuses 2 "unknown command 'zebra'" "$gpt" help zebra
@@ -51,7 +51,7 @@ unset COLUMNS
 
 for columns in 30 40 60 80 120; do
   for command in '' $commands; do
-    COLUMNS=$columns "$gpt" help $command >stdout 2>stderr
+    COLUMNS=$columns "$gpt" help ${command:+"$command"} >stdout 2>stderr
     check "help $command in $columns columns" [ "$(wc -L <stdout)" -le $columns ]
   done
 done
@@ -230,7 +230,7 @@ if command -v zsh >/dev/null; then
 zmodload zsh/zpty
 zpty z "TERM=dumb PS1='%% ' zsh -f -i"
 zpty -w z 'stty cols 200; autoload -Uz compinit; compinit -u -D; source ./gpt.zsh; echo rea""dy'
-zpty -r -m z line '*ready*'
+zpty -r -m z line '*ready*2004h*' # keys are awaited
 zpty -w -n z "$1"$'\t'
 zpty -w -n z $'\x05 #end\n'
 sleep 0.2
