@@ -16,6 +16,7 @@ static const lm_command commands[] = {
     {"sample", lm_sample_command, "Write text with what was learned.",
      "generate|write|complete|predict|chat|run|talk|inference"},
     {"eval", lm_eval_command, "Measure how well a text is predicted.", "evaluate|test|validate|loss|score"},
+    {"presets", lm_presets_command, "List the sizes of models.", "preset|sizes|models|list"},
     {"info", lm_info_command, "Tell what is in a checkpoint.", "show|inspect|print|summary|describe"},
     {"plot", lm_plot_command, "Draw the losses of runs.", "graph|draw|curve|curves|chart"},
     {"report", lm_report_command, "Write a page about a run.", "html|page"},
@@ -109,7 +110,10 @@ static int completion_command(const lm_model *model, int argc, char *const *argv
     return printed(model);
 }
 
-int lm_main(const lm_model *model, int argc, char **argv) {
+int lm_main(const lm_model *program, int argc, char **argv) {
+    lm_model called = *program;
+    const lm_model *model = &called;
+    called.typed = argc > 0 ? argv[0] : NULL;
     signal(SIGPIPE, SIG_DFL); /* `gpt sample | head` ends quietly, also where the parent ignores the signal */
     const char *word = argc < 2 ? "" : argv[1];
     if (argc < 2) {

@@ -1,7 +1,8 @@
-/* The command line: options and their help, the line that shows progress, exit statuses. */
+/* The command line: options and their help, exit statuses; progress.h: how far the work is. */
 #ifndef SAMPO_LM_CLI_H
 #define SAMPO_LM_CLI_H
 
+#include "models/lm/cli/progress.h"
 #include "sampo/nn.h"
 
 /* ---- Options --------------------------------------------------------------------------------------- */
@@ -17,9 +18,10 @@ typedef enum lm_option_kind {
     LM_PRESET   /* const lm_preset *, one of `presets` */
 } lm_option_kind;
 
-/* Settings of other options under one name: "layers=12 width=768". A table of presets ends with {0}. */
+/* Settings of other options under one name: "layers=12 width=768"; for which texts: "a few MB". A table of presets
+ * ends with {0}. */
 typedef struct lm_preset {
-    const char *name, *settings;
+    const char *name, *settings, *suits;
 } lm_preset;
 
 /* Whether the checkpoint that `train --resume` goes on from holds an option, and which value then counts. */
@@ -61,6 +63,8 @@ typedef struct lm_option {
     int64_t least, most; /* of an integer */
     double low, high;    /* of a real number */
     const char *words;   /* of a choice: "relu|gelu"; of a text: what stands for it in --help */
+    const char
+        *since; /* what checkpoints stand for that are older than the option; NULL: it was always there */
     const char *key; /* under which checkpoints keep the value; NULL: only for --resume, as "train.batch" */
     const char *help;
     const lm_preset *presets;
@@ -121,6 +125,12 @@ static inline lm_option lm_about(lm_group group, lm_option option) {
     option.group = group;
     return option;
 }
+/* The same of one that older checkpoints lack, which stand for `since`. */
+static inline lm_option lm_kept_since(const char *key, const char *since, lm_option option) {
+    option.key = key;
+    option.since = since;
+    return option;
+}
 static inline lm_option lm_resumed(lm_resume resume, lm_option option) {
     option.resume = resume;
     return option;
@@ -157,31 +167,6 @@ bool lm_option_given(const lm_option *option, int argc, char *const *argv);
 const char *lm_nearest(const char *text, const char *const *names, int count);
 /* Whether a word is one of "a|b|c". */
 bool lm_has_word(const char *words, const char *word);
-
-/* ---- Progress -------------------------------------------------------------------------------------- */
-
-/* A line on stderr: where that is a terminal, one that is overwritten and never wraps. */
-typedef struct lm_progress {
-    int64_t first, done, total; /* iterations; the first is above 0 in a resumed run */
-    double loss, tokens_per_second, seconds_left, step_seconds;
-    double begun, resumed, shown; /* clock: at the start, at the last step or report, at the last update */
-    double trained;               /* seconds, without reports */
-    bool terminal, colour;
-} lm_progress;
-void lm_progress_begin(lm_progress *progress, int64_t first, int64_t total);
-/* After each iteration: shown on a terminal, ten times a second at most. */
-void lm_progress_step(lm_progress *progress, int64_t done, double loss, int64_t tokens);
-/* Before anything else is printed: takes the line off a terminal. */
-void lm_progress_clear(const lm_progress *progress);
-/* When a report is ready: the same; elsewhere writes a line of its own. */
-void lm_progress_report(lm_progress *progress);
-/* The line in at most `columns` columns: what does not fit is left out from the end. Returns `buffer`. */
-char *lm_progress_text(const lm_progress *progress, int columns, char *buffer, size_t size);
-/* Of the terminal that stderr is, else $COLUMNS, else 80. */
-int lm_columns(void);
-/* Whether a stream is a terminal that can move its cursor, and one that shows colours. */
-bool lm_is_terminal(int fd);
-bool lm_shows_colour(int fd); /* not where $NO_COLOR is set */
 
 /* ---- Exit statuses and streams --------------------------------------------------------------------- */
 enum {

@@ -68,8 +68,8 @@ typedef enum section { CONFIGURATION, TRAINING, OTHER } section;
 
 /* Of a key: an option of the model that checkpoints keep, or what every model has; training's; any other. */
 static section section_of(const lm_model *model, const char *key) {
-    static const char *const common[] = {"architecture", "context_length", "vocab_size",
-                                         "tokenizer",    "vocabulary",     "merges"};
+    static const char *const common[] = {"architecture", "context_length", "vocab_size",   "tokenizer",
+                                         "vocabulary",   "merges",         "added_tokens", "end_of_text"};
     for (size_t i = 0; i < sizeof common / sizeof *common; i++)
         if (strcmp(common[i], key) == 0) return CONFIGURATION;
     for (const lm_option *o = model->options; o && o->name; o++)
@@ -244,7 +244,7 @@ static bool print_file(page p, const lm_model *model, const nn_file *file, const
     const int count = make_rows(file, &rows, arena, err);
     if (count < 0) return false;
     print_summary(p, file, path, rows, count);
-    nn_file *other = nn_file_open(path, &fault); /* in which names may change */
+    nn_file *other = lm_checkpoint_open(path, &fault); /* in which names may change */
     const bool known = other && lm_checkpoint_configure(&instance, model, other, path, &fault);
     fit(cell, fault.text, MAX_COLUMNS);
     if (known)
@@ -271,7 +271,7 @@ int lm_info_command(const lm_model *model, int argc, char *const *argv) {
     tensor_error err = {0};
     tensor_arena *arena = tensor_arena_new(&err);
     path = arena ? lm_checkpoint_path(path, arena, &err) : NULL;
-    nn_file *file = path ? nn_file_open(path, &err) : NULL;
+    nn_file *file = path ? lm_checkpoint_open(path, &err) : NULL;
     const bool ok = file && print_file(page_of_stdout(), model, file, path, arena, &err);
     nn_file_close(file);
     tensor_arena_free(arena);

@@ -28,6 +28,8 @@ ag_var *lm_loss(void *context, ag_tape *tape, int64_t begin, int64_t end);
 /* ---- Training -------------------------------------------------------------------------------------- */
 
 int lm_train_command(const lm_model *model, int argc, char *const *argv);
+int lm_presets_command(const lm_model *model, int argc, char *const *argv);
+
 /* ---- Evaluation ------------------------------------------------------------------------------------ */
 
 /* Mean loss over consecutive windows of T tokens, the last partial one left out, summed in double; *predicted
