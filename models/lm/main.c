@@ -55,6 +55,7 @@ static int run(const lm_model *model, const lm_command *command, int argc, char 
     tensor_error err = {0};
     lm_words words;
     int status = LM_BAD_USAGE;
+    if (command->run == help_command) return help_command(model, argc, argv); /* that runs another */
     if (lm_config_expand(&words, argc, argv, &err))
         status = command->run(model, words.argc, words.argv);
     else
@@ -63,24 +64,32 @@ static int run(const lm_model *model, const lm_command *command, int argc, char 
     return status;
 }
 
-static int help_command(const lm_model *model, int argc, char *const *argv) {
-    const lm_usage usage = {
-        model->name, "help", "Prints what the program can do, or a command: help train.", NULL, {NULL}};
-    const int64_t threads = 0;
-    const char *operand;
-    if (argc > 0 && argv[0][0] != '-') {
-        const lm_command *command = find_command(argv[0]);
-        char *words[LM_MAX_FILES] = {"--help"}; /* behind what may change the defaults: a preset */
-        if (!command) return unknown(model, argv[0]);
-        if (argc >= LM_MAX_FILES) return lm_fail(model, "help: too many words");
-        for (int i = 1; i < argc; i++) words[i - 1] = argv[i];
-        words[argc - 1] = "--help";
-        return run(model, command, argc, words);
-    }
-    const int status = lm_begin(model, &usage, argc, argv, &operand, &threads);
-    if (status >= 0) return status;
+static int general_help(const lm_model *model) {
     lm_manual_help(model, commands, stdout);
     return printed(model);
+}
+
+static int help_command(const lm_model *model, int argc, char *const *argv) {
+    char names[256];
+    const lm_usage usage = {
+        model->name, "help", "Prints a command's options, or what commands there are.", names, {NULL}};
+    const int64_t threads = 0;
+    const char *name;
+    size_t used = 0;
+    for (const lm_command *c = commands; c->name && used < sizeof names; c++)
+        used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", used ? "|" : "", c->name);
+    if (argc == 0) return general_help(model);
+    const int status = argv[0][0] == '-' ? lm_begin(model, &usage, argc, argv, &name, &threads) : -1;
+    if (status >= 0) return status;
+
+    const lm_command *command = find_command(argv[0]);
+    char *words[LM_MAX_FILES];
+    if (!command) return unknown(model, argv[0]);
+    if (argc > LM_MAX_FILES) return lm_fail(model, "help: there are too many words");
+    for (int i = 1; i < argc; i++)
+        words[i - 1] = argv[i]; /* they may change the defaults, as a preset does */
+    words[argc - 1] = "--help";
+    return run(model, command, argc, words);
 }
 
 static int completion_command(const lm_model *model, int argc, char *const *argv) {
@@ -111,10 +120,7 @@ int lm_main(const lm_model *program, int argc, char **argv) {
         lm_manual_help(model, commands, stderr);
         return LM_BAD_USAGE;
     }
-    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
-        lm_manual_help(model, commands, stdout);
-        return printed(model);
-    }
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) return general_help(model);
     if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
         printf("%s (Sampo) %s\n", model->name, SAMPO_VERSION);
         return printed(model);

@@ -1,6 +1,4 @@
 /* Help, the manual page and the scripts for shells. Each command prints its own options: run with --help=man, say. */
-#include <string.h>
-
 #include "models/lm/manual.h"
 
 static void print_commands(const lm_model *model, const lm_command *commands, char *form) {
@@ -27,8 +25,10 @@ void lm_manual_help(const lm_model *model, const lm_command *commands, FILE *fil
     lm_wrap(file, text, 0, 0, columns);
     fputs("\nFirst steps\n", file);
     for (int i = 0; i < FIRST_STEPS; i++) {
-        snprintf(text, sizeof text, "  %s %s", model->name, first_steps[i].line);
-        fprintf(file, "%s\n%6s", text, "");
+        snprintf(text, sizeof text, "%s %s", model->name, first_steps[i].line);
+        fputs("  ", file);
+        lm_wrap(file, text, 2, 4, columns);
+        fprintf(file, "%6s", "");
         lm_wrap(file, first_steps[i].help, 6, 6, columns);
     }
     fputs("\nCommands\n", file);
@@ -95,10 +95,6 @@ void lm_manual_man(const lm_model *model, const lm_command *commands) {
 
 /* ---- Shells ------------------------------------------------------------------------------------ */
 
-static void print_names(const lm_command *commands) {
-    for (const lm_command *c = commands; c->name; c++) printf("%s%s", c == commands ? "" : " ", c->name);
-}
-
 static void print_bash(const lm_model *model, const lm_command *commands) {
     const char *name = model->name;
     printf("# What bash completes in the command lines of %s. Try it: source <(%s completion bash)\n", name,
@@ -111,14 +107,9 @@ static void print_bash(const lm_model *model, const lm_command *commands) {
         "    COMPREPLY=()\n"
         "    if ((COMP_CWORD == 1)); then words='",
         name);
-    print_names(commands);
-    printf(" --help --version'\n    else case ${COMP_WORDS[1]} in\n");
-    printf("    help) ((COMP_CWORD == 2)) && words='");
-    print_names(commands);
-    printf("' ;;\n");
-    char *form = "--help=bash";
-    for (const lm_command *c = commands; c->name; c++)
-        if (strcmp(c->name, "help") != 0) c->run(model, 1, &form);
+    for (const lm_command *c = commands; c->name; c++) printf("%s ", c->name);
+    printf("--help --version'\n    else case ${COMP_WORDS[1]} in\n");
+    print_commands(model, commands, "--help=bash");
     printf("    esac; fi\n"
            "    while IFS= read -r word; do COMPREPLY+=(\"$word\"); done < <(\n"
            "        compgen -W \"$words\" -- \"$now\"\n"
@@ -134,9 +125,9 @@ static void print_zsh(const lm_model *model, const lm_command *commands) {
     printf("#compdef sampo-%s %s\n", name, name);
     printf("# What zsh completes in the command lines of %s. Try it: source <(%s completion zsh)\n", name,
            name);
-    printf("_sampo_%s() {\n    local -a commands=(", name);
+    printf("_sampo_%s() {\n    local -a names=(", name);
     for (const lm_command *c = commands; c->name; c++) printf("\n        '%s:%s'", c->name, c->help);
-    printf(")\n    if (( CURRENT == 2 )); then _describe command commands; return; fi\n"
+    printf(")\n    if (( CURRENT == 2 )); then _describe command names; return; fi\n"
            "    shift words\n    (( CURRENT-- ))\n    case $words[1] in\n");
     print_commands(model, commands, "--help=zsh");
     printf("    esac\n}\n"

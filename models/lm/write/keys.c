@@ -47,9 +47,13 @@ void lm_keys_end(void) {
     for (int i = 0; i < ENDING; i++) sigaction(ending[i], &were[i], NULL);
 }
 
+static int held = LM_KEY_NONE; /* a byte to read again */
+
 static int read_byte(void) {
     unsigned char c;
-    return read(STDIN_FILENO, &c, 1) == 1 ? c : LM_KEY_END;
+    const int again = held;
+    held = LM_KEY_NONE;
+    return again != LM_KEY_NONE ? again : read(STDIN_FILENO, &c, 1) == 1 ? c : LM_KEY_END;
 }
 
 /* The byte behind another that a key sends at once. */
@@ -61,11 +65,13 @@ static int read_soon(void) {
 /* The sequence of a cursor key, as the control character that does the same. */
 static int read_sequence(void) {
     static const char ends[] = "ABCDHF1748", same[] = "PNFBAEAAEE";
-    int c = read_soon(), number = 0;
-    if (c != '[' && c != 'O') return LM_KEY_NONE;
-    for (c = read_soon(); (c >= '0' && c <= '9') || c == ';'; c = read_soon())
-        if (!number) number = c;
-    if (c == '~') c = number;
+    int c = read_soon(), number = 0, parts = 0;
+    if (c != '[' && c != 'O') return held = c, LM_KEY_NONE;
+    for (c = read_soon(); (c >= '0' && c <= '9') || c == ';'; c = read_soon()) {
+        parts += c == ';';
+        if (parts == 0 && number < 100) number = 10 * number + c - '0';
+    }
+    if (c == '~') c = number < 10 ? '0' + number : LM_KEY_NONE;
     const char *end = c > 0 && c < 0x80 ? strchr(ends, c) : NULL;
     return end ? LM_CTRL(same[end - ends]) : c == '3' ? LM_KEY_DELETE : LM_KEY_NONE;
 }
@@ -75,12 +81,12 @@ int lm_keys_read(char text[5]) {
     const int first = read_byte();
     uint32_t code;
     if (first == ESCAPE) return read_sequence();
-    if (first < ' ' || first == LM_KEY_RUBOUT) return first;
+    if (first < ' ' || first >= LM_KEY_DELETE || first == LM_KEY_RUBOUT) return first;
     const size_t size = first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
     text[0] = (char)first;
     for (size_t i = 1; i < size; i++) {
         const int c = read_soon();
-        if (c < 0x80 || c > 0xbf) return LM_KEY_NONE;
+        if (c < 0x80 || c > 0xbf) return held = c, LM_KEY_NONE;
         text[i] = (char)c;
     }
     text[size] = '\0';
