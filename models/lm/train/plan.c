@@ -14,7 +14,7 @@ enum {
     MEASURING_MS = 100
 };
 
-static bool given(const lm_trainer *t, const char *name) {
+bool lm_train_given(const lm_trainer *t, const char *name) {
     const lm_option *o;
     for (int i = 0; (o = lm_option_at(t->usage, i)); i++)
         if (strcmp(o->name, name) == 0) return lm_option_given(o, t->argc, t->argv);
@@ -36,16 +36,16 @@ int64_t lm_useful_iterations(const lm_trainer *t) {
 
 /* Reports at every tenth of the run. */
 static void fit_reports(lm_trainer *t) {
-    if (!given(t, "eval-every")) t->set.report_every = (t->set.iterations + REPORTS - 1) / REPORTS;
+    if (!lm_train_given(t, "eval-every")) t->set.report_every = (t->set.iterations + REPORTS - 1) / REPORTS;
 }
 
 void lm_plan_fit(lm_trainer *t) {
     lm_settings *set = &t->set;
-    if (set->resume || given(t, "iters")) return;
+    if (set->resume || lm_train_given(t, "iters")) return;
     const double rows = VALIDATIONS * (double)t->parts[LM_VALIDATION].count / (double)set->context;
     const int64_t most = lm_useful_iterations(t), batches = (int64_t)ceil(rows / (double)set->batch);
-    if (!given(t, "eval-batches") && set->report_batches > batches) set->report_batches = batches;
-    if (!given(t, "patience")) set->patience = PATIENCE;
+    if (!lm_train_given(t, "eval-batches") && set->report_batches > batches) set->report_batches = batches;
+    if (!lm_train_given(t, "patience")) set->patience = PATIENCE;
     if (set->seconds > 0 || set->iterations <= most) return;
     set->iterations = most;
     t->fitted = true;
@@ -58,7 +58,7 @@ void lm_plan_time(lm_trainer *t, double step_seconds) {
     const double steps = 0.95 * set->seconds / step_seconds; /* the rest is for what is not counted */
     const double batch = (REPORTS + 1) * 2.0 / 3 / (double)set->accumulate;
     const double batches = floor(0.2 * steps / batch); /* a fifth of the time for reports */
-    if (!given(t, "eval-batches") && (double)set->report_batches > batches)
+    if (!lm_train_given(t, "eval-batches") && (double)set->report_batches > batches)
         set->report_batches = batches < 1 ? 1 : (int64_t)batches;
     const double left = floor(steps - batch * (double)set->report_batches);
     set->iterations = left < 1 ? 1 : left < 1e12 ? (int64_t)left : (int64_t)1e12;

@@ -12,7 +12,7 @@ static const lm_option *preset_option(const lm_model *model) {
 }
 
 /* Prints the row of the preset that the options hold. */
-static int describe(lm_trainer *t) {
+static int describe(lm_trainer *t, const void *speed) {
     lm_instance *instance = &t->instance;
     const lm_model *model = instance->model;
     const lm_preset *preset = *(const lm_preset **)preset_option(model)->value;
@@ -26,11 +26,10 @@ static int describe(lm_trainer *t) {
     t->parallel = lm_parallel_new(instance->params, instance->context);
     if (nn_params_error(instance->params) || !t->parallel) return lm_fail(model, "out of memory");
     const lm_memory need = lm_memory_needed(t);
-    const double speed = lm_machine_speed(&err);
-    if (speed <= 0) return lm_fail(model, "%s", err.text);
-    printf("%-11s %6.2f M %7s %12s  %s\n", preset->name, 1e-6 * (double)nn_params_count(instance->params),
+    printf("%-11s %8.2f M %7s %12s  %s\n", preset->name, 1e-6 * (double)nn_params_count(instance->params),
            lm_memory_text(need.weights + need.batch, text[0], sizeof *text),
-           lm_duration(1000 * lm_step_estimate(t, speed), text[1], sizeof *text), preset->suits);
+           lm_duration(1000 * lm_step_estimate(t, *(const double *)speed), text[1], sizeof *text),
+           preset->suits);
     return LM_DONE;
 }
 
@@ -47,16 +46,18 @@ int lm_presets_command(const lm_model *model, int argc, char *const *argv) {
         printf("%s has one size\n", model->name);
         return lm_flush(stdout, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
     }
-    printf("%-11s %8s %7s %12s  %s\n", "preset", "numbers", "memory", "1000 steps", "for texts of");
+    const double speed = lm_machine_speed(&err);
+    if (speed <= 0) return lm_fail(model, "%s", err.text);
+    printf("%-11s %10s %7s %12s  %s\n", "preset", "parameters", "memory", "1000 iters", "for texts of");
     for (const lm_preset *p = preset_option(model)->presets; p->name && status < LM_FAILED; p++) {
         char *const words[] = {(char *)"--preset", (char *)p->name};
         const lm_model *fresh = lm_program(); /* with its defaults again */
-        status = lm_train_with(fresh, 2, words, describe);
+        status = lm_train_with(fresh, 2, words, describe, &speed);
     }
     if (status != LM_DONE) return status;
-    printf("\nThe numbers that it learns, in millions, and the memory to\n"
-           "train it on a text of %d distinct characters; the time is\n"
-           "roughly what %d thread%s of this machine need%s.\n",
+    printf("\nThe parameters, in millions, and the memory to train with a\n"
+           "text of %d distinct characters; the time is roughly what\n"
+           "%d thread%s of this machine need%s.\n",
            CHARACTERS, tensor_threads(), tensor_threads() > 1 ? "s" : "", tensor_threads() > 1 ? "" : "s");
     return lm_flush(stdout, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
 }

@@ -93,7 +93,8 @@ static void remove_folder(const lm_trainer *t) {
 /* ---- The command --------------------------------------------------------------------------- */
 
 /* Options that do not fit together; false with a text. */
-static bool check(lm_settings *set, tensor_error *err) {
+static bool check(lm_trainer *t, tensor_error *err) {
+    lm_settings *set = &t->set;
     tensor_error fault = {0};
     if (set->resume && set->out)
         return tensor_fail(err, "--resume goes on in the run's own folder, without --out");
@@ -101,6 +102,8 @@ static bool check(lm_settings *set, tensor_error *err) {
         return tensor_fail(err, "--resume has weights already, and takes no --init");
     if ((set->out && !*set->out) || (set->resume && !*set->resume))
         return tensor_fail(err, "--%s needs the name of a folder", set->out ? "out" : "resume");
+    if (set->time && !set->resume && lm_train_given(t, "iters"))
+        return tensor_fail(err, "--time and --iters both say how long");
     if (set->time && !lm_duration_parse(set->time, &set->seconds, &fault))
         return tensor_fail(err, "--time %s", fault.text);
     if (set->lowest_rate > set->rate)
@@ -133,17 +136,18 @@ static int prepare(lm_trainer *t) {
     return status;
 }
 
-static int train(lm_trainer *t) {
+static int train(lm_trainer *t, const void *context) {
+    (void)context;
     const lm_model *model = t->instance.model;
     const bool loads = t->set.resume || t->set.init;
     tensor_error err = {0};
     int status = LM_DONE;
-    if (!check(&t->set, &err) || (!loads && model->check && !model->check(model->self, &err)) ||
+    if (!check(t, &err) || (!loads && model->check && !model->check(model->self, &err)) ||
         !lm_tokenizer_check(t->set.tokenizer, &err)) {
         lm_say(model, "train: %s", err.text);
         return LM_BAD_USAGE;
     }
-    t->keeps_nothing = t->set.dry_run || (t->set.out && strcmp(t->set.out, "none") == 0);
+    t->keeps_nothing = !t->set.resume && (t->set.dry_run || (t->set.out && strcmp(t->set.out, "none") == 0));
     if (t->keeps_nothing) t->set.out = NULL;
     if (t->set.resume) t->set.out = t->set.resume;
     if (!(t->arena = tensor_arena_new(NULL)) || !name_files(t)) return lm_fail(model, "out of memory");
@@ -170,10 +174,11 @@ static int train(lm_trainer *t) {
 }
 
 int lm_train_command(const lm_model *model, int argc, char *const *argv) {
-    return lm_train_with(model, argc, argv, train);
+    return lm_train_with(model, argc, argv, train, NULL);
 }
 
-int lm_train_with(const lm_model *model, int argc, char *const *argv, int (*then)(lm_trainer *t)) {
+int lm_train_with(const lm_model *model, int argc, char *const *argv,
+                  int (*then)(lm_trainer *t, const void *context), const void *context) {
     lm_trainer t = {.instance.model = model,
                     .state.best_loss = LM_NO_LOSS,
                     .best_train = (double)NAN,
@@ -284,7 +289,7 @@ int lm_train_with(const lm_model *model, int argc, char *const *argv, int (*then
     int status = lm_begin(model, &usage, argc, argv, &operand, &s->threads);
     if (status >= 0) return status;
     t.usage = &usage;
-    status = then(&t);
+    status = then(&t, context);
     nn_parallel_free(t.parallel);
     lm_corpus_free(&t.corpus);
     lm_instance_free(&t.instance);

@@ -113,6 +113,8 @@ int lm_memory_check(const lm_trainer *t);
 /* Passes over the text that are useful at most, by trials: on texts from 30 KB to 3 MB the loss on unseen text was lowest
  * before. */
 enum { LM_MOST_PASSES = 42 };
+/* Whether the command line has the option. */
+bool lm_train_given(const lm_trainer *t, const char *name);
 /* How often the run sees each token of the text. */
 double lm_passes(const lm_trainer *t);
 /* Sets iterations, reports and patience for the text where the command line does not, once text and model are there. */
@@ -143,7 +145,8 @@ void lm_warn_report(lm_trainer *t, double train, double validation);
 void lm_warn_step(lm_trainer *t, double loss);
 
 /* Reads the options of `train`, then hands the trainer over, and frees it. Returns an exit status. */
-int lm_train_with(const lm_model *model, int argc, char *const *argv, int (*then)(lm_trainer *t));
+int lm_train_with(const lm_model *model, int argc, char *const *argv,
+                  int (*then)(lm_trainer *t, const void *context), const void *context);
 
 /* Loads the checkpoint of --resume, with its training state, or of --init, and takes over its options. Returns an
  * exit status. */
