@@ -144,9 +144,9 @@ const lm_model *lm_program(void) {
         lm_kept("attention_scale", lm_real("attention-scale", &c->attention_scale, 1e-6, 1000,
                                            "Multiply attention scores by this, if given; else see below.")),
         lm_choice("attention-scale-by", &c->scale_by, "width|head", "Divide scores by the root of this."),
-        lm_kept_since("scale_by_layer", "no",
-                      lm_yes_no("attention-scale-by-layer", &c->scale_by_layer,
-                                "Divide scores by the layer's number, too.")),
+        lm_kept_since(
+            "scale_by_layer", "no",
+            lm_yes_no("scale-by-layer", &c->scale_by_layer, "Divide scores by the layer's number, too.")),
         lm_kept_since(
             "norm_epsilon", "1e-5",
             lm_real("norm-epsilon", &c->norm_epsilon, 1e-20, 1, "Layer norm adds this to a variance.")),

@@ -17,7 +17,7 @@ never() { check "not: $1" [ "$(grep -c -e "$2" stderr)" -eq 0 ]; }
 run "$gpt" train $tiny --iters 20 --eval-every 5 --sample-tokens 20
 done_well 'a run that names no folder'
 cp stdout first
-check 'its files' [ "$(ls -A runs/gpt-1 | tr '\n' ' ')" = 'best.safetensors last.safetensors log.csv samples.txt tokens.bin ' ]
+check 'its files' [ "$(ls -A runs/gpt-1 | tr '\n' ' ')" = 'best.safetensors last.safetensors log.csv run.txt samples.txt tokens.bin ' ]
 says 'where they are' 'the run is kept in runs/gpt-1$'
 says 'what was reached' '; the best validation loss, [0-9.]*, was at iteration [0-9]*$'
 says 'the saved weights' 'saved runs/gpt-1/last.safetensors, and the best weights in runs/gpt-1/best.safetensors$'

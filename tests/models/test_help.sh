@@ -167,7 +167,7 @@ check 'a run goes on with a file' grep -q '^Iter 4 ' stdout
 # ---- The manual ---------------------------------------------------------------------------------------
 for program in gpt bigram; do
   "$bin/$program" --man >$program.1
-  check "$program --man: each command" [ "$(grep -c '^\.SS ' $program.1)" -eq 8 ]
+  check "$program --man: each command" [ "$(grep -c '^\.SS ' $program.1)" -eq 9 ]
   if command -v mandoc >/dev/null; then
     mandoc -Tlint $program.1 >stdout 2>stderr
     check "$program --man is well-formed" [ "$(grep -vc 'missing date' stdout)" -eq 0 ]
@@ -202,7 +202,7 @@ completes() { # completes NAME EXPECTED WORD...: what bash completes behind the 
 if command -v bash >/dev/null; then
   "$gpt" completion bash >gpt.bash
   completes 'commands' 'sample ' sam
-  completes 'all commands' '--help --version completion eval help info plot report sample train ' ''
+  completes 'all commands' '--help --version completion eval help info plot presets report sample train ' ''
   completes 'commands of help' 'train ' help tr
   completes 'options' '--schedule --schedule-end ' train --sch
   completes 'choices' 'constant cosine linear ' train --schedule ''
