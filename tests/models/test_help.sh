@@ -51,7 +51,7 @@ run "$bigram" train --help
 matches 'the defaults of the bigram' '  --context N  .*(default 8)'
 unset COLUMNS
 
-for columns in 30 40 60 80 120; do
+for columns in 35 40 60 80 120; do
   for command in '' $commands; do
     COLUMNS=$columns "$gpt" help ${command:+"$command"} >stdout 2>stderr
     check "help $command in $columns columns" [ "$(wc -L <stdout)" -le $columns ]
