@@ -129,7 +129,8 @@ const lm_model *lm_program(void) {
     *c = (struct gpt_config){.layers = 3, .heads = 4, .width = 64, .head_bias = true};
     c->norm_epsilon = 1e-5;
     const lm_option all[OPTIONS] = {
-        lm_presets(&gpt.preset, presets, "Set the other options as this preset does, unless they are given."),
+        lm_presets(&gpt.preset, presets,
+                   "Take other options from this preset; the command presets lists them."),
         lm_kept("n_layer",
                 lm_integer("layers", &c->layers, 1, GPT_MAX_LAYERS, "How many layers the model has.")),
         lm_kept("n_head",
