@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "models/lm/cli/pages.h"
 #include "models/lm/lm.h"
 
 static void say(const lm_model *model, const char *format, va_list args) {
@@ -28,6 +29,21 @@ int lm_fail(const lm_model *model, const char *format, ...) {
     say(model, format, args);
     va_end(args);
     return LM_FAILED;
+}
+
+/* What prints a command's options: main.c asks for all but the first. */
+static const struct {
+    const char *word;
+    void (*print)(const lm_usage *usage, FILE *file);
+} forms[] = {{"--help", lm_options_help},
+             {"--help=man", lm_options_man},
+             {"--help=bash", lm_options_bash},
+             {"--help=zsh", lm_options_zsh}};
+
+static int print_options(const lm_model *model, const lm_usage *usage, int form) {
+    tensor_error err = {0};
+    forms[form].print(usage, stdout);
+    return lm_flush(stdout, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
 }
 
 bool lm_json_string(FILE *file, const char *text, tensor_error *err) {
@@ -63,15 +79,14 @@ int lm_begin(const lm_model *model, const lm_usage *usage, int argc, char *const
              const int64_t *threads) {
     tensor_error err = {0};
     bool help;
+    for (int i = 1; argc == 1 && i < (int)(sizeof forms / sizeof *forms); i++)
+        if (strcmp(argv[0], forms[i].word) == 0) return print_options(model, usage, i);
     if (!lm_options_parse(usage, argc, argv, operand, &help, &err)) {
         lm_say(model, "%s: %s (%s %s --help lists the options)", usage->command, err.text, usage->program,
                usage->command);
         return LM_BAD_USAGE;
     }
-    if (help) {
-        lm_options_help(usage, stdout);
-        return lm_flush(stdout, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
-    }
+    if (help) return print_options(model, usage, 0);
     if (!tensor_isa_check(&err)) {
         lm_say(model, "%s", err.text);
         return LM_BAD_USAGE;

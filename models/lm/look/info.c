@@ -225,9 +225,9 @@ static void close_subject(subject *s) {
 
 static bool open_subject(subject *s, const char *path, tensor_arena *arena, tensor_error *err) {
     s->path = lm_checkpoint_path(path, arena, err);
-    s->file = s->path ? nn_file_open(s->path, err) : NULL;
+    s->file = s->path ? lm_checkpoint_open(s->path, err) : NULL;
     if (!s->file) return false;
-    s->other = nn_file_open(s->path, &s->fault);
+    s->other = lm_checkpoint_open(s->path, &s->fault);
     if (s->other) lm_checkpoint_configure(&s->instance, s->model, s->other, s->path, &s->fault);
     return true;
 }
@@ -326,8 +326,9 @@ static int describe(const lm_model *model, const char *const *files, bool json, 
 int lm_info_command(const lm_model *model, int argc, char *const *argv) {
     const int64_t threads = 0;
     bool json = false;
-    const lm_option options[] = {lm_flag("json", &json, "print an object of JSON for each file, on a line"),
-                                 {0}};
+    const lm_option options[] = {
+        lm_about(LM_ABOUT_REPORTS, lm_flag("json", &json, "Print JSON, an object on a line for each file.")),
+        {0}};
     const lm_usage usage = {model->name,
                             "info",
                             "Prints what is in a checkpoint, or in any safetensors file; of several a table.",

@@ -130,14 +130,13 @@ int lm_plot_command(const lm_model *model, int argc, char *const *argv) {
     request q = {.frame = {.x = LM_EVERYTHING, .y = LM_EVERYTHING, .ticks = 6}};
     const int64_t threads = 0;
     const lm_option options[] = {
-        lm_string("svg", &q.svg, "FILE", "draw into this file as well"),
-        lm_choice("log", &q.log, "none|x|y|xy", "logarithmic axes"),
-        lm_string("x", &q.x, "FROM..TO", "only these iterations; one of the ends may be left out"),
-        lm_string("y", &q.y, "FROM..TO", "only these losses"),
-        lm_choice(
-            "per", &q.per, "auto|token|character|byte",
-            "what a loss is the mean over; auto: characters for runs with different tokens, or bytes, if the "
-            "logs have them"),
+        lm_about(LM_ABOUT_REPORTS, lm_string("svg", &q.svg, "FILE", "Draw into this SVG file as well.")),
+        lm_choice("log", &q.log, "none|x|y|xy", "Make these axes logarithmic."),
+        lm_string("x", &q.x, "FROM..TO", "Show only these iterations; either end may be left out."),
+        lm_string("y", &q.y, "FROM..TO", "Show only these losses."),
+        lm_choice("per", &q.per, "auto|token|character|byte",
+                  "The loss is the mean over these. With auto, runs with different tokens are compared by "
+                  "characters or bytes where the logs have them."),
         {0}};
     const lm_usage usage = {
         model->name, "plot",    "Draws the losses of runs, from the logs in their folders.",

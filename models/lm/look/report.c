@@ -198,10 +198,12 @@ static int report_runs(const request *q, const lm_model *model) {
 
 static int report(request *q, const lm_model *model, int argc, char *const *argv) {
     const lm_option options[] = {
-        lm_string("html", &q->html, "FILE",
-                  "write the page there; else to DIR/report.html; for several runs it is needed"),
+        lm_about(
+            LM_ABOUT_REPORTS,
+            lm_string("html", &q->html, "FILE",
+                      "Write the page into this file instead of DIR/report.html. Several runs need it.")),
         lm_string("prompt", &q->prompt, "TEXT",
-                  "what attention is shown on; else the last sample's beginning"),
+                  "Show attention on this text instead of the beginning of the last sample."),
         lm_threads(&q->threads),
         {0}};
     const lm_usage usage = {model->name, "report",  "Writes one HTML page about a run, or about several.",

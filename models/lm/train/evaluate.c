@@ -166,13 +166,16 @@ static int evaluate_file(const request *q, const lm_model *model, int i) {
 
 static int evaluate_files(request *q, const lm_model *model, int argc, char *const *argv) {
     const lm_option options[] = {
-        lm_files(
-            "data", &q->data, "FILE",
-            "the text, \"-\" for standard input; several are joined; else the one that the checkpoint was "
-            "trained on"),
-        lm_choice("split", &q->split, "train|val|all", "its part"),
-        lm_flag("all-tokens", &q->all, "count also what is left over behind the last whole window"),
-        lm_flag("json", &q->json, "print an object of JSON for each checkpoint, on a line"),
+        lm_about(
+            LM_ABOUT_DATA,
+            lm_files("data", &q->data, "FILE",
+                     "Measure on the text in this file; - stands for standard input. Given several times, "
+                     "the texts are joined. Without it: the text that the model was trained on.")),
+        lm_choice("split", &q->split, "train|val|all",
+                  "Which part of the text to use: the first 90 %, the last 10 %, or all of it."),
+        lm_flag("all-tokens", &q->all, "Count also the tokens behind the last whole window."),
+        lm_about(LM_ABOUT_REPORTS,
+                 lm_flag("json", &q->json, "Print JSON, an object on a line for each checkpoint.")),
         lm_threads(&q->threads),
         {0}};
     const lm_usage usage = {

@@ -171,10 +171,20 @@ static int nothing_there(const lm_trainer *t) {
                    t->last, t->best);
 }
 
+/* Whether the command line names a context: --init then takes so much of the checkpoint's. */
+static bool context_given(const lm_trainer *t, int argc, char *const *argv) {
+    const lm_option *o;
+    for (int i = 0; (o = lm_option_at(t->usage, i)); i++)
+        if (o->value == &t->set.context) return lm_option_given(o, argc, argv);
+    return false;
+}
+
 /* The options come first: the model is made from them. */
 static bool load(lm_trainer *t, int argc, char *const *argv, tensor_error *err) {
     const lm_model *model = t->instance.model;
-    if (!t->set.resume) return lm_checkpoint_load(&t->instance, model, t->set.init, err);
+    if (!t->set.resume)
+        return lm_checkpoint_load_cropped(&t->instance, model, t->set.init,
+                                          context_given(t, argc, argv) ? t->set.context : 0, err);
     tensor_error fault = {0};
     nn_file *file = nn_file_open(t->last, err);
     bool ok =

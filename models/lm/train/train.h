@@ -31,6 +31,8 @@ ag_var *lm_loss(void *context, ag_tape *tape, int64_t begin, int64_t end);
 #define LM_NO_LOSS 1e30
 
 int lm_train_command(const lm_model *model, int argc, char *const *argv);
+int lm_presets_command(const lm_model *model, int argc, char *const *argv);
+
 /* ---- Evaluation ------------------------------------------------------------------------------------ */
 
 /* Mean loss over consecutive windows of T tokens, summed in double; *predicted receives the number of tokens. What is

@@ -115,8 +115,14 @@ bool lm_writer_bytes(lm_writer *w, const char *bytes, size_t size, tensor_error 
     return true;
 }
 
+bool lm_writer_stop(lm_writer *w, tensor_error *err) {
+    const bool ok = w->stopped || w->part_size == 0 || take_replacement(w, err);
+    w->stopped = true;
+    return ok;
+}
+
 bool lm_writer_end(lm_writer *w, tensor_error *err) {
-    bool ok = w->stopped || w->part_size == 0 || take_replacement(w, err);
+    bool ok = lm_writer_stop(w, err);
     ok = ok && release(w, w->size, err) && lm_flush(w->file, err);
     free(w->held);
     w->held = NULL;
