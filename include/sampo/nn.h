@@ -331,6 +331,11 @@ const nn_entry *nn_file_find(const nn_file *file, const char *name); /* NULL: no
 /* Takes `prefix` off the names that begin with it: of a model that was saved as a part of another. False where two
  * names become one. */
 bool nn_file_strip(nn_file *file, const char *prefix, tensor_error *err);
+/* Adds the tensors of another file, of a model in several; the file owns `part` from then on, also after a failure. False
+ * where both have a name. */
+bool nn_file_join(nn_file *file, nn_file *part, tensor_error *err);
+/* Keeps only the first rows of a tensor; false where there is none with so many. */
+bool nn_file_crop(nn_file *file, const char *name, int64_t rows, tensor_error *err);
 
 /* Writes float32 and int32 entries and metadata: to a temporary file beside the target, synced, then renamed,
  * so that a failure at any moment leaves an earlier file whole. */
@@ -362,10 +367,15 @@ bool nn_json_strings(const char *json, tensor_arena *arena, const char *const **
 /* The same of an object of integers such as {"a": 0, "b": 1}: *keys and *values [count]. */
 bool nn_json_integers(const char *json, tensor_arena *arena, const char *const **keys, const int64_t **values,
                       int *count, tensor_error *err);
+/* The values of a JSON array of anything, as nn_json_members has them. */
+bool nn_json_values(const char *json, tensor_arena *arena, const char *const **values, int *count,
+                    tensor_error *err);
 /* The members of a JSON object such as a configuration, in its order, into memory that `arena` owns: strings
  * decoded, all other values as they are written, such as 1e-5, null or [1, 2]. */
 bool nn_json_members(const char *json, tensor_arena *arena, const nn_metadata **members, int *count,
                      tensor_error *err);
+/* The value of a key among them; NULL: none, or null. */
+const char *nn_json_member(const nn_metadata *members, int count, const char *key);
 /* Writes text as a JSON string with its quotes; returns the length it needs, as snprintf does. */
 size_t nn_json_quote(char *buffer, size_t size, const char *text);
 

@@ -1,5 +1,6 @@
 #!/bin/sh
 # What docs/ shows is circle.c and load_torch.py to the letter, and circle.c learns: $1 is its executable.
+# shellcheck disable=SC2016 # patterns, not commands
 set -u
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 passed=0 failed=0

@@ -306,7 +306,7 @@ int lm_train_loop(lm_trainer *t) {
     int status = save(t);
     lm_busy_end(busy);
     if (status == LM_DONE && t->set.out &&
-        !lm_log_open(&t->log, t->set.out, t->state.iteration, t->arena, &err)) {
+        !(lm_log_open(&t->log, t->set.out, t->state.iteration, t->arena, &err) && lm_start_write(t, &err))) {
         status = fail(t, err.text);
     }
     lm_progress_begin(&t->progress, t->state.iteration, t->set.iterations, t->set.report_every);

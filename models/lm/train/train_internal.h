@@ -58,12 +58,11 @@ typedef struct lm_state {
     int64_t reports_since_best;
     int64_t text_tokens, text_hash; /* of the text, to know it again */
 } lm_state;
-#define LM_NO_LOSS 1e30
 
 typedef struct lm_trainer {
     lm_settings set;
     const lm_usage *usage; /* the options */
-    int argc;              /* the command line */
+    int argc;              /* the command line, behind the command */
     char *const *argv;
     tensor_arena *arena;
     lm_instance instance;
@@ -165,6 +164,8 @@ int lm_train_timing(lm_trainer *t, double *seconds);
 
 /* Says what was reached and where it is, and writes a text with the best weights. Returns an exit status. */
 int lm_train_finish(lm_trainer *t);
+/* Appends what started here and now to run.txt in the run's folder. */
+bool lm_start_write(const lm_trainer *t, tensor_error *err);
 
 /* Trains from the state's iteration to the last, to Ctrl-C or to an early stop, with reports and checkpoints. Returns
  * an exit status. */

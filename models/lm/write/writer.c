@@ -23,8 +23,16 @@ static void wait_until(double time) {
     nanosleep(&wait, NULL); /* a signal may end it: whoever sent it does not want to wait */
 }
 
+static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
+
 /* One character, at its time. */
 static bool put(lm_writer *w, const char *bytes, size_t size, tensor_error *err) {
+    uint32_t code = 0;
+    lm_utf8_decode(bytes, size, &code);
+    if (w->terminal && lm_is_control(code) && !(size == 1 && strchr("\t\n\r", *bytes))) {
+        bytes = replacement;
+        size = sizeof replacement - 1;
+    }
     fwrite(bytes, 1, size, w->file);
     const double time = now();
     if (w->pace > 0) {
@@ -75,7 +83,7 @@ static bool take(lm_writer *w, const char *bytes, size_t size, tensor_error *err
 
 static bool take_replacement(lm_writer *w, tensor_error *err) {
     w->part_size = 0;
-    return take(w, "\xef\xbf\xbd", 3, err);
+    return take(w, replacement, sizeof replacement - 1, err);
 }
 
 /* Whether bytes are the beginning of some character. */
@@ -107,8 +115,14 @@ bool lm_writer_bytes(lm_writer *w, const char *bytes, size_t size, tensor_error 
     return true;
 }
 
+bool lm_writer_stop(lm_writer *w, tensor_error *err) {
+    const bool ok = w->stopped || w->part_size == 0 || take_replacement(w, err);
+    w->stopped = true;
+    return ok;
+}
+
 bool lm_writer_end(lm_writer *w, tensor_error *err) {
-    bool ok = w->stopped || w->part_size == 0 || take_replacement(w, err);
+    bool ok = lm_writer_stop(w, err);
     ok = ok && release(w, w->size, err) && lm_flush(w->file, err);
     free(w->held);
     w->held = NULL;
