@@ -17,6 +17,7 @@ static const command commands[] = {
     {"sample", lm_sample_command, "write text with a checkpoint"},
     {"eval", lm_eval_command, "measure a checkpoint on a text"},
     {"info", lm_info_command, "tell what is in a checkpoint"},
+    {"export", lm_export_command, "write a model for other programs"},
     {"plot", lm_plot_command, "draw the losses of runs"},
     {"report", lm_report_command, "write a page about a run"},
 };
