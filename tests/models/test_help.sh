@@ -116,6 +116,11 @@ refuses 2 'unknown option --model; the model needs no option' "$gpt" sample --mo
 run "$bigram" train --n-layer 3
 check 'no suggestion of what the command lacks' grep -q 'unknown option --n-layer (' stderr
 
+for command in train sample eval report; do COLUMNS=35 "$gpt" help "$command"; done >stdout
+for option in $(grep -o '[^{]"[a-z0-9-]*",' "$repo/models/lm/cli/spelling.c" | tr -d ' ",' | sort -u); do
+  check "the suggestion --$option is an option" grep -q -e "^[ *] --$option\( \|\$\)" stdout
+done
+
 # ---- Values -----------------------------------------------------------------------------------------
 refuses 2 '--lr needs a value' "$gpt" train --lr=
 refuses 2 '--iters needs a value' "$gpt" train --iters=

@@ -102,8 +102,9 @@ char *lm_option_help(const lm_option *o, const char *listed, char *text, size_t 
     for (int64_t i = 0; (word = lm_word(listed, i, &length)) && used < size; i++)
         used += (size_t)snprintf(text + used, size - used, "%s%.*s", i ? ", " : " One of: ", length, word);
     if (listed && used < size) used += (size_t)snprintf(text + used, size - used, ".");
-    if (lm_option_has_value(o) && used < size)
-        snprintf(text + used, size - used, " (default\t%s)", lm_option_text(o, value, sizeof value));
+    if (!lm_option_has_value(o) || used >= size) return text;
+    lm_option_text(o, value, sizeof value);
+    snprintf(text + used, size - used, " (default\t%s)", o->kind == LM_REAL ? lm_plain_number(value) : value);
     return text;
 }
 
