@@ -118,6 +118,10 @@ static bool adopt(void *self, lm_published *p, tensor_error *err) {
     return gpt2_adopt(&((struct gpt *)self)->config, p, err);
 }
 
+static bool publish(const void *self, const lm_instance *instance, lm_publication *p, tensor_error *err) {
+    return gpt2_publish(&((const struct gpt *)self)->config, instance, p, err);
+}
+
 /* ---- The program ------------------------------------------------------------------------------- */
 
 const lm_model *lm_program(void) {
@@ -170,6 +174,7 @@ const lm_model *lm_program(void) {
                        .activations = activations,
                        .cache = make_cache,
                        .adopt = adopt,
+                       .publish = publish,
                        .positions = "wpe.weight",
                        .attention = attention,
                        .references = references};
