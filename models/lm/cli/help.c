@@ -1,8 +1,5 @@
 /* --help: what a command's options are, in lines that fit the terminal. */
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "models/lm/cli/cli_internal.h"
 
@@ -56,11 +53,7 @@ const char *lm_option_value(const lm_option *o, int most, char buffer[LM_MAX_WOR
 /* ---- Lines ----------------------------------------------------------------------------------- */
 
 int lm_help_columns(FILE *file) {
-    struct winsize size;
-    const char *columns = getenv("COLUMNS");
-    int n = columns ? atoi(columns) : 0;
-    if (ioctl(fileno(file), TIOCGWINSZ, &size) == 0 && size.ws_col > 0) n = size.ws_col;
-    if (n <= 0) n = 80;
+    const int n = lm_columns_of(fileno(file));
     return n < LEAST_COLUMNS ? LEAST_COLUMNS : n > MOST_COLUMNS ? MOST_COLUMNS : n;
 }
 
