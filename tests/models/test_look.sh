@@ -204,6 +204,9 @@ if script -qec true /dev/null >/dev/null 2>&1; then
   run script -qec "TERM=dumb $gpt sample controls_run --tokens 300" /dev/null
   check 'sample: a terminal gets no control characters' [ "$(tr -d '\r\n' <stdout | LC_ALL=C grep -c "$(b '[\0001-\0010\0033]')")" -eq 0 ]
   check 'sample: nor those of two bytes' [ "$(LC_ALL=C grep -c "$(b '\0302\0233')" stdout)" -eq 0 ]
+  run script -qec "TERM=vt100 NO_COLOR=1 $gpt train --data controls $tiny --sample-tokens 300 --out controls_again" /dev/null
+  check 'train: samples on a terminal neither' [ "$(LC_ALL=C grep -c "$(b '\0302\0233')\|$(b '\0033')\[31m" stdout)" -eq 0 ]
+  run script -qec "TERM=dumb $gpt sample controls_run --tokens 300" /dev/null
   check 'sample: they are visible' grep -q "$(b '\0357\0277\0275')" stdout
 else
   skip 'sample on a terminal' 'no script'
