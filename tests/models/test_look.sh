@@ -1,6 +1,9 @@
 #!/bin/sh
 # eval, info, plot and report as people use them: test_look.sh FOLDER, the one with gpt and bigram.
-case $0 in */*) . "${0%/*}/shell.sh" ;; *) . ./shell.sh ;; esac
+# shellcheck disable=SC2086,SC2012,SC2016 # options in a variable; names without blanks; awk programs
+# shellcheck source=tests/models/shell.sh
+. "${0%/*}/shell.sh"
+
 b() { printf '%b' "$1"; }
 objects() { # objects NAME FILE...: every line of stdout is an object of JSON with the members
   fault=$(python3 - "$@" <<'END' 2>&1
@@ -18,7 +21,7 @@ widest() { wc -L <stdout; }
 n=0
 while [ $n -lt 60 ]; do echo "number $n: the cat sat on the mat, and the dog did not"; n=$((n + 1)); done >text
 printf 'and then, a mat.' >>text # the last window is a part of one
-head -c 1000 text | tr 'a-z' 'b-za' >other
+head -c 1000 text | tr abcdefghijklmnopqrstuvwxyz bcdefghijklmnopqrstuvwxyza >other
 tiny="--context 8 --batch 4 --eval-batches 2 --layers 1 --heads 2 --width 8 --iters 4 --eval-every 2 --sample-tokens 20"
 run "$gpt" train --data text $tiny --out a
 run "$gpt" train --data other $tiny --out other_run
@@ -180,6 +183,24 @@ matches 'plot: per token where a log knows no better' 'Loss, nats per token; lin
 run "$gpt" report u4
 check 'report: losses of other units, perplexity, duration' [ "$(tr -d '\n' <u4/report.html | grep -o '<div><b>[^<]*</b><span>[^<]*' |
   grep -c '>3.087</b><span>validation perplexity\|>0.282</b><span>validation loss per char\|>0.407</b><span>validation bits per byte\|>3 min 12 s</b><span>of training')" -eq 4 ]
+
+# ---- report reads what is there and no more -------------------------------------------------------------
+if command -v valgrind >/dev/null; then
+  run env SAMPO_ISA=baseline valgrind -q --error-exitcode=9 "$gpt" report a
+  check 'report: under valgrind' [ "$status" -eq 0 ]
+else
+  skip 'report under valgrind' 'no valgrind'
+fi
+refuses 2 'a page about several runs needs a name: --html FILE' "$gpt" report a bytes
+mkdir torn
+cp a/log.csv torn/
+b 'started \0033[31mnow\r\ncommand gpt <b>\r\nprocessor' >torn/run.txt
+run "$gpt" report torn
+check 'report: any run.txt' grep -q '^<p class="command">gpt &lt;b&gt;</p>$' torn/report.html
+check 'report: nothing in it controls a terminal' [ "$(grep -c "$(b '\0033')" torn/report.html)" -eq 0 ]
+rm torn/run.txt
+mkdir torn/run.txt
+refuses 1 'torn/run.txt: cannot be read: Is a directory' "$gpt" report torn
 
 # ---- run.txt: how a run was made ------------------------------------------------------------------------
 check 'run.txt: a paragraph a start' [ "$(grep -c '^started 20[0-9-]* [0-9:]* UTC$' a/run.txt)" -eq 1 ]
