@@ -67,6 +67,15 @@ for key in train.data train.batch train.seed train.text_hash; do
   check "best.safetensors has $key" grep -q "\"$key\":\"[^\"]" a/best.safetensors
 done
 
+sharded=$shared/cases/programs/published/sharded
+if [ -d "$sharded" ]; then
+  run env SAMPO_DATA="$repo/models/data" "$gpt" eval "$sharded"
+  check 'eval: a published model in several files, on the default text' grep -q '^gpt: reading .*--data FILE names another text$' stderr
+  done_well 'eval: and it has a loss'
+else
+  skip 'eval of a published model in several files' "no $sharded"
+fi
+
 # ---- eval: how much of it -------------------------------------------------------------------------------
 printf cat >three
 run "$gpt" eval a --data three --split all
