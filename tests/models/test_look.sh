@@ -200,6 +200,9 @@ if command -v valgrind >/dev/null; then
 else
   skip 'report under valgrind' 'no valgrind'
 fi
+run "$gpt" train --data text $tiny --sample-tokens 0 --out silent
+run "$gpt" report silent
+check 'report: without samples it looks at the text of the run' grep -qF "<p class=\"prompt\">$(tail -c +$((characters * 9 / 10 + 1)) text | sed 's/^ *//;q' | cut -c 1-20)" silent/report.html
 refuses 2 'a page about several runs needs a name: --html FILE' "$gpt" report a bytes
 mkdir torn
 cp a/log.csv torn/

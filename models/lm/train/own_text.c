@@ -52,6 +52,14 @@ static bool open_kept(const lm_instance *instance, const char *path, const origi
     return false;
 }
 
+bool lm_open_kept_text(const lm_instance *instance, const char *path, lm_corpus *corpus) {
+    tensor_error ignored = {0};
+    origin o;
+    *corpus = (lm_corpus){0};
+    return read_origin(&o, path, instance->arena, &ignored) && o.names &&
+           open_kept(instance, path, &o, corpus);
+}
+
 /* Names the files; fails where one is gone. */
 static int name_files(const lm_model *model, const char *path, const origin *o, lm_paths *data,
                       tensor_arena *arena) {
