@@ -125,10 +125,7 @@ static bool make_sample(lm_trainer *t, char **text, size_t *size, tensor_error *
 static void show_sample(const lm_trainer *t, const char *text, size_t size) {
     if (!text || !t->progress.terminal || t->set.quiet) return;
     fputs(t->progress.colour ? "\033[2m" : "", stderr);
-    for (size_t i = 0; i < size; i++) {
-        const unsigned char c = (unsigned char)text[i];
-        fputc((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f ? '?' : c, stderr);
-    }
+    lm_visible_lines(stderr, text, size);
     fputs(t->progress.colour ? "\033[0m\n\n" : "\n\n", stderr);
 }
 
