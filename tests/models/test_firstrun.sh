@@ -17,7 +17,7 @@ never() { check "not: $1" [ "$(grep -c -e "$2" stderr)" -eq 0 ]; }
 run "$gpt" train $tiny --iters 20 --eval-every 5 --sample-tokens 20
 done_well 'a run that names no folder'
 cp stdout first
-check 'its files' [ "$(ls -A runs/gpt-1 | tr '\n' ' ')" = 'best.safetensors last.safetensors log.csv samples.txt tokens.bin ' ]
+check 'its files' [ "$(ls -A runs/gpt-1 | tr '\n' ' ')" = 'best.safetensors last.safetensors log.csv run.txt samples.txt tokens.bin ' ]
 says 'where they are' 'the run is kept in runs/gpt-1$'
 says 'what was reached' '; the best validation loss, [0-9.]*, was at iteration [0-9]*$'
 says 'the saved weights' 'saved runs/gpt-1/last.safetensors, and the best weights in runs/gpt-1/best.safetensors$'
@@ -106,7 +106,7 @@ refuses 2 '--time and --iters both say how long' "$gpt" train $tiny --time 1s --
 
 # ---- Warnings ---------------------------------------------------------------------------------------
 run "$gpt" train ${tiny#--data text} --data little --iters 2000 --eval-every 1000 --out none
-once 'far too many passes' 'warning: [0-9]* passes over the text are far more than is useful; [0-9]* iterations were enough$'
+once 'far too many passes' 'warning: [0-9]* passes over the text are far more than is useful; [0-9]* iterations would do$'
 once 'a small validation part' 'warning: 40 tokens to validate are so few that their loss says little$'
 never 'a usual rate' 'warning: a --lr'
 run "$gpt" train $tiny --iters 60 --eval-every 30 --lr 0.5 --clip 1000 --out none
