@@ -129,6 +129,7 @@ static void show_sample(const lm_trainer *t, char *text) {
     fputs(t->progress.colour ? "\033[2m" : "", stderr);
     for (char *line = text, *end; line; line = end) {
         if ((end = strchr(line, '\n'))) *end++ = '\0';
+        if (*line && line[strlen(line) - 1] == '\r') line[strlen(line) - 1] = '\0';
         lm_visible(stderr, line, INT_MAX, true);
         fputc('\n', stderr);
     }
