@@ -21,7 +21,8 @@ train char --final-norm yes # which has its bias at the head, ReLU, another scal
 train bpe --preset gpt2 --lr 0.01 --tokenizer bpe --vocab-size 400
 train byte --preset gpt2 --lr 0.01 --tokenizer byte --tied-head no --norm-epsilon 0.001 --hidden 72 --attention-scale-by-layer yes
 train erf --preset gpt2 --activation gelu_erf
-train bare
+train bare # as the preset kalevala has it: no final norm
+train narrow --preset gpt2 --final-norm no --layers 3 --heads 5 --width 15 --norm-epsilon 0.002 --attention-scale-by-layer yes
 "$gpt" train --init "$repo/tests/fixtures/gpt2" --data "$data" --iters 5 --batch 4 --sample-tokens 0 --eval-batches 1 \
   --out tuned >/dev/null 2>&1
 
@@ -42,9 +43,13 @@ for made in char bpe byte tuned; do
   run "$gpt" export "$made/last.safetensors" --gguf "$made.gguf"
   check "export --gguf $made: it is one" [ "$(head -c 4 "$made.gguf")" = GGUF ]
 done
-refuses 1 'a GPT-2 has a layer norm before its head, and this model has none; train with --final-norm yes' \
-  "$gpt" export bare/last.safetensors bare.hf --gguf bare.gguf
+refuses 1 "llama.cpp's GPT-2 has a layer norm before its head, and this model has none; train with --final-norm yes" \
+  "$gpt" export bare/last.safetensors --gguf bare.gguf
 check 'and leaves nothing behind' [ ! -e bare.gguf ]
+for made in bare narrow; do
+  run "$gpt" export "$made/last.safetensors" "$made.hf"
+  check "export $made: without a final norm it is an OPT" grep -q '"model_type": "opt"' "$made.hf/config.json"
+done
 refuses 1 "llama.cpp's GPT-2 has no gelu_erf" "$gpt" export erf/last.safetensors --gguf erf.gguf
 refuses 1 'config.json is there; --force writes over it' "$gpt" export bpe/last.safetensors char.hf
 refuses 1 'char.gguf is there; --force writes over it' "$gpt" export bpe/last.safetensors --gguf char.gguf
@@ -64,7 +69,7 @@ check 'and leaves nothing behind, either' [ -z "$(ls | grep full)" ]
 # ---- transformers ----------------------------------------------------------------------------------------
 others=$repo/tests/models/export.py
 if "$python" -c 'import torch, transformers, safetensors' 2>/dev/null; then
-  all='char bpe byte erf tuned'
+  all='char bpe byte erf tuned bare narrow'
   for made in $all; do
     mkdir "$made.expected"
     cp "$made/last.safetensors" "$made.expected/model.safetensors"
