@@ -5,13 +5,11 @@
  * - A head with a bias: the final norm's rows sum to 0 before its weight g and bias b, so that a row w of the head gives the
  *   same logits with the mean of w g taken off; and where the norm's weight and bias are all 1, a constant added to the row
  *   is C times that constant added to the logit. The head is then a table of its own.
- * - llama.cpp knows no ReLU here: gelu(k x) / k is that but for 0.2 / k, near 0. */
+ * - llama.cpp knows no ReLU here, but a gelu that is as steep. */
 #include <inttypes.h>
 #include <string.h>
 
 #include "models/gpt_export.h"
-
-static const float steep = 65536; /* k, a power of 2 */
 
 /* A part of a block and its name for llama.cpp. */
 typedef struct piece {
@@ -45,7 +43,9 @@ static float factor(const gpt_export *b, const char *name, int64_t layer, int64_
         return (float)scale;
     }
     if (!gguf || c->activation != NN_RELU) return 1;
-    return strncmp(name, "mlp.c_fc", 8) == 0 ? steep : strcmp(name, "mlp.c_proj.weight") == 0 ? 1 / steep : 1;
+    return strncmp(name, "mlp.c_fc", 8) == 0        ? GPT_STEEP
+           : strcmp(name, "mlp.c_proj.weight") == 0 ? 1 / GPT_STEEP
+                                                    : 1;
 }
 
 static bool add_part(gpt_export *b, const piece *part, int64_t layer) {
@@ -118,19 +118,6 @@ static bool add_head(gpt_export *b, int64_t vocabulary) {
 
 /* ---- Facts --------------------------------------------------------------------------------------- */
 
-static void facts_of_gguf(const struct gpt_config *c, int64_t context, lm_publication *p) {
-    const lm_fact facts[] = {
-        {"gpt2.context_length", LM_INTEGER, (double)context, NULL},
-        {"gpt2.embedding_length", LM_INTEGER, (double)c->width, NULL},
-        {"gpt2.block_count", LM_INTEGER, (double)c->layers, NULL},
-        {"gpt2.feed_forward_length", LM_INTEGER, (double)c->hidden, NULL},
-        {"gpt2.attention.head_count", LM_INTEGER, (double)c->heads, NULL},
-        {"gpt2.attention.layer_norm_epsilon", LM_REAL, c->norm_epsilon, NULL},
-    };
-    memcpy(p->facts, facts, sizeof facts);
-    p->fact_count = sizeof facts / sizeof *facts;
-}
-
 static void facts_of_transformers(const struct gpt_config *c, int64_t context, lm_publication *p) {
     const lm_fact facts[] = {
         {"n_positions", LM_INTEGER, (double)context, NULL},
@@ -149,24 +136,23 @@ static void facts_of_transformers(const struct gpt_config *c, int64_t context, l
     };
     memcpy(p->facts, facts, sizeof facts);
     p->fact_count = sizeof facts / sizeof *facts;
+    p->type = "gpt2";
+    p->architecture = "GPT2LMHeadModel";
 }
 
 bool gpt2_publish(const struct gpt_config *c, const lm_instance *instance, lm_publication *p,
                   tensor_error *err) {
     const bool gguf = p->form == LM_GGUF;
     const int64_t vocabulary = instance->tokenizer.count;
-    if (!c->final_norm && !gguf) return gpt_publish_opt(c, instance, p, err);
-    if (!c->final_norm)
-        return tensor_fail(err,
-                           "llama.cpp's GPT-2 has a layer norm before its head, and this model has none; "
-                           "train with --final-norm yes to export it");
     if (gguf && c->activation == NN_GELU)
         return tensor_fail(err, "llama.cpp's GPT-2 has no gelu_erf; train with --activation gelu or relu");
+    if (!c->final_norm) return gpt_publish_wide(c, instance, p, err);
     gpt_export b;
     if (!gpt_export_begin(&b, c, instance, p, c->layers * PARTS + OTHERS, err)) return false;
-    p->type = "gpt2";
-    p->architecture = "GPT2LMHeadModel";
-    (gguf ? facts_of_gguf : facts_of_transformers)(c, instance->context, p);
+    if (gguf)
+        gpt_export_facts(c, c->width, c->heads, c->norm_epsilon, instance->context, p);
+    else
+        facts_of_transformers(c, instance->context, p);
     if (!copy_table(&b, "wte.weight", gguf ? "token_embd.weight" : "transformer.wte.weight", vocabulary,
                     p->spare) ||
         !copy_table(&b, "wpe.weight", gguf ? "position_embd.weight" : "transformer.wpe.weight",

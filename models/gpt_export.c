@@ -55,3 +55,18 @@ const char *gpt_export_activation(const struct gpt_config *c) {
     static const char *const names[] = {[NN_RELU] = "relu", [NN_GELU_TANH] = "gelu_new", [NN_GELU] = "gelu"};
     return names[c->activation];
 }
+
+void gpt_export_facts(const struct gpt_config *c, int64_t width, int64_t heads, double epsilon,
+                      int64_t context, lm_publication *p) {
+    const lm_fact facts[] = {
+        {"gpt2.context_length", LM_INTEGER, (double)context, NULL},
+        {"gpt2.embedding_length", LM_INTEGER, (double)width, NULL},
+        {"gpt2.block_count", LM_INTEGER, (double)c->layers, NULL},
+        {"gpt2.feed_forward_length", LM_INTEGER, (double)c->hidden, NULL},
+        {"gpt2.attention.head_count", LM_INTEGER, (double)heads, NULL},
+        {"gpt2.attention.layer_norm_epsilon", LM_REAL, epsilon, NULL},
+    };
+    memcpy(p->facts, facts, sizeof facts);
+    p->fact_count = sizeof facts / sizeof *facts;
+    p->type = "gpt2";
+}

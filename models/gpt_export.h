@@ -24,8 +24,15 @@ float *gpt_export_add(gpt_export *e, int64_t rows, int64_t columns, const char *
 double gpt_export_scale(const struct gpt_config *config);
 const char *gpt_export_activation(const struct gpt_config *config); /* transformers' name */
 
-/* A model without final norm, for transformers; as lm_model's publish. */
-bool gpt_publish_opt(const struct gpt_config *config, const lm_instance *instance,
-                     lm_publication *publication, tensor_error *err);
+/* For llama.cpp: what its architecture gpt2 asks to know. */
+void gpt_export_facts(const struct gpt_config *config, int64_t width, int64_t heads, double epsilon,
+                      int64_t context, lm_publication *publication);
+
+/* llama.cpp's GPT-2 knows no ReLU: gelu(k x) / k is that but for 0.2 / k near 0, with this k, a power of 2. */
+#define GPT_STEEP 65536.0f
+
+/* A model without final norm; as lm_model's publish. */
+bool gpt_publish_wide(const struct gpt_config *config, const lm_instance *instance,
+                      lm_publication *publication, tensor_error *err);
 
 #endif
