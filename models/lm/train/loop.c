@@ -175,7 +175,7 @@ static int report(lm_trainer *t) {
     note_losses(t, train, validation);
     lm_progress_report(&t->progress);
     ok = ok && print_losses(t, &err);
-    if (ok && text) show_sample(t, text, strlen(text));
+    if (ok && text) show_sample(t, text, size);
     free(text);
     if (!ok) return fail(t, err.text);
     lm_warn_report(t, train, validation);
