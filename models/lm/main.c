@@ -1,5 +1,4 @@
 /* The program: its commands. */
-#include <signal.h>
 #include <string.h>
 
 #include "models/lm/look/look.h"
@@ -50,7 +49,8 @@ static int unknown(const lm_model *model, const char *word) {
 }
 
 int lm_main(const lm_model *model, int argc, char **argv) {
-    signal(SIGPIPE, SIG_DFL); /* `gpt sample | head` ends quietly, also where the parent ignores the signal */
+    if (!lm_streams_begin())
+        return lm_fail(model, "a standard stream is closed, and /dev/null cannot take its place");
     if (argc < 2) {
         lm_say(model, "no command; %s --help lists them", model->name);
         return LM_BAD_USAGE;

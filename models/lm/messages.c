@@ -6,12 +6,22 @@
 #include "models/lm/lm.h"
 
 static void say(const lm_model *model, const char *format, va_list args) {
-    char text[8192]; /* holds any path */
+    char text[8192], line[2 * sizeof text], shown[12]; /* hold any path */
+    size_t used = 0;
     vsnprintf(text, sizeof text, format, args);
-    for (char *c = text; *c; c++) {
-        if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?'; /* a name with a newline stays one line */
+    for (const char *c = text, *end = text + strlen(text); c < end;) {
+        uint32_t code = (unsigned char)*c; /* what is no UTF-8 is shown byte by byte */
+        const int length = lm_utf8_decode(c, (size_t)(end - c), &code);
+        const size_t size = length > 0 ? (size_t)length : 1;
+        const char *part = lm_control_shown(code, shown); /* a name with a newline stays one line */
+        if (used + sizeof shown > sizeof line) break;
+        if (part)
+            used += (size_t)snprintf(line + used, sizeof line - used, "%s", part);
+        else
+            memcpy(line + used, c, size), used += size;
+        c += size;
     }
-    fprintf(stderr, "%s: %s\n", model->name, text);
+    fprintf(stderr, "%s: %.*s\n", model->name, (int)used, line);
 }
 
 void lm_say(const lm_model *model, const char *format, ...) {
@@ -42,7 +52,7 @@ int lm_begin(const lm_model *model, const lm_usage *usage, int argc, char *const
         lm_options_help(usage, stdout);
         return lm_flush(stdout, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
     }
-    if (!tensor_isa_check(&err)) {
+    if (!tensor_isa_check(&err) || !tensor_threads_check(&err)) {
         lm_say(model, "%s", err.text);
         return LM_BAD_USAGE;
     }

@@ -27,7 +27,13 @@ const char *lm_checkpoint_path(const char *path, tensor_arena *arena, tensor_err
 /* Configures the model, and an instance's tokenizer and context, for a published checkpoint at `path`. */
 bool lm_published_read(lm_instance *instance, nn_file *file, const char *path, tensor_error *err);
 
+/* ---- The folder of a run --------------------------------------------------------------------------- */
+
 /* "folder/name" of a run's file on the arena. */
 char *lm_run_file(const char *folder, const char *name, tensor_arena *arena, tensor_error *err);
+/* Locks the folder for one process that writes there: *fd is the open file .lock in it, -1 on failure. The lock is the
+ * process's own: it ends when that is closed and when the process ends, however it does; the empty file stays. Where
+ * the file system has no locks, there is none. The error text names the folder, and the process that has the lock. */
+bool lm_run_lock(const char *folder, int *fd, tensor_arena *arena, tensor_error *err);
 
 #endif

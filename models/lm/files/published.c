@@ -2,8 +2,6 @@
  * merges.txt. */
 #include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "models/lm/files/files.h"
 
@@ -18,11 +16,11 @@ static const char *join(const char *folder, size_t length, const char *name, ten
 
 const char *lm_checkpoint_path(const char *path, tensor_arena *arena, tensor_error *err) {
     static const char *const names[] = {"model.safetensors", "best.safetensors", "last.safetensors"};
-    struct stat status;
-    if (stat(path, &status) != 0 || !S_ISDIR(status.st_mode)) return path;
+    if (lm_place_of(path, NULL) != LM_FOLDER) return path; /* who opens it says what is wrong */
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const char *file = join(path, strlen(path), names[i], arena, err);
-        if (!file || access(file, F_OK) == 0) return file;
+        const lm_place place = file ? lm_place_of(file, err) : LM_UNKNOWN;
+        if (place != LM_NOTHING) return place == LM_UNKNOWN ? NULL : file;
     }
     tensor_fail(err, "%.100s: a folder without %s, %s or %s", path, names[0], names[1], names[2]);
     return NULL;
@@ -45,8 +43,8 @@ static bool read_config(lm_published *p, const char *path, tensor_arena *arena, 
     const char *name = beside(path, "config.json", arena, err);
     lm_text text = {0};
     tensor_error fault = {0};
-    if (!name) return false;
-    if (access(name, F_OK) != 0) return true;
+    const lm_place place = name ? lm_place_of(name, err) : LM_UNKNOWN;
+    if (place == LM_NOTHING || place == LM_UNKNOWN) return place == LM_NOTHING;
     bool ok = lm_text_read(&text, name, LM_CHAR, &fault);
     char *json = ok ? tensor_arena_alloc(arena, text.size + 1, &fault) : NULL;
     if (json) {
@@ -63,8 +61,10 @@ static bool read_tokenizer(lm_instance *instance, const lm_published *p, const c
     tensor_arena *arena = instance->arena;
     const char *vocabulary = beside(path, "vocab.json", arena, err);
     const char *merges = beside(path, "merges.txt", arena, err);
-    if (!vocabulary || !merges) return false;
-    if (access(vocabulary, F_OK) != 0 || access(merges, F_OK) != 0)
+    const lm_place places[] = {vocabulary ? lm_place_of(vocabulary, err) : LM_UNKNOWN,
+                               merges ? lm_place_of(merges, err) : LM_UNKNOWN};
+    if (places[0] == LM_UNKNOWN || places[1] == LM_UNKNOWN) return false;
+    if (places[0] == LM_NOTHING || places[1] == LM_NOTHING)
         return tensor_fail(err,
                            "what its tokens are is not known: vocab.json and merges.txt must lie beside it");
     if (!lm_tokenizer_of_files(&instance->tokenizer, vocabulary, merges, arena, err)) return false;

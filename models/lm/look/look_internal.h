@@ -32,6 +32,7 @@ typedef enum lm_column {
 } lm_column;
 typedef struct lm_history {
     int64_t rows, left_out; /* left_out: numbers that are not finite, or beyond 1e30 */
+    bool torn;              /* the last row is not whole, and left out: it may still be being written */
     double iteration;       /* of the last row */
     struct {
         int64_t count;
@@ -40,7 +41,7 @@ typedef struct lm_history {
     lm_series series[LM_COLUMNS];
 } lm_history;
 
-/* Reads a log, which may still be growing: a last line without an end is left out. It needs the columns iteration
+/* Reads a log, which may still be growing: a last row that is not whole is left out. It needs the columns iteration
  * and loss, ascending iterations and a row at least; columns of other names are passed over. The text in err
  * names the line, not the file. */
 bool lm_history_read(lm_history *history, const char *path, tensor_error *err);
@@ -63,7 +64,8 @@ bool lm_samples_read(lm_samples *samples, FILE *file, tensor_error *err);
  * file, has been printed, as has been what was left out. */
 lm_history *lm_run_read(const lm_model *model, const char *folder, const char **name, tensor_arena *arena);
 
-/* Files that the commands write: NULL and false with a text that names the file. */
+/* Files that the commands write: NULL and false with a text that names the file. An earlier file stays whole until all
+ * of the new one is on the disk; devices and pipes are written to as they are. */
 FILE *lm_create(const char *path, tensor_error *err);
 bool lm_finish(FILE *file, const char *path, tensor_error *err);
 

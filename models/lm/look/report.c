@@ -1,7 +1,6 @@
 /* The command report: reads a run and looks into its model for the page. */
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "models/lm/look/look_internal.h"
 
@@ -70,7 +69,7 @@ static const char *sample_prompt(lm_page *p, tensor_error *err) {
         end += (size_t)length;
     }
     char *prompt = end > 0 ? tensor_arena_alloc(p->arena, end + 1, err) : NULL;
-    if (prompt) snprintf(prompt, end + 1, "%s", text.bytes);
+    if (prompt) snprintf(prompt, end + 1, "%.*s", (int)end, text.bytes);
     return prompt;
 }
 
@@ -114,7 +113,9 @@ static int gather(lm_page *p, const char *folder) {
     p->samples_path = lm_run_file(p->name, "samples.txt", p->arena, &err);
     if (!best || !last || !p->samples_path) return lm_fail(p->model, "%s", err.text);
     if (!read_samples(p, &err)) return lm_fail(p->model, "%s: %s", p->samples_path, err.text);
-    p->checkpoint = access(best, F_OK) == 0 ? best : access(last, F_OK) == 0 ? last : NULL;
+    const lm_place places[] = {lm_place_of(best, &err), lm_place_of(last, &err)};
+    if (err.text[0]) return lm_fail(p->model, "%s", err.text);
+    p->checkpoint = places[0] != LM_NOTHING ? best : places[1] != LM_NOTHING ? last : NULL;
     if (!p->checkpoint) {
         lm_say(p->model, "%s: no checkpoint, so the page shows no model", p->name);
         return LM_DONE;

@@ -61,7 +61,7 @@ static int save(lm_trainer *t) {
     tensor_error err = {0};
     if (!t->last || t->saved == t->state.iteration) return LM_DONE;
     if (!nn_finite(t->instance.params)) return not_finite(t, "a weight is", NULL);
-    if (!lm_log_flush(&t->log, &err) || !lm_resume_save(t, &err)) return fail(t, err.text);
+    if (!lm_log_sync(&t->log, &err) || !lm_resume_save(t, &err)) return fail(t, err.text);
     t->saved = t->state.iteration;
     return LM_DONE;
 }
@@ -103,7 +103,7 @@ static int estimate(lm_trainer *t, lm_split split, double *loss) {
 static bool write_sample(lm_trainer *t, tensor_error *err) {
     const lm_sampling sampling = {
         .tokens = t->set.sample_tokens, .temperature = t->set.temperature, .seed = (uint64_t)t->set.seed};
-    if (!t->log.samples || sampling.tokens == 0) return true;
+    if (!t->log.samples.stream || sampling.tokens == 0) return true;
     char *text = NULL;
     size_t size = 0;
     FILE *file = open_memstream(&text, &size);
@@ -181,7 +181,8 @@ static int step(lm_trainer *t) {
     if (!nn_adamw_step(&t->adamw, params)) return fail(t, nn_params_error(params));
     lm_progress_step(&t->progress, t->state.iteration + 1, row->loss, tokens);
     row->tokens_per_second = (double)tokens / t->progress.step_seconds;
-    lm_log_step(&t->log, t->state.iteration, row);
+    row->iteration = (double)t->state.iteration;
+    lm_log_step(&t->log, row);
     t->row = (lm_log_row){0};
     t->state.iteration++;
     return LM_DONE;
@@ -213,11 +214,11 @@ int lm_train_loop(lm_trainer *t) {
     catch_interrupts(old);
     lm_progress_begin(&t->progress, t->state.iteration, t->set.iterations);
     t->saved = -1;
-    int status = save(t);
-    if (status == LM_DONE && t->set.out &&
-        !lm_log_open(&t->log, t->set.out, t->state.iteration, t->arena, &err)) {
-        status = fail(t, err.text);
-    }
+    int status = LM_DONE;
+    const int64_t from = t->set.resume ? t->state.iteration : -1;
+    if (t->set.out && !lm_log_open(&t->log, t->set.out, from, t->arena, &err)) status = fail(t, err.text);
+    if (status == LM_DONE) status = save(t);
+    if (status == LM_DONE && !lm_log_begin(&t->log, t->instance.model, &err)) status = fail(t, err.text);
     while (status == LM_DONE && !interrupted && !t->stopped && t->state.iteration < t->set.iterations) {
         if (report_is_due(t)) status = report(t);
         if (status == LM_DONE && !interrupted && !t->stopped) status = step(t);

@@ -56,7 +56,9 @@ static bool go_on(lm_generator *g, sheet *sheets, tensor_error *err) {
 static bool copy_sheets(const sheet *sheets, int64_t rows, const lm_sampling *sampling, FILE *file,
                         tensor_error *err) {
     for (int64_t row = 1; row < rows; row++) {
-        lm_writer w = {.file = file, .pace = sampling->pace};
+        lm_writer w;
+        lm_writer_begin(&w, file);
+        w.pace = sampling->pace;
         fputs("---\n", file);
         if (!lm_writer_bytes(&w, sheets[row].text, sheets[row].size, err) || !lm_writer_end(&w, err))
             return false;
@@ -75,7 +77,7 @@ static bool sample_rows(const lm_instance *instance, const lm_sampling *sampling
         sheets[row].file = open_memstream(&sheets[row].text, &sheets[row].size);
         ok = sheets[row].file || tensor_fail(err, "out of memory");
     }
-    for (int64_t row = 0; row < rows; row++) sheets[row].writer.file = sheets[row].file;
+    for (int64_t row = 0; row < rows; row++) lm_writer_begin(&sheets[row].writer, sheets[row].file);
     ok = ok && begin(&g, sheets, err);
     for (int64_t row = 0; row < rows; row++) {
         sheets[row].writer.stop = sampling->stop && *sampling->stop ? sampling->stop : NULL;

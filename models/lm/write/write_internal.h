@@ -41,7 +41,8 @@ void lm_generator_push(lm_generator *g, const int32_t *ids, int64_t step);
 bool lm_generator_next(lm_generator *g, tensor_error *err);
 
 /* Bytes on their way to a stream: UTF-8 is never cut, what is none becomes U+FFFD, and what may be the beginning of the
- * stop text is held back. */
+ * stop text is held back. On a terminal control characters are shown, so that it does not obey them; anywhere else they
+ * stay as they are. */
 typedef struct lm_writer {
     FILE *file;
     const char *stop; /* NULL: none */
@@ -51,8 +52,10 @@ typedef struct lm_writer {
     size_t size, capacity; /* of `held` */
     unsigned char part[4]; /* the beginning of a character */
     size_t part_size;
+    bool terminal;
     bool stopped; /* the stop text has come: nothing is written from then on */
 } lm_writer;
+void lm_writer_begin(lm_writer *w, FILE *file);
 bool lm_writer_bytes(lm_writer *w, const char *bytes, size_t size, tensor_error *err);
 /* Writes what is held back, and flushes. */
 bool lm_writer_end(lm_writer *w, tensor_error *err);

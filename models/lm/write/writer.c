@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "models/lm/write/write_internal.h"
 
@@ -23,9 +24,20 @@ static void wait_until(double time) {
     nanosleep(&wait, NULL); /* a signal may end it: whoever sent it does not want to wait */
 }
 
+void lm_writer_begin(lm_writer *w, FILE *file) {
+    *w = (lm_writer){.file = file, .terminal = file && isatty(fileno(file))}; /* memory has no descriptor */
+}
+
 /* One character, at its time. */
 static bool put(lm_writer *w, const char *bytes, size_t size, tensor_error *err) {
-    fwrite(bytes, 1, size, w->file);
+    char shown[12];
+    uint32_t code = ' ';
+    if (w->terminal) lm_utf8_decode(bytes, size, &code);
+    const bool harmless = code == '\n' || code == '\t' || code == '\r';
+    if (!harmless && lm_control_shown(code, shown))
+        fputs(shown, w->file);
+    else
+        fwrite(bytes, 1, size, w->file);
     const double time = now();
     if (w->pace > 0) {
         if (!lm_flush(w->file, err)) return false;
