@@ -78,7 +78,7 @@ kill -9 $process
 wait $process 2>/dev/null
 run train --resume long --iters 1
 says 'the lock ends with kill -9' 'the run is complete'
-check 'the lock is no file that one sees' [ "$(ls six)" = "best.safetensors
+check 'the lock leaves nothing behind' [ "$(ls -A six)" = "best.safetensors
 last.safetensors
 log.csv
 samples.txt

@@ -31,9 +31,14 @@ bool lm_published_read(lm_instance *instance, nn_file *file, const char *path, t
 
 /* "folder/name" of a run's file on the arena. */
 char *lm_run_file(const char *folder, const char *name, tensor_arena *arena, tensor_error *err);
-/* Locks the folder for one process that writes there: *fd is the open file .lock in it, -1 on failure. The lock is the
- * process's own: it ends when that is closed and when the process ends, however it does; the empty file stays. Where
- * the file system has no locks, there is none. The error text names the folder, and the process that has the lock. */
-bool lm_run_lock(const char *folder, int *fd, tensor_arena *arena, tensor_error *err);
+/* The lock of a folder for the one process that writes there: the file .lock in it, locked while it is open. It ends with
+ * the process, however that ends; what a killed one leaves of it is no obstacle. fd -1: not locked. */
+typedef struct lm_lock {
+    int fd;
+    const char *path;
+} lm_lock;
+/* Fails where another process has it, with a text that names that and the folder. A file system without locks gives none. */
+bool lm_run_lock(lm_lock *lock, const char *folder, tensor_arena *arena, tensor_error *err);
+void lm_run_unlock(lm_lock *lock);
 
 #endif

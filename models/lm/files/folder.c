@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "models/lm/files/files.h"
@@ -23,18 +24,40 @@ static bool taken(const char *folder, int fd, tensor_error *err) {
                        folder, who);
 }
 
-bool lm_run_lock(const char *folder, int *fd, tensor_arena *arena, tensor_error *err) {
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    const char *path = lm_run_file(folder, ".lock", arena, err);
-    *fd = path ? open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666) : -1;
-    if (*fd < 0) return path && tensor_fail(err, "%.150s: cannot be opened: %s", path, strerror(errno));
-    if (fcntl(*fd, F_SETLK, &lock) == 0) return true;
-    const bool free = errno != EACCES && errno != EAGAIN;
-    const bool ok = free ? errno == ENOLCK || errno == ENOSYS || errno == ENOTSUP || /* no locks here */
-                               tensor_fail(err, "%.150s: cannot be locked: %s", path, strerror(errno))
-                         : taken(folder, *fd, err);
-    if (ok) return true;
-    close(*fd);
-    *fd = -1;
-    return false;
+/* Whether the locked file is still the one that has the name: who held the lock before may have removed it. */
+static bool is_named(const lm_lock *lock) {
+    struct stat locked, named;
+    return fstat(lock->fd, &locked) == 0 && lstat(lock->path, &named) == 0 && locked.st_dev == named.st_dev &&
+           locked.st_ino == named.st_ino;
+}
+
+/* Locks the open file; errors that say that the file system has no locks are none. */
+static bool lock_file(const char *folder, const lm_lock *lock, tensor_error *err) {
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(lock->fd, F_SETLK, &whole) == 0) return true;
+    if (errno == EACCES || errno == EAGAIN) return taken(folder, lock->fd, err);
+    return errno == ENOLCK || errno == ENOSYS || errno == ENOTSUP ||
+           tensor_fail(err, "%.150s: cannot be locked: %s", lock->path, strerror(errno));
+}
+
+bool lm_run_lock(lm_lock *lock, const char *folder, tensor_arena *arena, tensor_error *err) {
+    *lock = (lm_lock){-1, lm_run_file(folder, ".lock", arena, err)};
+    for (int i = 0; lock->path && i < 100; i++) {
+        lock->fd = open(lock->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+        if (lock->fd < 0)
+            return tensor_fail(err, "%.150s: cannot be opened: %s", lock->path, strerror(errno));
+        const bool locked = lock_file(folder, lock, err);
+        if (locked && is_named(lock)) return true;
+        close(lock->fd);
+        lock->fd = -1;
+        if (!locked) return false;
+    }
+    return lock->path && tensor_fail(err, "%.150s: cannot be locked: others do so all the time", lock->path);
+}
+
+void lm_run_unlock(lm_lock *lock) {
+    if (lock->fd < 0) return;
+    unlink(lock->path); /* while it is locked: nobody else's */
+    close(lock->fd);
+    lock->fd = -1;
 }

@@ -191,7 +191,7 @@ int lm_resume_load(lm_trainer *t, int argc, char *const *argv) {
     strings given = {0};
     tensor_error err = {0};
     if (t->set.resume && look_for_last(t) != LM_DONE) return LM_FAILED;
-    if (t->set.resume && !lm_run_lock(t->set.resume, &t->lock, t->arena, &err)) /* before it is read */
+    if (t->set.resume && !lm_run_lock(&t->lock, t->set.resume, t->arena, &err)) /* before it is read */
         return lm_fail(model, "%s", err.text);
     note_given(t, argc, argv, &given);
     if (!load(t, argc, argv, &err)) return lm_fail(model, "%s", err.text);

@@ -154,7 +154,7 @@ static int prepare_out(lm_trainer *t) {
     if (place != LM_FOLDER) return lm_fail(model, "%s: not a directory", out);
     if (access(out, W_OK | X_OK) != 0)
         return lm_fail(model, "%s: cannot be written to: %s", out, strerror(errno));
-    if (t->lock < 0 && !lm_run_lock(out, &t->lock, t->arena, &err)) return lm_fail(model, "%s", err.text);
+    if (t->lock.fd < 0 && !lm_run_lock(&t->lock, out, t->arena, &err)) return lm_fail(model, "%s", err.text);
     return t->set.force || t->set.resume ? LM_DONE : check_unused(t);
 }
 
@@ -233,7 +233,7 @@ static int train(lm_trainer *t, int argc, char *const *argv) {
 
 int lm_train_command(const lm_model *model, int argc, char *const *argv) {
     lm_trainer t = {.instance.model = model,
-                    .lock = -1,
+                    .lock.fd = -1,
                     .state.best_loss = LM_NO_LOSS,
                     .set = {.iterations = model->defaults.iterations,
                             .batch = model->defaults.batch,
@@ -314,7 +314,7 @@ int lm_train_command(const lm_model *model, int argc, char *const *argv) {
     nn_parallel_free(t.parallel);
     lm_corpus_free(&t.corpus);
     lm_instance_free(&t.instance);
+    lm_run_unlock(&t.lock);
     tensor_arena_free(t.arena);
-    if (t.lock >= 0) close(t.lock);
     return status;
 }

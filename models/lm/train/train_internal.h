@@ -87,7 +87,7 @@ typedef struct lm_trainer {
     lm_progress progress;
     lm_log log;
     const char *last, *best; /* the checkpoints' paths; NULL: nothing is saved */
-    int lock;                /* of the folder; -1: none */
+    lm_lock lock;            /* of the folder */
     int64_t saved;           /* the iteration that `last` holds; -1: none of this process */
     lm_log_row row;          /* of the step to come */
     bool stopped;            /* early */
