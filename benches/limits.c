@@ -17,18 +17,31 @@ typedef struct limit_loops {
 } limit_loops;
 
 /* A chain of multiply-adds waits for its own last result, so `chains` of them go side by side: more than latency times
- * units, and few enough for the registers. n is a multiple of 16 vectors in each third. */
-#define LOOPS(name, target, width, chains)                                                                   \
-    typedef float vec_##name __attribute__((vector_size(4 * width)));                                        \
+ * units. They are written in assembly, as a compiler that keeps one of them in memory halves what it measures. x86 names
+ * its vector registers xmm, ymm or zmm, by their width; chains are in registers 4 and above, or 8 and above. */
+#define CHAINS_12(_, v)                                                                                      \
+    _(v, 4) _(v, 5) _(v, 6) _(v, 7) _(v, 8) _(v, 9) _(v, 10) _(v, 11) _(v, 12) _(v, 13) _(v, 14) _(v, 15)
+/* clang-format off */
+#define CHAINS_24(_, v) \
+    _(v, 8) _(v, 9) _(v, 10) _(v, 11) _(v, 12) _(v, 13) _(v, 14) _(v, 15) _(v, 16) _(v, 17) _(v, 18) _(v, 19) \
+    _(v, 20) _(v, 21) _(v, 22) _(v, 23) _(v, 24) _(v, 25) _(v, 26) _(v, 27) _(v, 28) _(v, 29) _(v, 30) _(v, 31)
+/* clang-format on */
+
+/* acc = acc x + y in each chain, `rounds` times, all beginning at y. A chain's last value is the result. */
+#define PEAK_LOOP(name, target, width, begin, step, end, last, ...)                                          \
     target static float fma_##name(int64_t rounds) {                                                         \
-        vec_##name acc[chains], x = {0}, y = {0};                                                            \
-        for (int i = 0; i < width; i++) x[i] = 0.999f, y[i] = 0.001f;                                        \
-        for (int i = 0; i < chains; i++) acc[i] = y * (float)i;                                              \
-        for (int64_t r = 0; r < rounds; r++)                                                                 \
-            for (int i = 0; i < chains; i++) acc[i] = acc[i] * x + y;                                        \
-        for (int i = 1; i < chains; i++) acc[0] += acc[i];                                                   \
-        return acc[0][0];                                                                                    \
-    }                                                                                                        \
+        const float x = 0.999f, y = 0.001f;                                                                  \
+        float out[width];                                                                                    \
+        __asm__ volatile(begin "1:\n" step end last                                                          \
+                         : "+r"(rounds)                                                                      \
+                         : "r"(&x), "r"(&y), "r"(out)                                                        \
+                         : "memory", "cc", __VA_ARGS__);                                                     \
+        return out[0];                                                                                       \
+    }
+#define CLOBBERS_8_TO_15 "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15"
+
+#define LOOPS(name, target, width)                                                                           \
+    typedef float vec_##name __attribute__((vector_size(4 * width)));                                        \
     target static float read_##name(float *memory, int64_t n) {                                              \
         const vec_##name *x = (const void *)memory;                                                          \
         vec_##name sum[8] = {{0}};                                                                           \
@@ -57,14 +70,39 @@ typedef struct limit_loops {
     { #name, width, chains, fma_##name, read_##name, write_##name, triad_##name }
 
 #if defined(__x86_64__)
-LOOPS(avx512, __attribute__((target("avx512f"))), 16, 24)
-LOOPS(avx2, __attribute__((target("avx2,fma"))), 8, 12)
-LOOPS(baseline, , 4, 12)
+#define COPY(v, i) "vmovaps %%" #v "mm1, %%" #v "mm" #i "\n"
+#define FMA(v, i) "vfmadd213ps %%" #v "mm1, %%" #v "mm0, %%" #v "mm" #i "\n"
+#define SSE_COPY(v, i) "movaps %%xmm1, %%xmm" #i "\n"
+#define SSE_MULTIPLY(v, i) "mulps %%xmm0, %%xmm" #i "\n"
+#define SSE_ADD(v, i) "addps %%xmm1, %%xmm" #i "\n"
+#define NEXT "dec %0\n jnz 1b\n"
+#define SPREAD(v) "vbroadcastss (%1), %%" #v "mm0\n vbroadcastss (%2), %%" #v "mm1\n"
+#define LOW "xmm0", "xmm1", "xmm4", "xmm5", "xmm6", "xmm7", CLOBBERS_8_TO_15
+PEAK_LOOP(avx512, __attribute__((target("avx512f"))), 16, SPREAD(z) CHAINS_24(COPY, z), CHAINS_24(FMA, z),
+          NEXT, "vmovups %%zmm31, (%3)\n vzeroupper\n", "xmm0", "xmm1", CLOBBERS_8_TO_15, "xmm16", "xmm17",
+          "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28",
+          "xmm29", "xmm30", "xmm31")
+PEAK_LOOP(avx2, __attribute__((target("avx2,fma"))), 8, SPREAD(y) CHAINS_12(COPY, y), CHAINS_12(FMA, y), NEXT,
+          "vmovups %%ymm15, (%3)\n vzeroupper\n", LOW)
+PEAK_LOOP(baseline, , 4,
+          "movss (%1), %%xmm0\n shufps $0, %%xmm0, %%xmm0\n movss (%2), %%xmm1\n shufps $0, %%xmm1, "
+          "%%xmm1\n" CHAINS_12(SSE_COPY, x),
+          CHAINS_12(SSE_MULTIPLY, x) CHAINS_12(SSE_ADD, x), NEXT, "movups %%xmm15, (%3)\n", LOW)
+LOOPS(avx512, __attribute__((target("avx512f"))), 16)
+LOOPS(avx2, __attribute__((target("avx2,fma"))), 8)
+LOOPS(baseline, , 4)
 static const limit_loops all[] = {ENTRY(avx512, 16, 24), ENTRY(avx2, 8, 12), ENTRY(baseline, 4, 12)};
-#else
-LOOPS(neon, , 4, 24)
-LOOPS(baseline, , 4, 12)
-static const limit_loops all[] = {ENTRY(neon, 4, 24), ENTRY(baseline, 4, 12)};
+#elif defined(__aarch64__)
+#define COPY(v, i) "mov v" #i ".16b, v1.16b\n"
+#define FMA(v, i) "fmla v" #i ".4s, v1.4s, v0.4s\n"
+PEAK_LOOP(neon, , 4, "ld1r {v0.4s}, [%1]\n ld1r {v1.4s}, [%2]\n" CHAINS_24(COPY, v), CHAINS_24(FMA, v),
+          "subs %0, %0, #1\n b.ne 1b\n", "str q31, [%3]\n", "v0", "v1", "v8", "v9", "v10", "v11", "v12",
+          "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26",
+          "v27", "v28", "v29", "v30", "v31")
+#define fma_baseline fma_neon
+LOOPS(neon, , 4)
+LOOPS(baseline, , 4)
+static const limit_loops all[] = {ENTRY(neon, 4, 24), ENTRY(baseline, 4, 24)};
 #endif
 
 static const limit_loops *loops_of(const char *isa) {

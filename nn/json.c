@@ -282,27 +282,54 @@ bool nn_json_integers(const char *json, tensor_arena *arena, const char *const *
     return finish(&reader, err);
 }
 
+/* A reader of a text that is kept as strings; false where memory is out. */
+static bool begin(nn_json *reader, const char *json, tensor_arena *arena, tensor_error *err) {
+    const size_t length = strlen(json);
+    char *text = tensor_arena_alloc(arena, length, err);
+    *reader = (nn_json){.begin = json, .at = json, .end = json + length, .text = text};
+    return text;
+}
+
+bool nn_json_values(const char *json, tensor_arena *arena, const char *const **values, int *count,
+                    tensor_error *err) {
+    nn_json reader;
+    void *list = NULL;
+    int n = 0, capacity = 0;
+    if (!begin(&reader, json, arena, err)) return false;
+    nn_json_open(&reader, '[');
+    while (nn_json_next(&reader, ']')) {
+        const char *item = value(&reader);
+        if (!item || !nn_grow(arena, &list, sizeof item, n, &capacity, &reader.error)) break;
+        ((const char **)list)[n++] = item;
+    }
+    *values = list;
+    *count = n;
+    return finish(&reader, err);
+}
+
 bool nn_json_members(const char *json, tensor_arena *arena, const nn_metadata **members, int *count,
                      tensor_error *err) {
-    size_t length = strlen(json);
-    char *text = tensor_arena_alloc(arena, length, err);
-    if (!text) return false;
-    nn_json reader = {.begin = json, .at = json, .end = json + length, .text = text};
-    nn_metadata *list = NULL;
+    nn_json reader;
+    void *list = NULL;
     int n = 0, capacity = 0;
+    if (!begin(&reader, json, arena, err)) return false;
     nn_json_open(&reader, '{');
     while (nn_json_next(&reader, '}')) {
         nn_metadata member = {.key = nn_json_key(&reader)};
         member.value = value(&reader);
-        void *grown = list;
-        if (!member.value || !nn_grow(arena, &grown, sizeof member, n, &capacity, &reader.error)) break;
-        list = grown;
-        list[n++] = member;
+        if (!member.value || !nn_grow(arena, &list, sizeof member, n, &capacity, &reader.error)) break;
+        ((nn_metadata *)list)[n++] = member;
     }
-    if (!finish(&reader, err)) return false;
     *members = list;
     *count = n;
-    return true;
+    return finish(&reader, err);
+}
+
+const char *nn_json_member(const nn_metadata *members, int count, const char *key) {
+    for (int i = 0; i < count; i++)
+        if (strcmp(members[i].key, key) == 0)
+            return strcmp(members[i].value, "null") == 0 ? NULL : members[i].value;
+    return NULL;
 }
 
 /* ---- Writing --------------------------------------------------------------------------------- */

@@ -86,6 +86,32 @@ void nn_text_quote(nn_text *text, const char *string); /* as nn_json_quote */
 
 /* ---- Files ----------------------------------------------------------------------------------- */
 
+/* The bytes of entry number `entry`, counted from the end of the header. */
+typedef struct nn_span {
+    int64_t begin, end;
+    int entry;
+} nn_span;
+
+struct nn_file {
+    tensor_arena *arena; /* owns everything, this struct as well */
+    const char *path;
+    void *map; /* the whole file; NULL: not yet */
+    size_t map_bytes;
+    const char *data;
+    int64_t data_bytes;
+    nn_entry *entries; /* in the header's order */
+    nn_span *spans;
+    int count, entry_capacity, span_capacity;
+    const nn_entry **by_name; /* sorted */
+    nn_metadata *metadata;    /* sorted */
+    int metadata_count, metadata_capacity;
+    bool has_metadata;
+    nn_file *next; /* a part that was joined to it */
+};
+
+/* Orders names and keys, for look-ups; false where one comes twice. */
+bool nn_file_sort(nn_file *file, tensor_error *err);
+
 /* "path: fault"; of a long path only the end, so that there is room for the fault. */
 bool nn_file_fail(tensor_error *err, const char *path, const char *format, ...) TENSOR_PRINTF(3, 4);
 

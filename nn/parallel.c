@@ -103,7 +103,7 @@ static void run_shards(void *context, int64_t begin, int64_t end, int number) {
 /* ---- Memory ------------------------------------------------------------------------------------- */
 
 /* As many shards as rows, and the memory of their gradients, permit: not a function of the machine. */
-static int count_shards(const nn_parallel *parallel, int64_t rows) {
+int nn_parallel_shards(const nn_parallel *parallel, int64_t rows) {
     int64_t count = nn_params_count(parallel->params), fit = MAX_SHARDS;
     if (count > 0) fit = SHARD_BYTES / (int64_t)sizeof(float) / count;
     int64_t shards = rows / parallel->grain;
@@ -168,7 +168,7 @@ static bool run(batch *b, double *mean, tensor_error *err) {
     if (!tensor_ok(parallel->params->values)) return tensor_fail(err, "the parameters are not finalized");
     if (b->rows < 1 || b->rows > INT64_MAX / MAX_SHARDS)
         return tensor_fail(err, "a batch of %lld rows", (long long)b->rows);
-    b->shards = count_shards(parallel, b->rows);
+    b->shards = nn_parallel_shards(parallel, b->rows);
     b->threads = tensor_threads();
     if (b->shards == 1) { /* outside tensor_parallel: operations run parallel inside */
         run_shard(b, 0, &parallel->workers[0], 0);

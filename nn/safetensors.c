@@ -18,28 +18,6 @@ enum {
     CHUNK_BYTES = 1 << 30     /* some systems refuse larger reads and writes */
 };
 
-/* The bytes of entry number `entry`, counted from the end of the header. */
-typedef struct span {
-    int64_t begin, end;
-    int entry;
-} span;
-
-struct nn_file {
-    tensor_arena *arena; /* owns everything, this struct as well */
-    const char *path;
-    void *map; /* the whole file; NULL: not yet */
-    size_t map_bytes;
-    const char *data;
-    int64_t data_bytes;
-    nn_entry *entries; /* in the header's order */
-    span *spans;
-    int count, entry_capacity, span_capacity;
-    const nn_entry **by_name; /* sorted */
-    nn_metadata *metadata;    /* sorted */
-    int metadata_count, metadata_capacity;
-    bool has_metadata;
-};
-
 /* ---- Errors ------------------------------------------------------------------------------------- */
 
 bool nn_file_fail(tensor_error *err, const char *path, const char *format, ...) {
@@ -158,7 +136,7 @@ static bool add_entry(nn_file *file, nn_json *json, const char *name) {
         return false;
     file->entries = entries;
     file->spans = spans;
-    file->spans[file->count] = (span){offsets[0], offsets[1], file->count};
+    file->spans[file->count] = (nn_span){offsets[0], offsets[1], file->count};
     file->entries[file->count++] = entry;
     return true;
 }
@@ -189,36 +167,8 @@ static void *allocate(nn_file *file, int64_t bytes, tensor_error *err) {
 
 /* ---- Validation --------------------------------------------------------------------------------- */
 
-static int compare_names(const void *a, const void *b) {
-    return strcmp((*(const nn_entry *const *)a)->name, (*(const nn_entry *const *)b)->name);
-}
-
-static int compare_keys(const void *a, const void *b) {
-    return strcmp(((const nn_metadata *)a)->key, ((const nn_metadata *)b)->key);
-}
-
-static bool sort_names(nn_file *file, tensor_error *err) {
-    if (!file->by_name) file->by_name = allocate(file, file->count * (int64_t)sizeof *file->by_name, err);
-    if (!file->by_name) return false;
-    for (int i = 0; i < file->count; i++) file->by_name[i] = &file->entries[i];
-    qsort(file->by_name, (size_t)file->count, sizeof *file->by_name, compare_names);
-    for (int i = 1; i < file->count; i++)
-        if (compare_names(&file->by_name[i - 1], &file->by_name[i]) == 0)
-            return nn_file_fail(err, file->path, "tensor %s comes twice", NN_QUOTED(file->by_name[i]->name));
-    return true;
-}
-
-static bool sort_keys(nn_file *file, tensor_error *err) {
-    if (file->metadata_count)
-        qsort(file->metadata, (size_t)file->metadata_count, sizeof *file->metadata, compare_keys);
-    for (int i = 1; i < file->metadata_count; i++)
-        if (compare_keys(&file->metadata[i - 1], &file->metadata[i]) == 0)
-            return nn_file_fail(err, file->path, "metadata %s comes twice", NN_QUOTED(file->metadata[i].key));
-    return true;
-}
-
 static int compare_spans(const void *a, const void *b) {
-    const span *x = a, *y = b;
+    const nn_span *x = a, *y = b;
     int begin = (x->begin > y->begin) - (x->begin < y->begin);
     return begin ? begin : (x->end > y->end) - (x->end < y->end);
 }
@@ -226,7 +176,7 @@ static int compare_spans(const void *a, const void *b) {
 static bool check_sizes(const nn_file *file, tensor_error *err) {
     for (int i = 0; i < file->count; i++) {
         const nn_entry *entry = &file->entries[i];
-        span at = file->spans[i];
+        nn_span at = file->spans[i];
         int64_t bytes;
         if (!nn_entry_bytes(entry, &bytes))
             return nn_file_fail(err, file->path, "tensor %s: its size overflows", NN_QUOTED(entry->name));
@@ -240,7 +190,7 @@ static bool check_sizes(const nn_file *file, tensor_error *err) {
 
 /* As the reference does: the tensors cover the data from end to end, without holes or overlap. */
 static bool check_cover(nn_file *file, tensor_error *err) {
-    span *sorted = allocate(file, file->count * (int64_t)sizeof *sorted, err);
+    nn_span *sorted = allocate(file, file->count * (int64_t)sizeof *sorted, err);
     if (!sorted) return false;
     for (int i = 0; i < file->count; i++) sorted[i] = file->spans[i];
     qsort(sorted, (size_t)file->count, sizeof *sorted, compare_spans);
@@ -275,7 +225,7 @@ static bool read_all(int fd, const char *path, void *buffer, int64_t bytes, tens
 static bool place_entries(nn_file *file, tensor_error *err) {
     for (int i = 0; i < file->count; i++) {
         nn_entry *entry = &file->entries[i];
-        span at = file->spans[i];
+        nn_span at = file->spans[i];
         entry->data = file->data + at.begin;
         entry->bytes = (size_t)(at.end - at.begin);
         if ((uintptr_t)entry->data % (uintptr_t)find_dtype(entry->dtype)->bytes == 0) continue;
@@ -307,7 +257,7 @@ static bool read_file(nn_file *file, int fd, tensor_error *err) {
                             (unsigned long long)length, (long long)bytes);
     char *header = allocate(file, (int64_t)length, err);
     if (!header || !read_all(fd, path, header, (int64_t)length, err) ||
-        !read_header(file, header, (int64_t)length, err) || !sort_names(file, err) || !sort_keys(file, err) ||
+        !read_header(file, header, (int64_t)length, err) || !nn_file_sort(file, err) ||
         !check_sizes(file, err) || !check_cover(file, err))
         return false;
     void *map = mmap(NULL, (size_t)bytes, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -341,52 +291,4 @@ nn_file *nn_file_open(const char *path, tensor_error *err) {
     }
     close(fd);
     return file;
-}
-
-void nn_file_close(nn_file *file) {
-    if (!file) return;
-    if (file->map) munmap(file->map, file->map_bytes);
-    tensor_arena_free(file->arena);
-}
-
-const char *nn_file_path(const nn_file *file) {
-    return file->path;
-}
-
-const char *nn_file_metadata(const nn_file *file, const char *key) {
-    if (!file || file->metadata_count == 0) return NULL;
-    const nn_metadata *found = bsearch(&(nn_metadata){.key = key}, file->metadata,
-                                       (size_t)file->metadata_count, sizeof *file->metadata, compare_keys);
-    return found ? found->value : NULL;
-}
-
-int nn_file_metadata_count(const nn_file *file) {
-    return file ? file->metadata_count : 0;
-}
-
-const nn_metadata *nn_file_metadata_at(const nn_file *file, int i) {
-    return &file->metadata[i];
-}
-
-int nn_file_entries(const nn_file *file) {
-    return file ? file->count : 0;
-}
-
-const nn_entry *nn_file_at(const nn_file *file, int i) {
-    return &file->entries[i];
-}
-
-const nn_entry *nn_file_find(const nn_file *file, const char *name) {
-    if (!file || file->count == 0) return NULL;
-    const nn_entry *key = &(nn_entry){.name = name};
-    const nn_entry **found =
-        bsearch(&key, file->by_name, (size_t)file->count, sizeof *file->by_name, compare_names);
-    return found ? *found : NULL;
-}
-
-bool nn_file_strip(nn_file *file, const char *prefix, tensor_error *err) {
-    const size_t length = strlen(prefix);
-    for (int i = 0; i < file->count; i++)
-        if (strncmp(file->entries[i].name, prefix, length) == 0) file->entries[i].name += length;
-    return sort_names(file, err);
 }

@@ -59,6 +59,11 @@ static inline void tensor_touch(tensor x) {
 /* Whether this runs inside tensor_parallel, where a further one would run inline: work need not be cut for it. */
 bool tensor_is_nested(void);
 
+/* How many processors' time the control groups of the process leave it, rounded up, and how many bytes of memory the
+ * process can still take. -1: no limit; not known. The files of the system are looked for below the folder `root`. */
+int tensor_quota(const char *root);
+int64_t tensor_memory_under(const char *root);
+
 /* ---- Loops over up to four tensors of one shape ---------------------------------------------- *
  * Axes of size 1 are dropped and neighbouring axes merged where the strides of all operands permit, so
  * that contiguous operands become one row. What is left is cut into runs along the innermost axis:

@@ -66,6 +66,8 @@ static int count_processors(void) {
     if (sched_getaffinity(0, sizeof set, &set) == 0) count = CPU_COUNT(&set);
 #endif
     if (count < 1) count = sysconf(_SC_NPROCESSORS_ONLN);
+    const int quota = tensor_quota("");
+    if (quota > 0 && quota < count) count = quota; /* more threads would wait for each other, suspended */
     return count < 1 ? 1 : count > TENSOR_MAX_THREADS ? TENSOR_MAX_THREADS : (int)count;
 }
 

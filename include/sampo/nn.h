@@ -281,6 +281,8 @@ bool nn_parallel_backward(nn_parallel *parallel, int64_t rows, nn_loss *loss, vo
 /* The mean loss alone, without recording. */
 bool nn_parallel_loss(nn_parallel *parallel, int64_t rows, nn_loss *loss, void *context, double *mean,
                       tensor_error *err);
+/* Into how many shards a batch is cut: the gradients of several take the memory of so many models. */
+int nn_parallel_shards(const nn_parallel *parallel, int64_t rows);
 /* Bytes held by tapes and the shards' gradients. */
 size_t nn_parallel_bytes(const nn_parallel *parallel);
 
@@ -295,14 +297,13 @@ bool nn_find_not_finite(nn_params *params, int64_t rows, nn_loss *loss, void *co
  * A new file is written as PATH.tmp beside the one at PATH and takes its name only when all of it is on the disk: a
  * failure at any moment, or the end of the process, leaves the earlier file whole. */
 
-/* A descriptor to write and read the new file with; -1: failed. What a killed program left at PATH.tmp is removed;
- * anything there but a regular file is refused. */
+/* A descriptor to write and read the new file with; -1: failed. A file that a killed program left at PATH.tmp is removed,
+ * a link there is refused. */
 int nn_file_begin(const char *path, tensor_error *err);
 /* Closes it in any case. Where all has been written (`whole`), syncs it and gives it its name; otherwise, or where that
  * fails, removes it and returns false. Not whole: leaves err as it is. */
 bool nn_file_end(int fd, const char *path, bool whole, tensor_error *err);
-/* fsync until no signal interrupts it. */
-bool nn_file_sync(int fd);
+bool nn_file_sync(int fd); /* fsync, again where a signal interrupts it */
 
 /* ---- Checkpoints: the safetensors format --------------------------------------------------- *
  * Eight bytes: the header's length; the header, a JSON object of names, dtypes, shapes and offsets, with
@@ -342,6 +343,11 @@ const nn_entry *nn_file_find(const nn_file *file, const char *name); /* NULL: no
 /* Takes `prefix` off the names that begin with it: of a model that was saved as a part of another. False where two
  * names become one. */
 bool nn_file_strip(nn_file *file, const char *prefix, tensor_error *err);
+/* Adds the tensors of another file, of a model in several; the file owns `part` from then on, also after a failure. False
+ * where both have a name. */
+bool nn_file_join(nn_file *file, nn_file *part, tensor_error *err);
+/* Keeps only the first rows of a tensor; false where there is none with so many. */
+bool nn_file_crop(nn_file *file, const char *name, int64_t rows, tensor_error *err);
 
 /* Writes float32 and int32 entries and metadata into a file that replaces an earlier one as a whole. */
 bool nn_file_save(const char *path, const nn_entry *entries, int count, const nn_metadata *metadata,
@@ -372,10 +378,15 @@ bool nn_json_strings(const char *json, tensor_arena *arena, const char *const **
 /* The same of an object of integers such as {"a": 0, "b": 1}: *keys and *values [count]. */
 bool nn_json_integers(const char *json, tensor_arena *arena, const char *const **keys, const int64_t **values,
                       int *count, tensor_error *err);
+/* The values of a JSON array of anything, as nn_json_members has them. */
+bool nn_json_values(const char *json, tensor_arena *arena, const char *const **values, int *count,
+                    tensor_error *err);
 /* The members of a JSON object such as a configuration, in its order, into memory that `arena` owns: strings
  * decoded, all other values as they are written, such as 1e-5, null or [1, 2]. */
 bool nn_json_members(const char *json, tensor_arena *arena, const nn_metadata **members, int *count,
                      tensor_error *err);
+/* The value of a key among them; NULL: none, or null. */
+const char *nn_json_member(const nn_metadata *members, int count, const char *key);
 /* Writes text as a JSON string with its quotes; returns the length it needs, as snprintf does. */
 size_t nn_json_quote(char *buffer, size_t size, const char *text);
 

@@ -384,8 +384,8 @@ bool tensor_rand_dropout(tensor out, tensor_rng *rng, float p, tensor_error *err
 bool tensor_print(FILE *file, tensor x);
 
 /* ---- Threads ------------------------------------------------------------------------------- *
- * One pool a process, started at first use, sized from the processors the process may run on, or as the environment
- * variable SAMPO_THREADS says. */
+ * One pool a process, started at first use, sized from the processors the process may run on and from the time
+ * that its control group (a container's quota) has on them, or as the environment variable SAMPO_THREADS says. */
 
 /* Number of threads that parallel work uses, the caller's included; at least 1. */
 int tensor_threads(void);
@@ -396,6 +396,10 @@ bool tensor_threads_check(tensor_error *err);
  * threads cannot be started; the old number stays. */
 enum { TENSOR_MAX_THREADS = 256 };
 bool tensor_set_threads(int threads, tensor_error *err);
+
+/* How many bytes of memory the process can still take without swapping: what the machine has free, or less where a
+ * control group or a limit of the process says so. -1: not known. */
+int64_t tensor_memory(void);
 
 /* Calls work(context, begin, end, worker) for ranges that cover 0..n-1, on up to tensor_threads()
  * threads, `grain` indices a range at least; returns when all are done. Every `begin` is a multiple of

@@ -37,8 +37,14 @@ typedef struct lm_published {
     int config_count;
     int64_t vocabulary, context;
 } lm_published;
-/* What config.json says of a key; NULL: nothing, or null. */
-const char *lm_published_config(const lm_published *published, const char *key);
+/* What config.json says of a key, where that is there and not null; else *value stays. Numbers are compared as numbers: 1e-5
+ * is 0.00001. False and a text that names the key where it is something else, or out of range. */
+bool lm_published_integer(const lm_published *published, const char *key, int64_t least, int64_t most,
+                          int64_t *value, tensor_error *err);
+bool lm_published_real(const lm_published *published, const char *key, double low, double high, double *value,
+                       tensor_error *err);
+bool lm_published_flag(const lm_published *published, const char *key, bool *value, tensor_error *err);
+const char *lm_published_text(const lm_published *published, const char *key); /* NULL: nothing, or null */
 
 /* Losses that others have reached with a model's defaults on the Kalevala; NaN: not known. A list ends with {0}. */
 typedef struct lm_reference {
@@ -49,6 +55,7 @@ typedef struct lm_reference {
 typedef struct lm_model {
     const char *name;    /* of the program, and the architecture in checkpoints */
     const char *summary; /* what it is: "a GPT" */
+    const char *typed;   /* how the program was called: what lines to type begin with */
     void *self;          /* configuration and parameters */
     const lm_option *options;
     struct { /* what `train` does unless told otherwise */
@@ -61,12 +68,16 @@ typedef struct lm_model {
     /* ids [B, T] -> logits [B, T, V]. Called by several threads at once. Dropout NULL: none. With a cache, ids
      * [B, N] are the tokens after the cache's, and only the last logits need to be there: [B, 1 or N, V]. */
     ag_var *(*forward)(const void *self, ag_var *ids, nn_cache *cache, tensor_rng *dropout);
+    /* How many float32 numbers a step of training holds at once for each token. NULL: not known, few. */
+    double (*activations)(const void *self, int64_t vocabulary);
     /* Makes the cache that forward takes, for B rows of T tokens. NULL: the model needs none. */
     bool (*cache)(const void *self, nn_cache *cache, int64_t batch, int64_t context, tensor_arena *arena,
                   tensor_error *err);
-    /* For a published checkpoint of this model: the settings of its options, for lm_options_apply and in memory of the
-     * arena. Gives the tensors our names and fills vocabulary and context. NULL: it is none, with the reason. */
-    const char *(*adopt)(lm_published *published, tensor_arena *arena, tensor_error *err);
+    /* Configures the model for a published checkpoint of it, gives the tensors our names and fills vocabulary and
+     * context. False: it is none, with the reason. NULL: nobody publishes this model. */
+    bool (*adopt)(void *self, lm_published *published, tensor_error *err);
+    const char *
+        positions; /* the tensor with a row for each token of the context; NULL: the context is no part of it */
     /* How much each token attends to those before it: ids [B, T] -> [B, layers, H, T, T]. NULL: it has no
      * attention. */
     ag_var *(*attention)(const void *self, ag_var *ids);
@@ -95,8 +106,21 @@ void lm_instance_free(lm_instance *instance);
 /* ---- Messages ---------------------------------------------------------------------------- */
 
 /* One line on stderr, "gpt: ...", without control characters. lm_fail returns LM_FAILED. */
+const char *lm_typed(const lm_model *model); /* what a line to type begins with: "build/models/gpt" */
 void lm_say(const lm_model *model, const char *format, ...) TENSOR_PRINTF(2, 3);
 int lm_fail(const lm_model *model, const char *format, ...) TENSOR_PRINTF(2, 3);
+
+/* Writes a string of JSON; what is not UTF-8 becomes U+FFFD. */
+bool lm_json_string(FILE *file, const char *text, tensor_error *err);
+
+/* A line of a table on stdout: cells, each right in its width, and a name behind them; without a name the titles. Cells
+ * that leave the name less than its share of so many columns are left out, the last ones first. */
+typedef struct lm_cell {
+    const char *title;
+    int width;
+    char text[32];
+} lm_cell;
+void lm_table_line(const lm_cell *cells, int count, const char *name, int columns);
 
 /* Parses a command's options, sets the number of threads where `threads` is above 0 after it and checks the
  * instruction set. Returns -1 to go on, else the exit status: the help or the fault has been printed. */

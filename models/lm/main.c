@@ -2,63 +2,137 @@
 #include <string.h>
 
 #include "models/lm/look/look.h"
+#include "models/lm/manual.h"
 #include "models/lm/train/train.h"
 #include "models/lm/write/write.h"
 
-typedef struct command {
-    const char *name;
-    int (*run)(const lm_model *model, int argc, char *const *argv);
-    const char *help;
-} command;
+static int help_command(const lm_model *model, int argc, char *const *argv);
+static int completion_command(const lm_model *model, int argc, char *const *argv);
 
-static const command commands[] = {
-    {"train", lm_train_command, "learn from a text"},
-    {"sample", lm_sample_command, "write text with a checkpoint"},
-    {"eval", lm_eval_command, "measure a checkpoint on a text"},
-    {"info", lm_info_command, "tell what is in a checkpoint"},
-    {"plot", lm_plot_command, "draw the losses of runs"},
-    {"report", lm_report_command, "write a page about a run"},
-};
-enum { COMMANDS = sizeof commands / sizeof commands[0] };
+/* The names of other programs for a command lead to it. */
+static const lm_command commands[] = {
+    {"train", lm_train_command, "Learn from a text.", "learn|fit|finetune|fine-tune|resume"},
+    {"sample", lm_sample_command, "Write text with what was learned.",
+     "generate|write|complete|predict|chat|run|talk|inference"},
+    {"eval", lm_eval_command, "Measure how well a text is predicted.", "evaluate|test|validate|loss|score"},
+    {"presets", lm_presets_command, "List the sizes of models.", "preset|sizes|models|list"},
+    {"info", lm_info_command, "Tell what is in a checkpoint.", "show|inspect|print|summary|describe"},
+    {"plot", lm_plot_command, "Draw the losses of runs.", "graph|draw|curve|curves|chart"},
+    {"report", lm_report_command, "Write a page about a run.", "html|page"},
+    {"help", help_command, "Print the options of a command.", "man|usage|commands"},
+    {"completion", completion_command, "Make bash or zsh complete command lines.", "completions|bash|zsh"},
+    {0}};
 
-static int help(const lm_model *model) {
-    tensor_error err = {0};
-    const char *name = model->name;
-    printf("usage: %s COMMAND [options]\n%s: trains on any UTF-8 text and writes text like it.\n\n", name,
-           model->summary);
-    for (int i = 0; i < COMMANDS; i++) printf("  %-10s %s\n", commands[i].name, commands[i].help);
-    printf("\n%s COMMAND --help lists a command's options. %s --version prints the version.\n"
-           "Exit status: 0 done, 1 failed, 2 bad usage, 130 after Ctrl-C.\n",
-           name, name);
-    return lm_flush(stdout, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
-}
-
-static int version(const lm_model *model) {
-    tensor_error err = {0};
-    printf("%s (Sampo) %s\n", model->name, SAMPO_VERSION);
-    return lm_flush(stdout, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
+/* A command by its name; NULL: there is none. */
+static const lm_command *find_command(const char *name) {
+    for (const lm_command *c = commands; c->name; c++)
+        if (strcmp(c->name, name) == 0) return c;
+    return NULL;
 }
 
 static int unknown(const lm_model *model, const char *word) {
-    const char *names[COMMANDS];
-    for (int i = 0; i < COMMANDS; i++) names[i] = commands[i].name;
-    const char *nearest = lm_nearest(word, names, COMMANDS);
-    lm_say(model, "unknown command '%s'%s%s%s (%s --help lists the commands)", word,
+    const char *names[LM_MAX_COMMANDS], *nearest = NULL;
+    int count = 0;
+    for (const lm_command *c = commands; c->name; c++) {
+        names[count++] = c->name;
+        if (lm_has_word(c->other_names, word)) nearest = c->name;
+    }
+    if (!nearest) nearest = lm_nearest(word, names, count);
+    lm_say(model, "unknown command '%s'%s%s%s (%s help lists the commands)", word,
            nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "", model->name);
     return LM_BAD_USAGE;
 }
 
-int lm_main(const lm_model *model, int argc, char **argv) {
-    if (!lm_streams_begin())
-        return lm_fail(model, "a standard stream is closed, and /dev/null cannot take its place");
-    if (argc < 2) {
-        lm_say(model, "no command; %s --help lists them", model->name);
+/* Flushes what was printed; its exit status. */
+static int printed(const lm_model *model) {
+    tensor_error err = {0};
+    return lm_flush(stdout, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
+}
+
+/* Runs a command with the options that files of --config hold as well. */
+static int run(const lm_model *model, const lm_command *command, int argc, char *const *argv) {
+    tensor_error err = {0};
+    lm_words words;
+    int status = LM_BAD_USAGE;
+    if (command->run == help_command) return help_command(model, argc, argv); /* that runs another */
+    if (lm_config_expand(&words, argc, argv, &err))
+        status = command->run(model, words.argc, words.argv);
+    else
+        lm_say(model, "%s: %s", command->name, err.text);
+    lm_words_free(&words);
+    return status;
+}
+
+static int general_help(const lm_model *model) {
+    lm_manual_help(model, commands, stdout);
+    return printed(model);
+}
+
+static int help_command(const lm_model *model, int argc, char *const *argv) {
+    char names[256];
+    const lm_usage usage = {
+        model->name, "help", "Prints a command's options, or what commands there are.", names, {NULL}};
+    const int64_t threads = 0;
+    const char *name;
+    size_t used = 0;
+    for (const lm_command *c = commands; c->name && used < sizeof names; c++)
+        used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", used ? "|" : "", c->name);
+    if (argc == 0) return general_help(model);
+    const int status = argv[0][0] == '-' ? lm_begin(model, &usage, argc, argv, &name, &threads) : -1;
+    if (status >= 0) return status;
+
+    const lm_command *command = find_command(argv[0]);
+    char *words[LM_MAX_FILES];
+    if (!command) return unknown(model, argv[0]);
+    if (argc > LM_MAX_FILES) return lm_fail(model, "help: there are too many words");
+    for (int i = 1; i < argc; i++)
+        words[i - 1] = argv[i]; /* they may change the defaults, as a preset does */
+    words[argc - 1] = "--help";
+    return run(model, command, argc, words);
+}
+
+static int completion_command(const lm_model *model, int argc, char *const *argv) {
+    const lm_usage usage = {model->name,
+                            "completion",
+                            "Prints a script by which a shell completes command lines, for bash or for zsh.",
+                            "bash|zsh",
+                            {NULL}};
+    const int64_t threads = 0;
+    const char *shell;
+    const int status = lm_begin(model, &usage, argc, argv, &shell, &threads);
+    if (status >= 0) return status;
+    if (strcmp(shell, "bash") != 0 && strcmp(shell, "zsh") != 0) {
+        lm_say(model, "completion: '%s' is neither bash nor zsh", shell);
         return LM_BAD_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) return help(model);
-    if (strcmp(argv[1], "--version") == 0) return version(model);
-    for (int i = 0; i < COMMANDS; i++) {
-        if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(model, argc - 2, argv + 2);
+    lm_manual_completion(model, commands, strcmp(shell, "zsh") == 0);
+    return printed(model);
+}
+
+int lm_main(const lm_model *program, int argc, char **argv) {
+    lm_model called = *program;
+    const lm_model *model = &called;
+    called.typed = argc > 0 ? argv[0] : NULL;
+    if (!lm_streams_begin())
+        return lm_fail(model, "a standard stream is closed, and /dev/null cannot take its place");
+    const char *word = argc < 2 ? "" : argv[1];
+    if (argc < 2) {
+        lm_manual_help(model, commands, stderr);
+        return LM_BAD_USAGE;
     }
-    return unknown(model, argv[1]);
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) return general_help(model);
+    if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
+        printf("%s (Sampo) %s\n", model->name, SAMPO_VERSION);
+        return printed(model);
+    }
+    if (strcmp(word, "--man") == 0) {
+        lm_manual_man(model, commands);
+        return printed(model);
+    }
+    if (*word == '-') {
+        lm_say(model, "%s is no command, and a command comes first: %s train %s", word, model->name, word);
+        return LM_BAD_USAGE;
+    }
+    const lm_command *command = find_command(word);
+    return command ? run(model, command, argc - 2, argv + 2) : unknown(model, word);
 }

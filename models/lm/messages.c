@@ -1,27 +1,19 @@
 /* Messages, and what every command begins with: its options, its texts. */
+#include <limits.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "models/lm/cli/pages.h"
 #include "models/lm/lm.h"
 
 static void say(const lm_model *model, const char *format, va_list args) {
-    char text[8192], line[2 * sizeof text], shown[12]; /* hold any path */
-    size_t used = 0;
+    char text[8192]; /* holds any path */
     vsnprintf(text, sizeof text, format, args);
-    for (const char *c = text, *end = text + strlen(text); c < end;) {
-        uint32_t code = (unsigned char)*c; /* what is no UTF-8 is shown byte by byte */
-        const int length = lm_utf8_decode(c, (size_t)(end - c), &code);
-        const size_t size = length > 0 ? (size_t)length : 1;
-        const char *part = lm_control_shown(code, shown); /* a name with a newline stays one line */
-        if (used + sizeof shown > sizeof line) break;
-        if (part)
-            used += (size_t)snprintf(line + used, sizeof line - used, "%s", part);
-        else
-            memcpy(line + used, c, size), used += size;
-        c += size;
-    }
-    fprintf(stderr, "%s: %.*s\n", model->name, (int)used, line);
+    fprintf(stderr, "%s: ", model->name);
+    lm_visible(stderr, text, INT_MAX, true); /* a name with a newline stays one line */
+    fputc('\n', stderr);
 }
 
 void lm_say(const lm_model *model, const char *format, ...) {
@@ -39,19 +31,62 @@ int lm_fail(const lm_model *model, const char *format, ...) {
     return LM_FAILED;
 }
 
+/* What prints a command's options: main.c asks for all but the first. */
+static const struct {
+    const char *word;
+    void (*print)(const lm_usage *usage, FILE *file);
+} forms[] = {{"--help", lm_options_help},
+             {"--help=man", lm_options_man},
+             {"--help=bash", lm_options_bash},
+             {"--help=zsh", lm_options_zsh}};
+
+static int print_options(const lm_model *model, const lm_usage *usage, int form) {
+    tensor_error err = {0};
+    forms[form].print(usage, stdout);
+    return lm_flush(stdout, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
+}
+
+bool lm_json_string(FILE *file, const char *text, tensor_error *err) {
+    const size_t size = nn_json_quote(NULL, 0, text);
+    char *quoted = malloc(size + 1);
+    if (!quoted) return tensor_fail(err, "out of memory");
+    nn_json_quote(quoted, size + 1, text);
+    for (size_t i = 0; i < size;) {
+        uint32_t code;
+        const int length = lm_utf8_decode(quoted + i, size - i, &code);
+        if (length > 0)
+            fwrite(quoted + i, 1, (size_t)length, file);
+        else
+            fputs("\xef\xbf\xbd", file);
+        i += length > 0 ? (size_t)length : 1;
+    }
+    free(quoted);
+    return true;
+}
+
+void lm_table_line(const lm_cell *cells, int count, const char *name, int columns) {
+    const int share = columns < 48 ? columns / 3 : 16;
+    int used = 0;
+    for (int i = 0; i < count; used += cells[i++].width + 2) {
+        if (i > 0 && used + cells[i].width + 2 + share > columns) break;
+        printf("%*s  ", cells[i].width, name ? cells[i].text : cells[i].title);
+    }
+    lm_visible(stdout, name ? name : "checkpoint", columns - used, true);
+    putchar('\n');
+}
+
 int lm_begin(const lm_model *model, const lm_usage *usage, int argc, char *const *argv, const char **operand,
              const int64_t *threads) {
     tensor_error err = {0};
     bool help;
+    for (int i = 1; argc == 1 && i < (int)(sizeof forms / sizeof *forms); i++)
+        if (strcmp(argv[0], forms[i].word) == 0) return print_options(model, usage, i);
     if (!lm_options_parse(usage, argc, argv, operand, &help, &err)) {
         lm_say(model, "%s: %s (%s %s --help lists the options)", usage->command, err.text, usage->program,
                usage->command);
         return LM_BAD_USAGE;
     }
-    if (help) {
-        lm_options_help(usage, stdout);
-        return lm_flush(stdout, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
-    }
+    if (help) return print_options(model, usage, 0);
     if (!tensor_isa_check(&err) || !tensor_threads_check(&err)) {
         lm_say(model, "%s", err.text);
         return LM_BAD_USAGE;

@@ -1,5 +1,6 @@
-/* Feeds bytes to the readers of vocab.json and merges.txt: the two are cut at the first byte 0. What they accept
- * turns any text into tokens and these back into the text; what they refuse has a reason. */
+/* Feeds bytes to the readers of vocab.json and merges.txt, of which the first byte 0 cuts the two, and to that of
+ * tokenizer.json. What they accept turns a text into tokens and these back into the text, unless the vocabulary lacks a byte
+ * of it; what they refuse has a reason. */
 #include <string.h>
 #include <unistd.h>
 
@@ -15,7 +16,11 @@ static void fill(FILE *stream, const void *bytes, size_t size, char path[32]) {
 static void check_text(const lm_tokenizer *t, const uint8_t *data, size_t size, tensor_arena *arena) {
     tensor_error err = {0};
     tensor ids = lm_encode(t, (const char *)data, size, arena, &err);
-    CHECK(tensor_ok(ids));
+    CHECK(tensor_ok(ids) == !err.text[0]);
+    if (!tensor_ok(ids)) {
+        CHECK(strstr(err.text, "is not in the checkpoint's vocabulary"));
+        return;
+    }
     size_t at = 0;
     for (int64_t i = 0; i < ids.shape[0]; i++) {
         CHECK(ids.i32[i] >= 0 && ids.i32[i] < t->count);
@@ -42,6 +47,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     bool ok = lm_tokenizer_of_files(&t, paths[0], paths[1], arena, &err);
     CHECK(ok == !err.text[0]);
     CHECK(ok || strstr(err.text, "/dev/fd/"));
+    if (ok) check_text(&t, data, size, arena);
+    tensor_arena_free(arena);
+    arena = tensor_arena_new(NULL);
+    fill(vocab, data, size, paths[0]);
+    err = (tensor_error){0};
+    ok = lm_tokenizer_of_json(&t, paths[0], 0, arena, &err);
+    CHECK(ok == !err.text[0]);
     if (ok) check_text(&t, data, size, arena);
     tensor_arena_free(arena);
     return 0;

@@ -17,7 +17,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TEXT = os.path.join(HERE, '..', '..', 'models', 'data', 'verses.txt')
 PROMPT = 'Vaka vanha'
 
-# Options of the configuration, then of the file: buffers of old versions, prefix, dtype, whether config.json is there.
+# Options of the configuration, then of the file: buffers of old versions, prefix, dtype, whether config.json is there,
+# the size of files where there are several, tokenizer.json instead of vocab.json and merges.txt.
 VARIANTS = {
     'fixture': (dict(n_embd=6, n_head=3, n_layer=2, n_positions=19), dict(prefix='', buffers=True)),
     'odd': (dict(n_embd=40, n_head=5, n_layer=3, n_positions=37), dict()),
@@ -28,6 +29,12 @@ VARIANTS = {
     'bare': (dict(n_embd=128, n_head=2, n_layer=2, n_positions=29, initializer_range=0.2), dict(prefix='', config=False)),
     'f16': (dict(n_embd=40, n_head=5, n_layer=2, n_positions=31), dict(dtype=torch.float16)),
     'bf16': (dict(n_embd=40, n_head=5, n_layer=2, n_positions=31), dict(dtype=torch.bfloat16)),
+    'epsilon': (dict(n_embd=24, n_head=2, n_layer=2, n_positions=33, layer_norm_epsilon=0.03), dict()),
+    'unscaled': (dict(n_embd=24, n_head=2, n_layer=2, n_positions=33, scale_attn_weights=False), dict()),
+    'by_layer': (dict(n_embd=24, n_head=2, n_layer=3, n_positions=33, scale_attn_by_inverse_layer_idx=True), dict()),
+    'inner': (dict(n_embd=24, n_head=2, n_layer=2, n_positions=33, n_inner=31), dict()),
+    'sharded': (dict(n_embd=24, n_head=2, n_layer=2, n_positions=33), dict(files='20KB')),
+    'tokenizer': (dict(n_embd=24, n_head=2, n_layer=2, n_positions=33), dict(tokenizer_json=True)),
 }
 
 
@@ -78,13 +85,21 @@ def file_of(model, prefix='transformer.', buffers=False, dtype=torch.float32):
     return tensors
 
 
-def write(folder, options, prefix='transformer.', buffers=False, dtype=torch.float32, config=True):
+def write(folder, options, prefix='transformer.', buffers=False, dtype=torch.float32, config=True, files=None,
+          tokenizer_json=False):
     os.makedirs(folder, exist_ok=True)
     tokenizer = tokenizer_files(folder)
     model = random_model(tokenizer, options)
     path = os.path.join(folder, 'model.safetensors')
-    save_file(file_of(model, prefix, buffers, dtype), path, metadata={'format': 'pt'})
+    if files:
+        model.save_pretrained(folder, max_shard_size=files)
+    else:
+        save_file(file_of(model, prefix, buffers, dtype), path, metadata={'format': 'pt'})
     model.config.save_pretrained(folder)
+    if tokenizer_json:
+        tokenizer.save(os.path.join(folder, 'tokenizer.json'))
+        os.remove(os.path.join(folder, 'vocab.json'))
+        os.remove(os.path.join(folder, 'merges.txt'))
     model = GPT2LMHeadModel.from_pretrained(folder).float().eval()  # as anybody would load it
     if not config:
         os.remove(os.path.join(folder, 'config.json'))

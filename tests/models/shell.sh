@@ -41,8 +41,11 @@ check() { # check NAME TEST...: passes where the test command does
   if "$@"; then verdict "$name" ''; else verdict "$name" "not so: $*"; fi
 }
 
-# faults: how many lines of stderr are neither train's first one nor progress.
-faults() { grep -vc -e '^[a-z]*: [0-9]* parameters, ' -e '^iteration' stderr; }
+# faults: how many lines of stderr are neither what train says of itself, nor a warning, nor progress.
+faults() {
+  grep -vc -e '^[a-z]*: [0-9]* parameters, ' -e '^[a-z]*: [0-9]* iterations, ' -e '^[a-z]*: about .* of memory; ' \
+    -e '^[a-z]*: an iteration takes ' -e '^[a-z]*: warning: ' -e '^[a-z]*: [a-z ]*, [0-9]* s$' -e '^iteration' stderr
+}
 
 # refuses STATUS TEXT COMMAND...: the command ends with the status and one line of fault that has the text.
 refuses() {

@@ -57,8 +57,9 @@ Test(bpe, goes_through_a_checkpoint) {
     const int fd = mkstemp(path);
     cr_assert(fd >= 0 && close(fd) == 0);
     load_fixture(&t);
-    cr_assert_eq(lm_tokenizer_metadata(&t, metadata, arena, &err), 3);
-    cr_assert(nn_file_save(path, NULL, 0, metadata, 3, &err), "%s", err.text);
+    const int keys = lm_tokenizer_metadata(&t, metadata, arena, &err);
+    cr_assert_eq(keys, 4); /* with the token that ends a text */
+    cr_assert(nn_file_save(path, NULL, 0, metadata, keys, &err), "%s", err.text);
     nn_file *file = nn_file_open(path, &err);
     cr_assert(file && lm_tokenizer_of_file(&back, file, arena, &err), "%s", err.text);
     nn_file_close(file);
@@ -69,6 +70,67 @@ Test(bpe, goes_through_a_checkpoint) {
         cr_assert(a.size == b.size && memcmp(a.bytes, b.bytes, a.size) == 0);
     }
     check_fixture(&back);
+}
+
+/* ---- Odd vocabularies ------------------------------------------------------------------------------- */
+
+/* A vocabulary as a checkpoint has it; merges NULL: none. */
+static void make(lm_tokenizer *t, const char *vocabulary, const char *merges, const char *added) {
+    char path[] = "/tmp/sampo-bpe-XXXXXX";
+    const int fd = mkstemp(path);
+    cr_assert(fd >= 0 && close(fd) == 0);
+    const nn_metadata metadata[] = {{"tokenizer", "bpe"},
+                                    {"vocabulary", vocabulary},
+                                    {"merges", merges ? merges : "[]"},
+                                    {"added_tokens", added}};
+    cr_assert(nn_file_save(path, NULL, 0, metadata, added ? 4 : 3, &err), "%s", err.text);
+    nn_file *file = nn_file_open(path, &err);
+    unlink(path);
+    cr_assert(file && lm_tokenizer_of_file(t, file, arena, &err), "%s", err.text);
+    nn_file_close(file);
+}
+
+static void expect_ids(const lm_tokenizer *t, const char *text, const int32_t *ids, int64_t count) {
+    const tensor got = lm_encode(t, text, strlen(text), arena, &err);
+    cr_assert(tensor_ok(got), "%s", err.text);
+    cr_expect_eq(got.shape[0], count, "'%s' is %lld tokens", text, (long long)got.shape[0]);
+    for (int64_t i = 0; i < count && i < got.shape[0]; i++)
+        cr_expect_eq(got.i32[i], ids[i], "'%s': token %lld is %d", text, (long long)i, got.i32[i]);
+}
+#define IDS(t, text, ...)                                                                                    \
+    expect_ids(t, text, (const int32_t[]){__VA_ARGS__}, sizeof((const int32_t[]){__VA_ARGS__}) / 4)
+
+/* Whole tokens with spaces, of other scripts, one the beginning of another, one that has the bytes of an ordinary one. */
+Test(bpe, whole_tokens) {
+    lm_tokenizer t;
+    make(&t, "[\"a\", \"b\", \"Ġ\", \"ab\", \"\", \"Ã\", \"¤\", \"Ã¤\"]", "[\"a b\", \"Ã ¤\"]",
+         "{\"< b >\": 4, \"ä\": 9}");
+    cr_expect_eq(t.count, 8); /* the ninth lies behind the table */
+    IDS(&t, "ab< b >ä a", 3, 4, 7, 2, 0);
+    make(&t, "[\"a\", \"b\", \"Ġ\", \"ab\", \"\", \"Ã\", \"¤\", \"Ã¤\", \"\", \"\"]", "[\"a b\", \"Ã ¤\"]",
+         "{\"< b >\": 4, \"ä\": 8, \"< b\": 9}");
+    IDS(&t, "\xc3\xa4< b< b >b", 8, 9, 4, 1);
+    cr_expect_eq(lm_tokenizer_find(&t, "\xc3\xa4", 2), 7);
+}
+
+/* Only a text that needs a missing byte fails; spare tokens never come. */
+Test(bpe, bytes_that_are_not_there) {
+    lm_tokenizer t;
+    make(&t, "[\"a\", \"\", \"b\", \"\"]", NULL, NULL);
+    cr_expect_eq(t.count, 4);
+    cr_expect_eq(lm_decode(&t, 1).size, 0);
+    IDS(&t, "abba", 0, 2, 2, 0);
+    static const char *const texts[][2] = {
+        {"ab\nac", "the character 'c' U+0063 in line 2, column 2 is not in"},
+        {"ab\xc3\xa4", "the character '\xc3\xa4' U+00E4 in line 1, column 3 is not in"},
+        {"b\xff", "the byte 0xff in line 1, column 2 is not in"},
+    };
+    for (int i = 0; i < 3; i++) {
+        err = (tensor_error){0};
+        make(&t, i == 0 ? "[\"a\", \"b\", \"Ċ\"]" : "[\"a\", \"b\"]", NULL, NULL);
+        cr_expect_not(tensor_ok(lm_encode(&t, texts[i][0], strlen(texts[i][0]), arena, &err)));
+        cr_expect(strstr(err.text, texts[i][1]), "%s", err.text);
+    }
 }
 
 /* ---- Words -------------------------------------------------------------------------------------- */
@@ -221,13 +283,16 @@ static void expect_fault(const char *entry, const char *merge, const char *fault
 Test(bpe, faults_are_named) {
     expect_fault("", "", NULL);
     expect_fault(",\"zzz\":420", "", NULL);
-    expect_fault(",\"zzz\":421", "", "token 421: 421 tokens should have the numbers 0 to 420, each once");
-    expect_fault(",\"zzz\":7", "", "token 7: 421 tokens should");
-    expect_fault(",\"zzz\":-1", "", "token -1: ");
-    expect_fault(",\"z z\":420", "", "entry 420 of the vocabulary is not written as bytes are");
-    expect_fault(",\"\":420", "", "entry 420 of the vocabulary is not written as bytes are");
+    expect_fault(",\"zzz\":421", "", NULL);
+    expect_fault(",\"zzz\":7", "", "vocab.json: two tokens have the number 7");
+    expect_fault(",\"zzz\":-1", "", "token -1: the numbers of tokens are 0 to 1114111");
+    expect_fault(",\"zzz\":1114112", "", "token 1114112: the numbers");
+    expect_fault(",\"z z\":420", "", NULL);
+    expect_fault(",\"\":420", "", NULL);
     expect_fault(",\"!\":420", "", "the vocabulary has entry 420 twice");
     expect_fault(",\"zzz\":1.5", "", "vocab.json: JSON, byte ");
+    expect_fault("", "\r\n\n", NULL);
+    expect_fault("", "q\r\n", "merges.txt: line 165: 'q' is not two tokens");
     expect_fault("", "q\n", "line 165: 'q' is not two tokens");
     expect_fault("", "q zzz\n", "line 165: it does not merge two tokens of the vocabulary");
     expect_fault("", "q q\n", "line 165: what it makes is not in the vocabulary");

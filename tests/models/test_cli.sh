@@ -1,7 +1,7 @@
 #!/bin/sh
 # Tests the programs as a user meets them: test_cli.sh FOLDER, the folder with the executables gpt and bigram.
 # Prints a line a case. Reads the PyTorch checkpoint of $SAMPO_SHARED where that is there.
-# shellcheck disable=SC2016 # awk programs
+# shellcheck disable=SC2012,SC2016,SC3045 # names without blanks; awk programs; where ulimit -v is unknown the case is left out
 # shellcheck source=tests/models/shell.sh
 . "${0%/*}/shell.sh"
 
@@ -33,23 +33,13 @@ for program in gpt bigram; do
     check "$program $command --help says nothing on stderr" [ ! -s stderr ]
   done
 done
-run "$gpt" train --help
-matches 'the defaults of the GPT: iterations' '  --iters N .*(default 5000) \*'
-matches 'the defaults of the GPT: rate' '  --lr X .*(default 0.01)'
-matches 'the defaults of the GPT: batch' '  --batch N .*(default 64)'
-run "$gpt" train --preset gpt2 --help
-matches 'the defaults of a preset' '  --context N .*(default 1024)'
-run "$bigram" train --help
-matches 'the defaults of the bigram: context' '  --context N .*(default 8)'
-matches 'the defaults of the bigram: rate' '  --lr X .*(default 0.001)'
 
 # ---- Bad usage ------------------------------------------------------------------------------------
-refuses 2 'no command' "$gpt"
 refuses 2 'did you mean train?' "$gpt" trian
 refuses 2 "unknown command 'zebra'" "$bigram" zebra
 refuses 2 'unknown option --bacth; did you mean --batch?' "$gpt" train --bacth 3
 refuses 2 'unknown option --layers' "$bigram" train --layers 3
-refuses 2 'unknown option --a^Jb' "$gpt" train "--a
+refuses 2 'unknown option --a?b' "$gpt" train "--a
 b"
 refuses 2 '--iters needs a value' "$gpt" train --iters
 refuses 2 '--iters needs a value' "$gpt" train --iters --force
@@ -62,12 +52,12 @@ refuses 2 '--threads 0 is out of range: 1 to 256' "$gpt" eval x --threads=0
 refuses 2 '--dropout 1 is out of range' "$gpt" train --dropout 1
 refuses 2 "--activation 'swish' is none of relu|gelu|gelu_erf" "$gpt" train --activation swish
 refuses 2 "--tied-head 'perhaps' is neither yes nor no" "$gpt" train --tied-head perhaps
-refuses 2 "--preset 'gpt3' is none of kalevala|gpt2|gpt2-medium" "$gpt" train --preset gpt3
+refuses 2 "--preset 'gpt3' is none of kalevala|small|medium" "$gpt" train --preset gpt3
 refuses 2 'unknown option --preset' "$bigram" train --preset gpt2
 refuses 2 '5 heads do not divide a width of 64' "$gpt" train --heads 5
 refuses 2 "'text' is one argument too many" "$gpt" train text
 refuses 2 'FILE is missing' "$gpt" sample
-refuses 2 'FILE is missing' "$bigram" eval --data text
+refuses 2 'FILE... is missing' "$bigram" eval --data text
 refuses 2 "--split 'test' is none of train|val|all" "$gpt" eval x --split test
 refuses 2 '--out needs the name of a folder' "$gpt" train --data text --out=
 refuses 2 '--resume needs the name of a folder' "$gpt" train --resume=
@@ -109,7 +99,7 @@ matches 'the format of a report' 'Iter 4 - Train loss: [0-9]\.[0-9][0-9][0-9], V
 sed '1,/^$/d' stdout >written
 check 'a sample of 30 characters and a newline' [ "$(tr -d '\200-\277' <written | wc -c)" -eq 31 ]
 check 'the checkpoint is there' [ -s out/a/last.safetensors ]
-check 'the files of a run, and nothing else' [ "$(ls -A out/a | tr '\n' ' ')" = 'best.safetensors last.safetensors log.csv samples.txt tokens.bin ' ]
+check 'the files of a run, and nothing else' [ "$(ls -A out/a | tr '\n' ' ')" = 'best.safetensors last.safetensors log.csv run.txt samples.txt tokens.bin ' ]
 cp stdout first
 
 run "$gpt" train $tiny --lr 0.05 --iters 5 --eval-every 3 --sample-tokens 30 --threads 2 --out out/b
@@ -166,7 +156,7 @@ run "$gpt" train $tiny --iters 6 --warmup 1 --schedule linear --lr 0.04 --min-lr
 done_well '--schedule linear'
 check 'its rates' [ "$(column 3 out/linear/log.csv)" = '0.02 0.04 0.03 0.02 0.01 0.01 ' ]
 check 'a row a step' [ "$(column 1 out/linear/log.csv)" = '0 1 2 3 4 5 ' ]
-check 'the head of the log' [ "$(head -n 1 out/linear/log.csv)" = \
+check 'the head of the log' [ "$(head -n 1 out/linear/log.csv | cut -d , -f 1-7)" = \
   'iteration,loss,learning_rate,gradient_norm,tokens_per_second,train_loss,validation_loss' ]
 check 'losses of reports in their rows' [ "$(cut -d , -f 6-7 out/linear/log.csv | grep -vc '^,$')" -eq 3 ]
 check 'samples at the reports' [ "$(grep -c '^# iteration [05], [0-9]* bytes$' out/linear/samples.txt)" -eq 2 ]
@@ -209,7 +199,7 @@ refuses 1 ' tokens, this has 2510, but others' "$gpt" train --resume out/r --dat
 cp text same_text
 # What --help marks may change, and so may what it says already.
 iters=6
-for option in $("$gpt" train --help | sed -n 's/^  --\([a-z-]*\) .* \*$/\1/p'); do
+for option in $("$gpt" train --help | sed -n 's/^\* --\([a-z-]*\) .*/\1/p'); do
   case $option in
   data) value=same_text ;;
   iters) value=$iters ;;
@@ -292,7 +282,7 @@ run "$gpt" sample out/bpe/last.safetensors --prompt 'the cat' --tokens 30
 check 'and going on from them' [ "$(head -c 7 stdout)" = 'the cat' ]
 refuses 2 "--tokenizer: 'chars' is none of char, byte and bpe, and no folder; did you mean char?" \
   "$gpt" train $tiny --tokenizer chars
-refuses 1 'folder/vocab.json: cannot be opened: No such file' "$gpt" train $tiny --tokenizer folder
+refuses 1 'folder: what its tokens are is not known: tokenizer.json, or vocab.json and merges.txt, must lie there' "$gpt" train $tiny --tokenizer folder
 run "$gpt" train $tiny --tokenizer "$repo/tests/fixtures/bpe" --iters 1
 done_well 'training on byte pairs of files'
 
@@ -356,7 +346,7 @@ else
   # shellcheck disable=SC2086
   interrupt INT out/c/last.safetensors "$gpt" train $tiny --iters 100000000 --eval-every 100000000 --out out/c
   check 'Ctrl-C: exit status 130' [ "$status" -eq 130 ]
-  check 'Ctrl-C: it says so' grep -q '^gpt: interrupted after [0-9]* iterations; saved out/c/last.safetensors; to go on: gpt train --resume out/c$' stderr
+  check 'Ctrl-C: it says so' grep -q '^gpt: interrupted after [0-9]* iterations; saved out/c/last.safetensors; to go on: .*gpt train --resume out/c$' stderr
   check 'Ctrl-C: no sample' [ "$(grep -vc '^Iter' stdout)" -eq 0 ]
   cp stderr said
   run "$gpt" sample out/c/last.safetensors --tokens 5
@@ -367,8 +357,8 @@ else
   check 'SIGTERM: exit status 143' [ "$status" -eq 143 ]
   check 'SIGTERM: it went on and saved' grep -q '; saved out/c/last.safetensors; to go on' stderr
   # shellcheck disable=SC2086
-  interrupt INT stdout "$gpt" train $tiny --iters 100000000 --eval-every 100000000
-  check 'Ctrl-C without --out' grep -q 'iterations; nothing is saved without --out$' stderr
+  interrupt INT stdout "$gpt" train $tiny --iters 100000000 --eval-every 100000000 --out none
+  check 'Ctrl-C with --out none' grep -q 'iterations; --out none keeps nothing$' stderr
 fi
 
 model=out/a/last.safetensors
@@ -502,7 +492,8 @@ done_well 'eval of the bigram'
 refuses 1 "zebra: the character 'Z' U+005A in line 61, column 1 is not in the checkpoint's vocabulary" \
   "$gpt" eval $model --data zebra
 head -c 20 text >few
-refuses 1 'few: this part of the text has 2 tokens; a context of 8 needs at least 9' "$gpt" eval $model --data few
+run "$gpt" eval $model --data few
+matches 'eval: less than a window' 'loss .* over 1 tokens'
 
 # ---- Checkpoints that cannot be used ------------------------------------------------------------------
 refuses 1 'nowhere' "$gpt" sample nowhere
@@ -567,7 +558,6 @@ else
   skip 'plot: a log larger than memory' 'the program does not start in 40 MB'
 fi
 refuses 2 'DIR... is missing' "$gpt" plot
-refuses 2 "'9' is one argument too many" "$gpt" plot 1 2 3 4 5 6 7 8 9
 refuses 1 'nowhere/log.csv: cannot be opened: No such file or directory' "$gpt" plot runs/a nowhere
 refuses 1 'nowhere/a.svg: cannot be written: No such file or directory' "$gpt" plot runs/a --svg nowhere/a.svg
 mkdir runs/directory runs/text runs/zero
@@ -589,17 +579,17 @@ run "$gpt" info out/three/last.safetensors
 done_well 'info'
 matches 'info: the size' "$(wc -c <out/three/last.safetensors | sed 's/\(.*\)\(...\)/\1,\2/') bytes"
 matches 'info: tensors' '9,354 numbers in 39 tensors'
-matches 'info: the configuration' '  n_embd           8'
-matches 'info: training' '  iteration           1'
+matches 'info: the configuration' '  width  *8'
+matches 'info: training' '  iteration             1'
 check 'info: no options that were not given' [ "$(grep -c '^  patience' stdout)" -eq 0 ]
 matches 'info: a tensor' '  wpe\.weight  *\[8, 8\]  *64'
 matches 'info: tensors of layers' '  h\.N\.mlp\.c_fc\.weight     3 x \[8, 32\]    768'
 check 'info: plain without a terminal' [ "$(LC_ALL=C tr -d '\n -~\200-\377' <stdout | wc -c)" -eq 0 ]
 run "$bigram" info out/bigram/last.safetensors
-matches 'info of the bigram' '  architecture    bigram'
+matches 'info of the bigram' '  model       bigram'
 refuses 1 'nowhere' "$gpt" info nowhere
 refuses 1 'text' "$gpt" info text
-refuses 2 'FILE is missing' "$gpt" info
+refuses 2 'FILE... is missing' "$gpt" info
 # tensors JSON [DATA]: a file of tensors with this header.
 tensors() { b "\\0$(printf %o ${#1})\\0000\\0000\\0000\\0000\\0000\\0000\\0000"; printf '%s%s' "$1" "${2-}"; }
 tensors '{"__metadata__":{"a\u001b[31m":"b\n\u009bc"},"x\u001b]0;":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}' 1234 >hostile
@@ -631,7 +621,7 @@ same 'it is that of transformers' greedy expected
 run "$gpt" eval "$published/model.safetensors" --data text --split all
 done_well 'eval of a published GPT-2'
 run "$gpt" info "$published"
-matches 'info of a published GPT-2' '  n_head           3'
+matches 'info of a published GPT-2' '  heads                3'
 matches 'info: parameters, without masks' '[0-9,]* parameters'
 # shellcheck disable=SC2086
 run "$gpt" train --init "$published" --data text --iters 30 --batch 8 --lr 0.01 --eval-every 29 --eval-batches 4 --sample-tokens 0 --out out/tuned
@@ -671,7 +661,7 @@ rm runs/a/best.safetensors
 refuses 1 'runs/a/last.safetensors' "$gpt" report runs/a
 echo 'the cat' >runs/a/samples.txt
 refuses 1 'runs/a/samples.txt: what follows sample 0 is no head of a sample' "$gpt" report runs/a
-refuses 2 'DIR is missing' "$gpt" report
+refuses 2 'DIR... is missing' "$gpt" report
 
 # ---- Against PyTorch ----------------------------------------------------------------------------------
 torch=$shared/parity/kalevala-torch.safetensors

@@ -28,7 +28,7 @@ case $(date +%N) in *N*) echo 'skipped: date has no nanoseconds' && exit 77 ;; e
 begun=$(milliseconds)
 (start whole 1) || { cat log && exit 1; }
 took=$(($(milliseconds) - begun))
-cut -d , -f 1-4,6-7 whole/log.csv >whole.csv
+cut -d , -f 1-4,6-7,9- whole/log.csv >whole.csv
 
 n=0
 while [ "$killed" -lt "$count" ] && [ "$n" -lt $((5 * count)) ]; do
@@ -45,7 +45,7 @@ while [ "$killed" -lt "$count" ] && [ "$n" -lt $((5 * count)) ]; do
     (start part $((n % 3 + 1)))
   fi
   status=$?
-  cut -d , -f 1-4,6-7 part/log.csv >part.csv
+  cut -d , -f 1-4,6-7,9- part/log.csv >part.csv
   if [ $status -ne 0 ]; then
     failed=$((failed + 1)) && echo "FAILED: resuming ended with $status: $(tail -n 1 log)"
   elif ! cmp part/last.safetensors whole/last.safetensors || ! cmp part/best.safetensors whole/best.safetensors ||

@@ -59,7 +59,7 @@ static const char *fault_of(const char *text, size_t size) {
     int fd = mkstemp(path);
     cr_assert(fd >= 0 && write(fd, text, size) == (ssize_t)size && close(fd) == 0);
     err = (tensor_error){0};
-    bool ok = lm_history_read(&history, path, &err);
+    bool ok = lm_history_read(&history, path, LM_EVERYTHING, &err);
     unlink(path);
     cr_assert_eq(ok, err.text[0] == '\0');
     return err.text;
@@ -113,7 +113,7 @@ Test(look, what_is_no_log) {
     cr_expect_str_eq(FAULT_OF("iteration,loss\n1,2\n,2\n"), "line 3 has no iteration");
     cr_expect_str_eq(FAULT_OF("iteration,loss\n4,2\n4,2\n"), "line 3: iteration 4 comes after 4");
     cr_expect_str_eq(FAULT_OF("iteration,loss\n4,2\n\0,2\n"), "line 3 is no row of a log");
-    cr_expect(!lm_history_read(&history, "/nowhere/log.csv", &(tensor_error){0}));
+    cr_expect(!lm_history_read(&history, "/nowhere/log.csv", LM_EVERYTHING, &(tensor_error){0}));
 }
 
 /* ---- Samples -------------------------------------------------------------------------------- */
@@ -221,12 +221,12 @@ Test(look, markup_is_escaped) {
 Test(look, text_fits_a_terminal) {
     int used = 0;
     begin();
-    used = lm_terminal_text(file, "a\x1b[m\xc2\x9b\xc3\xa4\xe6\xbc\xa2z", 8, true);
+    used = lm_visible(file, "a\x1b[m\xc2\x9b\xc3\xa4\xe6\xbc\xa2z", 8, true);
     end();
     cr_expect_str_eq(out, "a?[m?\xc3\xa4\xe6\xbc\xa2");
     cr_expect_eq(used, 8);
     begin();
-    lm_terminal_text(file, "\xc3\xa4\xff!", 8, false);
+    lm_visible(file, "\xc3\xa4\xff!", 8, false);
     end();
     cr_expect_str_eq(out, "?"
                           "?!");
@@ -238,8 +238,9 @@ static lm_chart chart_of(int runs) {
     const lm_history *all[] = {&history, &history, &history};
     lm_chart chart;
     FAULT_OF(HEADER "0,4.5,0.01,1,100,4.25,4.75\n10,3.5,0.01,1,300,,\n70,3,0.02,1,200,2.75,2.5\n");
-    lm_chart_losses(&chart, all, names, runs);
-    lm_chart_fit(&chart, false, false, 6);
+    static lm_curve curves[3 * LM_RUN_CURVES];
+    lm_chart_losses(&chart, all, names, runs, LM_PER_TOKEN, curves);
+    lm_chart_fit(&chart, (lm_frame){LM_EVERYTHING, LM_EVERYTHING, .ticks = 6});
     return chart;
 }
 

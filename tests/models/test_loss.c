@@ -100,7 +100,18 @@ Test(loss, positions) {
     cr_expect_null(lm_positions(NULL, NULL));
 }
 
-/* Whole windows, each token once, whatever the number of threads. */
+/* The mean loss of the first `count` tokens to predict. */
+static double mean_of(const float *table, const int32_t *ids, int count) {
+    double sum = 0;
+    for (int i = 0; i < count; i++) {
+        double total = 0;
+        for (int v = 0; v < VOCABULARY; v++) total += exp((double)table[ids[i] * VOCABULARY + v]);
+        sum += log(total) - (double)table[ids[i] * VOCABULARY + ids[i + 1]];
+    }
+    return sum / count;
+}
+
+/* Whole windows, each token once, whatever the number of threads; what is left over where it is asked for. */
 Test(loss, evaluation_covers_the_windows) {
     enum { LENGTH = 40 * CONTEXT + 5 };
     lm_instance instance = {.model = &model, .params = params, .context = CONTEXT};
@@ -108,23 +119,27 @@ Test(loss, evaluation_covers_the_windows) {
     tensor tokens = tensor_new(arena, TENSOR_I32, TENSOR_SHAPE(LENGTH), &err);
     const lm_tokens all = {tokens.i32, LENGTH, 4};
     const float *table = self.table.weight->value.f32;
-    double sum = 0, loss, again;
+    double loss, again;
     int64_t predicted;
     for (int i = 0; i < LENGTH; i++) tokens.i32[i] = (int32_t)(i * i % 7 % VOCABULARY);
-    for (int i = 0; i < 40 * CONTEXT; i++) {
-        double total = 0;
-        for (int v = 0; v < VOCABULARY; v++) total += exp((double)table[tokens.i32[i] * VOCABULARY + v]);
-        sum += log(total) - (double)table[tokens.i32[i] * VOCABULARY + tokens.i32[i + 1]];
-    }
-    cr_assert(tensor_set_threads(1, &err) && lm_evaluate(&instance, parallel, all, &loss, &predicted, &err));
+    cr_assert(tensor_set_threads(1, &err) &&
+              lm_evaluate(&instance, parallel, all, false, &loss, &predicted, &err));
     cr_expect_eq(predicted, 40 * CONTEXT);
-    cr_expect_float_eq(loss, sum / (40 * CONTEXT), 1e-6);
-    cr_assert(tensor_set_threads(3, &err) && lm_evaluate(&instance, parallel, all, &again, &predicted, &err));
+    cr_expect_float_eq(loss, mean_of(table, tokens.i32, 40 * CONTEXT), 1e-6);
+    cr_assert(tensor_set_threads(3, &err) &&
+              lm_evaluate(&instance, parallel, all, false, &again, &predicted, &err));
     cr_expect_eq(loss, again);
 
     const lm_tokens one = lm_tokens_from(all, 0, CONTEXT + 1), none = lm_tokens_from(all, 0, CONTEXT);
-    cr_expect(lm_evaluate(&instance, parallel, one, &loss, &predicted, &err) && predicted == CONTEXT);
-    cr_expect_not(lm_evaluate(&instance, parallel, none, &loss, &predicted, &err));
-    cr_expect_str_eq(err.text, "this part of the text has 8 tokens; a context of 8 needs at least 9");
+    cr_expect(lm_evaluate(&instance, parallel, one, false, &loss, &predicted, &err) && predicted == CONTEXT);
+    cr_expect(lm_evaluate(&instance, parallel, none, false, &loss, &predicted, &err) &&
+              predicted == CONTEXT - 1);
+    cr_expect_float_eq(loss, mean_of(table, tokens.i32, CONTEXT - 1), 1e-6);
+    cr_expect(lm_evaluate(&instance, parallel, all, true, &loss, &predicted, &err) &&
+              predicted == LENGTH - 1);
+    cr_expect_float_eq(loss, mean_of(table, tokens.i32, LENGTH - 1), 1e-6);
+    const lm_tokens single = lm_tokens_from(all, 0, 1);
+    cr_expect_not(lm_evaluate(&instance, parallel, single, true, &loss, &predicted, &err));
+    cr_expect_str_eq(err.text, "this part of the text has 1 token; a loss needs 2 at least");
     nn_parallel_free(parallel);
 }

@@ -1,24 +1,26 @@
 /* The command line: values, faults, suggestions, help. */
-#include "models/lm/cli/cli.h"
+#include "models/lm/cli/pages.h"
 
 #include <criterion/criterion.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* What parse sets: the options' values, anew for each command line, and what comes beside them. */
 static int64_t count, kind;
 static double rate;
 static const char *name, *operand;
+static lm_paths files;
 static bool bias, force, help;
 static tensor_error err;
 
 static bool parse(const char *operand_name, const char *const *words) {
-    count = 5, kind = 0, rate = 0.5, name = NULL, bias = true, force = false;
+    count = 5, kind = 0, rate = 0.5, name = NULL, bias = true, force = false, files.count = 0;
     err = (tensor_error){0};
-    const lm_option first[] = {lm_integer("batch", &count, 1, 100, "rows"),
-                               lm_real("lr", &rate, 0, 10, "rate"),
-                               lm_string("data", &name, "FILE", "text"),
-                               lm_flag("force", &force, "overwrite"),
-                               {0}};
+    const lm_option first[] = {
+        lm_integer("batch", &count, 1, 100, "rows"), lm_real("lr", &rate, 0, 10, "rate"),
+        lm_string("data", &name, "FILE", "text"),    lm_flag("force", &force, "overwrite"),
+        lm_files("texts", &files, "FILE", "texts"),  {0}};
     const lm_option second[] = {lm_choice("activation", &kind, "relu|gelu|gelu_tanh", "shape"),
                                 lm_yes_no("qkv-bias", &bias, "bias"),
                                 {0}};
@@ -87,7 +89,13 @@ Test(options, faults) {
     FAULT("--batch needs a value", "--batch");
     FAULT("--batch needs a value", "--batch", "--force");
     FAULT("--batch 'x' is not a whole number", "--batch", "x");
-    FAULT("--batch '' is not a whole number", "--batch=");
+    FAULT("--batch needs a value", "--batch=");
+    FAULT("--lr needs a value", "--lr=");
+    FAULT("--lr needs a value", "--lr", "");
+    FAULT("--activation needs a value", "--activation=");
+    FAULT("--qkv-bias needs a value", "--qkv-bias=");
+    FAULT("--batch '0x10' is not a whole number", "--batch", "0x10");
+    FAULT("--lr '0x1p3' is not a number", "--lr", "0x1p3");
     FAULT("--batch ' 7' is not a whole number", "--batch", " 7");
     FAULT("--batch '7x' is not a whole number", "--batch", "7x");
     FAULT("--batch '1.5' is not a whole number", "--batch", "1.5");
@@ -102,7 +110,7 @@ Test(options, faults) {
     FAULT("--lr -1 is out of range: 0 to 10", "--lr", "-1");
     FAULT("--lr 1e999 is out of range: 0 to 10", "--lr", "1e999");
     FAULT("--activation 'tanh' is none of relu|gelu|gelu_tanh", "--activation", "tanh");
-    FAULT("--activation 'gel' is none of relu|gelu|gelu_tanh", "--activation", "gel");
+    FAULT("--activation 'gel' is none of relu|gelu|gelu_tanh; did you mean gelu?", "--activation", "gel");
     FAULT("--qkv-bias 'maybe' is neither yes nor no", "--qkv-bias", "maybe");
     FAULT("--force takes no value", "--force=yes");
     FAULT("'x' is one argument too many", "x");
@@ -115,6 +123,42 @@ Test(options, suggestions) {
     FAULT("unknown option --qkv_bias; did you mean --qkv-bias?", "--qkv_bias");
     FAULT("unknown option --halp; did you mean --help?", "--halp");
     FAULT("unknown option --zebra", "--zebra");
+}
+
+Test(options, whole_numbers_with_exponents) {
+    static const struct {
+        const char *text;
+        int64_t value;
+    } good[] = {{"1e2", 100}, {"2E1", 20}, {"+3e0", 3}, {"2.5e1", 25}, {"50e-1", 5}, {"0.1e2", 10}};
+    for (int i = 0; i < 6; i++) {
+        cr_assert(PARSE(NULL, "--batch", good[i].text), "%s: %s", good[i].text, err.text);
+        cr_expect_eq(count, good[i].value, "%s", good[i].text);
+    }
+    FAULT("--batch '2.55e1' is not a whole number", "--batch", "2.55e1");
+    FAULT("--batch '1e' is not a whole number", "--batch", "1e");
+    FAULT("--batch 'e1' is not a whole number", "--batch", "e1");
+    FAULT("--batch '1e1x' is not a whole number", "--batch", "1e1x");
+    FAULT("--batch '5.0' is not a whole number", "--batch", "5.0");
+    FAULT("--batch 1e3 is out of range: 1 to 100", "--batch", "1e3");
+    FAULT("--batch 1e300 is out of range: 1 to 100", "--batch", "1e300");
+    FAULT("--batch 1e999 is out of range: 1 to 100", "--batch", "1e999");
+    FAULT("--batch -1e1 is out of range: 1 to 100", "--batch", "-1e1");
+    int64_t seed = 0;
+    const lm_option option = lm_seed(&seed);
+    cr_expect(lm_option_set(&option, "9223372036854775807", NULL) && seed == INT64_MAX, "exactly");
+    cr_expect(lm_option_set(&option, "9007199254740993", NULL) && seed == 9007199254740993);
+    cr_expect_not(lm_option_set(&option, "9223372036854775808", &err));
+}
+
+Test(options, words_of_other_programs) {
+    FAULT("unknown option --learning-rate; did you mean --lr?", "--learning-rate", "1");
+    FAULT("unknown option --learning_rate; did you mean --lr?", "--learning_rate=1");
+    FAULT("unknown option --batch_size; did you mean --batch?", "--batch_size");
+    FAULT("unknown option --LR; did you mean --lr?", "--LR");
+    FAULT("unknown option -lr; did you mean --lr?", "-lr", "1");
+    FAULT("unknown option --device; there is no GPU to choose, it always runs on the CPU", "--device=cpu");
+    FAULT("unknown option --block-size", "--block-size", "3"); /* this command has no --context */
+    FAULT("unknown option --epochs", "--epochs", "3");         /* nor --iters */
 }
 
 /* With presets, which set options of both tables. */
@@ -144,7 +188,7 @@ Test(options, presets) {
     cr_expect(PRESET("batch=70 qkv-bias=no", "--preset", "large", "--preset", "small") && count == 5 && bias);
     cr_expect(PRESET("batch=70 qkv-bias=no", "--help", "--preset", "large") && count == 70 && help);
     cr_expect_not(PRESET("", "--preset", "larg"));
-    cr_expect_str_eq(err.text, "--preset 'larg' is none of small|large");
+    cr_expect_str_eq(err.text, "--preset 'larg' is none of small|large; did you mean large?");
     cr_expect_not(PRESET("", "--preset"));
     cr_expect_str_eq(err.text, "--preset needs a value");
     cr_expect_not(PRESET("", "--presets=large"));
@@ -200,26 +244,137 @@ Test(options, which_are_given) {
     }
 }
 
-Test(options, help_shows_defaults) {
-    int64_t unset = 0, batch = 32;
-    bool yes = true;
-    const lm_option options[] = {lm_resumed(LM_CHANGEABLE, lm_integer("batch", &batch, 1, 100, "rows")),
-                                 lm_integer("threads", &unset, 1, 256, "threads"),
-                                 lm_yes_no("bias", &yes, "bias"),
-                                 lm_choice("activation", &unset, "relu|gelu|gelu_tanh", "shape"),
-                                 {0}};
-    const lm_usage usage = {"prog", "train", "Trains.", "FILE", {options}};
-    char buffer[2000] = "";
+static char given[64]; /* as --data */
+
+/* The options of a file that has these bytes, then those of the command line. */
+static bool parse_file(const char *text, size_t size, const char *const *words) {
+    char path[] = "/tmp/sampo-options-XXXXXX", *argv[16] = {"--config", path};
+    int argc = 2, fd = mkstemp(path);
+    cr_assert(fd >= 0 && write(fd, text, size) == (ssize_t)size);
+    close(fd);
+    for (int i = 0; words[i]; i++) argv[argc++] = (char *)words[i];
+    lm_words expanded;
+    err = (tensor_error){0};
+    bool ok = lm_config_expand(&expanded, argc, argv, &err);
+    ok = ok && parse(NULL, (const char *const *)expanded.argv);
+    char *at = strstr(err.text, path);
+    if (at) memmove(at, at + strlen(path), strlen(at + strlen(path)) + 1);
+    snprintf(given, sizeof given, "%s", name ? name : "");
+    unlink(path);
+    lm_words_free(&expanded);
+    return ok;
+}
+#define FILE_HAS(text, ...) parse_file(text, sizeof(text) - 1, (const char *const[]){__VA_ARGS__, NULL})
+#define FILE_FAULT(expected, contents)                                                                       \
+    do {                                                                                                     \
+        cr_expect_not(FILE_HAS(contents, NULL));                                                             \
+        cr_expect_str_eq(err.text, expected);                                                                \
+    } while (0)
+
+Test(options, files_of_options) {
+    cr_assert(FILE_HAS("# mine\n\nbatch = 7\n  lr 0.25 # slow\nactivation=gelu\n--qkv-bias no", NULL), "%s",
+              err.text);
+    cr_expect(count == 7 && rate == 0.25 && kind == 1 && !bias);
+    cr_assert(FILE_HAS("\xef\xbb\xbf"
+                       "batch = 7\r\nlr\t0.25\r\n",
+                       NULL),
+              "%s", err.text);
+    cr_expect(count == 7 && rate == 0.25);
+    cr_assert(FILE_HAS("batch = 7\nlr = 0.25", "--batch", "9"), "%s", err.text);
+    cr_expect(count == 9 && rate == 0.25);
+    cr_assert(FILE_HAS("force\n", NULL) && force);
+    cr_assert(FILE_HAS("force = yes\n", NULL) && force);
+    cr_assert(FILE_HAS("force = no\n", NULL) && !force);
+    cr_assert(FILE_HAS("texts = a\ntexts = b\n", NULL) && files.count == 2);
+    cr_assert(FILE_HAS("texts = a\ntexts = b\n", "--texts", "c") && files.count == 1);
+    cr_assert(FILE_HAS("", NULL) && count == 5);
+}
+
+Test(options, values_in_files) {
+    static const char *const values[][2] = {
+        {"a b", "a b"}, {"\"a # b \"", "a # b "}, {"'it \"s'", "it \"s"}, {"a#b", "a#b"}, {"a #b", "a"},
+        {"\"\"", ""},   {"a=b", "a=b"},           {"\"a\" # c", "a"}};
+    for (int i = 0; i < 8; i++) {
+        char text[80];
+        snprintf(text, sizeof text, "data = %s\n", values[i][0]);
+        cr_assert(parse_file(text, strlen(text), (const char *const[]){NULL}), "%s", err.text);
+        cr_expect_str_eq(given, values[i][1]);
+    }
+}
+
+Test(options, faults_in_files) {
+    FILE_FAULT(", line 2: --batch 'x' is not a whole number", "lr = 1\nbatch = x\n");
+    FILE_FAULT(", line 1: --batch needs a value", "batch =\n");
+    FILE_FAULT(", line 1: --batch needs a value", "batch\nlr = 1\n");
+    FILE_FAULT(", line 3: unknown option --bacth; did you mean --batch?", "\n\nbacth = 3\n");
+    FILE_FAULT(", line 1: '[train]' is not of the form name = value", "[train]\n");
+    FILE_FAULT(", line 1: 'qkv-bias: no' is not of the form name = value", "qkv-bias: no\n");
+    FILE_FAULT(", line 1: its quotes do not match", "data = \"a\n");
+    FILE_FAULT(", line 1: its quotes do not match", "data = \"a\" b\n");
+    FILE_FAULT(", line 2: a file of options cannot name another one", "lr = 1\nconfig = x\n");
+    FILE_FAULT(", line 1: there is a NUL byte in it: this is not a text file", "batch = \0007\n");
+    FILE_FAULT(", line 1: --force 'maybe' is neither yes nor no", "force = maybe\n");
+    lm_words words;
+    cr_expect_not(lm_config_expand(&words, 1, (char *[]){"--config"}, &err));
+    lm_words_free(&words);
+    cr_expect_not(lm_config_expand(&words, 2, (char *[]){"--config=", "x"}, &err));
+    lm_words_free(&words);
+}
+
+/* What --help prints for a terminal so wide. */
+static const char *help_of(const lm_usage *usage, const char *columns) {
+    static char buffer[4000];
+    memset(buffer, 0, sizeof buffer);
     FILE *file = fmemopen(buffer, sizeof buffer, "w");
     cr_assert(file);
-    lm_options_help(&usage, file);
+    setenv("COLUMNS", columns, 1);
+    lm_options_help(usage, file);
+    unsetenv("COLUMNS");
     fclose(file);
-    cr_expect_str_eq(buffer, "usage: prog train FILE [options]\nTrains.\n\n"
-                             "  --batch N            rows (default 32) *\n"
-                             "  --threads N          threads\n"
-                             "  --bias yes|no        bias (default yes)\n"
-                             "  --activation relu|gelu|gelu_tanh\n"
-                             "                       shape (default relu)\n"
-                             "  --help               print this and exit\n\n"
-                             "* may change when a run is resumed; all else is the checkpoint's\n");
+    return buffer;
+}
+
+Test(options, help_has_groups_and_defaults) {
+    int64_t unset = 0, batch = 32;
+    bool yes = true;
+    const lm_option options[] = {
+        lm_about(LM_ABOUT_TRAINING, lm_resumed(LM_CHANGEABLE, lm_integer("batch", &batch, 1, 100, "Rows."))),
+        lm_threads(&unset),
+        lm_about(LM_ABOUT_DATA, lm_choice("activation", &unset, "relu|gelu|gelu_tanh", "Shape.")),
+        {0}};
+    const lm_option model[] = {lm_yes_no("bias", &yes, "Biases."), {0}};
+    const lm_usage usage = {"prog", "train", "Trains.", "FILE", {options, model}};
+    cr_expect_str_eq(help_of(&usage, "80"),
+                     "usage: prog train FILE [options]\nTrains.\n\n"
+                     "Data\n"
+                     "  --activation relu|gelu|gelu_tanh\n"
+                     "                          Shape. (default relu)\n\n"
+                     "Model\n"
+                     "  --bias yes|no           Biases. (default yes)\n\n"
+                     "Training\n"
+                     "* --batch N               Rows. (default 32)\n\n"
+                     "Running\n"
+                     "  --threads N             Compute with this many threads; one for each processor\n"
+                     "                          unless given.\n"
+                     "  --config FILE           Read options from this file, one a line: lr = 0.003.\n"
+                     "                          The command line overrides them.\n"
+                     "  --help                  Print this and end.\n\n"
+                     "* can be given anew with --resume. All other options then stay what they were.\n");
+}
+
+Test(options, help_is_never_wider_than_the_terminal) {
+    static const lm_preset presets[] = {{"one-of-many", ""}, {"two-of-many", ""}, {"three-of-many", ""}, {0}};
+    const lm_preset *chosen = presets;
+    const char *path = "/a/path/that/is/longer/than/any/line/of/this/terminal/can/ever/be";
+    const lm_option options[] = {
+        lm_presets(&chosen, presets, "Size."), lm_string("out", &path, "DIR", "Where."), {0}};
+    const lm_usage usage = {"prog", "train", "Trains on a text that is long enough.", NULL, {options}};
+    for (int columns = 24; columns <= 130; columns++) {
+        char text[8];
+        snprintf(text, sizeof text, "%d", columns);
+        for (const char *line = help_of(&usage, text); *line; line += strcspn(line, "\n") + 1)
+            cr_expect_leq((int)strcspn(line, "\n"), columns);
+    }
+    cr_expect(strstr(help_of(&usage, "40"), "--preset NAME\n"));
+    cr_expect(strstr(help_of(&usage, "60"), "--preset one-of-many|two-of-many|three-of-many\n"));
 }

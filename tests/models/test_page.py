@@ -135,7 +135,7 @@ try:
     check("report: every element ends", not page.fault, page.fault)
     check("report: the name is text", "onerror=alert(1)" in page.text and "\x1b" not in text)
     check("report: the prompt is text", "the <b>cat</b>" in page.text)
-    for title in ("How it learned", "What it writes", "Where it looks", "Configuration", "Learning rate", "Gradient norm"):
+    for title in ("How it learned", "What it writes", "Where it looks", "How it was made", "Learning rate", "Gradient norm"):
         check(f"report: {title}", title in page.text)
     check("report: not beside figures that are another text's", "Beside the published" not in page.text)
     check("report: a sample a report", page.text.count("Iteration ") == 4, page.text.count("Iteration "))

@@ -42,12 +42,57 @@ Test(progress, fits_a_small_buffer) {
 
 Test(progress, a_resumed_run_counts_its_own_steps) {
     lm_progress p;
-    lm_progress_begin(&p, 1000, 2000);
+    lm_progress_begin(&p, 1000, 2000, 100);
     lm_progress_step(&p, 1001, 1.5, 64);
     lm_progress_step(&p, 1002, 1.5, 64);
     cr_expect_float_eq(p.tokens_per_second * p.trained, 2 * 64, 1e-6);
     cr_expect(p.step_seconds >= 0 && p.step_seconds <= p.trained);
-    cr_expect_float_eq(p.seconds_left, (p.resumed - p.begun) / 2 * 998, 1e-6);
+    cr_expect_float_eq(p.seconds_left, p.trained / 2 * 998, 1e-6);
+}
+
+/* Of 1000 iterations 100 are done in 20 s; reports come at 100, 200, ... 900 and 999, and the last took 5 s. */
+Test(progress, reports_count_apart) {
+    lm_progress p = {.done = 100, .total = 1000, .every = 100, .trained = 20, .report_seconds = 5};
+    cr_expect_float_eq(lm_progress_left(&p), 180 + 10 * 5, 1e-9);
+    p.done = 101;
+    p.trained = 20.2;
+    cr_expect_float_eq(lm_progress_left(&p), 0.2 * 899 + 9 * 5, 1e-9);
+    p = (lm_progress){.done = 5, .total = 11, .every = 10, .trained = 5, .report_seconds = 1};
+    cr_expect_float_eq(lm_progress_left(&p), 6 + 1, 1e-9, "the last one is that of every tenth");
+    p = (lm_progress){.done = 0, .total = 11, .every = 10, .report_seconds = 100};
+    cr_expect_eq(lm_progress_left(&p), 0, "nothing is known yet");
+}
+
+Test(progress, evaluating) {
+    char text[256];
+    lm_progress p = {.total = 5000, .evaluated = 37, .to_evaluate = 200};
+    cr_expect_str_eq(lm_progress_text(&p, 200, text, sizeof text), "iteration 0/5000, evaluating 37/200");
+}
+
+Test(progress, quantities) {
+    char text[64];
+    cr_expect_str_eq(lm_duration(3.2, text, sizeof text), "4 s");
+    cr_expect_str_eq(lm_duration(200, text, sizeof text), "3 min 20 s");
+    cr_expect_str_eq(lm_duration(7500, text, sizeof text), "2 h 05 min");
+    cr_expect_str_eq(lm_duration(30 * 86400.0, text, sizeof text), "30 days");
+    cr_expect_str_eq(lm_memory_text(26.2e6, text, sizeof text), "27 MB");
+    cr_expect_str_eq(lm_memory_text(6.34e9, text, sizeof text), "6.3 GB");
+    cr_expect_str_eq(lm_memory_text(47.2e9, text, sizeof text), "47 GB");
+}
+
+Test(progress, times) {
+    static const struct {
+        const char *text;
+        double seconds;
+    } good[] = {{"90", 90}, {"90s", 90}, {"10m", 600}, {"1.5h", 5400}, {"1h30m", 5400}, {"2d", 172800}};
+    static const char *const bad[] = {"", "m", "0", "10x", "-5", "10m ", "1e99", "nan", "h1", "10mm"};
+    double seconds;
+    tensor_error err = {0};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        cr_expect(lm_duration_parse(good[i].text, &seconds, &err) && seconds == good[i].seconds, "%s",
+                  good[i].text);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        cr_expect_not(lm_duration_parse(bad[i], &seconds, &err), "%s", bad[i]);
 }
 
 Test(progress, columns_without_a_terminal) {

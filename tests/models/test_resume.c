@@ -93,7 +93,7 @@ static int resume(long press, int threads, const char *name, const char *more) {
     return train(press, threads, line);
 }
 
-/* A file as a text; log.csv without its column of tokens/s, which is a matter of the clock. */
+/* A file as a text; log.csv without its columns of tokens/s and of seconds, which are a matter of the clock. */
 static size_t contents(const char *run, const char *name, char *bytes) {
     char path[128];
     snprintf(path, sizeof path, "%s/%s", in_folder(run), name);
@@ -106,7 +106,7 @@ static size_t contents(const char *run, const char *name, char *bytes) {
     size_t kept = 0;
     for (size_t i = 0, column = 0; i < size; i++) {
         column = bytes[i] == '\n' ? 0 : column + (bytes[i] == ',');
-        if (column != 4) bytes[kept++] = bytes[i];
+        if (column != 4 && column != 7) bytes[kept++] = bytes[i];
     }
     return kept;
 }

@@ -336,18 +336,3 @@ Test(text, streams_differ) {
         for (int k = 0; k < i; k++) cr_expect_arr_neq(words[i], words[k], sizeof words[0], "%d and %d", i, k);
     }
 }
-
-Test(text, control_characters_are_shown) {
-    static const struct {
-        uint32_t code;
-        const char *shown;
-    } cases[] = {{0, "^@"},   {7, "^G"},   {10, "^J"},         {27, "^["},
-                 {31, "^_"},  {127, "^?"}, {0x80, "<U+0080>"}, {0x9f, "<U+009F>"},
-                 {' ', NULL}, {'~', NULL}, {0xa0, NULL},       {0xe4, NULL}};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char buffer[12];
-        const char *shown = lm_control_shown(cases[i].code, buffer);
-        cr_expect(shown ? cases[i].shown && strcmp(shown, cases[i].shown) == 0 : !cases[i].shown, "U+%04X",
-                  (unsigned)cases[i].code);
-    }
-}

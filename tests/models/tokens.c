@@ -18,7 +18,7 @@ static bool learn(const char *count, const lm_text *text, tensor_arena *arena, t
     lm_tokenizer t;
     nn_metadata metadata[LM_TOKENIZER_KEYS];
     bool ok = lm_tokenizer_learn(&t, text, (int32_t)strtol(count, NULL, 10), arena, err) &&
-              lm_tokenizer_metadata(&t, metadata, arena, err) == LM_TOKENIZER_KEYS;
+              lm_tokenizer_metadata(&t, metadata, arena, err) == 3;
     return ok && printf("%s\n%s\n", metadata[1].value, metadata[2].value) > 0;
 }
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# PyTorch reads our checkpoints with the script that README.md shows, load_torch.py, and comes to the same loss and the
+# PyTorch reads our checkpoints with the script that docs/pytorch.md shows, load_torch.py, and comes to the same loss and the
 # same greedy text: test_load_torch.sh GPT, the executable. $PYTHON may name a Python that has torch and safetensors.
 # Skipped where none has.
 set -u

@@ -23,7 +23,7 @@ check() { # ISA FLAGS...
     for compiler in gcc clang; do
         command -v $compiler >/dev/null || continue
         for level in ${LEVELS:--O0 -O2}; do
-            found=$(hash $compiler "$isa" $level "$@") || { echo "FAILED: $compiler $level $*: $(cat "$work/log")" && failed=1; continue; }
+            found=$(hash $compiler "$isa" "$level" "$@") || { echo "FAILED: $compiler $level $*: $(cat "$work/log")" && failed=1; continue; }
             [ -n "$expected" ] || expected=$found
             if [ "$found" = "$expected" ]; then
                 passed=$((passed + 1))

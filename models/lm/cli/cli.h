@@ -1,7 +1,8 @@
-/* The command line: options and their help, the line that shows progress, exit statuses. */
+/* The command line: options and their help, exit statuses; progress.h: how far the work is. */
 #ifndef SAMPO_LM_CLI_H
 #define SAMPO_LM_CLI_H
 
+#include "models/lm/cli/progress.h"
 #include "sampo/nn.h"
 
 /* ---- Options --------------------------------------------------------------------------------------- */
@@ -17,9 +18,10 @@ typedef enum lm_option_kind {
     LM_PRESET   /* const lm_preset *, one of `presets` */
 } lm_option_kind;
 
-/* Settings of other options under one name: "layers=12 width=768". A table of presets ends with {0}. */
+/* Settings of other options under one name: "layers=12 width=768"; for which texts: "a few MB". A table of presets
+ * ends with {0}. */
 typedef struct lm_preset {
-    const char *name, *settings;
+    const char *name, *settings, *suits;
 } lm_preset;
 
 /* Whether the checkpoint that `train --resume` goes on from holds an option, and which value then counts. */
@@ -38,6 +40,20 @@ typedef struct lm_paths {
     const char *name;   /* for messages */
 } lm_paths;
 
+/* Under which title --help lists an option, in this order. In a table, LM_AS_BEFORE stands for the group of the entry
+ * before: a run of entries names its group once. */
+typedef enum lm_group {
+    LM_AS_BEFORE,
+    LM_ABOUT_DATA,
+    LM_ABOUT_MODEL,
+    LM_ABOUT_TRAINING,
+    LM_ABOUT_WRITING,
+    LM_ABOUT_REPORTS,
+    LM_ABOUT_FILES,
+    LM_ABOUT_RUNNING, /* what every command has */
+    LM_GROUPS
+} lm_group;
+
 /* One option. `value` holds the default until the option is given. A number outside its range stands for "not
  * given", so --help does not show it as a default. A table of options ends with {0}. */
 typedef struct lm_option {
@@ -47,10 +63,13 @@ typedef struct lm_option {
     int64_t least, most; /* of an integer */
     double low, high;    /* of a real number */
     const char *words;   /* of a choice: "relu|gelu"; of a text: what stands for it in --help */
+    const char
+        *since; /* what checkpoints stand for that are older than the option; NULL: it was always there */
     const char *key; /* under which checkpoints keep the value; NULL: only for --resume, as "train.batch" */
     const char *help;
     const lm_preset *presets;
     lm_resume resume;
+    lm_group group;
 } lm_option;
 
 /* Entries of a table. */
@@ -78,21 +97,38 @@ static inline lm_option lm_flag(const char *name, bool *value, const char *help)
     return (lm_option){.name = name, .kind = LM_FLAG, .value = value, .help = help};
 }
 static inline lm_option lm_presets(const lm_preset **value, const lm_preset *presets, const char *help) {
-    return (lm_option){.name = "preset", .kind = LM_PRESET, .value = value, .presets = presets, .help = help};
+    return (lm_option){.name = "preset",
+                       .kind = LM_PRESET,
+                       .value = value,
+                       .presets = presets,
+                       .help = help,
+                       .group = LM_ABOUT_MODEL};
 }
 /* --seed and --threads, which commands have in common. */
 static inline lm_option lm_seed(int64_t *value) {
-    return lm_integer("seed", value, 0, INT64_MAX, "the same seed gives the same result");
+    return lm_integer("seed", value, 0, INT64_MAX, "The same seed gives the same result.");
 }
 static inline lm_option lm_threads(int64_t *value) {
-    lm_option option =
-        lm_integer("threads", value, 1, TENSOR_MAX_THREADS, "threads; one per processor unless given");
+    lm_option option = lm_integer("threads", value, 1, TENSOR_MAX_THREADS,
+                                  "Compute with this many threads; one for each processor unless given.");
     option.resume = LM_UNKEPT;
+    option.group = LM_ABOUT_RUNNING;
     return option;
 }
 /* An option that checkpoints keep. */
 static inline lm_option lm_kept(const char *key, lm_option option) {
     option.key = key;
+    return option;
+}
+/* The first option of a run of them in a table. */
+static inline lm_option lm_about(lm_group group, lm_option option) {
+    option.group = group;
+    return option;
+}
+/* The same of one that older checkpoints lack, which stand for `since`. */
+static inline lm_option lm_kept_since(const char *key, const char *since, lm_option option) {
+    option.key = key;
+    option.since = since;
     return option;
 }
 static inline lm_option lm_resumed(lm_resume resume, lm_option option) {
@@ -119,11 +155,9 @@ bool lm_options_apply(const lm_usage *usage, const char *settings, tensor_error 
 
 /* Reads --name value, --name=value and the operands, into operand[most], NULL behind the last. *help becomes
  * true, and reading ends, at --help. A preset's settings are made first: options override them wherever they
- * stand. */
+ * stand. Of an option given twice the last counts. */
 bool lm_options_parse(const lm_usage *usage, int argc, char *const *argv, const char **operand, bool *help,
                       tensor_error *err);
-/* Options that may change when a run is resumed are marked. */
-void lm_options_help(const lm_usage *usage, FILE *file);
 /* The i-th option of both tables; NULL after the last. */
 const lm_option *lm_option_at(const lm_usage *usage, int i);
 /* Whether a command line that lm_options_parse has accepted gives the option. */
@@ -131,31 +165,8 @@ bool lm_option_given(const lm_option *option, int argc, char *const *argv);
 
 /* The one of `count` names that is most like `text`; NULL where none is. */
 const char *lm_nearest(const char *text, const char *const *names, int count);
-
-/* ---- Progress -------------------------------------------------------------------------------------- */
-
-/* A line on stderr: where that is a terminal, one that is overwritten and never wraps. */
-typedef struct lm_progress {
-    int64_t first, done, total; /* iterations; the first is above 0 in a resumed run */
-    double loss, tokens_per_second, seconds_left, step_seconds;
-    double begun, resumed, shown; /* clock: at the start, at the last step or report, at the last update */
-    double trained;               /* seconds, without reports */
-    bool terminal, colour;
-} lm_progress;
-void lm_progress_begin(lm_progress *progress, int64_t first, int64_t total);
-/* After each iteration: shown on a terminal, ten times a second at most. */
-void lm_progress_step(lm_progress *progress, int64_t done, double loss, int64_t tokens);
-/* Before anything else is printed: takes the line off a terminal. */
-void lm_progress_clear(const lm_progress *progress);
-/* When a report is ready: the same; elsewhere writes a line of its own. */
-void lm_progress_report(lm_progress *progress);
-/* The line in at most `columns` columns: what does not fit is left out from the end. Returns `buffer`. */
-char *lm_progress_text(const lm_progress *progress, int columns, char *buffer, size_t size);
-/* Of the terminal that stderr is, else $COLUMNS, else 80. */
-int lm_columns(void);
-/* Whether a stream is a terminal that can move its cursor, and one that shows colours. */
-bool lm_is_terminal(int fd);
-bool lm_shows_colour(int fd); /* not where $NO_COLOR is set */
+/* Whether a word is one of "a|b|c". */
+bool lm_has_word(const char *words, const char *word);
 
 /* ---- Exit statuses and streams --------------------------------------------------------------------- */
 enum {

@@ -9,12 +9,6 @@
 
 #include "models/lm/cli/cli.h"
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 int lm_columns(void) {
     struct winsize size;
     if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
@@ -33,27 +27,52 @@ bool lm_shows_colour(int fd) {
     return lm_is_terminal(fd) && !(no_color && *no_color);
 }
 
-void lm_progress_begin(lm_progress *p, int64_t first, int64_t total) {
-    double t = now();
-    *p = (lm_progress){.first = first, .done = first, .total = total, .begun = t, .resumed = t, .shown = t};
+double lm_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+void lm_progress_begin(lm_progress *p, int64_t first, int64_t total, int64_t every) {
+    const double t = lm_now();
+    *p = (lm_progress){.first = first, .done = first, .total = total, .every = every, .resumed = t};
     p->terminal = lm_is_terminal(STDERR_FILENO);
+    p->shown = p->terminal ? 0 : t;
     p->colour = lm_shows_colour(STDERR_FILENO);
 }
 
+/* Reports are made before the steps whose iteration `every` divides, and before the last one. */
+static double reports_left(const lm_progress *p) {
+    if (p->every < 1 || p->done >= p->total) return 0;
+    const int64_t last = p->total - 1, made = p->done > 0 ? (p->done - 1) / p->every : -1;
+    return (double)(last / p->every - made + (last % p->every != 0));
+}
+
+double lm_progress_left(const lm_progress *p) {
+    if (p->done <= p->first) return 0;
+    const double step = p->trained / (double)(p->done - p->first);
+    return step * (double)(p->total - p->done) + reports_left(p) * p->report_seconds;
+}
+
 char *lm_progress_text(const lm_progress *p, int columns, char *buffer, size_t size) {
-    char field[4][64];
-    int64_t left = (int64_t)ceil(p->seconds_left), hours = left / 3600, minutes = left / 60 % 60;
+    enum { FIELDS = 5 };
+    char field[FIELDS][64] = {""};
+    const int64_t left = (int64_t)ceil(p->seconds_left), hours = left / 3600, minutes = left / 60 % 60;
     snprintf(field[0], sizeof *field, "iteration %" PRId64 "/%" PRId64, p->done, p->total);
-    snprintf(field[1], sizeof *field, ", loss %.3f", p->loss);
-    snprintf(field[2], sizeof *field, ", %.0f tokens/s", p->tokens_per_second);
-    if (hours)
-        snprintf(field[3], sizeof *field, ", %" PRId64 " h %02" PRId64 " min left", hours, minutes);
-    else
-        snprintf(field[3], sizeof *field, ", %" PRId64 ":%02" PRId64 " left", minutes, left % 60);
+    if (p->to_evaluate > 0)
+        snprintf(field[1], sizeof *field, ", evaluating %" PRId64 "/%" PRId64, p->evaluated, p->to_evaluate);
+    if (p->done > p->first) {
+        snprintf(field[2], sizeof *field, fabs(p->loss) < 1e4 ? ", loss %.3f" : ", loss %.3g", p->loss);
+        snprintf(field[3], sizeof *field, ", %.0f tokens/s", p->tokens_per_second);
+        if (hours)
+            snprintf(field[4], sizeof *field, ", %" PRId64 " h %02" PRId64 " min left", hours, minutes);
+        else
+            snprintf(field[4], sizeof *field, ", %" PRId64 ":%02" PRId64 " left", minutes, left % 60);
+    }
 
     size_t room = columns > 0 ? (size_t)columns : 0, used = 0;
     if (room >= size) room = size - 1;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < FIELDS; i++) {
         size_t length = strlen(field[i]);
         if (used + length > room) {
             if (i > 0) break;
@@ -66,31 +85,56 @@ char *lm_progress_text(const lm_progress *p, int columns, char *buffer, size_t s
     return buffer;
 }
 
-void lm_progress_step(lm_progress *p, int64_t done, double loss, int64_t tokens) {
+/* Writes the line where it is time for it. */
+static void show(lm_progress *p, double t) {
     char text[256];
-    double t = now();
+    if (p->quiet || t - p->shown < (p->terminal ? 0.1 : 60)) return;
+    p->shown = t;
+    if (p->terminal) {
+        lm_progress_text(p, lm_columns() - 1, text, sizeof text); /* the last column would wrap on some */
+        fprintf(stderr, "\r%s%s%s\033[K", p->colour ? "\033[2m" : "", text, p->colour ? "\033[0m" : "");
+    } else {
+        fprintf(stderr, "%s\n", lm_progress_text(p, (int)sizeof text, text, sizeof text));
+    }
+}
+
+void lm_progress_step(lm_progress *p, int64_t done, double loss, int64_t tokens) {
+    const double t = lm_now();
     p->done = done;
     p->loss = loss;
     p->step_seconds = t - p->resumed;
     p->trained += p->step_seconds;
     p->resumed = t;
-    double steps = (double)(done - p->first);
-    if (p->trained > 0) p->tokens_per_second = steps * (double)tokens / p->trained;
-    p->seconds_left = (t - p->begun) / steps * (double)(p->total - done);
-    if (!p->terminal || t - p->shown < 0.1) return;
-    p->shown = t;
-    lm_progress_text(p, lm_columns() - 1, text, sizeof text); /* the last column would wrap on some */
-    fprintf(stderr, "\r%s%s%s\033[K", p->colour ? "\033[2m" : "", text, p->colour ? "\033[0m" : "");
+    if (p->trained > 0) p->tokens_per_second = (double)(done - p->first) * (double)tokens / p->trained;
+    p->seconds_left = lm_progress_left(p);
+    show(p, t);
+}
+
+void lm_progress_evaluating(lm_progress *p, int64_t done, int64_t of) {
+    p->evaluated = done;
+    p->to_evaluate = of;
+    show(p, lm_now());
+}
+
+void lm_progress_again(lm_progress *p) {
+    if (!p->terminal) return;
+    p->shown = 0;
+    show(p, lm_now());
 }
 
 void lm_progress_clear(const lm_progress *p) {
-    if (p->terminal) fputs("\r\033[K", stderr);
+    if (p->terminal && !p->quiet) fputs("\r\033[K", stderr);
 }
 
 void lm_progress_report(lm_progress *p) {
     char text[256];
-    p->resumed = now();
+    const double t = lm_now();
+    if (p->to_evaluate > 0) p->report_seconds = t - p->resumed;
+    p->evaluated = p->to_evaluate = 0;
+    p->resumed = t;
+    p->seconds_left = lm_progress_left(p);
     lm_progress_clear(p);
-    if (!p->terminal && p->done > p->first)
-        fprintf(stderr, "%s\n", lm_progress_text(p, (int)sizeof text, text, sizeof text));
+    if (p->terminal || p->quiet || p->done == p->first) return;
+    p->shown = t;
+    fprintf(stderr, "%s\n", lm_progress_text(p, (int)sizeof text, text, sizeof text));
 }

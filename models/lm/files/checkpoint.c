@@ -68,6 +68,8 @@ static const char *value_of(const nn_file *file, const char *key, tensor_error *
 
 static bool read_option(const nn_file *file, const lm_option *option, tensor_error *err) {
     tensor_error fault = {0};
+    if (option->since && !nn_file_metadata(file, option->key))
+        return lm_option_set(option, option->since, err);
     const char *value = value_of(file, option->key, err);
     return value &&
            (lm_option_set(option, value, &fault) || tensor_fail(err, "%s: %s", option->key, fault.text));
@@ -117,25 +119,43 @@ static bool expect_size(const nn_params *params, const nn_file *file, tensor_err
                        numbers, nn_params_count(params));
 }
 
-bool lm_checkpoint_configure(lm_instance *instance, const lm_model *model, nn_file *file, const char *path,
-                             tensor_error *err) {
+/* Makes the context shorter; 0: leaves it. */
+static bool crop(lm_instance *instance, nn_file *file, int64_t context, tensor_error *err) {
+    const char *positions = instance->model->positions;
+    if (context == 0 || context == instance->context) return true;
+    if (positions && context > instance->context)
+        return tensor_fail(err, "its context is %" PRId64 ", so --context can be lower, but not %" PRId64,
+                           instance->context, context);
+    instance->context = context;
+    return !positions || nn_file_crop(file, positions, context, err);
+}
+
+static bool configure(lm_instance *instance, const lm_model *model, nn_file *file, const char *path,
+                      int64_t context, tensor_error *err) {
     *instance = (lm_instance){.model = model, .arena = tensor_arena_new(err), .params = nn_params_new()};
     nn_params *params = instance->params;
     if (!instance->arena || !params) return tensor_fail(err, "out of memory");
     const bool ours = nn_file_metadata(file, "architecture") || !model->adopt;
-    if (!(ours ? read_configuration(instance, file, err) : lm_published_read(instance, file, path, err)))
+    if (!(ours ? read_configuration(instance, file, err) : lm_published_read(instance, file, path, err)) ||
+        !crop(instance, file, context, err))
         return false;
     model->init(model->self, params, instance->tokenizer.count, instance->context);
     return !nn_params_error(params) || tensor_fail(err, "%s", nn_params_error(params));
 }
 
-bool lm_checkpoint_load(lm_instance *instance, const lm_model *model, const char *path, tensor_error *err) {
+bool lm_checkpoint_configure(lm_instance *instance, const lm_model *model, nn_file *file, const char *path,
+                             tensor_error *err) {
+    return configure(instance, model, file, path, 0, err);
+}
+
+bool lm_checkpoint_load_cropped(lm_instance *instance, const lm_model *model, const char *path,
+                                int64_t context, tensor_error *err) {
     tensor_error fault = {0};
     tensor_arena *arena = tensor_arena_new(err);
     path = arena ? lm_checkpoint_path(path, arena, err) : NULL;
-    nn_file *file = path ? nn_file_open(path, err) : NULL;
+    nn_file *file = path ? lm_checkpoint_open(path, err) : NULL;
     *instance = (lm_instance){0};
-    bool ok = file && lm_checkpoint_configure(instance, model, file, path, &fault) &&
+    bool ok = file && configure(instance, model, file, path, context, &fault) &&
               expect_size(instance->params, file, &fault);
     if (ok && !nn_params_reserve(instance->params))
         ok = tensor_fail(&fault, "%s", nn_params_error(instance->params));
@@ -144,4 +164,8 @@ bool lm_checkpoint_load(lm_instance *instance, const lm_model *model, const char
     nn_file_close(file);
     tensor_arena_free(arena);
     return ok;
+}
+
+bool lm_checkpoint_load(lm_instance *instance, const lm_model *model, const char *path, tensor_error *err) {
+    return lm_checkpoint_load_cropped(instance, model, path, 0, err);
 }

@@ -17,6 +17,12 @@ bool lm_checkpoint_save(const lm_instance *instance, lm_extras extras, const cha
 /* Fills an instance, and the model's options, from a file; the error text names the file. Free it also after a
  * failure. */
 bool lm_checkpoint_load(lm_instance *instance, const lm_model *model, const char *path, tensor_error *err);
+/* The same for a context of the first `context` positions of those that the checkpoint has; 0: all. */
+bool lm_checkpoint_load_cropped(lm_instance *instance, const lm_model *model, const char *path,
+                                int64_t context, tensor_error *err);
+/* Opens a checkpoint: the file at `path` or, where that is an index such as model.safetensors.index.json, all files that
+ * it names. NULL with one line that names the file. */
+nn_file *lm_checkpoint_open(const char *path, tensor_error *err);
 /* The first part of it: options, tokenizer, context, and parameters without memory for their values; the error
  * text does not name the file. */
 bool lm_checkpoint_configure(lm_instance *instance, const lm_model *model, nn_file *file, const char *path,

@@ -1,6 +1,8 @@
-/* Checkpoints published for Hugging Face's transformers: a file of tensors, and beside it config.json, vocab.json and
- * merges.txt. */
+/* Checkpoints published for Hugging Face's transformers: a file of tensors or several, and beside it config.json and the
+ * tokenizer's files. */
 #include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "models/lm/files/files.h"
@@ -15,7 +17,8 @@ static const char *join(const char *folder, size_t length, const char *name, ten
 }
 
 const char *lm_checkpoint_path(const char *path, tensor_arena *arena, tensor_error *err) {
-    static const char *const names[] = {"model.safetensors", "best.safetensors", "last.safetensors"};
+    static const char *const names[] = {"model.safetensors", "best.safetensors", "last.safetensors",
+                                        "model.safetensors.index.json"};
     if (lm_place_of(path, NULL) != LM_FOLDER) return path; /* who opens it says what is wrong */
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const char *file = join(path, strlen(path), names[i], arena, err);
@@ -32,58 +35,144 @@ static const char *beside(const char *path, const char *name, tensor_arena *aren
     return slash ? join(path, (size_t)(slash - path), name, arena, err) : name;
 }
 
-const char *lm_published_config(const lm_published *p, const char *key) {
-    for (int i = 0; i < p->config_count; i++)
-        if (strcmp(p->config[i].key, key) == 0 && strcmp(p->config[i].value, "null") != 0)
-            return p->config[i].value;
-    return NULL;
+/* ---- Several files ------------------------------------------------------------------------------- */
+
+/* A file of text beside a checkpoint, ended by NUL, on the arena. */
+static char *read_text(const char *path, tensor_arena *arena, tensor_error *err) {
+    lm_text text = {0};
+    if (!lm_text_read(&text, path, LM_CHAR, err)) return NULL;
+    char *copy = tensor_arena_alloc(arena, text.size + 1, err);
+    if (copy) {
+        memcpy(copy, text.bytes, text.size);
+        copy[text.size] = '\0';
+    }
+    lm_text_free(&text);
+    return copy;
+}
+
+/* Opens the files that {"weight_map": {"wte.weight": "model-00001-of-00002.safetensors", ...}} names, each once. */
+static nn_file *open_parts(const char *path, const char *json, tensor_arena *arena, tensor_error *err) {
+    const nn_metadata *list;
+    nn_file *whole = NULL;
+    int count;
+    if (!nn_json_members(json, arena, &list, &count, err)) return NULL;
+    const char *map = nn_json_member(list, count, "weight_map");
+    if (!map) return tensor_fail(err, "it has no weight_map"), NULL;
+    if (!nn_json_members(map, arena, &list, &count, err)) return NULL;
+    if (count == 0) return tensor_fail(err, "its weight_map is empty"), NULL;
+    for (int i = 0; i < count; i++) {
+        int first = 0;
+        while (strcmp(list[first].value, list[i].value) != 0) first++;
+        if (first < i) continue;
+        const bool name = !strchr(list[i].value, '/');
+        const char *part_path = name ? beside(path, list[i].value, arena, err) : NULL;
+        if (!name) tensor_fail(err, "'%.60s' is no file beside it", list[i].value);
+        nn_file *part = part_path ? nn_file_open(part_path, err) : NULL;
+        if (part && (!whole || nn_file_join(whole, part, err))) {
+            if (!whole) whole = part;
+            continue;
+        }
+        nn_file_close(whole);
+        return NULL;
+    }
+    return whole;
+}
+
+nn_file *lm_checkpoint_open(const char *path, tensor_error *err) {
+    static const char index[] = ".index.json";
+    const size_t length = strlen(path), end = strlen(index);
+    if (length < end || strcmp(path + length - end, index) != 0) return nn_file_open(path, err);
+    tensor_error fault = {0};
+    tensor_arena *arena = tensor_arena_new(&fault);
+    const char *json = arena ? read_text(path, arena, &fault) : NULL;
+    nn_file *file = json ? open_parts(path, json, arena, &fault) : NULL;
+    tensor_arena_free(arena);
+    if (!file) tensor_fail(err, "%.100s: %s", path, fault.text);
+    return file;
+}
+
+/* ---- config.json ----------------------------------------------------------------------------------- */
+
+const char *lm_published_text(const lm_published *p, const char *key) {
+    return nn_json_member(p->config, p->config_count, key);
+}
+
+/* A number as JSON writes it; false where a value is none. */
+static bool number(const char *text, double *value) {
+    char *end;
+    *value = strtod(text, &end);
+    return end > text && !*end && (*text == '-' || (*text >= '0' && *text <= '9'));
+}
+
+bool lm_published_real(const lm_published *p, const char *key, double low, double high, double *value,
+                       tensor_error *err) {
+    const char *text = lm_published_text(p, key);
+    double x;
+    if (!text) return true;
+    if (!number(text, &x)) return tensor_fail(err, "config.json: %s: '%.40s' is not a number", key, text);
+    if (!(x >= low && x <= high))
+        return tensor_fail(err, "config.json: %s: %.40s is out of range: %g to %g", key, text, low, high);
+    *value = x;
+    return true;
+}
+
+bool lm_published_integer(const lm_published *p, const char *key, int64_t least, int64_t most, int64_t *value,
+                          tensor_error *err) {
+    const char *text = lm_published_text(p, key);
+    double x;
+    if (!text) return true;
+    if (!number(text, &x) || x != floor(x))
+        return tensor_fail(err, "config.json: %s: '%.40s' is not a whole number", key, text);
+    if (!(x >= (double)least && x <= (double)most))
+        return tensor_fail(err, "config.json: %s: %.40s is out of range: %" PRId64 " to %" PRId64, key, text,
+                           least, most);
+    *value = (int64_t)x;
+    return true;
+}
+
+bool lm_published_flag(const lm_published *p, const char *key, bool *value, tensor_error *err) {
+    const char *text = lm_published_text(p, key);
+    const bool yes = text && strcmp(text, "true") == 0;
+    if (text && !yes && strcmp(text, "false") != 0)
+        return tensor_fail(err, "config.json: %s: '%.40s' is neither true nor false", key, text);
+    if (text) *value = yes;
+    return true;
 }
 
 static bool read_config(lm_published *p, const char *path, tensor_arena *arena, tensor_error *err) {
     const char *name = beside(path, "config.json", arena, err);
-    lm_text text = {0};
     tensor_error fault = {0};
     const lm_place place = name ? lm_place_of(name, err) : LM_UNKNOWN;
     if (place == LM_NOTHING || place == LM_UNKNOWN) return place == LM_NOTHING;
-    bool ok = lm_text_read(&text, name, LM_CHAR, &fault);
-    char *json = ok ? tensor_arena_alloc(arena, text.size + 1, &fault) : NULL;
-    if (json) {
-        memcpy(json, text.bytes, text.size);
-        json[text.size] = '\0';
-        ok = nn_json_members(json, arena, &p->config, &p->config_count, &fault);
-    }
-    lm_text_free(&text);
-    return (json && ok) || tensor_fail(err, "config.json: %s", fault.text);
+    const char *json = read_text(name, arena, &fault);
+    return (json && nn_json_members(json, arena, &p->config, &p->config_count, &fault)) ||
+           tensor_fail(err, "config.json: %s", fault.text);
 }
+
+/* ---- Reading ----------------------------------------------------------------------------------------- */
 
 static bool read_tokenizer(lm_instance *instance, const lm_published *p, const char *path,
                            tensor_error *err) {
-    tensor_arena *arena = instance->arena;
-    const char *vocabulary = beside(path, "vocab.json", arena, err);
-    const char *merges = beside(path, "merges.txt", arena, err);
-    const lm_place places[] = {vocabulary ? lm_place_of(vocabulary, err) : LM_UNKNOWN,
-                               merges ? lm_place_of(merges, err) : LM_UNKNOWN};
-    if (places[0] == LM_UNKNOWN || places[1] == LM_UNKNOWN) return false;
-    if (places[0] == LM_NOTHING || places[1] == LM_NOTHING)
-        return tensor_fail(err,
-                           "what its tokens are is not known: vocab.json and merges.txt must lie beside it");
-    if (!lm_tokenizer_of_files(&instance->tokenizer, vocabulary, merges, arena, err)) return false;
-    return instance->tokenizer.count == p->vocabulary ||
-           tensor_fail(err, "vocab.json has %d tokens, the model %" PRId64, instance->tokenizer.count,
-                       p->vocabulary);
+    const char *slash = strrchr(path, '/'), *folder = ".";
+    int64_t end = -1;
+    if (slash && !(folder = join(path, (size_t)(slash - path), "", instance->arena, err))) return false;
+    if (!lm_tokenizer_of_folder(&instance->tokenizer, folder, p->vocabulary, instance->arena, err))
+        return false;
+    if (lm_published_integer(p, "eos_token_id", 0, LM_MAX_VOCABULARY, &end, NULL)) /* some have a list */
+        lm_tokenizer_set_end(&instance->tokenizer, end);
+    return true;
 }
 
 bool lm_published_read(lm_instance *instance, nn_file *file, const char *path, tensor_error *err) {
     const lm_model *model = instance->model;
-    const lm_usage usage = {.options = {model->options}};
-    const lm_option context = lm_integer("context", &instance->context, 1, LM_MAX_CONTEXT, NULL);
     lm_published p = {.file = file};
-    char text[24];
-    if (!read_config(&p, path, instance->arena, err)) return false;
-    const char *settings = model->adopt(&p, instance->arena, err);
-    if (!settings || !lm_options_apply(&usage, settings, err)) return false;
-    snprintf(text, sizeof text, "%" PRId64, p.context);
-    tensor_error fault = {0};
-    if (!lm_option_set(&context, text, &fault)) return tensor_fail(err, "its context: %s", fault.text);
+    if (!read_config(&p, path, instance->arena, err) || !model->adopt(model->self, &p, err)) return false;
+    if (p.context < 1 || p.context > LM_MAX_CONTEXT)
+        return tensor_fail(err, "its context is out of range: %" PRId64 ", not 1 to %d", p.context,
+                           LM_MAX_CONTEXT);
+    if (p.vocabulary < 1 || p.vocabulary > LM_MAX_VOCABULARY)
+        return tensor_fail(err, "its vocabulary is out of range: %" PRId64 ", not 1 to %d", p.vocabulary,
+                           LM_MAX_VOCABULARY);
+    instance->context = p.context;
     return (!model->check || model->check(model->self, err)) && read_tokenizer(instance, &p, path, err);
 }

@@ -1,5 +1,6 @@
 /* Charts before they are drawn: axes with round ticks, and the curves of runs. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "models/lm/look/look_internal.h"
@@ -75,49 +76,124 @@ char *lm_axis_label(double value, char *buffer, size_t size) {
 
 /* ---- Curves --------------------------------------------------------------------------------- */
 
-void lm_chart_add(lm_chart *chart, const lm_series *series, const char *name, lm_style style, int colour) {
-    if (series->count > 0 && chart->count < LM_CURVES)
-        chart->curves[chart->count++] = (lm_curve){series, name, style, colour};
+void lm_chart_add(lm_chart *chart, lm_curve curve) {
+    if (curve.series->count > 0 && chart->count < chart->room) chart->curves[chart->count++] = curve;
+}
+
+int lm_chart_names(const lm_chart *chart) {
+    int names = 0;
+    for (int i = 0; i < chart->count; i++) names += chart->curves[i].in_legend;
+    return names;
 }
 
 /* Widens low..high to a value; a logarithmic axis passes over what it cannot show. */
-static void include(double *low, double *high, double value, bool log) {
+static void include(lm_range *range, double value, bool log) {
     if (log && value <= 0) return;
-    *low = fmin(*low, value);
-    *high = fmax(*high, value);
+    range->low = fmin(range->low, value); /* which passes over NaN */
+    range->high = fmax(range->high, value);
 }
 
-void lm_chart_fit(lm_chart *chart, bool log_x, bool log_y, int most) {
-    double low[2] = {INFINITY, INFINITY}, high[2] = {-INFINITY, -INFINITY};
+/* What the curves' points need, but for those above the fence. */
+static void measure(const lm_chart *chart, lm_frame frame, double fence, lm_range *x, lm_range *y) {
     for (int i = 0; i < chart->count; i++) {
         const lm_series *s = chart->curves[i].series;
         for (int k = 0; k < s->count; k++) {
-            include(&low[0], &high[0], s->points[k].x, log_x);
-            include(&low[1], &high[1], s->points[k].mean, log_y);
+            const lm_point *p = &s->points[k];
+            include(x, p->x, frame.log_x);
+            if (p->mean <= fence) include(y, p->mean, frame.log_y);
         }
     }
-    for (int i = 0; i < 2; i++)
-        if (low[i] > high[i]) low[i] = high[i] = 1; /* nothing that the axis can show */
-    chart->x = lm_axis_over(log_x ? low[0] : fmin(low[0], 0), high[0], log_x, false, most);
-    chart->y = lm_axis_over(low[1], high[1], log_y, true, most);
+}
+
+static void count_above(lm_chart *chart) {
+    for (int i = 0; i < chart->count; i++) {
+        const lm_series *s = chart->curves[i].series;
+        for (int k = 0; k < s->count; k++) {
+            if (s->points[k].mean <= chart->y.high) continue;
+            chart->above++;
+            chart->highest = fmax(chart->highest, s->points[k].mean);
+        }
+    }
+}
+
+/* One end of an axis: what is given, else what is needed. */
+static lm_range ends(lm_range given, lm_range needed, bool log) {
+    if (isnan(needed.low)) needed = (lm_range){1, 1}; /* nothing that the axis can show */
+    if (!isnan(given.low) && !(log && given.low <= 0)) needed.low = given.low;
+    if (!isnan(given.high)) needed.high = given.high;
+    if (needed.high < needed.low) { /* all lies beyond the one that is given */
+        const double end = isnan(given.low) ? needed.high : needed.low;
+        needed = (lm_range){end, end};
+    }
+    return needed;
+}
+
+void lm_chart_fit(lm_chart *chart, lm_frame frame) {
+    lm_range x = LM_EVERYTHING, y = LM_EVERYTHING;
+    const bool fenced = chart->fence > 0 && isnan(frame.y.high) && !frame.log_y;
+    measure(chart, frame, fenced ? chart->fence : (double)INFINITY, &x, &y);
+    const bool free_y = isnan(frame.y.low) && isnan(frame.y.high);
+    if (!frame.log_x && isnan(frame.x.low)) x.low = fmin(x.low, 0);
+    x = ends(frame.x, x, frame.log_x);
+    y = ends(frame.y, y, frame.log_y);
+    chart->x = lm_axis_over(x.low, x.high, frame.log_x, false, frame.ticks);
+    chart->y = lm_axis_over(y.low, y.high, frame.log_y, free_y, frame.ticks);
+    if (fenced) count_above(chart);
+}
+
+char *lm_chart_cut(const lm_chart *chart, char *buffer, size_t size) {
+    char from[32], to[32], digits[32];
+    *buffer = '\0';
+    if (chart->above == 0) return buffer;
+    snprintf(digits, sizeof digits, "%.3g", chart->highest);
+    snprintf(buffer, size, "cut off above %s: values up to %s",
+             lm_axis_label(chart->y.high, from, sizeof from),
+             lm_axis_label(strtod(digits, NULL), to, sizeof to));
+    return buffer;
 }
 
 static void one_run(lm_chart *chart, const lm_history *run) {
-    lm_chart_add(chart, &run->series[LM_LOSS], "training, every step", LM_STEPS, 0);
-    lm_chart_add(chart, &run->series[LM_REPORT_TRAIN], "training, at reports", LM_RINGS, 0);
-    lm_chart_add(chart, &run->series[LM_REPORT_VALIDATION], "validation", LM_REPORTS, 1);
+    lm_chart_add(chart, (lm_curve){&run->series[LM_LOSS], "training, every step", NULL, LM_STEPS, 0, true});
+    lm_chart_add(chart,
+                 (lm_curve){&run->series[LM_REPORT_TRAIN], "training, at reports", NULL, LM_RINGS, 0, true});
+    lm_chart_add(chart,
+                 (lm_curve){&run->series[LM_REPORT_VALIDATION], "validation", NULL, LM_REPORTS, 1, true});
 }
 
-void lm_chart_losses(lm_chart *chart, const lm_history *const *runs, const char *const *names, int count) {
-    *chart = (lm_chart){.title = "Loss", .y_label = "nats per token"};
+static int compare_numbers(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Where the curves begin: the lower one of the two in the middle. */
+static double beginning(const lm_chart *chart) {
+    enum { MOST = 64 };
+    double first[MOST];
+    int count = 0;
+    for (; count < chart->count && count < MOST; count++)
+        first[count] = chart->curves[count].series->points[0].low;
+    qsort(first, (size_t)count, sizeof *first, compare_numbers);
+    return count ? first[(count - 1) / 2] : 0;
+}
+
+void lm_chart_losses(lm_chart *chart, const lm_history *const *runs, const char *const *names, int count,
+                     lm_unit unit, lm_curve *curves) {
+    static const char *const labels[][LM_UNITS] = {{"nats per token", "nats per character", "bits per byte"},
+                                                   {"nats per token; lines: training, dots: validation",
+                                                    "nats per character; lines: training, dots: validation",
+                                                    "bits per byte; lines: training, dots: validation"}};
+    *chart = (lm_chart){
+        .title = "Loss", .y_label = labels[count > 1][unit], .curves = curves, .room = LM_RUN_CURVES * count};
     if (count == 1) {
         one_run(chart, runs[0]);
-        return;
+    } else {
+        for (int i = 0; i < count; i++) {
+            const lm_series *loss = &runs[i]->series[LM_LOSS],
+                            *validation = &runs[i]->series[LM_REPORT_VALIDATION];
+            const bool dots = validation->count > 0;
+            lm_chart_add(chart, (lm_curve){loss, names[i], "training", LM_LINE, i, !dots});
+            lm_chart_add(chart, (lm_curve){validation, names[i], "validation", LM_REPORTS, i, true});
+        }
     }
-    chart->y_label = "nats per token; lines: training, dots: validation";
-    for (int i = 0; i < count; i++) {
-        const lm_series *validation = &runs[i]->series[LM_REPORT_VALIDATION];
-        lm_chart_add(chart, &runs[i]->series[LM_LOSS], validation->count ? NULL : names[i], LM_LINE, i);
-        lm_chart_add(chart, validation, names[i], LM_REPORTS, i);
-    }
+    chart->fence = beginning(chart) + 5;
 }

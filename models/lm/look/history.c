@@ -43,6 +43,11 @@ static const char *const names[] = {[LM_LOSS] = "loss",
                                     [LM_SPEED] = "tokens_per_second",
                                     [LM_REPORT_TRAIN] = "train_loss",
                                     [LM_REPORT_VALIDATION] = "validation_loss",
+                                    [LM_CHARACTER_TRAIN] = "train_loss_per_character",
+                                    [LM_CHARACTER_VALIDATION] = "validation_loss_per_character",
+                                    [LM_BYTE_TRAIN] = "train_bits_per_byte",
+                                    [LM_BYTE_VALIDATION] = "validation_bits_per_byte",
+                                    [LM_SECONDS] = "seconds",
                                     [ITERATION] = "iteration"};
 
 typedef struct reader {
@@ -53,6 +58,7 @@ typedef struct reader {
     int fields, columns; /* of this line; of the header */
     bool ended;          /* this line, by a newline */
     int column[FIELDS];  /* what each is: an lm_column, ITERATION, OTHER */
+    lm_range iterations; /* that the series are to have */
     lm_history *history;
 } reader;
 
@@ -123,6 +129,12 @@ static void add_report(lm_history *h, double iteration, double train, double val
     }
 }
 
+static lm_column validation_column(lm_unit unit) {
+    return unit == LM_PER_BYTE        ? LM_BYTE_VALIDATION
+           : unit == LM_PER_CHARACTER ? LM_CHARACTER_VALIDATION
+                                      : LM_REPORT_VALIDATION;
+}
+
 static bool read_row(reader *r, tensor_error *err) {
     lm_history *h = r->history;
     double value[OTHER];
@@ -139,16 +151,23 @@ static bool read_row(reader *r, tensor_error *err) {
                            h->iteration);
     h->rows++;
     h->iteration = iteration;
-    for (int i = 0; i < LM_COLUMNS; i++)
+    if (!isnan(value[LM_LOSS])) h->loss = value[LM_LOSS];
+    if (!isnan(value[LM_SECONDS])) h->seconds = value[LM_SECONDS];
+    for (int unit = LM_PER_CHARACTER; unit < LM_UNITS; unit++) {
+        const double loss = value[validation_column((lm_unit)unit)];
+        if (loss > 0) h->reports.ratio[unit] = loss / value[LM_REPORT_VALIDATION];
+    }
+    for (int i = 0; i < LM_COLUMNS && lm_range_holds(r->iterations, iteration); i++)
         if (!isnan(value[i])) lm_series_add(&h->series[i], iteration, value[i]);
     add_report(h, iteration, value[LM_REPORT_TRAIN], value[LM_REPORT_VALIDATION]);
     return true;
 }
 
-bool lm_history_read(lm_history *history, const char *path, tensor_error *err) {
+bool lm_history_read(lm_history *history, const char *path, lm_range iterations, tensor_error *err) {
     tensor_error fault = {0};
-    reader r = {.file = fopen(path, "r"), .history = history};
-    *history = (lm_history){.reports = {0, NAN, NAN, NAN, NAN, NAN}};
+    reader r = {.file = fopen(path, "r"), .history = history, .iterations = iterations};
+    *history = (lm_history){
+        .loss = NAN, .seconds = NAN, .reports = {0, NAN, NAN, NAN, NAN, NAN, .ratio = {1, NAN, NAN}}};
     if (!r.file) return tensor_fail(err, "cannot be opened: %s", strerror(errno));
     bool ok = read_header(&r, &fault);
     while (ok && next_line(&r, &fault)) {
@@ -158,9 +177,82 @@ bool lm_history_read(lm_history *history, const char *path, tensor_error *err) {
     }
     fclose(r.file);
     if (!fault.text[0] && history->rows == 0) tensor_fail(&fault, "the log has no rows yet");
-    if (!fault.text[0] && history->series[LM_LOSS].count == 0)
-        tensor_fail(&fault, "no loss in it is a finite number");
+    if (!fault.text[0] && isnan(history->loss)) tensor_fail(&fault, "no loss in it is a finite number");
     return !fault.text[0] || tensor_fail(err, "%s", fault.text);
+}
+
+static void scale(lm_series *s, double factor) {
+    for (int i = 0; i < s->count; i++) {
+        lm_point *p = &s->points[i];
+        *p = (lm_point){p->x, p->mean * factor, p->low * factor, p->high * factor};
+    }
+}
+
+bool lm_history_convert(lm_history *h, lm_unit unit) {
+    const double validation = h->reports.ratio[unit];
+    if (isnan(validation)) return false;
+    const lm_series *train = &h->series[validation_column(unit) - 1], *tokens = &h->series[LM_REPORT_TRAIN];
+    const bool both = train->count > 0 && tokens->count > 0 && tokens->points[0].mean > 0;
+    const double training = both ? train->points[0].mean / tokens->points[0].mean : validation;
+    h->loss *= training;
+    h->reports.train *= training;
+    h->reports.validation *= validation;
+    h->reports.best *= validation;
+    scale(&h->series[LM_LOSS], training);
+    scale(&h->series[LM_REPORT_TRAIN], training);
+    scale(&h->series[LM_REPORT_VALIDATION], validation);
+    return true;
+}
+
+bool lm_unit_known(const lm_history *const *runs, int count, lm_unit unit) {
+    for (int i = 0; i < count; i++)
+        if (isnan(runs[i]->reports.ratio[unit])) return false;
+    return true;
+}
+
+lm_unit lm_unit_for(const lm_history *const *runs, int count) {
+    for (int unit = LM_PER_CHARACTER; unit < LM_UNITS; unit++) {
+        const double first = runs[0]->reports.ratio[unit];
+        bool alike = true;
+        for (int i = 1; i < count; i++)
+            alike = alike && fabs(runs[i]->reports.ratio[unit] - first) < 1e-3 * first;
+        if (!alike && lm_unit_known(runs, count, (lm_unit)unit)) return (lm_unit)unit;
+    }
+    return LM_PER_TOKEN;
+}
+
+/* ---- Ranges --------------------------------------------------------------------------------- */
+
+bool lm_range_holds(lm_range range, double value) {
+    return !(value < range.low) && !(value > range.high);
+}
+
+/* A number, or nothing, which is NaN; `end` becomes what follows. */
+static double end_of_range(const char *text, const char **end) {
+    char *behind;
+    *end = text;
+    if (!strchr("+-0123456789", *text) || !*text) return NAN;
+    char number[32];
+    const size_t length = strspn(text, "+-0123456789eE.");
+    const char *dots = strstr(text, "..");
+    const size_t size = dots && (size_t)(dots - text) < length ? (size_t)(dots - text) : length;
+    if (size >= sizeof number) return NAN;
+    memcpy(number, text, size);
+    number[size] = '\0';
+    const double value = strtod(number, &behind);
+    *end = text + (behind - number);
+    return value;
+}
+
+bool lm_range_parse(lm_range *range, const char *text, tensor_error *err) {
+    const char *end;
+    range->low = end_of_range(text, &end);
+    const bool dots = strncmp(end, "..", 2) == 0;
+    range->high = dots ? end_of_range(end + 2, &end) : NAN;
+    const bool some = !isnan(range->low) || !isnan(range->high);
+    if (!dots || *end || !some)
+        return tensor_fail(err, "'%.60s' is no range; write 100..5000, 100.. or ..5000", text);
+    return !(range->low >= range->high) || tensor_fail(err, "'%.60s' ends before it begins", text);
 }
 
 /* ---- Samples -------------------------------------------------------------------------------- */

@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "models/lm/look/look.h"
+#include "models/lm/look/look_internal.h"
 
 enum { MIN_COLUMNS = 24, MAX_COLUMNS = 200, CELL = 4 * MAX_COLUMNS + 8 };
 
@@ -47,55 +47,27 @@ static int fit(char cell[CELL], const char *text, int columns) {
     return whole ? characters : columns;
 }
 
-/* 1234567 as 1,234,567. */
-static char *grouped(int64_t number, char buffer[32]) {
-    char digits[24];
-    const int length = snprintf(digits, sizeof digits, "%" PRId64, number);
-    char *out = buffer;
-    for (int i = 0; i < length; i++) {
-        if (i > 0 && (length - i) % 3 == 0) *out++ = ',';
-        *out++ = digits[i];
-    }
-    *out = '\0';
-    return buffer;
-}
-
 /* ---- Metadata ---------------------------------------------------------------------------------- */
 
-static const char training[] = "train."; /* how its keys begin */
-
-typedef enum section { CONFIGURATION, TRAINING, OTHER } section;
-
-/* Of a key: an option of the model that checkpoints keep, or what every model has; training's; any other. */
-static section section_of(const lm_model *model, const char *key) {
-    static const char *const common[] = {"architecture", "context_length", "vocab_size",
-                                         "tokenizer",    "vocabulary",     "merges"};
-    for (size_t i = 0; i < sizeof common / sizeof *common; i++)
-        if (strcmp(common[i], key) == 0) return CONFIGURATION;
-    for (const lm_option *o = model->options; o && o->name; o++)
-        if (o->key && strcmp(o->key, key) == 0) return CONFIGURATION;
-    return strncmp(key, training, strlen(training)) == 0 ? TRAINING : OTHER;
-}
-
 /* The metadata of a section, but for options that were not given. */
-static void print_metadata(page p, const lm_model *model, const nn_file *file, section part) {
+static void print_metadata(page p, const lm_model *model, const nn_file *file, lm_section part) {
     static const char *const titles[] = {"Configuration", "Training", "Other metadata"};
-    const size_t skip = part == TRAINING ? strlen(training) : 0;
     int columns = 0;
     for (int pass = 0; pass < 2; pass++) { /* the first measures the keys */
         if (pass == 1 && columns > 0) printf("\n%s%s%s\n", p.bold, titles[part], p.plain);
         if (columns > p.columns / 2) columns = p.columns / 2;
         for (int i = 0; i < nn_file_metadata_count(file); i++) {
             const nn_metadata *m = nn_file_metadata_at(file, i);
-            char cell[CELL];
-            if (section_of(model, m->key) != part || !*m->value) continue;
-            const int length = fit(cell, m->key + skip, pass == 0 ? MAX_COLUMNS : columns);
+            char cell[CELL], rounded[32];
+            const char *value = lm_value_of(m, rounded, sizeof rounded);
+            if (lm_section_of(model, m->key) != part || !*value) continue;
+            const int length = fit(cell, lm_word_of(model, m->key), pass == 0 ? MAX_COLUMNS : columns);
             if (pass == 0) {
                 if (length > columns) columns = length;
                 continue;
             }
             printf("  %s%*s", cell, columns - length, "");
-            fit(cell, m->value, p.columns - columns - 4);
+            fit(cell, value, p.columns - columns - 4);
             printf("  %s\n", cell);
         }
     }
@@ -198,7 +170,7 @@ static void print_tensors(page p, const row *rows, int count) {
             name_text(r, text);
             const int name = fit(cell, text, pass == 0 ? MAX_COLUMNS : p.columns - 2);
             shape_text(r, shape, sizeof shape);
-            grouped(r->count * numbers_of(r->first), number);
+            lm_grouped(r->count * numbers_of(r->first), number);
             const int lengths[3] = {name, (int)strlen(shape), (int)strlen(number)};
             for (int k = 0; pass == 0 && k < 3; k++)
                 if (lengths[k] > width[k]) width[k] = lengths[k];
@@ -215,11 +187,11 @@ static void print_tensors(page p, const row *rows, int count) {
 /* Of a published checkpoint: what the model's options are for it. */
 static void print_options(page p, const lm_instance *instance) {
     printf("\n%sConfiguration, as %s understands it%s\n", p.bold, instance->model->name, p.plain);
-    printf("  %-15s  %" PRId64 "\n  %-15s  %d\n", "context_length", instance->context, "vocab_size",
+    printf("  %-19s  %" PRId64 "\n  %-19s  %d\n", "context", instance->context, "vocab-size",
            instance->tokenizer.count);
     for (const lm_option *o = instance->model->options; o->name; o++) {
         char value[32];
-        if (o->key) printf("  %-15s  %s\n", o->key, lm_option_text(o, value, sizeof value));
+        if (o->key) printf("  %-19s  %s\n", o->name, lm_option_text(o, value, sizeof value));
     }
 }
 
@@ -230,50 +202,145 @@ static void print_summary(page p, const nn_file *file, const char *path, const r
     for (int i = 0; i < count; i++) numbers += rows[i].count * numbers_of(rows[i].first);
     fit(cell, path, p.columns);
     printf("%s%s%s\n", p.bold, cell, p.plain);
-    if (stat(path, &status) == 0) printf("%s bytes\n", grouped(status.st_size, number));
-    printf("%s numbers", grouped(numbers, number));
-    printf(" in %s tensors\n", grouped(nn_file_entries(file), number));
+    if (stat(path, &status) == 0) printf("%s bytes\n", lm_grouped(status.st_size, number));
+    printf("%s numbers", lm_grouped(numbers, number));
+    printf(" in %s tensors\n", lm_grouped(nn_file_entries(file), number));
 }
 
-static bool print_file(page p, const lm_model *model, const nn_file *file, const char *path,
-                       tensor_arena *arena, tensor_error *err) {
+/* What can be said of a file. */
+typedef struct subject {
+    const lm_model *model;
+    const char *path;
+    nn_file *file;
+    nn_file *other;       /* the same, in which names may change */
+    lm_instance instance; /* without values */
+    tensor_error fault;   /* why the program cannot use it */
+} subject;
+
+static void close_subject(subject *s) {
+    lm_instance_free(&s->instance);
+    nn_file_close(s->other);
+    nn_file_close(s->file);
+}
+
+static bool open_subject(subject *s, const char *path, tensor_arena *arena, tensor_error *err) {
+    s->path = lm_checkpoint_path(path, arena, err);
+    s->file = s->path ? lm_checkpoint_open(s->path, err) : NULL;
+    if (!s->file) return false;
+    s->other = lm_checkpoint_open(s->path, &s->fault);
+    if (s->other) lm_checkpoint_configure(&s->instance, s->model, s->other, s->path, &s->fault);
+    return true;
+}
+
+static bool is_known(const subject *s) {
+    return !s->fault.text[0];
+}
+
+static bool print_file(page p, const subject *s, tensor_arena *arena, tensor_error *err) {
     row *rows;
-    lm_instance instance = {0};
-    tensor_error fault = {0};
     char cell[CELL], number[32];
-    const int count = make_rows(file, &rows, arena, err);
+    const int count = make_rows(s->file, &rows, arena, err);
     if (count < 0) return false;
-    print_summary(p, file, path, rows, count);
-    nn_file *other = nn_file_open(path, &fault); /* in which names may change */
-    const bool known = other && lm_checkpoint_configure(&instance, model, other, path, &fault);
-    fit(cell, fault.text, MAX_COLUMNS);
-    if (known)
-        printf("%s parameters\n", grouped(nn_params_count(instance.params), number));
+    print_summary(p, s->file, s->path, rows, count);
+    fit(cell, s->fault.text, MAX_COLUMNS);
+    if (is_known(s))
+        printf("%s parameters\n", lm_grouped(nn_params_count(s->instance.params), number));
     else
-        printf("%s cannot use it: %s\n", model->name, cell);
-    if (known && !nn_file_metadata(file, "architecture")) print_options(p, &instance);
-    for (section part = CONFIGURATION; part <= OTHER; part++) print_metadata(p, model, file, part);
+        printf("%s cannot use it: %s\n", s->model->name, cell);
+    if (is_known(s) && !nn_file_metadata(s->file, "architecture")) print_options(p, &s->instance);
+    for (lm_section part = LM_CONFIGURATION; part < LM_SECTIONS; part++)
+        print_metadata(p, s->model, s->file, part);
     if (count > 0) printf("\n%sTensors%s\n", p.bold, p.plain);
     print_tensors(p, rows, count);
-    lm_instance_free(&instance);
-    nn_file_close(other);
-    return lm_flush(stdout, err);
+    return true;
+}
+
+/* ---- JSON, and a table of several files ------------------------------------------------------- */
+
+static bool print_json(const subject *s, tensor_error *err) {
+    struct stat status;
+    bool ok = printf("{\"file\": ") > 0 && lm_json_string(stdout, s->path, err);
+    if (stat(s->path, &status) == 0) printf(", \"bytes\": %lld", (long long)status.st_size);
+    if (is_known(s))
+        printf(", \"parameters\": %" PRId64, nn_params_count(s->instance.params));
+    else
+        ok = ok && printf(", \"fault\": ") > 0 && lm_json_string(stdout, s->fault.text, err);
+    fputs(", \"metadata\": {", stdout);
+    for (int i = 0; ok && i < nn_file_metadata_count(s->file); i++) {
+        const nn_metadata *m = nn_file_metadata_at(s->file, i);
+        ok = printf("%s", i ? ", " : "") >= 0 && lm_json_string(stdout, m->key, err) && printf(": ") > 0 &&
+             lm_json_string(stdout, m->value, err);
+    }
+    fputs("}, \"tensors\": [", stdout);
+    for (int i = 0; ok && i < nn_file_entries(s->file); i++) {
+        const nn_entry *e = nn_file_at(s->file, i);
+        char shape[TENSOR_SHAPE_TEXT];
+        ok = printf("%s{\"name\": ", i ? ", " : "") > 0 && lm_json_string(stdout, e->name, err);
+        tensor_shape_text(shape, sizeof shape, e->rank, e->shape);
+        printf(", \"type\": \"%s\", \"shape\": %s}", e->dtype, shape);
+    }
+    fputs("]}\n", stdout);
+    return ok;
+}
+
+static void print_row(const subject *s, bool first) {
+    enum { PARAMETERS, LOSS, CONTEXT, VOCABULARY, CELLS };
+    lm_cell cells[CELLS] = {{.title = "parameters", .width = 11},
+                            {.title = "best loss", .width = 9},
+                            {.title = "context", .width = 7},
+                            {.title = "vocab-size", .width = 10}};
+    const nn_metadata loss = {"train.best_loss", nn_file_metadata(s->file, "train.best_loss")};
+    char rounded[32];
+    if (is_known(s)) {
+        lm_grouped(nn_params_count(s->instance.params), rounded);
+        snprintf(cells[PARAMETERS].text, sizeof cells->text, "%s", rounded);
+        snprintf(cells[CONTEXT].text, sizeof cells->text, "%" PRId64, s->instance.context);
+        snprintf(cells[VOCABULARY].text, sizeof cells->text, "%d", s->instance.tokenizer.count);
+    }
+    if (loss.value && *lm_value_of(&loss, rounded, sizeof rounded))
+        snprintf(cells[LOSS].text, sizeof cells->text, "%.3f", strtod(loss.value, NULL));
+    if (first) lm_table_line(cells, CELLS, NULL, lm_columns());
+    lm_table_line(cells, CELLS, s->path, lm_columns());
+}
+
+/* ---- The command --------------------------------------------------------------------------- */
+
+static int describe(const lm_model *model, const char *const *files, bool json, tensor_arena *arena) {
+    for (int i = 0; files[i]; i++) {
+        subject s = {.model = model};
+        tensor_error err = {0};
+        bool ok = open_subject(&s, files[i], arena, &err);
+        if (ok && json)
+            ok = print_json(&s, &err);
+        else if (ok && files[1])
+            print_row(&s, i == 0);
+        else if (ok)
+            ok = print_file(page_of_stdout(), &s, arena, &err);
+        ok = ok && lm_flush(stdout, &err);
+        close_subject(&s);
+        if (!ok) return lm_fail(model, "%s", err.text);
+    }
+    return LM_DONE;
 }
 
 int lm_info_command(const lm_model *model, int argc, char *const *argv) {
-    const lm_usage usage = {
-        model->name, "info", "Prints what is in a checkpoint, or in any safetensors file.", "FILE", {NULL}};
     const int64_t threads = 0;
-    const char *path;
-    int status = lm_begin(model, &usage, argc, argv, &path, &threads);
-    if (status >= 0) return status;
-
+    bool json = false;
+    const lm_option options[] = {
+        lm_about(LM_ABOUT_REPORTS, lm_flag("json", &json, "Print JSON, an object on a line for each file.")),
+        {0}};
+    const lm_usage usage = {model->name,
+                            "info",
+                            "Prints what is in a checkpoint, or in any safetensors file; of several a table.",
+                            "FILE...",
+                            {options},
+                            argc + 1};
     tensor_error err = {0};
     tensor_arena *arena = tensor_arena_new(&err);
-    path = arena ? lm_checkpoint_path(path, arena, &err) : NULL;
-    nn_file *file = path ? nn_file_open(path, &err) : NULL;
-    const bool ok = file && print_file(page_of_stdout(), model, file, path, arena, &err);
-    nn_file_close(file);
+    const char **files = arena ? tensor_arena_alloc(arena, ((size_t)argc + 1) * sizeof *files, &err) : NULL;
+    int status =
+        files ? lm_begin(model, &usage, argc, argv, files, &threads) : lm_fail(model, "%s", err.text);
+    if (status < 0) status = describe(model, files, json, arena);
     tensor_arena_free(arena);
-    return ok ? LM_DONE : lm_fail(model, "%s", err.text);
+    return status;
 }

@@ -7,30 +7,30 @@
 #include "models/lm/look/look_internal.h"
 #include "models/report_css.h"
 
-enum { MOST_TICKS = 6, MOST_MAP_LAYERS = 24, MOST_MAP_HEADS = 16, LABEL_BYTES = 32, LABEL_CHARACTERS = 8 };
+enum { MOST_TICKS = 6, TABLE_ROWS = 64 };
 
 /* ---- Figures -------------------------------------------------------------------------------- */
 
-static void escaped(FILE *file, const char *text) {
+void lm_page_text(FILE *file, const char *text) {
     lm_markup(file, text, strlen(text));
-}
-
-/* "545,594"; returns `buffer`. */
-static char *grouped(int64_t value, char buffer[32]) {
-    char digits[24];
-    int length = snprintf(digits, sizeof digits, "%" PRId64, value), used = 0;
-    for (int i = 0; i < length; i++) {
-        if (i > 0 && (length - i) % 3 == 0 && digits[i - 1] != '-') buffer[used++] = ',';
-        buffer[used++] = digits[i];
-    }
-    buffer[used] = '\0';
-    return buffer;
 }
 
 static double mean_of(const lm_series *s) {
     double sum = 0;
     for (int i = 0; i < s->count; i++) sum += s->points[i].mean;
     return s->count ? sum / s->count : NAN;
+}
+
+static int compare_numbers(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median_of(const lm_series *s) {
+    double all[LM_POINTS];
+    for (int i = 0; i < s->count; i++) all[i] = s->points[i].mean;
+    qsort(all, (size_t)s->count, sizeof *all, compare_numbers);
+    return s->count ? all[s->count / 2] : 0;
 }
 
 static void tile(FILE *file, const char *what, const char *format, double value) {
@@ -40,65 +40,121 @@ static void tile(FILE *file, const char *what, const char *format, double value)
     fprintf(file, "</b><span>%s</span></div>\n", what);
 }
 
-static void figure(FILE *file, lm_chart *chart, int ticks) {
+void lm_page_figure(FILE *file, lm_chart *chart, int ticks) {
     if (chart->count == 0) return;
-    lm_chart_fit(chart, false, false, ticks);
+    lm_chart_fit(chart, (lm_frame){LM_EVERYTHING, LM_EVERYTHING, .ticks = ticks});
+    char cut[128];
     fprintf(file,
-            "<figure class=\"chart card\"><figcaption><b>%s</b>%s%s</figcaption><svg "
-            "role=\"img\"><title>%s</title>\n",
-            chart->title, chart->y_label ? ", " : "", chart->y_label ? chart->y_label : "", chart->title);
+            "<figure class=\"chart card\"><figcaption><b>%s</b>%s%s%s%s</figcaption><svg role=\"img\" "
+            "aria-label=\"%s\">\n",
+            chart->title, chart->y_label ? ", " : "", chart->y_label ? chart->y_label : "",
+            chart->above ? "; " : "", lm_chart_cut(chart, cut, sizeof cut), chart->title);
     lm_svg_chart(file, chart);
     fputs("</svg></figure>\n", file);
 }
 
-static void head(FILE *file, const lm_page *p) {
+void lm_page_begin(FILE *file, const char *kind, const char *title) {
     fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
           "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>",
           file);
-    escaped(file, p->name);
-    fprintf(file, " \xe2\x80\x93 %s</title>\n<style>\n", p->model->name);
+    lm_page_text(file, title);
+    fprintf(file, " \xe2\x80\x93 %s</title>\n<style>\n", kind);
     for (size_t i = 0; i < sizeof report_css / sizeof report_css[0]; i++)
         fprintf(file, "%s\n", report_css[i]);
     lm_svg_css(file);
-    fprintf(file, "</style>\n</head>\n<body>\n<main>\n<p class=\"kind\">%s \xc2\xb7 training run</p>\n<h1>",
-            p->model->name);
-    escaped(file, p->name);
-    fputs("</h1>\n<div class=\"tiles\">\n", file);
+    fprintf(file, "</style>\n</head>\n<body>\n<main>\n<p class=\"kind\">%s</p>\n<h1>", kind);
+    lm_page_text(file, title);
+    fputs("</h1>\n", file);
+}
+
+void lm_page_end(FILE *file, const lm_model *model, const char *checkpoint) {
+    fputs("<footer>", file);
+    if (checkpoint) {
+        fputs("The model is that of ", file);
+        lm_page_text(file, checkpoint);
+        fputs(". ", file);
+    }
+    fprintf(file,
+            "Losses are means in nats per token unless said otherwise. Written by %s report, Sampo "
+            "%s.</footer>\n</main>\n</body>\n</html>\n",
+            model->name, SAMPO_VERSION);
+}
+
+char *lm_page_duration(double seconds, char buffer[32]) {
+    const int64_t s = (int64_t)(seconds + 0.5);
+    if (s < 60)
+        snprintf(buffer, 32, "%.3g s", seconds);
+    else if (s < 3600)
+        snprintf(buffer, 32, "%" PRId64 " min %02" PRId64 " s", s / 60, s % 60);
+    else
+        snprintf(buffer, 32, "%" PRId64 " h %02" PRId64 " min", s / 3600, s / 60 % 60);
+    return buffer;
+}
+
+static void text_tile(FILE *file, const char *what, const char *value) {
+    fprintf(file, "<div><b>%s</b><span>%s</span></div>\n", value, what);
+}
+
+static void tiles(FILE *file, const lm_page *p) {
     const lm_history *h = p->history;
     const lm_series *speed = &h->series[LM_SPEED];
-    char text[64];
-    fprintf(file, "<div><b>%s</b><span>iterations</span></div>\n", grouped((int64_t)h->iteration + 1, text));
+    char text[64], digits[32];
+    fputs("<div class=\"tiles\">\n", file);
+    text_tile(file, "iterations", lm_grouped((int64_t)h->iteration + 1, text));
     tile(file, "validation loss at the last report", "%.3f", h->reports.validation);
     snprintf(text, sizeof text, "at best, iteration %.15g", h->reports.best_iteration);
     if (h->reports.best_iteration < h->reports.iteration) tile(file, text, "%.3f", h->reports.best);
     tile(file, "training loss at the last report", "%.3f", h->reports.train);
+    tile(file, "perplexity of the validation text, at best", "%.4g", exp(h->reports.best));
+    if (fabs(h->reports.ratio[LM_PER_CHARACTER] - 1) > 1e-6)
+        tile(file, "validation loss per character, at best", "%.3f",
+             h->reports.best * h->reports.ratio[LM_PER_CHARACTER]);
+    tile(file, "bits per byte of the validation text, at best", "%.3f",
+         h->reports.best * h->reports.ratio[LM_PER_BYTE]);
     if (speed->count) {
-        char digits[32];
         snprintf(digits, sizeof digits, "%.3g", mean_of(speed));
-        fprintf(file, "<div><b>%s</b><span>tokens a second</span></div>\n",
-                lm_axis_label(atof(digits), text, sizeof text));
+        text_tile(file, "tokens a second", lm_axis_label(strtod(digits, NULL), text, sizeof text));
     }
-    if (p->instance.params)
-        fprintf(file, "<div><b>%s</b><span>parameters</span></div>\n",
-                grouped(nn_params_count(p->instance.params), text));
+    if (p->parameters > 0) text_tile(file, "parameters", lm_grouped(p->parameters, text));
+    if (!isnan(h->seconds)) text_tile(file, "of training", lm_page_duration(h->seconds, text));
     fputs("</div>\n", file);
 }
 
-static void curves(FILE *file, const lm_page *p) {
+/* The reports as a table, for who reads rather than looks. */
+static void report_table(FILE *file, const lm_history *h) {
+    const lm_series *train = &h->series[LM_REPORT_TRAIN], *validation = &h->series[LM_REPORT_VALIDATION];
+    const int each = validation->count / TABLE_ROWS + 1;
+    if (validation->count == 0 || train->count != validation->count) return;
+    fputs("<details><summary>The reports as a table</summary><div class=\"wide card\"><table><thead><tr>"
+          "<th scope=\"col\">iteration</th><th scope=\"col\">training</th><th scope=\"col\">validation</th>"
+          "</tr></thead><tbody>\n",
+          file);
+    for (int i = 0; i < validation->count; i++) {
+        if (i % each != 0 && i != validation->count - 1) continue;
+        fprintf(file, "<tr><th scope=\"row\">%.15g</th><td>%.3f</td><td>%.3f</td></tr>\n",
+                round(validation->points[i].x), train->points[i].mean, validation->points[i].mean);
+    }
+    fputs("</tbody></table></div></details>\n", file);
+}
+
+static void charts(FILE *file, const lm_page *p) {
     static const struct {
         const char *title;
         lm_column column;
     } others[] = {{"Learning rate", LM_RATE}, {"Gradient norm", LM_NORM}, {"Tokens a second", LM_SPEED}};
     lm_chart chart;
+    lm_curve curves[LM_RUN_CURVES];
     fputs("<h2>How it learned</h2>\n", file);
-    lm_chart_losses(&chart, &p->history, &p->name, 1);
-    figure(file, &chart, MOST_TICKS);
+    lm_chart_losses(&chart, &p->history, &p->name, 1, LM_PER_TOKEN, curves);
+    lm_page_figure(file, &chart, MOST_TICKS);
+    report_table(file, p->history);
     fputs("<div class=\"row\">\n", file);
     for (int i = 0; i < 3; i++) {
         const lm_series *series = &p->history->series[others[i].column];
-        chart = (lm_chart){.title = others[i].title};
-        lm_chart_add(&chart, series, NULL, LM_STEPS, 0);
-        figure(file, &chart, 3);
+        chart = (lm_chart){.title = others[i].title, .curves = curves, .room = 1};
+        lm_chart_add(&chart, (lm_curve){series, NULL, NULL, LM_STEPS, 0, false});
+        chart.fence = 20 * median_of(series);
+        lm_page_figure(file, &chart, 3);
     }
     fputs("</div>\n", file);
 }
@@ -116,7 +172,8 @@ static void comparison(FILE *file, const lm_page *p) {
     fputs("<h2>Beside the published figures</h2>\n<p>Of the same model on the same text, the Kalevala; nats "
           "per character.</p>\n"
           "<div class=\"wide "
-          "card\"><table><thead><tr><th></th><th>training</th><th>validation</th></tr></thead><tbody>\n",
+          "card\"><table><thead><tr><td></td><th scope=\"col\">training</th><th "
+          "scope=\"col\">validation</th></tr></thead><tbody>\n",
           file);
     for (const lm_reference *row = p->model->references; row->what; row++)
         losses(file, "", row->what, row->train, row->validation);
@@ -133,147 +190,108 @@ static double validation_at(const lm_history *h, int64_t iteration) {
     return NAN;
 }
 
+void lm_page_sample(FILE *file, const lm_page *p, int i, const char *title) {
+    char text[32];
+    const lm_sample_place *place = &p->samples.places[i];
+    double validation = validation_at(p->history, place->iteration);
+    fputs("<li class=\"card\"><b>", file);
+    if (title) {
+        lm_page_text(file, title);
+        fputs(", iteration ", file);
+    } else {
+        fputs("Iteration ", file);
+    }
+    fprintf(file, "%s</b>", lm_grouped(place->iteration, text));
+    if (!isnan(validation)) fprintf(file, "<i>validation %.3f</i>", validation);
+    fputs("<blockquote tabindex=\"0\">", file);
+    lm_markup(file, p->texts[i].bytes, p->texts[i].size);
+    fprintf(file, "%s</blockquote></li>\n", (int64_t)p->texts[i].size < place->bytes ? "\xe2\x80\xa6" : "");
+}
+
 static void samples(FILE *file, const lm_page *p) {
     char text[32];
     if (p->samples.count == 0) return;
     fputs("<h2>What it writes</h2>\n<p>A sample at each report", file);
     if (p->samples.count < p->samples.total)
-        fprintf(file, "; %d of %s", p->samples.count, grouped(p->samples.total, text));
+        fprintf(file, "; %d of %s", p->samples.count, lm_grouped(p->samples.total, text));
     fputs(".</p>\n<ol class=\"samples\">\n", file);
-    for (int i = 0; i < p->samples.count; i++) {
-        const lm_sample_place *place = &p->samples.places[i];
-        double validation = validation_at(p->history, place->iteration);
-        fprintf(file, "<li class=\"card\"><b>Iteration %s</b>", grouped(place->iteration, text));
-        if (!isnan(validation)) fprintf(file, "<i>validation %.3f</i>", validation);
-        fputs("<blockquote tabindex=\"0\">", file);
-        lm_markup(file, p->texts[i].bytes, p->texts[i].size);
-        fprintf(file, "%s</blockquote></li>\n",
-                (int64_t)p->texts[i].size < place->bytes ? "\xe2\x80\xa6" : "");
-    }
+    for (int i = 0; i < p->samples.count; i++) lm_page_sample(file, p, i, NULL);
     fputs("</ol>\n", file);
 }
 
-/* ---- Looking into the model ----------------------------------------------------------------- */
+/* ---- How it was made ------------------------------------------------------------------------ */
 
-/* A token as a label: visible signs for white space, hexadecimal digits for what is no UTF-8. */
-static void label_of(lm_piece piece, char label[LABEL_BYTES]) {
-    size_t used = 0;
-    int shown = 0;
-    for (size_t i = 0; i < piece.size && shown < LABEL_CHARACTERS; shown++) {
-        uint32_t code = 0;
-        char character[5];
-        int length = lm_utf8_decode(piece.bytes + i, piece.size - i, &code);
-        if (length == 0)
-            snprintf(character, sizeof character, "%02X", (unsigned char)piece.bytes[i]);
-        else
-            lm_utf8_encode(code == '\n'  ? 0x23ce
-                           : code == ' ' ? 0x2423
-                           : code < 0x20 ? 0x2400 + code
-                                         : code,
-                           character);
-        used += (size_t)snprintf(label + used, LABEL_BYTES - used, "%s", character);
-        i += length ? (size_t)length : 1;
+static void fact(FILE *file, const char *what, const char *value) {
+    if (!value || !*value) return;
+    fprintf(file, "<div><dt>%s</dt><dd>", what);
+    lm_page_text(file, value);
+    fputs("</dd></div>\n", file);
+}
+
+void lm_page_record(FILE *file, const lm_page *p) {
+    const lm_record *r = &p->record;
+    char text[32], machine[512];
+    if (r->starts == 0) return;
+    fputs("<p class=\"command\">", file);
+    lm_page_text(file, r->command ? r->command : "");
+    if (r->starts > 1 && r->last_command) {
+        fputs("\n", file);
+        lm_page_text(file, r->last_command);
     }
-}
-
-/* Labels of tokens ids[count], or of all tokens; NULL: out of memory, nothing is drawn. */
-static const char *const *labels_of(const lm_page *p, const int32_t *ids, int64_t count) {
-    char(*labels)[LABEL_BYTES] = tensor_arena_alloc(p->arena, (size_t)count * sizeof *labels, NULL);
-    const char **list = tensor_arena_alloc(p->arena, (size_t)count * sizeof *list, NULL);
-    for (int64_t i = 0; labels && list && i < count; i++) {
-        labels[i][0] = '\0';
-        label_of(lm_decode(&p->instance.tokenizer, ids ? ids[i] : (int32_t)i), labels[i]);
-        list[i] = labels[i];
+    fputs("</p>\n<dl>\n", file);
+    fact(file, "started", r->started);
+    if (r->starts > 1) {
+        snprintf(text, sizeof text, "%d", r->starts);
+        fact(file, "starts", text);
+        fact(file, "the last one", r->last_started);
     }
-    return labels ? list : NULL;
+    if (!isnan(p->history->seconds)) fact(file, "duration", lm_page_duration(p->history->seconds, text));
+    fact(file, "processor", r->processor);
+    snprintf(machine, sizeof machine, "%s%s%s", r->threads ? r->threads : "", r->instructions ? ", " : "",
+             r->instructions ? r->instructions : "");
+    fact(file, "threads, instructions", machine);
+    fputs("</dl>\n", file);
 }
 
-static void attention_maps(FILE *file, const lm_page *p) {
-    if (!tensor_ok(p->weights)) return;
-    const int64_t layers = p->weights.shape[0], heads = p->weights.shape[1], count = p->weights.shape[2];
-    const char *const *labels = labels_of(p, p->ids.i32, count);
-    if (!labels) return;
-    fputs("<h2>Where it looks</h2>\n<p>Each row is a token of the prompt; the stronger a cell's colour, the "
-          "more "
-          "the token attends to the one above that column. Colours go with the square root. Click a map to "
-          "enlarge it.</p>\n<p class=\"prompt\">",
-          file);
-    escaped(file, p->prompt);
-    fputs("</p>\n", file);
-    for (int64_t l = 0; l < layers && l < MOST_MAP_LAYERS; l++) {
-        fprintf(file, "<h3>Layer %" PRId64 "</h3>\n<div class=\"maps\">\n", l + 1);
-        for (int64_t h = 0; h < heads && h < MOST_MAP_HEADS; h++) {
-            char title[64];
-            snprintf(title, sizeof title, "Layer %" PRId64 ", head %" PRId64, l + 1, h + 1);
-            fputs("<figure class=\"card\" tabindex=\"0\">", file);
-            lm_svg_heat(file, &(lm_heat){title, p->weights.f32 + (l * heads + h) * count * count, count,
-                                         count, count, labels});
-            fprintf(file, "<figcaption>head %" PRId64 "</figcaption></figure>\n", h + 1);
-        }
-        fputs("</div>\n", file);
-    }
-    if (layers > MOST_MAP_LAYERS || heads > MOST_MAP_HEADS)
-        fprintf(file, "<p>Of %" PRId64 " layers with %" PRId64 " heads the first.</p>\n", layers, heads);
-}
-
-static void table_map(FILE *file, const lm_page *p) {
-    if (!tensor_ok(p->table)) return;
-    const int64_t count = p->table.shape[0];
-    const char *const *labels = labels_of(p, NULL, count);
-    if (!labels) return;
-    fputs(
-        "<h2>What follows what</h2>\n<p>All that the model knows: each row is a token; the stronger a cell's "
-        "colour, the likelier the token above that column comes next. Colours go with the square root.</p>\n"
-        "<div class=\"alone card\">",
-        file);
-    lm_svg_heat(file,
-                &(lm_heat){"Probabilities of the next token", p->table.f32, count, count, count, labels});
-    fputs("</div>\n", file);
-}
-
-/* The checkpoint's metadata: of training those that begin with this word, else the others. */
-static void metadata(FILE *file, const lm_page *p, const char *title, bool training) {
+/* A section of the checkpoint's metadata. */
+static void metadata(FILE *file, const lm_page *p, const char *title, lm_section section) {
     enum { LONGEST = 200 }; /* not a vocabulary */
-    static const char prefix[] = "train.";
     bool begun = false;
+    char rounded[32];
     for (int i = 0; i < nn_file_metadata_count(p->file); i++) {
         const nn_metadata *m = nn_file_metadata_at(p->file, i);
-        const bool of_training = strncmp(m->key, prefix, sizeof prefix - 1) == 0;
-        if (of_training != training || !*m->value || strlen(m->value) > LONGEST) continue;
+        const char *value = lm_value_of(m, rounded, sizeof rounded);
+        if (lm_section_of(p->model, m->key) != section || !*value || strlen(value) > LONGEST) continue;
         if (!begun) fprintf(file, "<h3>%s</h3>\n<dl>\n", title);
         begun = true;
         fputs("<div><dt>", file);
-        escaped(file, m->key + (training ? sizeof prefix - 1 : 0));
+        lm_page_text(file, lm_word_of(p->model, m->key));
         fputs("</dt><dd>", file);
-        escaped(file, m->value);
+        lm_page_text(file, value);
         fputs("</dd></div>\n", file);
     }
     if (begun) fputs("</dl>\n", file);
 }
 
-static void configuration(FILE *file, const lm_page *p) {
+static void how_it_was_made(FILE *file, const lm_page *p) {
+    if (p->record.starts == 0 && !p->file) return;
+    fputs("<h2>How it was made</h2>\n", file);
+    lm_page_record(file, p);
     if (!p->file) return;
-    fputs("<h2>Configuration</h2>\n", file);
-    metadata(file, p, "Model", false);
-    metadata(file, p, "Training", true);
+    metadata(file, p, "Model", LM_CONFIGURATION);
+    metadata(file, p, "Training", LM_TRAINING);
+    metadata(file, p, "Other", LM_OTHER_METADATA);
 }
 
 void lm_page_write(FILE *file, const lm_page *p) {
-    head(file, p);
-    curves(file, p);
+    char kind[96];
+    snprintf(kind, sizeof kind, "%s \xc2\xb7 training run", p->model->name);
+    lm_page_begin(file, kind, p->name);
+    tiles(file, p);
+    charts(file, p);
     comparison(file, p);
     samples(file, p);
-    attention_maps(file, p);
-    table_map(file, p);
-    configuration(file, p);
-    fputs("<footer>", file);
-    if (p->checkpoint) {
-        fputs("The model is that of ", file);
-        escaped(file, p->checkpoint);
-        fputs(". ", file);
-    }
-    fprintf(file,
-            "Losses are means in nats per token. Written by %s report, Sampo "
-            "%s.</footer>\n</main>\n</body>\n</html>\n",
-            p->model->name, SAMPO_VERSION);
+    lm_page_maps(file, p);
+    how_it_was_made(file, p);
+    lm_page_end(file, p->model, p->checkpoint);
 }

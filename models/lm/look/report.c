@@ -48,6 +48,7 @@ static bool load(lm_page *p, tensor_error *err) {
         lm_option_text(&model->options[i], defaults[i], VALUE_BYTES);
     if (!p->file) p->file = nn_file_open(p->checkpoint, err);
     if (!p->file || !lm_checkpoint_load(&p->instance, model, p->checkpoint, err)) return false;
+    p->parameters = nn_params_count(p->instance.params);
     p->comparable = model->references && p->instance.context == model->defaults.context &&
                     is_kalevala(&p->instance.tokenizer, p->file);
     for (int i = 0; model->options && model->options[i].name && i < MOST_OPTIONS; i++)
@@ -69,7 +70,10 @@ static const char *sample_prompt(lm_page *p, tensor_error *err) {
         end += (size_t)length;
     }
     char *prompt = end > 0 ? tensor_arena_alloc(p->arena, end + 1, err) : NULL;
-    if (prompt) snprintf(prompt, end + 1, "%.*s", (int)end, text.bytes);
+    if (prompt) {
+        memcpy(prompt, text.bytes, end); /* which no NUL ends */
+        prompt[end] = '\0';
+    }
     return prompt;
 }
 
@@ -104,14 +108,32 @@ static bool tabulate(lm_page *p, tensor_error *err) {
     return tensor_ok(p->table);
 }
 
-static int gather(lm_page *p, const char *folder) {
+/* Of one among several runs: what its metadata say, and how many parameters it has, without them. */
+static bool count_parameters(lm_page *p, tensor_error *err) {
+    lm_instance instance = {0};
+    tensor_error fault = {0};
+    nn_file *file = nn_file_open(p->checkpoint, err); /* in which names may change */
+    if (!p->file) p->file = nn_file_open(p->checkpoint, err);
+    if (file && lm_checkpoint_configure(&instance, p->model, file, p->checkpoint, &fault))
+        p->parameters = nn_params_count(instance.params);
+    else if (file)
+        lm_say(p->model, "%s: %s; its losses are shown", p->checkpoint, fault.text);
+    lm_instance_free(&instance);
+    nn_file_close(file);
+    return file && p->file;
+}
+
+/* Reads all of a run, or what stands among others. */
+static int gather(lm_page *p, const char *folder, bool alone) {
     tensor_error err = {0};
-    p->history = lm_run_read(p->model, folder, &p->name, p->arena);
+    p->history = lm_run_read(p->model, folder, LM_EVERYTHING, &p->name, p->arena);
     if (!p->history) return LM_FAILED;
     const char *best = lm_run_file(p->name, "best.safetensors", p->arena, &err);
     const char *last = lm_run_file(p->name, "last.safetensors", p->arena, &err);
+    const char *record = lm_run_file(p->name, "run.txt", p->arena, &err);
     p->samples_path = lm_run_file(p->name, "samples.txt", p->arena, &err);
-    if (!best || !last || !p->samples_path) return lm_fail(p->model, "%s", err.text);
+    if (!best || !last || !record || !p->samples_path || !lm_record_read(&p->record, record, p->arena, &err))
+        return lm_fail(p->model, "%s", err.text);
     if (!read_samples(p, &err)) return lm_fail(p->model, "%s: %s", p->samples_path, err.text);
     const lm_place places[] = {lm_place_of(best, &err), lm_place_of(last, &err)};
     if (err.text[0]) return lm_fail(p->model, "%s", err.text);
@@ -121,41 +143,86 @@ static int gather(lm_page *p, const char *folder) {
         return LM_DONE;
     }
     p->file = nn_file_open(last, NULL); /* has the options of training as well */
-    p->tape = ag_tape_new();
-    ag_set_recording(p->tape, false);
-    bool ok = load(p, &err) && (p->model->attention ? attend(p, &err) : tabulate(p, &err));
+    bool ok = true;
+    if (alone) {
+        p->tape = ag_tape_new();
+        ag_set_recording(p->tape, false);
+        ok = load(p, &err) && (p->model->attention ? attend(p, &err) : tabulate(p, &err));
+    } else {
+        ok = count_parameters(p, &err);
+    }
     return ok ? LM_DONE : lm_fail(p->model, "%s", err.text);
 }
 
 /* ---- The command ---------------------------------------------------------------------------- */
 
-int lm_report_command(const lm_model *model, int argc, char *const *argv) {
-    const char *html = NULL, *folder;
-    lm_page p = {.model = model};
-    int64_t threads = 0;
-    const lm_option options[] = {
-        lm_string("html", &html, "FILE", "write the page there; else to DIR/report.html"),
-        lm_string("prompt", &p.prompt, "TEXT",
-                  "what attention is shown on; else the last sample's beginning"),
-        lm_threads(&threads),
-        {0}};
-    const lm_usage usage = {model->name, "report", "Writes one HTML page about a run.", "DIR", {options}};
-    int status = lm_begin(model, &usage, argc, argv, &folder, &threads);
-    if (status >= 0) return status;
+typedef struct request {
+    const char *html, *prompt;
+    const char **folders; /* the last is NULL */
+    int64_t threads;
+    tensor_arena *arena;
+} request;
 
+static int write_page(const lm_model *model, const char *html, const lm_page *const *pages, int count,
+                      tensor_arena *arena) {
     tensor_error err = {0};
-    p.arena = tensor_arena_new(&err);
-    status = p.arena ? gather(&p, folder) : lm_fail(model, "%s", err.text);
-    if (status == LM_DONE && !html) html = lm_run_file(p.name, "report.html", p.arena, &err);
-    if (status == LM_DONE) {
-        FILE *file = html ? lm_create(html, &err) : NULL;
-        if (file) lm_page_write(file, &p);
-        status = file && lm_finish(file, html, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
+    FILE *file = html ? lm_create(html, &err) : NULL;
+    if (file && count == 1) lm_page_write(file, pages[0]);
+    if (file && count > 1) lm_pages_write(file, pages, count, arena);
+    if (!file || !lm_finish(file, html, &err)) return lm_fail(model, "%s", err.text);
+    lm_say(model, "wrote %s", html);
+    return LM_DONE;
+}
+
+static int report_runs(const request *q, const lm_model *model) {
+    tensor_error err = {0};
+    int count = 0, status = LM_DONE;
+    while (q->folders[count]) count++;
+    lm_page **pages = tensor_arena_alloc(q->arena, (size_t)count * sizeof *pages, &err);
+    for (int i = 0; pages && i < count; i++) {
+        if (!(pages[i] = tensor_arena_alloc(q->arena, sizeof **pages, &err)))
+            return lm_fail(model, "%s", err.text);
+        *pages[i] = (lm_page){.model = model, .arena = q->arena, .prompt = q->prompt};
     }
-    if (status == LM_DONE) lm_say(model, "wrote %s", html);
-    nn_file_close(p.file);
-    lm_instance_free(&p.instance);
-    ag_tape_free(p.tape);
-    tensor_arena_free(p.arena);
+    if (!pages) return lm_fail(model, "%s", err.text);
+    for (int i = 0; status == LM_DONE && i < count; i++) status = gather(pages[i], q->folders[i], count == 1);
+    const char *html = q->html;
+    if (status == LM_DONE && !html) html = lm_run_file(pages[0]->name, "report.html", q->arena, &err);
+    if (status == LM_DONE) status = write_page(model, html, (const lm_page *const *)pages, count, q->arena);
+    for (int i = 0; i < count; i++) {
+        nn_file_close(pages[i]->file);
+        lm_instance_free(&pages[i]->instance);
+        ag_tape_free(pages[i]->tape);
+    }
+    return status;
+}
+
+static int report(request *q, const lm_model *model, int argc, char *const *argv) {
+    const lm_option options[] = {
+        lm_about(
+            LM_ABOUT_REPORTS,
+            lm_string("html", &q->html, "FILE",
+                      "Write the page into this file instead of DIR/report.html. Several runs need it.")),
+        lm_string("prompt", &q->prompt, "TEXT",
+                  "Show attention on this text instead of the beginning of the last sample."),
+        lm_threads(&q->threads),
+        {0}};
+    const lm_usage usage = {model->name, "report",  "Writes one HTML page about a run, or about several.",
+                            "DIR...",    {options}, argc + 1};
+    const int status = lm_begin(model, &usage, argc, argv, q->folders, &q->threads);
+    if (status >= 0) return status;
+    if (q->folders[1] && !q->html) {
+        lm_say(model, "report: a page about several runs needs a name: --html FILE");
+        return LM_BAD_USAGE;
+    }
+    return report_runs(q, model);
+}
+
+int lm_report_command(const lm_model *model, int argc, char *const *argv) {
+    tensor_error err = {0};
+    request q = {.arena = tensor_arena_new(&err)};
+    if (q.arena) q.folders = tensor_arena_alloc(q.arena, ((size_t)argc + 1) * sizeof *q.folders, &err);
+    const int status = q.folders ? report(&q, model, argc, argv) : lm_fail(model, "%s", err.text);
+    tensor_arena_free(q.arena);
     return status;
 }

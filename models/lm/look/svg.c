@@ -1,5 +1,4 @@
-/* SVG: charts and heat maps whose text keeps its size while they stretch, and escaped text. */
-#include <inttypes.h>
+/* SVG: charts whose text keeps its size while they stretch, and escaped text. */
 #include <math.h>
 #include <string.h>
 
@@ -38,7 +37,15 @@ static void markup(FILE *file, const char *text) {
  * Everything is placed in percent of the element around it. Curves are paths in units of WIDTH x HEIGHT in an
  * element of their own that stretches; strokes, dots and text do not. */
 
-enum { WIDTH = 690, HEIGHT = 320, MOST_DOTS = 100, NAME_CHARACTERS = 36 };
+enum {
+    WIDTH = 690,
+    HEIGHT = 320,
+    MOST_DOTS = 100,
+    MOST_HITS = 128,
+    MOST_WORDS = 24,
+    LEGEND_LINE = 18,
+    NAME_CHARACTERS = 36
+};
 
 /* What charts and heat maps look like, in light and in dark. */
 static const char *const css[] = {
@@ -55,8 +62,10 @@ static const char *const css[] = {
     ".heat path{fill:currentColor}",
     ".heat .frame{fill:none;stroke:#d5dbe2;stroke-width:.06}",
     ".heat text{font:.72px ui-monospace,Menlo,Consolas,monospace;fill:#5a6472}",
-    ".c0{color:#2563c9}.c1{color:#d9690a}.c2{color:#14835a}.c3{color:#b8328f}",
-    ".c4{color:#0a8090}.c5{color:#c53030}.c6{color:#7a7400}.c7{color:#6b4fd8}",
+    ".chart .hit{fill:transparent}.chart .hit:hover{fill:#5a6472;fill-opacity:.14}",
+    ".d1{stroke-dasharray:8 3}.d2{stroke-dasharray:3 2}.d3{stroke-dasharray:9 3 2 3}",
+    ".c0{color:#2563c9}.c1{color:#b45309}.c2{color:#0f7a52}.c3{color:#b8328f}",
+    ".c4{color:#0a7a8a}.c5{color:#c53030}.c6{color:#6f6900}.c7{color:#6b4fd8}",
     "@media(prefers-color-scheme:dark){",
     ".chart text,.heat text{fill:#9aa6b4}",
     ".chart .grid{stroke:#29313b}",
@@ -110,16 +119,25 @@ static void path(FILE *file, const lm_chart *chart, const lm_series *s, size_t v
     }
 }
 
+static int colour_of(const lm_curve *c) {
+    return c->run % LM_COLOURS;
+}
+
+/* Beyond the colours, dashes tell runs apart. */
+static int dashes_of(const lm_curve *c) {
+    return c->run / LM_COLOURS % 4;
+}
+
 static void line(FILE *file, const lm_chart *chart, const lm_curve *c) {
     if (c->style == LM_STEPS && c->series->each > 1) {
-        fprintf(file, "<path class=\"band c%d\" d=\"", c->colour);
+        fprintf(file, "<path class=\"band c%d\" d=\"", colour_of(c));
         path(file, chart, c->series, offsetof(lm_point, low), false, 'M');
         path(file, chart, c->series, offsetof(lm_point, high), true, 'L');
         fputs("Z\"/>\n", file);
     }
     if (c->style == LM_RINGS) return;
-    fprintf(file, "<path class=\"%s c%d\" vector-effect=\"non-scaling-stroke\" d=\"",
-            c->style == LM_REPORTS ? "line dotted" : "line", c->colour);
+    fprintf(file, "<path class=\"line%s c%d d%d\" vector-effect=\"non-scaling-stroke\" d=\"",
+            c->style == LM_REPORTS ? " dotted" : "", colour_of(c), dashes_of(c));
     path(file, chart, c->series, offsetof(lm_point, mean), false, 'M');
     fputs("\"/>\n", file);
 }
@@ -130,13 +148,82 @@ static void dots(FILE *file, const lm_chart *chart, const lm_curve *c) {
     for (int i = 0; i < c->series->count; i++) {
         const lm_point *p = &c->series->points[i];
         double x = percent(lm_axis_at(&chart->x, p->x)), y = percent(1 - lm_axis_at(&chart->y, p->mean));
-        if (isnan(x) || isnan(y)) continue;
-        fprintf(file, "<circle class=\"%s c%d\" cx=\"%g%%\" cy=\"%g%%\" r=\"%s\"><title>",
-                ring ? "ring" : "dot", c->colour, x, y, ring ? "3.4" : "2.8");
-        if (c->name) markup(file, c->name);
-        fprintf(file, ": %.4g at iteration %.15g</title></circle>\n", p->mean, round(p->x));
+        if (!(x >= 0 && x <= 100 && y >= 0 && y <= 100)) continue; /* cut off, or nowhere */
+        fprintf(file, "<circle class=\"%s c%d\" cx=\"%g%%\" cy=\"%g%%\" r=\"%s\"/>\n", ring ? "ring" : "dot",
+                colour_of(c), x, y, ring ? "3.4" : "2.8");
     }
 }
+
+/* ---- Values under the pointer, and in words -------------------------------------------------- */
+
+static void curve_name(FILE *file, const lm_curve *c) {
+    if (c->name) markup(file, c->name);
+    if (c->name && c->what) fprintf(file, ", %s", c->what);
+    if (c->name) fputs(": ", file);
+}
+
+/* The point of a series that is nearest to x. */
+static const lm_point *nearest(const lm_series *s, double x) {
+    const lm_point *best = s->points;
+    for (int i = 1; i < s->count; i++)
+        if (fabs(s->points[i].x - x) < fabs(best->x - x)) best = &s->points[i];
+    return best;
+}
+
+static const lm_series *longest(const lm_chart *chart) {
+    const lm_series *s = NULL;
+    for (int i = 0; i < chart->count; i++)
+        if (!s || chart->curves[i].series->count > s->count) s = chart->curves[i].series;
+    return s;
+}
+
+/* Bands of the chart, each with the values that lie in it, or next to it where a curve is a line. */
+static void hits(FILE *file, const lm_chart *chart) {
+    const lm_series *s = longest(chart);
+    const int bands = !s ? 0 : s->count < MOST_HITS ? s->count : MOST_HITS;
+    double left = 0;
+    for (int k = 0; k < bands; k++) {
+        const double x = s->points[k * s->count / bands].x;
+        const double next = k + 1 < bands ? s->points[(k + 1) * s->count / bands].x : x;
+        double right = k + 1 < bands ? lm_axis_at(&chart->x, (x + next) / 2) : 1;
+        if (!(right > left)) continue;
+        fprintf(file, "<rect class=\"hit\" x=\"%g%%\" width=\"%g%%\" height=\"100%%\"><title>iteration %.15g",
+                percent(left), percent(right - left), round(x));
+        for (int i = 0; i < chart->count && i < MOST_WORDS; i++) {
+            const lm_curve *c = &chart->curves[i];
+            const lm_point *p = nearest(c->series, x);
+            const double at = lm_axis_at(&chart->x, p->x);
+            const bool within = at >= left && at <= right;
+            if (!within && (c->style == LM_REPORTS || c->style == LM_RINGS)) continue;
+            fputc('\n', file);
+            curve_name(file, c);
+            fprintf(file, "%.4g", p->mean);
+        }
+        fputs("</title></rect>\n", file);
+        left = right;
+    }
+}
+
+/* Who cannot see the chart reads where its curves begin, end and are lowest. */
+static void words(FILE *file, const lm_chart *chart) {
+    char cut[128];
+    fprintf(file, "<title>%s</title><desc>%s by iteration%s%s.", chart->title, chart->title,
+            chart->y_label ? ", " : "", chart->y_label ? chart->y_label : "");
+    for (int i = 0; i < chart->count && i < MOST_WORDS; i++) {
+        const lm_series *s = chart->curves[i].series;
+        const lm_point *first = s->points, *last = &s->points[s->count - 1], *low = first;
+        for (int k = 1; k < s->count; k++)
+            if (s->points[k].mean < low->mean) low = &s->points[k];
+        fputc(' ', file);
+        curve_name(file, &chart->curves[i]);
+        fprintf(file, "%.4g at iteration %.15g, %.4g at %.15g, lowest %.4g at %.15g.", first->mean,
+                round(first->x), last->mean, round(last->x), low->mean, round(low->x));
+    }
+    if (*lm_chart_cut(chart, cut, sizeof cut)) fprintf(file, " %s.", cut);
+    fputs("</desc>\n", file);
+}
+
+/* ---- The whole ------------------------------------------------------------------------------ */
 
 /* A name's last characters: of folders, what tells them apart. */
 static const char *ending(const char *name) {
@@ -148,32 +235,30 @@ static const char *ending(const char *name) {
     return name;
 }
 
-/* In the upper right corner, which falling curves leave free. */
-static void legend(FILE *file, const lm_chart *chart) {
+/* A line for each name: at the right edge, or from the left one on. */
+static void legend(FILE *file, const lm_chart *chart, bool left) {
     int y = 4;
     for (int i = 0; i < chart->count; i++) {
         const lm_curve *c = &chart->curves[i];
-        if (!c->name) continue;
-        const char *name = ending(c->name);
-        if (c->style == LM_STEPS || c->style == LM_LINE)
-            fprintf(file,
-                    "<rect class=\"dot c%d\" x=\"100%%\" y=\"%d\" width=\"12\" height=\"2\" "
-                    "transform=\"translate(-13)\"/>",
-                    c->colour, y - 1);
+        if (!c->in_legend) continue;
+        const char *name = ending(c->name), *x = left ? "0" : "100%";
+        fprintf(file, "<svg x=\"%s\" y=\"%d\" overflow=\"visible\">", x, y);
+        if (c->style == LM_STEPS || c->style == LM_LINE || c->run >= LM_COLOURS)
+            fprintf(file, "<line class=\"line c%d d%d\" x1=\"%d\" x2=\"%d\"/>", colour_of(c), dashes_of(c),
+                    left ? 0 : -24, left ? 24 : 0);
         else
-            fprintf(file,
-                    "<circle class=\"%s c%d\" cx=\"100%%\" cy=\"%d\" r=\"3.4\" transform=\"translate(-7)\"/>",
-                    c->style == LM_RINGS ? "ring" : "dot", c->colour, y);
-        fprintf(file,
-                "<text class=\"legend\" x=\"100%%\" y=\"%d\" dx=\"-16\" dy=\".34em\" text-anchor=\"end\">%s",
-                y, name > c->name ? "\xe2\x80\xa6" : "");
+            fprintf(file, "<circle class=\"%s c%d\" cx=\"%d\" r=\"3.4\"/>",
+                    c->style == LM_RINGS ? "ring" : "dot", colour_of(c), left ? 12 : -12);
+        fprintf(file, "<text class=\"legend\" x=\"%d\" dy=\".34em\" text-anchor=\"%s\">%s", left ? 32 : -30,
+                left ? "start" : "end", name > c->name ? "\xe2\x80\xa6" : "");
         markup(file, name);
-        fputs("</text>\n", file);
-        y += 18;
+        fputs("</text></svg>\n", file);
+        y += LEGEND_LINE;
     }
 }
 
 void lm_svg_chart(FILE *file, const lm_chart *chart) {
+    words(file, chart);
     axes(file, chart);
     fprintf(file,
             "<svg width=\"100%%\" height=\"100%%\" viewBox=\"0 0 %d %d\" preserveAspectRatio=\"none\">\n",
@@ -181,7 +266,8 @@ void lm_svg_chart(FILE *file, const lm_chart *chart) {
     for (int i = 0; i < chart->count; i++) line(file, chart, &chart->curves[i]);
     fputs("</svg>\n", file);
     for (int i = 0; i < chart->count; i++) dots(file, chart, &chart->curves[i]);
-    legend(file, chart);
+    hits(file, chart);
+    if (lm_chart_names(chart) <= LM_LEGEND) legend(file, chart, false);
 }
 
 void lm_svg_file(FILE *file, const lm_chart *chart) {
@@ -193,81 +279,27 @@ void lm_svg_file(FILE *file, const lm_chart *chart) {
         W = LEFT + WIDTH + RIGHT,
         H = TOP + HEIGHT + BOTTOM
     };
+    char cut[128];
+    const int names = lm_chart_names(chart), height = H + (names > LM_LEGEND ? names * LEGEND_LINE : 0);
+    lm_chart_cut(chart, cut, sizeof cut);
     fprintf(file,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"chart\" width=\"%d\" height=\"%d\" "
-            "viewBox=\"0 0 %d %d\" role=\"img\">\n<title>",
-            W, H, W, H);
-    markup(file, chart->title);
-    fputs("</title>\n<style>\n", file);
+            "viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s\">\n<style>\n",
+            W, height, W, height, chart->title);
     lm_svg_css(file);
-    fprintf(
-        file,
-        "</style>\n<rect class=\"paper\" width=\"100%%\" height=\"100%%\"/>\n"
-        "<text x=\"%d\" y=\"22\">%s, %s</text><text x=\"%d\" y=\"%d\" text-anchor=\"end\">iteration</text>\n"
-        "<svg x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" overflow=\"visible\">\n",
-        LEFT, chart->title, chart->y_label, W - RIGHT, H - 12, LEFT, TOP, WIDTH, HEIGHT);
+    fprintf(file,
+            "</style>\n<rect class=\"paper\" width=\"100%%\" height=\"100%%\"/>\n"
+            "<text x=\"%d\" y=\"22\">%s, %s%s%s</text><text x=\"%d\" y=\"%d\" "
+            "text-anchor=\"end\">iteration</text>\n",
+            LEFT, chart->title, chart->y_label, *cut ? "; " : "", cut, W - RIGHT, H - 12);
+    fprintf(file, "<svg x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" overflow=\"visible\">\n", LEFT, TOP,
+            WIDTH, HEIGHT);
     lm_svg_chart(file, chart);
-    fputs("</svg>\n</svg>\n", file);
-}
-
-/* ---- Heat maps ------------------------------------------------------------------------------ */
-
-enum { SHADES = 16 };
-
-/* Shades go with the square root, so that small probabilities are seen. */
-static int shade(float p) {
-    return p > 0 ? (int)(sqrtf(fminf(p, 1)) * SHADES + 0.5f) : 0;
-}
-
-/* The cells of one shade as one path; neighbours in a row are one rectangle. */
-static void cells(FILE *file, const lm_heat *heat, int wanted) {
-    bool open = false;
-    for (int64_t i = 0; i < heat->rows; i++) {
-        const float *p = heat->p + i * heat->stride;
-        for (int64_t j = 0, end; j < heat->columns; j = end) {
-            end = j + 1;
-            if (shade(p[j]) != wanted) continue;
-            while (end < heat->columns && shade(p[end]) == wanted) end++;
-            if (!open) fprintf(file, "<path fill-opacity=\"%.2f\" d=\"", (double)wanted / SHADES);
-            open = true;
-            fprintf(file, "M%" PRId64 " %" PRId64 "h%" PRId64 "v1h-%" PRId64 "z", j, i, end - j, end - j);
-        }
+    fputs("</svg>\n", file);
+    if (names > LM_LEGEND) {
+        fprintf(file, "<svg x=\"%d\" y=\"%d\" overflow=\"visible\">\n", LEFT, H);
+        legend(file, chart, true);
+        fputs("</svg>\n", file);
     }
-    if (open) fputs("\"/>\n", file);
-}
-
-static void heat_labels(FILE *file, const lm_heat *heat, bool upright) {
-    fputs("<g text-anchor=\"end\">", file);
-    for (int64_t i = 0; i < heat->rows; i++) {
-        fprintf(file, "<text x=\"-.3\" y=\"%" PRId64 ".74\">", i);
-        markup(file, heat->labels[i]);
-        fputs("</text>", file);
-    }
-    fprintf(file, "</g>\n<g%s>", upright ? " text-anchor=\"middle\"" : "");
-    for (int64_t j = 0; j < heat->columns; j++) {
-        fprintf(file,
-                upright ? "<text x=\"%" PRId64 ".5\" y=\"-.3\">"
-                        : "<text transform=\"translate(%" PRId64 ".74 -.3)rotate(-90)\">",
-                j);
-        markup(file, heat->labels[j]);
-        fputs("</text>", file);
-    }
-    fputs("</g>\n", file);
-}
-
-void lm_svg_heat(FILE *file, const lm_heat *heat) {
-    int64_t longest = 1, labels = heat->rows > heat->columns ? heat->rows : heat->columns;
-    for (int64_t i = 0; i < labels; i++) {
-        int64_t characters = lm_utf8_count(heat->labels[i], strlen(heat->labels[i]), NULL);
-        if (characters > longest) longest = characters;
-    }
-    const double margin = 0.7 + 0.45 * (double)longest, width = (double)heat->columns,
-                 height = (double)heat->rows;
-    fprintf(file, "<svg class=\"heat c0\" viewBox=\"%g %g %g %g\" role=\"img\"><title>", -margin, -margin,
-            width + margin + 0.1, height + margin + 0.1);
-    markup(file, heat->title);
-    fprintf(file, "</title><rect class=\"frame\" width=\"%g\" height=\"%g\"/>\n", width, height);
-    for (int i = 1; i <= SHADES; i++) cells(file, heat, i);
-    heat_labels(file, heat, longest == 1);
     fputs("</svg>\n", file);
 }

@@ -8,7 +8,7 @@
 
 #include "models/lm/look/look_internal.h"
 
-enum { MOST_COLUMNS = 160, MOST_ROWS = 20, LEAST_ROWS = 5 };
+enum { MOST_COLUMNS = 160, MOST_ROWS = 20, LEAST_ROWS = 5, LETTERS = 26 };
 
 lm_terminal lm_terminal_of_stdout(void) {
     lm_terminal t = {.columns = lm_columns()};
@@ -19,31 +19,6 @@ lm_terminal lm_terminal_of_stdout(void) {
     }
     t.colour = lm_shows_colour(STDOUT_FILENO);
     return t;
-}
-
-/* ---- Text ----------------------------------------------------------------------------------- */
-
-/* Columns of a character, at most: from U+1100 on some take two. */
-static int columns_of(uint32_t code) {
-    return code >= 0x1100 && !(code >= 0x2000 && code < 0x2e80) ? 2 : 1;
-}
-
-int lm_terminal_text(FILE *file, const char *text, int columns, bool utf8) {
-    int used = 0;
-    for (size_t i = 0, size = strlen(text); i < size;) {
-        uint32_t code;
-        int length = lm_utf8_decode(text + i, size - i, &code);
-        bool shown = length > 0 && code >= 0x20 && !(code >= 0x7f && code < 0xa0) && (utf8 || length == 1);
-        int width = shown ? columns_of(code) : 1;
-        if (used + width > columns) break;
-        if (shown)
-            fwrite(text + i, 1, (size_t)length, file);
-        else
-            fputc('?', file);
-        used += width;
-        i += length ? (size_t)length : 1;
-    }
-    return used;
 }
 
 /* ---- The canvas ----------------------------------------------------------------------------- */
@@ -69,19 +44,20 @@ static char mark_of(const lm_chart *chart, const lm_curve *curve) {
     bool one_run = chart->count > 0 && chart->curves[0].style == LM_STEPS,
          report = curve->style == LM_REPORTS;
     if (one_run) return report ? 'o' : '.';
-    return (char)((report ? 'A' : 'a') + curve->colour);
+    return (char)((report ? 'A' : 'a') + curve->run % LETTERS);
 }
 
 /* Sets what lies at x, y: 0 to 1 from the left and from the bottom. */
 static void plot(canvas *c, double x, double y, const lm_curve *curve, char mark) {
     static const unsigned char bits[4][2] = {{1, 8}, {2, 16}, {4, 32}, {64, 128}};
     bool dots = c->braille && curve->style != LM_REPORTS;
+    if (!(x > -1e-9 && x < 1 + 1e-9 && y > -1e-9 && y < 1 + 1e-9)) return; /* cut off */
     int across = dots ? 2 : 1, down = dots ? 4 : 1;
     int column = (int)(x * (c->columns * across - 1) + 0.5),
         row = (int)((1 - y) * (c->rows * down - 1) + 0.5);
     cell *at = cell_at(c, row / down, column / across);
     if (!at) return;
-    at->colour = (signed char)curve->colour;
+    at->colour = (signed char)(curve->run % LM_COLOURS);
     if (dots)
         at->dots |= bits[row % down][column % across];
     else
@@ -94,6 +70,7 @@ static void draw_line(canvas *c, const lm_chart *chart, const lm_curve *curve, c
         const lm_point *p = &curve->series->points[i];
         double to[2] = {lm_axis_at(&chart->x, p->x), lm_axis_at(&chart->y, p->mean)};
         if (isnan(to[0]) || isnan(to[1])) continue;
+        to[1] = fmin(fmax(to[1], -1), 2); /* far beyond the chart a line need not go */
         if (isnan(from[0])) memcpy(from, to, sizeof to);
         const double dx = to[0] - from[0], dy = to[1] - from[1];
         const int steps = (int)(4 * fmax(c->columns * fabs(dx), c->rows * fabs(dy))) + 1;
@@ -177,14 +154,14 @@ static void write_legend(FILE *file, const canvas *c, const lm_chart *chart) {
         const bool line = curve->style == LM_STEPS || curve->style == LM_LINE;
         const char letter = mark_of(chart, curve);
         char text[512], mark[16] = {letter};
-        if (!curve->name || curve->style == LM_RINGS) continue;
+        if (!curve->in_legend || curve->style == LM_RINGS) continue;
         if (line && c->braille)
             strcpy(mark, "⠒");
-        else if (!line && letter == 'A' + curve->colour) /* the same of its line */
-            snprintf(mark, sizeof mark, "%c%c", letter, 'a' + curve->colour);
+        else if (!line && letter == 'A' + curve->run % LETTERS) /* the same of its line */
+            snprintf(mark, sizeof mark, "%c%c", letter, 'a' + curve->run % LETTERS);
         snprintf(text, sizeof text, "%s %s", mark, curve->name);
-        colour_on(file, c, curve->colour);
-        lm_terminal_text(file, text, c->terminal.columns, c->terminal.utf8);
+        colour_on(file, c, curve->run % LM_COLOURS);
+        lm_visible(file, text, c->terminal.columns, c->terminal.utf8);
         colour_off(file, c);
         fputc('\n', file);
     }
@@ -200,18 +177,25 @@ void lm_terminal_chart(FILE *file, const lm_chart *chart, lm_terminal terminal) 
     if (terminal.columns < 3 * c.left) c.left = 0; /* too narrow for labels */
     c.columns = terminal.columns - c.left < MOST_COLUMNS ? terminal.columns - c.left : MOST_COLUMNS;
     c.rows = c.columns / 4 < LEAST_ROWS ? LEAST_ROWS : c.columns / 4 > MOST_ROWS ? MOST_ROWS : c.columns / 4;
-    c.braille =
-        terminal.utf8 && (terminal.colour || (chart->count > 0 && chart->curves[0].style == LM_STEPS));
+    const bool one_run = chart->count > 0 && chart->curves[0].style == LM_STEPS;
+    const bool told_apart =
+        terminal.colour && chart->count > 0 && chart->curves[chart->count - 1].run < LM_COLOURS;
+    c.braille = terminal.utf8 && (one_run || told_apart);
     for (int i = 0; i < chart->count; i++)
         if (chart->curves[i].style == LM_STEPS || chart->curves[i].style == LM_LINE)
             draw_line(&c, chart, &chart->curves[i], mark_of(chart, &chart->curves[i]));
     for (int i = 0; i < chart->count; i++)
         if (chart->curves[i].style == LM_REPORTS)
             draw_marks(&c, chart, &chart->curves[i], mark_of(chart, &chart->curves[i]));
-    snprintf(title, sizeof title, "%s, %s", chart->title, chart->y_label);
-    lm_terminal_text(file, title, terminal.columns, terminal.utf8);
+    const int length = snprintf(title, sizeof title, "%s, %s", chart->title, chart->y_label);
+    if (length > terminal.columns) title[strcspn(title, ";")] = '\0';
+    lm_visible(file, title, terminal.columns, terminal.utf8);
     fputc('\n', file);
     for (int row = 0; row < c.rows; row++) write_row(file, &c, &chart->y, row);
     write_base(file, &c, &chart->x);
+    if (*lm_chart_cut(chart, title, sizeof title)) {
+        lm_visible(file, title, terminal.columns, terminal.utf8);
+        fputc('\n', file);
+    }
     write_legend(file, &c, chart);
 }

@@ -20,6 +20,8 @@ typedef struct candidate {
 typedef struct encoder {
     const lm_tokenizer *tokenizer;
     tensor_arena *arena;
+    const char *text; /* all of it, for messages */
+    size_t text_size;
     symbol *symbols;
     candidate *heap; /* the lowest rank first, then the leftmost */
     size_t room, candidates;
@@ -78,9 +80,12 @@ static bool merge_word(encoder *e, const char *bytes, size_t size, tensor_error 
     const lm_bpe *bpe = e->tokenizer->bpe;
     if (!make_room(e, size, err)) return false;
     e->candidates = 0;
-    for (size_t i = 0; i < size; i++)
+    for (size_t i = 0; i < size; i++) {
+        if (bpe->of_byte[(unsigned char)bytes[i]] < 0)
+            return lm_fail_unknown(e->text, e->text_size, (size_t)(bytes - e->text) + i, err);
         e->symbols[i] = (symbol){bpe->of_byte[(unsigned char)bytes[i]], (int32_t)i - 1,
                                  i + 1 < size ? (int32_t)i + 1 : -1};
+    }
     for (size_t i = 0; i + 1 < size; i++) consider(e, (int32_t)i);
     while (e->candidates > 0) {
         candidate c = pop(e);
@@ -127,34 +132,41 @@ static bool encode_words(encoder *e, const char *bytes, size_t size, lm_outlet *
     return true;
 }
 
-/* How much of the text stands before LM_END_OF_TEXT; all of it where the vocabulary has no such token. */
-static size_t before_end(const lm_bpe *bpe, const char *bytes, size_t size) {
-    const size_t length = strlen(LM_END_OF_TEXT);
-    for (const char *at = bytes; bpe->end_of_text >= 0; at++) {
-        at = memchr(at, LM_END_OF_TEXT[0], size - (size_t)(at - bytes));
-        size_t skipped = at ? (size_t)(at - bytes) : size;
-        if (size - skipped < length) break;
-        if (memcmp(at, LM_END_OF_TEXT, length) == 0) return skipped;
+/* The longest whole token that a text begins with; -1: none. */
+static int32_t whole_at(const lm_tokenizer *t, const char *bytes, size_t size) {
+    for (int32_t i = 0; i < t->bpe->whole_count; i++) {
+        const lm_piece piece = lm_decode(t, t->bpe->whole[i]);
+        if (piece.size <= size && memcmp(piece.bytes, bytes, piece.size) == 0) return t->bpe->whole[i];
     }
+    return -1;
+}
+
+/* How much of the text stands before the first whole token, which *id becomes. */
+static size_t before_whole(const lm_tokenizer *t, const char *bytes, size_t size, int32_t *id) {
+    *id = -1;
+    if (t->bpe->whole_count == 0) return size;
+    for (size_t at = 0; at < size; at++)
+        if (t->bpe->begins[(unsigned char)bytes[at]] && (*id = whole_at(t, bytes + at, size - at)) >= 0)
+            return at;
     return size;
 }
 
 static bool encode_parts(encoder *e, const char *bytes, size_t size, lm_outlet *outlet, tensor_error *err) {
-    const lm_bpe *bpe = e->tokenizer->bpe;
     for (size_t at = 0; at < size;) {
-        size_t part = before_end(bpe, bytes + at, size - at);
+        int32_t id;
+        const size_t part = before_whole(e->tokenizer, bytes + at, size - at, &id);
         if (!encode_words(e, bytes + at, part, outlet, err)) return false;
         at += part;
-        if (at == size) break;
-        if (!lm_outlet_put(outlet, bpe->end_of_text, err)) return false;
-        at += strlen(LM_END_OF_TEXT);
+        if (id < 0) break;
+        if (!lm_outlet_put(outlet, id, err)) return false;
+        at += lm_decode(e->tokenizer, id).size;
     }
     return true;
 }
 
 bool lm_bpe_encode(const lm_tokenizer *t, const char *bytes, size_t size, lm_outlet *outlet,
                    tensor_error *err) {
-    encoder e = {.tokenizer = t, .arena = tensor_arena_new(err)};
+    encoder e = {.tokenizer = t, .arena = tensor_arena_new(err), .text = bytes, .text_size = size};
     if (!e.arena) return false;
     const size_t words = size < CACHED_WORDS ? size : CACHED_WORDS;
     const size_t ids = size < CACHED_IDS ? size + CACHED_BYTES : CACHED_IDS;

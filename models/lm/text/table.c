@@ -86,13 +86,18 @@ static bool make_room(lm_table *t, size_t size, tensor_error *err) {
     return 2 * ((size_t)t->count + 1) <= t->slot_count || more_slots(t, err);
 }
 
-int32_t lm_table_add(lm_table *t, const void *bytes, size_t size, tensor_error *err) {
-    uint32_t hash = hash_of(bytes, size);
-    size_t slot = slot_of(t, bytes, size, hash);
-    if (t->slots[slot].number >= 0) return t->slots[slot].number;
+int32_t lm_table_append(lm_table *t, const void *bytes, size_t size, tensor_error *err) {
     if (!make_room(t, size, err)) return -1;
-    memcpy(t->bytes + t->ends[t->count], bytes, size);
+    if (size > 0) memcpy(t->bytes + t->ends[t->count], bytes, size);
     t->ends[t->count + 1] = t->ends[t->count] + size;
-    t->slots[slot_of(t, bytes, size, hash)] = (lm_slot){hash, t->count};
     return t->count++;
+}
+
+int32_t lm_table_add(lm_table *t, const void *bytes, size_t size, tensor_error *err) {
+    const uint32_t hash = hash_of(bytes, size);
+    const size_t slot = slot_of(t, bytes, size, hash);
+    if (t->slots[slot].number >= 0) return t->slots[slot].number;
+    const int32_t number = lm_table_append(t, bytes, size, err);
+    if (number >= 0) t->slots[slot_of(t, bytes, size, hash)] = (lm_slot){hash, number};
+    return number;
 }

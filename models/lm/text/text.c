@@ -60,16 +60,6 @@ size_t lm_byte_order_mark(const char *bytes, size_t size) {
     return size >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
 }
 
-const char *lm_control_shown(uint32_t code, char shown[12]) {
-    if (code >= 0x80 && code < 0xa0)
-        snprintf(shown, 12, "<U+%04X>", code);
-    else if (code < 0x20 || code == 0x7f)
-        snprintf(shown, 12, "^%c", (int)(code ^ 0x40));
-    else
-        return NULL;
-    return shown;
-}
-
 /* ---- Files --------------------------------------------------------------------------------- */
 
 /* A pipe as a file: everything that comes out of it goes to a temporary one. -1: failed. */

@@ -16,8 +16,12 @@ int lm_utf8_encode(uint32_t code, char bytes[5]);
 int64_t lm_utf8_count(const char *bytes, size_t size, tensor_error *err);
 /* The length of the byte order mark that a text begins with: 3 or 0. */
 size_t lm_byte_order_mark(const char *bytes, size_t size);
-/* A control character as it is shown where a terminal would obey it: "^[", "<U+009B>", in `shown`; NULL: it is none. */
-const char *lm_control_shown(uint32_t code, char shown[12]);
+
+/* Whether a character would control a terminal instead of standing there: U+0000 to U+001F, U+007F to U+009F. */
+bool lm_is_control(uint32_t code);
+/* Writes text in at most `columns` columns, with '?' for control characters, for what is not UTF-8, and without `utf8`
+ * for all but ASCII; returns the columns it took. */
+int lm_visible(FILE *file, const char *text, int columns, bool utf8);
 
 /* What tokens are: characters of a UTF-8 text; bytes of anything; sequences of bytes, by byte pair encoding. */
 typedef enum lm_tokenizer_kind { LM_CHAR, LM_BYTE, LM_BPE } lm_tokenizer_kind;
@@ -59,7 +63,7 @@ uint64_t lm_hash(uint64_t hash, const void *bytes, size_t size);
 
 /* ---- Tokenizers ------------------------------------------------------------------------------------ */
 
-/* A vocabulary: token i, 0 <= i < count, stands for the bytes of lm_decode. It lives on an arena. */
+/* A vocabulary: token i, 0 <= i < count, stands for the bytes of lm_decode; for none where it is spare. It lives on an arena. */
 typedef struct lm_tokenizer {
     lm_tokenizer_kind kind;
     int32_t count;
@@ -80,11 +84,18 @@ bool lm_tokenizer_of_bytes(lm_tokenizer *tokenizer, tensor_arena *arena, tensor_
 enum { LM_BPE_MIN = 256, LM_BPE_MAX = 1 << 20 };
 bool lm_tokenizer_learn(lm_tokenizer *tokenizer, const lm_text *text, int32_t count, tensor_arena *arena,
                         tensor_error *err);
-/* Byte pairs from files such as GPT-2's vocab.json and merges.txt. "<|endoftext|>" in a vocabulary is one token
- * wherever a text has it. The error text names the file. */
+/* Byte pairs from files such as GPT-2's vocab.json and merges.txt. Entries that are not written as bytes are, and
+ * "<|endoftext|>", are one token wherever a text has them. The error text names the file. */
 bool lm_tokenizer_of_files(lm_tokenizer *tokenizer, const char *vocab_path, const char *merges_path,
                            tensor_arena *arena, tensor_error *err);
-/* As --tokenizer says: "char", "byte", "bpe" learned from the text, else a folder with vocab.json and merges.txt.
+/* The same from a folder with tokenizer.json, or with these two and perhaps added_tokens.json. `rows` is how many tokens the
+ * model's table has, and then the tokenizer: those that the files lack are spare, never met and never chosen; added ones
+ * behind the table are left out. 0: as many as the files have. */
+bool lm_tokenizer_of_folder(lm_tokenizer *tokenizer, const char *folder, int64_t rows, tensor_arena *arena,
+                            tensor_error *err);
+bool lm_tokenizer_of_json(lm_tokenizer *tokenizer, const char *path, int64_t rows, tensor_arena *arena,
+                          tensor_error *err); /* a tokenizer.json */
+/* As --tokenizer says: "char", "byte", "bpe" learned from the text, else a folder with a tokenizer's files.
  * lm_tokenizer_check: whether it says so. */
 bool lm_tokenizer_check(const char *choice, tensor_error *err);
 bool lm_tokenizer_choose(lm_tokenizer *tokenizer, const char *choice, int32_t count, const lm_text *text,
@@ -101,6 +112,8 @@ typedef struct lm_piece {
 lm_piece lm_decode(const lm_tokenizer *tokenizer, int32_t id);
 int32_t lm_tokenizer_find(const lm_tokenizer *tokenizer, const char *bytes, size_t size); /* -1: no token */
 int32_t lm_tokenizer_start(const lm_tokenizer *tokenizer); /* what a text without beginning goes on from */
+int32_t lm_tokenizer_end(const lm_tokenizer *tokenizer);   /* the token that ends a text; -1: none */
+void lm_tokenizer_set_end(lm_tokenizer *tokenizer, int64_t id); /* nothing where it is no token */
 
 /* Tokens of bytes, [N] int32 on the arena. A character outside the vocabulary is an error that names it, its
  * line and its column. */
@@ -113,7 +126,7 @@ bool lm_encode_to(const lm_tokenizer *tokenizer, const char *bytes, size_t size,
 
 /* The metadata that keep it in a checkpoint, with texts on the arena; returns their number, -1 on failure. And
  * back again. */
-enum { LM_TOKENIZER_KEYS = 3 };
+enum { LM_TOKENIZER_KEYS = 5 };
 int lm_tokenizer_metadata(const lm_tokenizer *tokenizer, nn_metadata metadata[LM_TOKENIZER_KEYS],
                           tensor_arena *arena, tensor_error *err);
 bool lm_tokenizer_of_file(lm_tokenizer *tokenizer, const nn_file *file, tensor_arena *arena,

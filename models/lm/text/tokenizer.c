@@ -109,15 +109,7 @@ bool lm_tokenizer_choose(lm_tokenizer *t, const char *choice, int32_t count, con
     default:
         break;
     }
-    static const char *const names[] = {"vocab.json", "merges.txt"};
-    char *paths[2];
-    for (int i = 0; i < 2; i++) {
-        size_t size = strlen(choice) + strlen(names[i]) + 2;
-        paths[i] = tensor_arena_alloc(arena, size, err);
-        if (!paths[i]) return false;
-        snprintf(paths[i], size, "%s/%s", choice, names[i]);
-    }
-    return lm_tokenizer_of_files(t, paths[0], paths[1], arena, err);
+    return lm_tokenizer_of_folder(t, choice, 0, arena, err);
 }
 
 lm_piece lm_decode(const lm_tokenizer *t, int32_t id) {
@@ -129,9 +121,17 @@ int32_t lm_tokenizer_find(const lm_tokenizer *t, const char *bytes, size_t size)
 }
 
 int32_t lm_tokenizer_start(const lm_tokenizer *t) {
-    int32_t newline = lm_tokenizer_find(t, "\n", 1);
-    if (t->kind == LM_BPE && t->bpe->end_of_text >= 0) return t->bpe->end_of_text;
+    const int32_t newline = lm_tokenizer_find(t, "\n", 1), end = lm_tokenizer_end(t);
+    if (end >= 0) return end;
     return newline >= 0 ? newline : 0;
+}
+
+int32_t lm_tokenizer_end(const lm_tokenizer *t) {
+    return t->kind == LM_BPE ? t->bpe->end_of_text : -1;
+}
+
+void lm_tokenizer_set_end(lm_tokenizer *t, int64_t id) {
+    if (t->kind == LM_BPE && id >= 0 && id < t->count) t->bpe->end_of_text = (int32_t)id;
 }
 
 /* ---- Encoding ------------------------------------------------------------------------------ */
@@ -142,22 +142,31 @@ bool lm_outlet_flush(lm_outlet *outlet, tensor_error *err) {
     return count == 0 || outlet->sink(outlet->context, outlet->ids, count, err);
 }
 
-/* Says which character is not in the vocabulary and where: after `at` bytes. */
-static bool fail_unknown(const char *bytes, size_t at, uint32_t code, tensor_error *err) {
+bool lm_fail_unknown(const char *bytes, size_t size, size_t at, tensor_error *err) {
     int64_t line = 1, column = 1;
+    size_t begin = at;
+    uint32_t code = 0;
+    while (begin > 0 && at - begin < 3 && (bytes[begin] & 0xc0) == 0x80) begin--;
+    const size_t length = (size_t)lm_utf8_decode(bytes + begin, size - begin, &code);
+    const bool character = length > at - begin;
+    if (character) at = begin;
     for (size_t i = 0; i < at; i++) {
         bool continues = (bytes[i] & 0xc0) == 0x80;
         column = bytes[i] == '\n' ? 1 : column + !continues;
         line += bytes[i] == '\n';
     }
-    char character[5], shown[10] = "";
-    bool control = code < 0x20 || (code >= 0x7f && code < 0xa0);
-    lm_utf8_encode(code, character);
-    if (!control) snprintf(shown, sizeof shown, " '%s'", character);
+    char what[40], encoded[5];
+    const bool control = code < 0x20 || (code >= 0x7f && code < 0xa0);
+    lm_utf8_encode(code, encoded);
+    if (!character)
+        snprintf(what, sizeof what, "byte 0x%02x", (unsigned char)bytes[at]);
+    else if (control)
+        snprintf(what, sizeof what, "character U+%04" PRIX32, code);
+    else
+        snprintf(what, sizeof what, "character '%s' U+%04" PRIX32, encoded, code);
     return tensor_fail(err,
-                       "the character%s U+%04" PRIX32 " in line %" PRId64 ", column %" PRId64
-                       " is not in the checkpoint's vocabulary",
-                       shown, code, line, column);
+                       "the %s in line %" PRId64 ", column %" PRId64 " is not in the checkpoint's vocabulary",
+                       what, line, column);
 }
 
 /* Lines of people's texts end in "\r\n", too: where the vocabulary has no "\r", they are read as if in "\n" alone. */
@@ -171,7 +180,7 @@ static bool encode_characters(const lm_tokenizer *t, const char *bytes, size_t s
         if (length == 0) return lm_utf8_count(bytes, size, err) >= 0; /* says where */
         int32_t id = code < 128 ? ascii[code] : lm_tokenizer_find(t, bytes + at, (size_t)length);
         const bool line_end = code == '\r' && at + 1 < size && bytes[at + 1] == '\n';
-        if (id < 0 && !line_end) return fail_unknown(bytes, at, code, err);
+        if (id < 0 && !line_end) return lm_fail_unknown(bytes, size, at, err);
         if (id >= 0 && !lm_outlet_put(outlet, id, err)) return false;
         at += (size_t)length;
     }

@@ -9,98 +9,196 @@
  * float32, covers few tokens: its rounding is the largest error of the result. */
 enum { WINDOWS = 16 };
 
-/* Fills the batch's first rows with the windows from `begin` on. */
-static void read_windows(lm_batch *batch, lm_tokens tokens, int64_t begin, int64_t rows) {
-    int64_t context = batch->ids.shape[1];
-    lm_tokens_read(tokens, begin * context, rows * context, batch->ids.i32);
-    lm_tokens_read(tokens, begin * context + 1, rows * context, batch->targets.i32);
+/* The sum of the losses of `rows` windows, `context` tokens each, from token `begin` on. */
+static bool add_windows(lm_loss_context *c, nn_parallel *parallel, lm_tokens tokens, int64_t begin,
+                        int64_t rows, double *sum, tensor_error *err) {
+    const int64_t context = c->batch.ids.shape[1];
+    double mean;
+    lm_tokens_read(tokens, begin, rows * context, c->batch.ids.i32);
+    lm_tokens_read(tokens, begin + 1, rows * context, c->batch.targets.i32);
+    if (!nn_parallel_loss(parallel, rows, lm_loss, c, &mean, err)) return false;
+    *sum += mean * (double)rows;
+    return true;
 }
 
-bool lm_evaluate(const lm_instance *instance, nn_parallel *parallel, lm_tokens tokens, double *loss,
+bool lm_evaluate(const lm_instance *instance, nn_parallel *parallel, lm_tokens tokens, bool all, double *loss,
                  int64_t *predicted, tensor_error *err) {
-    int64_t context = instance->context, windows = (tokens.count - 1) / context;
-    if (tokens.count <= context) {
-        return tensor_fail(err,
-                           "this part of the text has %" PRId64 " tokens; a context of %" PRId64
-                           " needs at least %" PRId64,
-                           tokens.count, context, context + 1);
-    }
+    const int64_t context = instance->context, windows = tokens.count > 0 ? (tokens.count - 1) / context : 0;
+    const int64_t rest = all || windows == 0 ? tokens.count - 1 - windows * context : 0;
+    if (tokens.count < 2)
+        return tensor_fail(err, "this part of the text has %" PRId64 " token%s; a loss needs 2 at least",
+                           tokens.count, tokens.count == 1 ? "" : "s");
     lm_loss_context c = {.model = instance->model};
     tensor_arena *arena = tensor_arena_new(err);
     bool ok = arena && lm_batch_new(&c.batch, WINDOWS, context, arena, err);
-    double sum = 0;
+    double sum = 0, last = 0;
     for (int64_t begin = 0; ok && begin < windows; begin += WINDOWS) {
-        int64_t rows = windows - begin < WINDOWS ? windows - begin : WINDOWS;
-        double mean;
-        read_windows(&c.batch, tokens, begin, rows);
-        ok = nn_parallel_loss(parallel, rows, lm_loss, &c, &mean, err);
-        if (ok) sum += mean * (double)rows;
+        const int64_t rows = windows - begin < WINDOWS ? windows - begin : WINDOWS;
+        ok = add_windows(&c, parallel, tokens, begin * context, rows, &sum, err);
     }
-    *loss = sum / (double)windows;
-    *predicted = windows * context;
+    if (rest > 0) {
+        ok = ok && lm_batch_new(&c.batch, 1, rest, arena, err) &&
+             add_windows(&c, parallel, tokens, windows * context, 1, &last, err);
+    }
+    *predicted = windows * context + rest;
+    *loss = rest == 0 ? sum / (double)windows
+                      : (sum * (double)context + last * (double)rest) / (double)*predicted;
     tensor_arena_free(arena);
     return ok;
 }
 
-/* ---- The command --------------------------------------------------------------------------- */
+/* ---- Printing it --------------------------------------------------------------------------- */
 
-static int print_loss(const lm_model *model, double loss, lm_extent text) {
-    tensor_error err = {0};
-    const double total = loss * (double)text.tokens;
-    if (!isfinite(loss)) return lm_fail(model, "the loss is not a finite number: the checkpoint is damaged");
-    printf("loss %.6f over %" PRId64 " tokens\n", loss, text.tokens);
-    printf("bits per token %.6f\nperplexity %.6f\n", loss / log(2), exp(loss));
-    if (text.characters > 0)
-        printf("loss per character %.6f over %" PRId64 "\n", total / (double)text.characters,
-               text.characters);
-    printf("bits per byte %.6f over %" PRId64 "\n", total / log(2) / (double)text.bytes, text.bytes);
-    return lm_flush(stdout, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
+/* What eval finds out about a checkpoint. */
+typedef struct result {
+    const char *checkpoint, *text;
+    int64_t split;
+    double loss;
+    lm_extent seen;
+} result;
+
+static double bits_per_byte(const result *r) {
+    return r->loss * (double)r->seen.tokens / log(2) / (double)r->seen.bytes;
 }
 
-/* Evaluates the text with the checkpoint. */
-static int evaluate_text(lm_instance *instance, const lm_text *text, const char *name, lm_split split) {
+static double per_character(const result *r) {
+    return r->loss * (double)r->seen.tokens / (double)r->seen.characters;
+}
+
+static void print_lines(const result *r) {
+    printf("loss %.6f over %" PRId64 " tokens\n", r->loss, r->seen.tokens);
+    printf("bits per token %.6f\nperplexity %.6f\n", r->loss / log(2), exp(r->loss));
+    if (r->seen.characters > 0)
+        printf("loss per character %.6f over %" PRId64 "\n", per_character(r), r->seen.characters);
+    printf("bits per byte %.6f over %" PRId64 "\n", bits_per_byte(r), r->seen.bytes);
+}
+
+/* An object on a line. */
+static bool print_json(const result *r, tensor_error *err) {
+    static const char *const splits[] = {"train", "val", "all"};
+    const char *strings[] = {r->checkpoint, r->text, splits[r->split]},
+               *keys[] = {"{\"checkpoint\": ", ", \"text\": ", ", \"split\": "};
+    for (int i = 0; i < 3; i++) {
+        fputs(keys[i], stdout);
+        if (!lm_json_string(stdout, strings[i], err)) return false;
+    }
+    printf(", \"tokens\": %" PRId64 ", \"loss\": %.9g, \"bits_per_token\": %.9g, \"perplexity\": %.9g",
+           r->seen.tokens, r->loss, r->loss / log(2), exp(r->loss));
+    printf(", \"characters\": %" PRId64, r->seen.characters);
+    if (r->seen.characters > 0) printf(", \"loss_per_character\": %.9g", per_character(r));
+    printf(", \"bytes\": %" PRId64 ", \"bits_per_byte\": %.9g}\n", r->seen.bytes, bits_per_byte(r));
+    return true;
+}
+
+/* A line of a table; the first one is below the titles. */
+static void print_row(const result *r, bool first) {
+    enum { CELLS = 5 };
+    lm_cell cells[CELLS] = {{.title = "loss", .width = 8},
+                            {.title = "per char", .width = 8},
+                            {.title = "bits/byte", .width = 9},
+                            {.title = "perplexity", .width = 10},
+                            {.title = "tokens", .width = 10}};
+    snprintf(cells[0].text, sizeof cells->text, "%.6f", r->loss);
+    if (r->seen.characters > 0) snprintf(cells[1].text, sizeof cells->text, "%.6f", per_character(r));
+    snprintf(cells[2].text, sizeof cells->text, "%.6f", bits_per_byte(r));
+    snprintf(cells[3].text, sizeof cells->text, "%.6g", exp(r->loss));
+    snprintf(cells[4].text, sizeof cells->text, "%" PRId64, r->seen.tokens);
+    if (first) lm_table_line(cells, CELLS, NULL, lm_columns());
+    lm_table_line(cells, CELLS, r->checkpoint, lm_columns());
+}
+
+/* ---- The command --------------------------------------------------------------------------- */
+
+typedef struct request {
+    const char **files; /* the last is NULL */
+    lm_paths data;
+    int64_t split, threads;
+    bool all, json;
+} request;
+
+static int measure(const request *q, const lm_instance *instance, result *r) {
     const lm_model *model = instance->model;
     tensor_error err = {0};
-    double loss;
-    int64_t predicted;
     lm_corpus corpus;
-    lm_extent extent;
+    lm_paths data = q->data;
+    int64_t predicted;
+    int status = lm_open_own_text(instance, r->checkpoint, &data, &corpus);
+    if (status != LM_DONE) {
+        lm_corpus_free(&corpus);
+        return status;
+    }
+    r->text = data.name;
     nn_parallel *parallel = lm_parallel_new(instance->params, instance->context);
-    bool ok = lm_corpus_open(&corpus, &instance->tokenizer, text, NULL, &err);
-    if (ok) {
-        lm_tokens tokens = lm_split_of(corpus.tokens, split);
-        ok = lm_evaluate(instance, parallel, tokens, &loss, &predicted, &err);
-        lm_tokens seen = lm_tokens_from(tokens, 1, predicted); /* the first token is not predicted */
-        ok = ok && lm_extent_of(&extent, &instance->tokenizer, seen, &err);
+    const lm_tokens tokens = lm_split_of(corpus.tokens, (lm_split)q->split);
+    bool ok = lm_evaluate(instance, parallel, tokens, q->all, &r->loss, &predicted, &err);
+    if (ok) { /* the first token is not predicted */
+        const lm_tokens seen = lm_tokens_from(tokens, 1, predicted);
+        ok = lm_extent_of(&r->seen, &instance->tokenizer, seen, &err);
     }
     lm_corpus_free(&corpus);
     nn_parallel_free(parallel);
-    return ok ? print_loss(model, loss, extent) : lm_fail(model, "%s: %s", name, err.text);
+    if (!ok) return lm_fail(model, "%s: %s", r->text, err.text);
+    return isfinite(r->loss)
+               ? LM_DONE
+               : lm_fail(model, "%s: the loss is not a finite number: the checkpoint is damaged",
+                         r->checkpoint);
+}
+
+static int evaluate_file(const request *q, const lm_model *model, int i) {
+    result r = {.checkpoint = q->files[i], .split = q->split};
+    tensor_error err = {0};
+    lm_instance instance;
+    int status = lm_checkpoint_load(&instance, model, r.checkpoint, &err) ? measure(q, &instance, &r)
+                                                                          : lm_fail(model, "%s", err.text);
+    if (status == LM_DONE) {
+        bool ok = true;
+        if (q->json)
+            ok = print_json(&r, &err);
+        else if (q->files[1])
+            print_row(&r, i == 0);
+        else
+            print_lines(&r);
+        if (!ok || !lm_flush(stdout, &err)) status = lm_fail(model, "%s", err.text);
+    }
+    lm_instance_free(&instance);
+    return status;
+}
+
+static int evaluate_files(request *q, const lm_model *model, int argc, char *const *argv) {
+    const lm_option options[] = {
+        lm_about(
+            LM_ABOUT_DATA,
+            lm_files("data", &q->data, "FILE",
+                     "Measure on the text in this file; - stands for standard input. Given several times, "
+                     "the texts are joined. Without it: the text that the model was trained on.")),
+        lm_choice("split", &q->split, "train|val|all",
+                  "Which part of the text to use: the first 90 %, the last 10 %, or all of it."),
+        lm_flag("all-tokens", &q->all, "Count also the tokens behind the last whole window."),
+        lm_about(LM_ABOUT_REPORTS,
+                 lm_flag("json", &q->json, "Print JSON, an object on a line for each checkpoint.")),
+        lm_threads(&q->threads),
+        {0}};
+    const lm_usage usage = {
+        model->name, "eval",    "Prints the mean loss of a checkpoint over a text, of several a table.",
+        "FILE...",   {options}, argc + 1};
+    int status = lm_begin(model, &usage, argc, argv, q->files, &q->threads);
+    if (status >= 0) return status;
+    for (int i = 0; q->files[1] && i < q->data.count; i++) {
+        if (strcmp(q->data.paths[i], "-") != 0) continue;
+        lm_say(model, "eval: --data - can be read once, for one checkpoint");
+        return LM_BAD_USAGE;
+    }
+    status = LM_DONE;
+    for (int i = 0; status == LM_DONE && q->files[i]; i++) status = evaluate_file(q, model, i);
+    return status;
 }
 
 int lm_eval_command(const lm_model *model, int argc, char *const *argv) {
-    const char *file;
-    lm_paths data = {0};
-    int64_t split = LM_VALIDATION, threads = 0;
-    const lm_option options[] = {
-        lm_files("data", &data, "FILE", "the text, \"-\" for standard input; several are joined"),
-        lm_choice("split", &split, "train|val|all", "its part"),
-        lm_threads(&threads),
-        {0}};
-    const lm_usage usage = {
-        model->name, "eval", "Prints the mean loss of a checkpoint over a text.", "FILE", {options}};
-    int status = lm_begin(model, &usage, argc, argv, &file, &threads);
-    if (status >= 0) return status;
-
     tensor_error err = {0};
-    lm_instance instance;
-    lm_text text = {0};
-    if (!lm_checkpoint_load(&instance, model, file, &err))
-        status = lm_fail(model, "%s", err.text);
-    else
-        status = lm_open_text(model, &text, &data, instance.tokenizer.kind, instance.arena);
-    if (status == LM_DONE) status = evaluate_text(&instance, &text, data.name, (lm_split)split);
-    lm_text_free(&text);
-    lm_instance_free(&instance);
+    tensor_arena *arena = tensor_arena_new(&err);
+    request q = {.split = LM_VALIDATION};
+    q.files = arena ? tensor_arena_alloc(arena, ((size_t)argc + 1) * sizeof *q.files, &err) : NULL;
+    const int status = q.files ? evaluate_files(&q, model, argc, argv) : lm_fail(model, "%s", err.text);
+    tensor_arena_free(arena);
     return status;
 }

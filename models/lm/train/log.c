@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,8 +24,13 @@ static const struct {
     {"tokens_per_second", "%.0f", offsetof(lm_log_row, tokens_per_second), false},
     {"train_loss", "%.9g", offsetof(lm_log_row, train_loss), true},
     {"validation_loss", "%.9g", offsetof(lm_log_row, validation_loss), true},
+    {"seconds", "%.2f", offsetof(lm_log_row, seconds), false},
+    {"train_loss_per_character", "%.9g", offsetof(lm_log_row, train_loss_per_character), true},
+    {"validation_loss_per_character", "%.9g", offsetof(lm_log_row, validation_loss_per_character), true},
+    {"train_bits_per_byte", "%.9g", offsetof(lm_log_row, train_bits_per_byte), true},
+    {"validation_bits_per_byte", "%.9g", offsetof(lm_log_row, validation_bits_per_byte), true},
 };
-enum { COLUMNS = sizeof columns / sizeof *columns };
+enum { COLUMNS = sizeof columns / sizeof *columns, ITERATION = 0, LOSS = 1, SECONDS = 7 };
 
 static bool failed(tensor_error *err, const char *path) {
     return tensor_fail(err, "%.150s: cannot be written: %s", path,
@@ -76,19 +82,20 @@ static item read_header(reader *r, size_t length, tensor_error *err) {
         log->column[log->columns] = i;
         at = comma ? comma + 1 : NULL;
     }
-    if (found[0] && found[1] && !at) return EARLIER;
+    if (found[ITERATION] && found[LOSS] && !at) return EARLIER;
     return tensor_fail(err, "line 1 is not the header of a log"), FAULT;
 }
 
 /* Whether a line has as many fields as the header, each of them empty or a number. */
-static bool is_row(const reader *r, size_t length, double *iteration) {
+static bool is_row(const reader *r, size_t length, double *iteration, double *seconds) {
     const char *at = r->line;
     *iteration = -1;
     for (int i = 0; i < r->log->columns; i++) {
         char *end;
         double value = strtod(at, &end);
         if (*end != (i == r->log->columns - 1 ? '\0' : ',')) return false;
-        if (r->log->column[i] == 0 && end > at) *iteration = value;
+        if (r->log->column[i] == ITERATION && end > at) *iteration = value;
+        if (r->log->column[i] == SECONDS && end > at) *seconds = value;
         at = end + 1;
     }
     return *iteration >= 0 && at == r->line + length + 1; /* else there is a NUL in it */
@@ -96,11 +103,11 @@ static bool is_row(const reader *r, size_t length, double *iteration) {
 
 static item read_row(reader *r, tensor_error *err) {
     size_t length;
-    double iteration;
+    double iteration, seconds = r->log->seconds;
     item what = read_line(r, &length, err);
     if (what != EARLIER) return what;
     if (r->number == 1) return read_header(r, length, err);
-    if (!is_row(r, length, &iteration)) {
+    if (!is_row(r, length, &iteration, &seconds)) {
         if (r->file->unended) return TORN;
         return tensor_fail(err, "line %" PRId64 " is no row of this log", r->number), FAULT;
     }
@@ -110,6 +117,7 @@ static item read_row(reader *r, tensor_error *err) {
                            r->file->last),
                FAULT;
     r->file->last = iteration;
+    r->log->seconds = seconds;
     return EARLIER;
 }
 
@@ -221,8 +229,9 @@ void lm_log_step(lm_log *log, const lm_log_row *row) {
     for (int i = 0; i < log->columns; i++) {
         const int c = log->column[i];
         if (i > 0) fputc(',', file);
-        if (c < COLUMNS && (row->report || !columns[c].reported))
-            fprintf(file, columns[c].format, *(const double *)((const char *)row + columns[c].place));
+        if (c == COLUMNS || (columns[c].reported && !row->report)) continue;
+        const double value = *(const double *)((const char *)row + columns[c].place);
+        if (isfinite(value) || !columns[c].reported) fprintf(file, columns[c].format, value);
     }
     fputc('\n', file);
 }

@@ -66,16 +66,22 @@ static int save(lm_trainer *t) {
     return LM_DONE;
 }
 
-static bool is_best(lm_trainer *t, double validation) {
+static bool is_best(lm_trainer *t, double train, double validation) {
     lm_state *state = &t->state;
     if (!(validation < state->best_loss)) {
         state->reports_since_best++;
         return false;
     }
+    t->best_train = train;
     state->best_loss = validation;
     state->best_iteration = state->iteration;
     state->reports_since_best = 0;
     return true;
+}
+
+/* Keeps the weights, in the folder or in memory. */
+static bool keep_best(const lm_trainer *t, tensor_error *err) {
+    return t->best ? lm_best_save(t, err) : tensor_copy(t->best_values, nn_values(t->instance.params), err);
 }
 
 /* ---- Reports ----------------------------------------------------------------------------------- */
@@ -88,6 +94,7 @@ static int estimate(lm_trainer *t, lm_split split, double *loss) {
     double sum = 0;
     for (int64_t i = 0; i < t->set.report_batches && !interrupted; i++) {
         double mean;
+        lm_progress_evaluating(&t->progress, split * t->set.report_batches + i, 2 * t->set.report_batches);
         rng.counter = (uint64_t)i << 32;
         lm_batch_draw(&t->batch, t->parts[split], rng);
         lm_loss_context c = {.model = t->instance.model, .batch = t->batch};
@@ -99,43 +106,88 @@ static int estimate(lm_trainer *t, lm_split split, double *loss) {
     return LM_DONE;
 }
 
-/* Adds a text to samples.txt. Its random numbers are a stream of their own: training goes on as without it. */
-static bool write_sample(lm_trainer *t, tensor_error *err) {
+/* Writes a text with the model into *text, to be freed; NULL where nobody wants one. Its random numbers are a stream of
+ * their own: training goes on as without it. */
+static bool make_sample(lm_trainer *t, char **text, size_t *size, tensor_error *err) {
     const lm_sampling sampling = {
         .tokens = t->set.sample_tokens, .temperature = t->set.temperature, .seed = (uint64_t)t->set.seed};
-    if (!t->log.samples.stream || sampling.tokens == 0) return true;
-    char *text = NULL;
-    size_t size = 0;
-    FILE *file = open_memstream(&text, &size);
+    const bool shown = t->progress.terminal && !t->set.quiet;
+    if ((!t->log.samples.stream && !shown) || sampling.tokens == 0) return true;
+    FILE *file = open_memstream(text, size);
     if (!file) return tensor_fail(err, "out of memory");
     bool ok = lm_sample(&t->instance, &sampling, file, err);
-    fclose(file);
-    ok = ok && lm_log_sample(&t->log, t->state.iteration, text, size - 1, err); /* without its last newline */
-    free(text);
-    return ok;
+    if (fclose(file) != 0 && ok) ok = tensor_fail(err, "out of memory");
+    *size -= ok; /* without its last newline */
+    return ok && lm_log_sample(&t->log, t->state.iteration, *text, *size, err);
+}
+
+/* On the terminal: with `?` for what would control it. */
+static void show_sample(const lm_trainer *t, const char *text, size_t size) {
+    if (!text || !t->progress.terminal || t->set.quiet) return;
+    fputs(t->progress.colour ? "\033[2m" : "", stderr);
+    for (size_t i = 0, length; i < size; i += length) {
+        uint32_t code = 0;
+        const int bytes = lm_utf8_decode(text + i, size - i, &code);
+        length = bytes > 0 ? (size_t)bytes : 1;
+        if (lm_is_control(code) && code != '\n' && code != '\t')
+            fputc('?', stderr);
+        else
+            fwrite(text + i, 1, length, stderr);
+    }
+    fputs(t->progress.colour ? "\033[0m\n\n" : "\n\n", stderr);
+}
+
+static double times(double loss, double tokens) {
+    return tokens > 0 ? loss * tokens : (double)NAN;
+}
+
+/* The losses by token, by character, and by byte in bits. */
+static void note_losses(lm_trainer *t, double train, double validation) {
+    const double *characters = t->per_character, *bytes = t->per_byte;
+    t->row = (lm_log_row){.report = true,
+                          .train_loss = train,
+                          .validation_loss = validation,
+                          .train_loss_per_character = times(train, characters[LM_TRAIN]),
+                          .validation_loss_per_character = times(validation, characters[LM_VALIDATION]),
+                          .train_bits_per_byte = times(train / log(2), bytes[LM_TRAIN]),
+                          .validation_bits_per_byte = times(validation / log(2), bytes[LM_VALIDATION])};
+}
+
+static bool print_losses(const lm_trainer *t, tensor_error *err) {
+    const lm_log_row *row = &t->row;
+    printf("Iter %" PRId64 " - Train loss: %.3f, Validation loss: %.3f", t->state.iteration, row->train_loss,
+           row->validation_loss);
+    if (t->instance.tokenizer.kind != LM_CHAR && row->train_loss_per_character > 0 &&
+        row->validation_loss_per_character > 0)
+        printf(", per character: %.3f, %.3f", row->train_loss_per_character,
+               row->validation_loss_per_character);
+    printf("\n");
+    return lm_flush(stdout, err);
 }
 
 /* Saves before it prints: once a line is out, its checkpoint is there. */
 static int report(lm_trainer *t) {
     tensor_error err = {0};
     double train, validation;
+    char *text = NULL;
+    size_t size = 0;
     int status = estimate(t, LM_TRAIN, &train);
     if (status == LM_DONE) status = estimate(t, LM_VALIDATION, &validation);
     if (interrupted || status != LM_DONE) return status;
     lm_progress_clear(&t->progress);
     if ((status = save(t)) != LM_DONE) return status;
-    if (is_best(t, validation) && t->best && !lm_best_save(t, &err)) return fail(t, err.text);
-    if (!write_sample(t, &err)) return fail(t, err.text);
+    if (is_best(t, train, validation) && !keep_best(t, &err)) return fail(t, err.text);
+    bool ok = make_sample(t, &text, &size, &err);
+    note_losses(t, train, validation);
     lm_progress_report(&t->progress);
-    printf("Iter %" PRId64 " - Train loss: %.3f, Validation loss: %.3f", t->state.iteration, train,
-           validation);
-    if (t->per_character[LM_TRAIN] > 0 && t->per_character[LM_VALIDATION] > 0)
-        printf(", per character: %.3f, %.3f", train * t->per_character[LM_TRAIN],
-               validation * t->per_character[LM_VALIDATION]);
-    printf("\n");
-    t->row = (lm_log_row){.report = true, .train_loss = train, .validation_loss = validation};
+    ok = ok && print_losses(t, &err);
+    if (ok) show_sample(t, text, size);
+    free(text);
+    if (!ok) return fail(t, err.text);
+    lm_warn_report(t, train, validation);
+    lm_progress_again(&t->progress);
     t->stopped = t->set.patience > 0 && t->state.reports_since_best >= t->set.patience;
-    return lm_flush(stdout, &err) ? LM_DONE : fail(t, err.text);
+    return LM_DONE;
 }
 
 /* ---- Steps ------------------------------------------------------------------------------------- */
@@ -160,6 +212,43 @@ static int micro_batch(lm_trainer *t, int64_t j, double *loss) {
     return ok ? LM_DONE : fail(t, err.text);
 }
 
+static int gradient(lm_trainer *t, double *loss) {
+    int status = LM_DONE;
+    *loss = 0;
+    for (int64_t j = 0; status == LM_DONE && j < t->set.accumulate; j++) status = micro_batch(t, j, loss);
+    *loss /= (double)t->set.accumulate;
+    return status;
+}
+
+int lm_train_timing(lm_trainer *t, double *seconds) {
+    double first = 0;
+    for (int i = 0; i < 2; i++) { /* the first one takes memory, which takes time */
+        const double begin = lm_now();
+        double loss;
+        int status = gradient(t, &loss);
+        if (status != LM_DONE) return status;
+        *seconds = lm_now() - begin;
+        if (i == 0) first = *seconds;
+    }
+    if (first < *seconds) *seconds = first;
+    return LM_DONE;
+}
+
+/* How long it will take, once that is known. */
+static void say_duration(lm_trainer *t) {
+    const lm_progress *p = &t->progress;
+    const int64_t steps = p->done - p->first;
+    char step[32], left[32];
+    if (t->timed || p->trained < 1 || (steps < 3 && p->trained < 5)) return;
+    t->timed = true;
+    if (p->seconds_left < 5 || p->quiet) return;
+    const double each = p->trained / (double)steps;
+    lm_progress_clear(p);
+    snprintf(step, sizeof step, each < 1 ? "%.0f ms" : "%.1f s", each < 1 ? 1e3 * each : each);
+    lm_say(t->instance.model, "an iteration takes %s: about %s to go", step,
+           lm_duration(p->seconds_left, left, sizeof left));
+}
+
 static int step(lm_trainer *t) {
     const lm_settings *set = &t->set;
     const nn_schedule schedule = {.kind = (nn_schedule_kind)set->schedule,
@@ -170,21 +259,22 @@ static int step(lm_trainer *t) {
     const int64_t tokens = set->batch * set->accumulate * set->context;
     nn_params *params = t->instance.params;
     lm_log_row *row = &t->row;
-    for (int64_t j = 0; j < set->accumulate; j++) {
-        int status = micro_batch(t, j, &row->loss);
-        if (status != LM_DONE) return status;
-    }
-    row->loss /= (double)set->accumulate;
+    int status = gradient(t, &row->loss);
+    if (status != LM_DONE) return status;
     row->gradient_norm = nn_clip_grad_norm(params, set->clip > 0 ? set->clip : (double)INFINITY);
     if (!isfinite(row->gradient_norm)) return not_finite(t, "the gradient is", NULL);
     row->rate = t->adamw.options.rate = nn_schedule_rate(&schedule, t->state.iteration);
     if (!nn_adamw_step(&t->adamw, params)) return fail(t, nn_params_error(params));
     lm_progress_step(&t->progress, t->state.iteration + 1, row->loss, tokens);
     row->tokens_per_second = (double)tokens / t->progress.step_seconds;
+    row->seconds = t->log.seconds + t->progress.resumed - t->begun;
     row->iteration = (double)t->state.iteration;
     lm_log_step(&t->log, row);
+    lm_warn_step(t, row->loss);
     t->row = (lm_log_row){0};
     t->state.iteration++;
+    t->time_up = set->seconds > 0 && t->progress.resumed - t->begun >= set->seconds;
+    say_duration(t);
     return LM_DONE;
 }
 
@@ -195,15 +285,19 @@ static bool report_is_due(const lm_trainer *t) {
     return i % t->set.report_every == 0 || i == t->set.iterations - 1;
 }
 
+static bool is_over(const lm_trainer *t) {
+    return interrupted || t->stopped || t->time_up || t->state.iteration >= t->set.iterations;
+}
+
 static int stop(lm_trainer *t) {
     const lm_model *model = t->instance.model;
     int status = save(t);
     if (status != LM_DONE) return status;
     if (t->last)
         lm_say(model, "interrupted after %" PRId64 " iterations; saved %s; to go on: %s train --resume %s",
-               t->state.iteration, t->last, model->name, t->set.out);
+               t->state.iteration, t->last, lm_typed(model), t->set.out);
     else
-        lm_say(model, "interrupted after %" PRId64 " iterations; nothing is saved without --out",
+        lm_say(model, "interrupted after %" PRId64 " iterations; --out none keeps nothing",
                t->state.iteration);
     return LM_SIGNALLED + interrupted;
 }
@@ -212,17 +306,24 @@ int lm_train_loop(lm_trainer *t) {
     struct sigaction old[SIGNALS];
     tensor_error err = {0};
     catch_interrupts(old);
-    lm_progress_begin(&t->progress, t->state.iteration, t->set.iterations);
+    t->begun = lm_now();
     t->saved = -1;
     int status = LM_DONE;
     const int64_t from = t->set.resume ? t->state.iteration : -1;
+    lm_busy *busy = lm_busy_begin(t->instance.model->name, "saving");
     if (t->set.out && !lm_log_open(&t->log, t->set.out, from, t->arena, &err)) status = fail(t, err.text);
     if (status == LM_DONE) status = save(t);
-    if (status == LM_DONE && !lm_log_begin(&t->log, t->instance.model, &err)) status = fail(t, err.text);
-    while (status == LM_DONE && !interrupted && !t->stopped && t->state.iteration < t->set.iterations) {
+    lm_busy_end(busy);
+    if (status == LM_DONE && !(lm_log_begin(&t->log, t->instance.model, &err) && lm_start_write(t, &err)))
+        status = fail(t, err.text);
+    lm_progress_begin(&t->progress, t->state.iteration, t->set.iterations, t->set.report_every);
+    t->progress.quiet = t->set.quiet;
+    while (status == LM_DONE && !is_over(t)) {
         if (report_is_due(t)) status = report(t);
-        if (status == LM_DONE && !interrupted && !t->stopped) status = step(t);
+        if (status == LM_DONE && !is_over(t)) status = step(t);
     }
+    if (status == LM_DONE && t->time_up && t->state.iteration < t->set.iterations && !interrupted)
+        status = report(t); /* the last weights may be the best */
     if (status == LM_DONE) {
         lm_progress_report(&t->progress);
         status = interrupted ? stop(t) : save(t);

@@ -6,17 +6,17 @@
 
 #include "models/lm/train/train_internal.h"
 
-enum { NAME_BYTES = 48, STATE_OPTIONS = 6 };
+enum { NAME_BYTES = 48, STATE_OPTIONS = 6, BEST_OPTIONS = 4 };
 static const char prefix[] = "train.";
 
-/* The state, as options, which are read and written already. */
+/* The state, as options, which are read and written already: first those that the best report's checkpoint has. */
 static void state_options(lm_state *s, lm_option options[STATE_OPTIONS]) {
     options[0] = lm_kept("train.iteration", lm_integer(NULL, &s->iteration, 0, 1e12, NULL));
     options[1] = lm_kept("train.best_loss", lm_real(NULL, &s->best_loss, 0, LM_NO_LOSS, NULL));
-    options[2] = lm_kept("train.best_iteration", lm_integer(NULL, &s->best_iteration, 0, 1e12, NULL));
-    options[3] = lm_kept("train.reports_since_best", lm_integer(NULL, &s->reports_since_best, 0, 1e12, NULL));
-    options[4] = lm_kept("train.text_tokens", lm_integer(NULL, &s->text_tokens, 0, INT64_MAX, NULL));
-    options[5] = lm_kept("train.text_hash", lm_integer(NULL, &s->text_hash, 0, INT64_MAX, NULL));
+    options[2] = lm_kept("train.text_tokens", lm_integer(NULL, &s->text_tokens, 0, INT64_MAX, NULL));
+    options[3] = lm_kept("train.text_hash", lm_integer(NULL, &s->text_hash, 0, INT64_MAX, NULL));
+    options[4] = lm_kept("train.best_iteration", lm_integer(NULL, &s->best_iteration, 0, 1e12, NULL));
+    options[5] = lm_kept("train.reports_since_best", lm_integer(NULL, &s->reports_since_best, 0, 1e12, NULL));
 }
 
 /* ---- Saving ------------------------------------------------------------------------------------ */
@@ -43,16 +43,23 @@ static void add(strings *s, const lm_option *o) {
     entry->value = fits ? text : "";
 }
 
+/* The state's first `counts` entries and the options: all that resuming needs, or those that no resuming changes and the
+ * text's name. */
+static void add_run(strings *s, const lm_trainer *t, lm_state *state, int counts, bool all) {
+    lm_option options[STATE_OPTIONS];
+    const lm_option *o;
+    state_options(state, options);
+    for (int i = 0; i < counts; i++) add(s, &options[i]);
+    for (int i = 0; (o = lm_option_at(t->usage, i)) && s->count < LM_MAX_EXTRAS; i++) {
+        const bool stays = o->resume == LM_FIXED || o->kind == LM_FILES || all;
+        if (o->resume != LM_UNKEPT && !o->key && stays) add(s, o);
+    }
+}
+
 bool lm_resume_save(const lm_trainer *t, tensor_error *err) {
     strings s = {0};
     lm_state state = t->state;
-    lm_option counts[STATE_OPTIONS];
-    const lm_option *o;
-    state_options(&state, counts);
-    for (int i = 0; i < STATE_OPTIONS; i++) add(&s, &counts[i]);
-    for (int i = 0; (o = lm_option_at(t->usage, i)) && s.count < LM_MAX_EXTRAS; i++)
-        if (o->resume != LM_UNKEPT && !o->key) add(&s, o);
-
+    add_run(&s, t, &state, STATE_OPTIONS, true);
     nn_entry moments[NN_ADAMW_ENTRIES];
     nn_adamw_list(&t->adamw, moments);
     const lm_extras extras = {moments, s.list, NN_ADAMW_ENTRIES, s.count};
@@ -62,9 +69,7 @@ bool lm_resume_save(const lm_trainer *t, tensor_error *err) {
 bool lm_best_save(const lm_trainer *t, tensor_error *err) {
     strings s = {0};
     lm_state state = t->state;
-    lm_option counts[STATE_OPTIONS];
-    state_options(&state, counts);
-    for (int i = 0; i < 2; i++) add(&s, &counts[i]); /* iteration and loss */
+    add_run(&s, t, &state, BEST_OPTIONS, false);
     return lm_checkpoint_save(&t->instance, (lm_extras){.metadata = s.list, .metadata_count = s.count},
                               t->best, err);
 }
@@ -143,7 +148,7 @@ static bool read_state(lm_trainer *t, const nn_file *file, int argc, char *const
     lm_option counts[STATE_OPTIONS];
     const lm_option *o;
     state_options(&t->state, counts);
-    if (!nn_file_metadata(file, counts[STATE_OPTIONS - 1].key)) /* the best report's has but the first two */
+    if (!nn_file_metadata(file, counts[STATE_OPTIONS - 1].key)) /* the best report's has but the first */
         return tensor_fail(err, "no training state; start from its weights with --init");
     for (int i = 0; i < STATE_OPTIONS; i++)
         if (!read_option(file, &counts[i], t->arena, err)) return false;
@@ -171,10 +176,20 @@ static int look_for_last(const lm_trainer *t) {
                    t->last, t->best);
 }
 
+/* Whether the command line names a context: --init then takes so much of the checkpoint's. */
+static bool context_given(const lm_trainer *t, int argc, char *const *argv) {
+    const lm_option *o;
+    for (int i = 0; (o = lm_option_at(t->usage, i)); i++)
+        if (o->value == &t->set.context) return lm_option_given(o, argc, argv);
+    return false;
+}
+
 /* The options come first: the model is made from them. */
 static bool load(lm_trainer *t, int argc, char *const *argv, tensor_error *err) {
     const lm_model *model = t->instance.model;
-    if (!t->set.resume) return lm_checkpoint_load(&t->instance, model, t->set.init, err);
+    if (!t->set.resume)
+        return lm_checkpoint_load_cropped(&t->instance, model, t->set.init,
+                                          context_given(t, argc, argv) ? t->set.context : 0, err);
     tensor_error fault = {0};
     nn_file *file = nn_file_open(t->last, err);
     bool ok =

@@ -1,103 +1,12 @@
 /* The command train: its options, and what stands before and after the loop. */
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "models/lm/train/train_internal.h"
-
-/* ---- Before the loop ------------------------------------------------------------------------- */
-
-static const char *const no_parts =
-    "%s: %" PRId64 " tokens are too few: a context of %" PRId64 " needs at least %" PRId64
-    " in each part of the text (90 %% to train on, 10 %% to validate)";
-
-/* The two parts of the corpus, and how much text their tokens are. */
-static int cut_corpus(lm_trainer *t) {
-    const lm_model *model = t->instance.model;
-    const lm_tokenizer *tokenizer = &t->instance.tokenizer;
-    const int64_t context = t->set.context;
-    for (int i = 0; i < 2; i++) {
-        tensor_error err = {0};
-        lm_extent extent = {0};
-        t->parts[i] = lm_split_of(t->corpus.tokens, (lm_split)i);
-        if (t->parts[i].count <= context)
-            return lm_fail(model, no_parts, t->set.data.name, t->corpus.tokens.count, context, context + 1);
-        if (tokenizer->kind != LM_CHAR && !lm_extent_of(&extent, tokenizer, t->parts[i], &err))
-            return lm_fail(model, "%s", err.text);
-        if (extent.characters > 0) t->per_character[i] = (double)extent.tokens / (double)extent.characters;
-    }
-    return LM_DONE;
-}
-
-/* Whether a run goes on that read its text from standard input: that is gone, its tokens are kept. */
-static bool text_is_gone(const lm_trainer *t) {
-    for (int i = 0; t->set.resume && i < t->set.data.count; i++)
-        if (strcmp(t->set.data.paths[i], "-") == 0) return true;
-    return false;
-}
-
-/* Reads the text, takes its vocabulary unless a checkpoint has given one, and makes its tokens. */
-static int prepare_text(lm_trainer *t) {
-    lm_instance *instance = &t->instance;
-    const lm_model *model = instance->model;
-    tensor_error err = {0};
-    lm_text text = {0};
-    lm_tokenizer *tokenizer = &instance->tokenizer;
-    const bool loaded = tokenizer->count > 0, gone = text_is_gone(t);
-    const lm_tokenizer_kind kind = loaded ? tokenizer->kind : lm_tokenizer_kind_of(t->set.tokenizer);
-    const char *path = t->set.out ? lm_run_file(t->set.out, "tokens.bin", t->arena, &err) : NULL;
-    int status = gone ? LM_DONE : lm_open_text(model, &text, &t->set.data, kind, t->arena);
-    if (status != LM_DONE) return status;
-    if (gone) lm_name_texts(model, &t->set.data, t->arena, &err);
-    bool ok = !err.text[0] &&
-              (loaded || lm_tokenizer_choose(tokenizer, t->set.tokenizer, (int32_t)t->set.vocab_size, &text,
-                                             instance->arena, &err));
-    ok = ok && lm_corpus_open(&t->corpus, tokenizer, gone ? NULL : &text, path, &err);
-    lm_text_free(&text);
-    if (!ok) return lm_fail(model, "%s: %s", t->set.data.name, err.text);
-    status = cut_corpus(t);
-    if (status != LM_DONE) return status;
-    return lm_resume_text(t, &err) ? LM_DONE : lm_fail(model, "%s: %s", t->set.data.name, err.text);
-}
-
-/* Parameters, unless a checkpoint has given them. */
-static bool make_parameters(lm_trainer *t) {
-    lm_instance *instance = &t->instance;
-    nn_params *params = instance->params;
-    if (params) return true;
-    params = instance->params = nn_params_new();
-    if (params)
-        instance->model->init(instance->model->self, params, instance->tokenizer.count, instance->context);
-    return nn_params_finalize(params, (uint64_t)t->set.seed);
-}
-
-static int prepare_parameters(lm_trainer *t) {
-    const lm_model *model = t->instance.model;
-    const lm_settings *set = &t->set;
-    const nn_adamw_options options = {.rate = set->rate,
-                                      .beta1 = set->beta1,
-                                      .beta2 = set->beta2,
-                                      .eps = set->eps,
-                                      .decay = set->decay,
-                                      .decay_matrices = set->decay_on == 1};
-    bool ok = make_parameters(t);
-    nn_params *params = t->instance.params;
-    int64_t count = nn_params_count(params);
-    ok = ok && (set->resume || nn_adamw_init(&t->adamw, params, options));
-    if (!ok) return lm_fail(model, "%" PRId64 " parameters: %s", count, nn_params_error(params));
-    t->adamw.options = options;
-
-    tensor_error err = {0};
-    t->parallel = lm_parallel_new(params, t->instance.context);
-    if (!t->parallel) return lm_fail(model, "out of memory");
-    if (set->accumulate > 1) t->sum = tensor_new(t->arena, TENSOR_F32, TENSOR_SHAPE(count), &err);
-    if ((set->accumulate > 1 && !tensor_ok(t->sum)) ||
-        !lm_batch_new(&t->batch, set->batch, set->context, t->arena, &err))
-        return lm_fail(model, "%s", err.text);
-    return LM_DONE;
-}
 
 /* ---- The folder ----------------------------------------------------------------------------------- */
 
@@ -158,83 +67,137 @@ static int prepare_out(lm_trainer *t) {
     return t->set.force || t->set.resume ? LM_DONE : check_unused(t);
 }
 
+/* A new folder for a run that names none: runs/gpt-1, runs/gpt-2, the first that is not there yet. mkdir sees to it that
+ * two runs never get the same one. */
+static int make_folder(lm_trainer *t) {
+    enum { ROOM = 64 };
+    const lm_model *model = t->instance.model;
+    if (t->set.out || t->keeps_nothing) return LM_DONE;
+    char *out = tensor_arena_alloc(t->arena, ROOM, NULL);
+    if (!out) return lm_fail(model, "out of memory");
+    bool made = mkdir("runs", 0777) == 0 || errno == EEXIST;
+    for (int n = 1; made && !t->new_folder; n++) {
+        snprintf(out, ROOM, "runs/%.40s-%d", model->name, n);
+        t->new_folder = mkdir(out, 0777) == 0;
+        made = t->new_folder || errno == EEXIST;
+    }
+    if (!made)
+        return lm_fail(
+            model,
+            "no folder for the run can be made in ./runs: %s; name one with --out, or keep nothing with "
+            "--out none",
+            strerror(errno));
+    t->set.out = out;
+    tensor_error err = {0};
+    if (!lm_run_lock(&t->lock, out, t->arena, &err)) return lm_fail(model, "%s", err.text);
+    return name_files(t) ? LM_DONE : lm_fail(model, "out of memory");
+}
+
+/* Takes it away again where the run did not begin. */
+static void remove_folder(lm_trainer *t) {
+    if (!t->new_folder) return;
+    lm_run_unlock(&t->lock);
+    const char *tokens = lm_run_file(t->set.out, "tokens.bin", t->arena, NULL);
+    if (tokens) unlink(tokens);
+    rmdir(t->set.out);
+    rmdir("runs"); /* only where it is empty */
+}
+
 /* ---- The command --------------------------------------------------------------------------- */
 
-static void introduce(const lm_trainer *t) {
-    char resumed[64] = "";
-    if (t->set.resume)
-        snprintf(resumed, sizeof resumed, "; going on after %" PRId64 " iterations", t->state.iteration);
-    lm_say(t->instance.model,
-           "%" PRId64 " parameters, %d distinct %s; %" PRId64 " to train on, %" PRId64 " to validate%s",
-           nn_params_count(t->instance.params), t->instance.tokenizer.count,
-           t->instance.tokenizer.kind == LM_CHAR ? "characters" : "tokens", t->parts[LM_TRAIN].count,
-           t->parts[LM_VALIDATION].count, resumed);
-}
-
-/* After training: a look at what it has learned. */
-static int finish(const lm_trainer *t) {
-    const lm_settings *set = &t->set;
-    const lm_model *model = t->instance.model;
-    tensor_error err = {0};
-    lm_sampling sampling = {
-        .tokens = set->sample_tokens, .temperature = set->temperature, .seed = (uint64_t)set->seed};
-    if (t->stopped)
-        lm_say(model,
-               "stopped after %" PRId64 " iterations: since iteration %" PRId64
-               ", with a validation loss of %.3f, %" PRId64 " reports were no better",
-               t->state.iteration, t->state.best_iteration, t->state.best_loss, t->state.reports_since_best);
-    if (t->last) lm_say(model, "saved %s", t->last);
-    if (set->sample_tokens == 0) return LM_DONE;
-    fputc('\n', stdout);
-    return lm_sample(&t->instance, &sampling, stdout, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
-}
-
 /* Options that do not fit together; false with a text. */
-static bool check(const lm_settings *set, tensor_error *err) {
+static bool check(lm_trainer *t, tensor_error *err) {
+    lm_settings *set = &t->set;
+    tensor_error fault = {0};
     if (set->resume && set->out)
         return tensor_fail(err, "--resume goes on in the run's own folder, without --out");
     if (set->resume && set->init)
         return tensor_fail(err, "--resume has weights already, and takes no --init");
     if ((set->out && !*set->out) || (set->resume && !*set->resume))
         return tensor_fail(err, "--%s needs the name of a folder", set->out ? "out" : "resume");
+    if (set->time && !set->resume && lm_train_given(t, "iters"))
+        return tensor_fail(err, "--time and --iters both say how long");
+    if (set->time && !lm_duration_parse(set->time, &set->seconds, &fault))
+        return tensor_fail(err, "--time %s", fault.text);
     if (set->lowest_rate > set->rate)
         return tensor_fail(err, "--min-lr %g is above --lr %g", set->lowest_rate, set->rate);
     return true;
 }
 
-static int train(lm_trainer *t, int argc, char *const *argv) {
+/* Text, tokens, plan and parameters: all that stands before the loop. */
+static int prepare(lm_trainer *t) {
+    const lm_settings *set = &t->set;
+    lm_text text = {0};
+    double step_seconds = 0;
+    int status = prepare_out(t);
+    if (status == LM_DONE) status = lm_prepare_text(t, &text);
+    if (status == LM_DONE) status = lm_prepare_model(t);
+    if (status == LM_DONE) status = lm_memory_check(t);
+    if (status == LM_DONE) status = make_folder(t);
+    if (status == LM_DONE) status = lm_prepare_tokens(t, &text);
+    lm_text_free(&text);
+    if (status != LM_DONE) return status;
+    lm_plan_fit(t);
+    if (set->dry_run) return LM_DONE;
+    status = lm_prepare_parameters(t);
+    if (status == LM_DONE && set->seconds > 0 && !set->resume) {
+        lm_busy *busy = lm_busy_begin(t->instance.model->name, "timing an iteration");
+        status = lm_train_timing(t, &step_seconds);
+        lm_busy_end(busy);
+        if (status == LM_DONE) lm_plan_time(t, step_seconds);
+    }
+    return status;
+}
+
+static int train(lm_trainer *t, const void *context) {
+    (void)context;
     const lm_model *model = t->instance.model;
     const bool loads = t->set.resume || t->set.init;
     tensor_error err = {0};
     int status = LM_DONE;
-    if (!check(&t->set, &err) || (!loads && model->check && !model->check(model->self, &err)) ||
+    if (!check(t, &err) || (!loads && model->check && !model->check(model->self, &err)) ||
         !lm_tokenizer_check(t->set.tokenizer, &err)) {
         lm_say(model, "train: %s", err.text);
         return LM_BAD_USAGE;
     }
+    t->keeps_nothing = !t->set.resume && (t->set.dry_run || (t->set.out && strcmp(t->set.out, "none") == 0));
+    if (t->keeps_nothing) t->set.out = NULL;
     if (t->set.resume) t->set.out = t->set.resume;
     if (!(t->arena = tensor_arena_new(NULL)) || !name_files(t)) return lm_fail(model, "out of memory");
     if (loads)
-        status = lm_resume_load(t, argc, argv);
+        status = lm_resume_load(t, t->argc, t->argv);
     else if (!(t->instance.arena = tensor_arena_new(&err)))
         status = lm_fail(model, "%s", err.text);
     t->instance.context = t->set.context;
-    if (status == LM_DONE) status = prepare_out(t);
-    if (status == LM_DONE) status = prepare_text(t);
-    if (status == LM_DONE) status = prepare_parameters(t);
-    if (status == LM_DONE) introduce(t);
-    if (status == LM_DONE && t->set.resume && t->state.iteration >= t->set.iterations) {
+    if (status == LM_DONE) status = prepare(t);
+    if (status == LM_DONE && t->set.dry_run) return lm_plan_print(t);
+    if (status != LM_DONE) {
+        remove_folder(t);
+        return status;
+    }
+    lm_train_introduce(t);
+    if (t->set.resume && t->state.iteration >= t->set.iterations) {
         lm_say(model, "the run is complete; --iters with more than %" PRId64 " goes on", t->state.iteration);
         return LM_DONE;
     }
-    if (status == LM_DONE) status = lm_train_loop(t);
-    return status == LM_DONE ? finish(t) : status;
+    lm_plan_say(t);
+    lm_warn_plan(t);
+    status = lm_train_loop(t);
+    return status == LM_DONE ? lm_train_finish(t) : status;
 }
 
 int lm_train_command(const lm_model *model, int argc, char *const *argv) {
+    return lm_train_with(model, argc, argv, train, NULL);
+}
+
+int lm_train_with(const lm_model *model, int argc, char *const *argv,
+                  int (*then)(lm_trainer *t, const void *context), const void *context) {
     lm_trainer t = {.instance.model = model,
                     .lock.fd = -1,
                     .state.best_loss = LM_NO_LOSS,
+                    .best_train = (double)NAN,
+                    .argc = argc,
+                    .argv = argv,
                     .set = {.iterations = model->defaults.iterations,
                             .batch = model->defaults.batch,
                             .accumulate = 1,
@@ -253,64 +216,94 @@ int lm_train_command(const lm_model *model, int argc, char *const *argv) {
                             .vocab_size = 1024}};
     lm_settings *s = &t.set;
     const lm_option options[] = {
-        lm_resumed(LM_CHANGEABLE,
-                   lm_files("data", &s->data, "FILE",
-                            "the text, \"-\" for standard input; several are joined; else what "
-                            "get-kalevala fetched, or verses of our own")),
-        lm_kept(
-            "tokenizer",
-            lm_string("tokenizer", &s->tokenizer, "char|byte|bpe|DIR",
-                      "what tokens are: characters, bytes of any file, byte pairs learned from the text, or "
-                      "those of DIR/vocab.json and DIR/merges.txt")),
-        lm_integer("vocab-size", &s->vocab_size, LM_BPE_MIN, LM_BPE_MAX, "tokens that bpe learns"),
-        lm_resumed(LM_UNKEPT, lm_string("out", &s->out, "DIR",
-                                        "keep checkpoints, tokens, log.csv and samples.txt in this folder")),
-        lm_resumed(LM_UNKEPT, lm_flag("force", &s->force, "overwrite what another run saved there")),
-        lm_resumed(LM_UNKEPT, lm_string("resume", &s->resume, "DIR",
-                                        "go on with the run there, as if never interrupted")),
+        lm_about(LM_ABOUT_DATA,
+                 lm_resumed(
+                     LM_CHANGEABLE,
+                     lm_files("data", &s->data, "FILE",
+                              "Learn from the text in this file; - stands for standard input. Given several "
+                              "times, the texts are joined. Without it: what get-kalevala fetched, or verses "
+                              "that come with the program."))),
+        lm_kept("tokenizer",
+                lm_string(
+                    "tokenizer", &s->tokenizer, "char|byte|bpe|DIR",
+                    "Cut the text into characters, into bytes (of any file), into byte pairs learned from it "
+                    "(bpe), or into the tokens of DIR/vocab.json and DIR/merges.txt.")),
+        lm_integer("vocab-size", &s->vocab_size, LM_BPE_MIN, LM_BPE_MAX,
+                   "With --tokenizer bpe: learn this many tokens."),
+        lm_about(LM_ABOUT_FILES,
+                 lm_resumed(
+                     LM_UNKEPT,
+                     lm_string("out", &s->out, "DIR",
+                               "Keep the run in this folder: weights, tokens, log.csv and samples.txt. With "
+                               "none, keep nothing. Without it: in a new folder in ./runs."))),
+        lm_resumed(LM_UNKEPT, lm_flag("force", &s->force,
+                                      "Overwrite what another run has saved in that folder, and train also "
+                                      "where memory seems too small.")),
         lm_resumed(LM_UNKEPT,
-                   lm_string("init", &s->init, "FILE", "begin with the weights of this checkpoint")),
-        lm_resumed(LM_CHANGEABLE, lm_integer("iters", &s->iterations, 1, 1e12, "iterations")),
-        lm_integer("batch", &s->batch, 1, 65536, "rows of a batch"),
-        lm_integer("accumulate", &s->accumulate, 1, 65536, "batches whose gradients make one step"),
-        lm_kept("context_length", lm_integer("context", &s->context, 1, LM_MAX_CONTEXT, "tokens of a row")),
-        lm_real("lr", &s->rate, 0, 1000, "learning rate of AdamW"),
-        lm_choice("schedule", &s->schedule, "constant|linear|cosine", "how it falls"),
-        lm_real("min-lr", &s->lowest_rate, 0, 1000, "to what it falls"),
-        lm_resumed(LM_CHANGEABLE, lm_integer("schedule-end", &s->schedule_end, 1, 1e12,
-                                             "the iteration by when; --iters unless given")),
-        lm_integer("warmup", &s->warmup, 0, 1e12, "iterations in which it rises first"),
-        lm_real("weight-decay", &s->decay, 0, 1000, "its weight decay"),
+                   lm_flag("dry-run", &s->dry_run, "Print what the run would need, and do not train.")),
+        lm_resumed(LM_UNKEPT,
+                   lm_flag("quiet", &s->quiet, "Show neither samples nor progress while it trains.")),
+        lm_resumed(LM_UNKEPT, lm_string("resume", &s->resume, "DIR",
+                                        "Go on with the run in this folder, as if it had never stopped.")),
+        lm_resumed(LM_UNKEPT, lm_string("init", &s->init, "FILE",
+                                        "Begin with the weights of this checkpoint instead of random ones.")),
+        lm_about(LM_ABOUT_TRAINING, lm_resumed(LM_CHANGEABLE, lm_integer("iters", &s->iterations, 1, 1e12,
+                                                                         "Train for this many iterations. "
+                                                                         "Without it: as many as are of use "
+                                                                         "for the text."))),
+        lm_resumed(LM_UNKEPT, lm_string("time", &s->time, "TIME",
+                                        "Train for this long instead, such as 90s, 10m or 2h.")),
+        lm_integer("batch", &s->batch, 1, 65536, "Learn from this many pieces of text at a time."),
+        lm_integer("accumulate", &s->accumulate, 1, 65536,
+                   "Add up the gradients of this many batches before each step."),
+        lm_about(LM_ABOUT_MODEL,
+                 lm_kept("context_length", lm_integer("context", &s->context, 1, LM_MAX_CONTEXT,
+                                                      "The model sees this many tokens at once."))),
+        lm_about(LM_ABOUT_TRAINING,
+                 lm_real("lr", &s->rate, 0, 1000,
+                         "The learning rate of the optimizer AdamW: how far a step goes.")),
+        lm_choice("schedule", &s->schedule, "constant|linear|cosine",
+                  "How the learning rate falls after the warmup."),
+        lm_real("min-lr", &s->lowest_rate, 0, 1000, "The schedule lowers the learning rate to this."),
+        lm_resumed(LM_CHANGEABLE,
+                   lm_integer("schedule-end", &s->schedule_end, 1, 1e12,
+                              "The schedule ends at this iteration; at --iters unless given.")),
+        lm_integer("warmup", &s->warmup, 0, 1e12,
+                   "The learning rate rises from zero during this many first iterations."),
+        lm_real("weight-decay", &s->decay, 0, 1000, "How strongly AdamW pulls weights towards zero."),
         lm_choice("decay-on", &s->decay_on, "all|matrices",
-                  "what decays: all, or neither biases nor layer norms"),
-        lm_real("beta1", &s->beta1, 0, 0.999999, "its beta 1"),
-        lm_real("beta2", &s->beta2, 0, 0.999999, "its beta 2"),
-        lm_real("eps", &s->eps, 1e-20, 1, "its epsilon"),
-        lm_real("clip", &s->clip, 1e-20, 1e20, "largest norm of the gradient; unlimited unless given"),
+                  "What the weight decay acts on: all weights, or neither biases nor layer norms."),
+        lm_real("beta1", &s->beta1, 0, 0.999999, "How long AdamW remembers gradients."),
+        lm_real("beta2", &s->beta2, 0, 0.999999, "How long AdamW remembers the squares of gradients."),
+        lm_real("eps", &s->eps, 1e-20, 1, "AdamW adds this before it divides."),
+        lm_real("clip", &s->clip, 1e-20, 1e20,
+                "Scale a gradient down to this norm where it is longer; no limit unless given."),
         lm_seed(&s->seed),
         lm_threads(&s->threads),
-        lm_resumed(LM_CHANGEABLE,
-                   lm_integer("eval-every", &s->report_every, 1, 1e12, "iterations between reports")),
+        lm_about(LM_ABOUT_REPORTS,
+                 lm_resumed(LM_CHANGEABLE, lm_integer("eval-every", &s->report_every, 1, 1e12,
+                                                      "Report the losses every this many iterations."))),
         lm_resumed(LM_CHANGEABLE, lm_integer("eval-batches", &s->report_batches, 1, 1e9,
-                                             "batches that a reported loss is the mean of")),
+                                             "A reported loss is the mean of this many batches.")),
         lm_resumed(LM_CHANGEABLE,
                    lm_integer("patience", &s->patience, 1, 1e12,
-                              "stop when so many reports have not improved the validation loss")),
+                              "Stop when this many reports have not lowered the validation loss.")),
         lm_resumed(LM_CHANGEABLE, lm_integer("sample-tokens", &s->sample_tokens, 0, 1e12,
-                                             "tokens to write at each report and after training")),
-        lm_resumed(LM_CHANGEABLE, lm_real("temperature", &s->temperature, 0, 1000,
-                                          "how boldly to write them; 0: always the likeliest")),
+                                             "Write this many tokens at each report and after training.")),
+        lm_resumed(LM_CHANGEABLE,
+                   lm_real("temperature", &s->temperature, 0, 1000,
+                           "How boldly samples choose their tokens; 0 always takes the likeliest.")),
         {0}};
     const lm_usage usage = {model->name,
                             "train",
-                            "Trains on a text; prints losses, then a sample.",
+                            "Learns from a text, prints its losses and writes a sample.",
                             NULL,
                             {options, model->options}};
     const char *operand;
     int status = lm_begin(model, &usage, argc, argv, &operand, &s->threads);
     if (status >= 0) return status;
     t.usage = &usage;
-    status = train(&t, argc, argv);
+    status = then(&t, context);
     nn_parallel_free(t.parallel);
     lm_corpus_free(&t.corpus);
     lm_instance_free(&t.instance);

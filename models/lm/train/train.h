@@ -27,13 +27,23 @@ ag_var *lm_loss(void *context, ag_tape *tape, int64_t begin, int64_t end);
 
 /* ---- Training -------------------------------------------------------------------------------------- */
 
+/* A best loss before there is any. */
+#define LM_NO_LOSS 1e30
+
 int lm_train_command(const lm_model *model, int argc, char *const *argv);
+int lm_presets_command(const lm_model *model, int argc, char *const *argv);
+
 /* ---- Evaluation ------------------------------------------------------------------------------------ */
 
-/* Mean loss over consecutive windows of T tokens, the last partial one left out, summed in double; *predicted
- * receives the number of tokens. */
-bool lm_evaluate(const lm_instance *instance, nn_parallel *parallel, lm_tokens tokens, double *loss,
+/* Mean loss over consecutive windows of T tokens, summed in double; *predicted receives the number of tokens. What is
+ * left over behind the last whole window counts where `all` is set, and where there is no whole window. */
+bool lm_evaluate(const lm_instance *instance, nn_parallel *parallel, lm_tokens tokens, bool all, double *loss,
                  int64_t *predicted, tensor_error *err);
+
+/* The tokens of `data` or, where that names nothing, of the text that the checkpoint was trained on: tokens.bin beside
+ * it, or the files that its metadata name, which must still have that text. A checkpoint that knows of no text gets the
+ * default one. Completes data->name. Returns LM_DONE or LM_FAILED, with the fault printed; free the corpus after both. */
+int lm_open_own_text(const lm_instance *instance, const char *checkpoint, lm_paths *data, lm_corpus *corpus);
 
 int lm_eval_command(const lm_model *model, int argc, char *const *argv);
 

@@ -1,4 +1,5 @@
 /* Tokens after tokens: several texts at once, with one beginning. */
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +23,17 @@ static bool make_shares(lm_generator *g) {
     return true;
 }
 
+/* Lists the tokens that stand for nothing. */
+static bool find_spare(lm_generator *g, tensor_error *err) {
+    const lm_tokenizer *t = &g->instance->tokenizer;
+    int64_t count = 0;
+    for (int32_t i = 0; i < t->count; i++) count += lm_decode(t, i).size == 0;
+    g->spare = tensor_arena_alloc(g->arena, (size_t)count * sizeof *g->spare, err);
+    for (int32_t i = 0; g->spare && i < t->count; i++)
+        if (lm_decode(t, i).size == 0) g->spare[g->spare_count++] = i;
+    return g->spare;
+}
+
 bool lm_generator_init(lm_generator *g, const lm_instance *instance, const lm_sampling *sampling,
                        int64_t rows, int64_t first, tensor_error *err) {
     const lm_model *model = instance->model;
@@ -38,6 +50,7 @@ bool lm_generator_init(lm_generator *g, const lm_instance *instance, const lm_sa
     if (!tensor_ok(g->window) || !tensor_ok(g->recent) || !tensor_ok(g->scores) || !tensor_ok(g->order) ||
         !g->ids || !g->rng)
         return false;
+    if (!find_spare(g, err)) return false;
     for (int64_t i = 0; i < rows; i++)
         g->rng[i] = lm_rng(sampling->seed, LM_STREAM_SAMPLING, (uint64_t)(first + i));
     if (!sampling->no_cache && model->cache &&
@@ -99,6 +112,7 @@ bool lm_generator_next(lm_generator *g, tensor_error *err) {
         for (int64_t row = s->begin; row < s->end; row++) {
             memcpy(g->scores.f32, x.f32 + ((row - s->begin + 1) * x.shape[1] - 1) * vocabulary,
                    (size_t)vocabulary * sizeof(float));
+            for (int64_t i = 0; i < g->spare_count; i++) g->scores.f32[g->spare[i]] = -FLT_MAX;
             if (!lm_choose(g->sampling, g->scores, g->order.i32, g->recent.i32 + row * recent,
                            g->count < recent ? g->count : recent, &g->rng[row], &g->ids[row], err))
                 return false;

@@ -1,6 +1,7 @@
 /* Writing text: one token after the other from the model's own probabilities. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "models/lm/write/write_internal.h"
 
@@ -35,18 +36,24 @@ static bool begin(lm_generator *g, sheet *sheets, tensor_error *err) {
     return true;
 }
 
-/* Writes the tokens of each row, until there are enough or all rows have stopped. */
+/* Writes the tokens of each row, until there are enough or all rows have stopped: at the stop text, or where the model ends
+ * its text. */
 static bool go_on(lm_generator *g, sheet *sheets, tensor_error *err) {
     const lm_sampling *sampling = g->sampling;
+    const lm_tokenizer *tokenizer = &g->instance->tokenizer;
+    const int32_t end = lm_tokenizer_end(tokenizer);
     int64_t going = g->rows;
     for (int64_t i = 0; i < sampling->tokens && going > 0; i++) {
         if (sampling->interrupted && *sampling->interrupted) return true;
         if (!lm_generator_next(g, err)) return false;
         going = 0;
         for (int64_t row = 0; row < g->rows; row++) {
-            const lm_piece piece = lm_decode(&g->instance->tokenizer, g->ids[row]);
-            if (!lm_writer_bytes(&sheets[row].writer, piece.bytes, piece.size, err)) return false;
-            going += !sheets[row].writer.stopped;
+            const lm_piece piece = lm_decode(tokenizer, g->ids[row]);
+            lm_writer *w = &sheets[row].writer;
+            if (!(g->ids[row] == end ? lm_writer_stop(w, err)
+                                     : lm_writer_bytes(w, piece.bytes, piece.size, err)))
+                return false;
+            going += !w->stopped;
         }
     }
     return true;
@@ -56,9 +63,7 @@ static bool go_on(lm_generator *g, sheet *sheets, tensor_error *err) {
 static bool copy_sheets(const sheet *sheets, int64_t rows, const lm_sampling *sampling, FILE *file,
                         tensor_error *err) {
     for (int64_t row = 1; row < rows; row++) {
-        lm_writer w;
-        lm_writer_begin(&w, file);
-        w.pace = sampling->pace;
+        lm_writer w = {.file = file, .terminal = isatty(fileno(file)), .pace = sampling->pace};
         fputs("---\n", file);
         if (!lm_writer_bytes(&w, sheets[row].text, sheets[row].size, err) || !lm_writer_end(&w, err))
             return false;
@@ -77,7 +82,8 @@ static bool sample_rows(const lm_instance *instance, const lm_sampling *sampling
         sheets[row].file = open_memstream(&sheets[row].text, &sheets[row].size);
         ok = sheets[row].file || tensor_fail(err, "out of memory");
     }
-    for (int64_t row = 0; row < rows; row++) lm_writer_begin(&sheets[row].writer, sheets[row].file);
+    for (int64_t row = 0; row < rows; row++) sheets[row].writer.file = sheets[row].file;
+    sheets[0].writer.terminal = isatty(fileno(file));
     ok = ok && begin(&g, sheets, err);
     for (int64_t row = 0; row < rows; row++) {
         sheets[row].writer.stop = sampling->stop && *sampling->stop ? sampling->stop : NULL;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "models/lm/write/line.h"
 #include "models/lm/write/write.h"
 
 enum { DEFAULT_PACE = 30, PIECE = 1 << 16 };
@@ -75,20 +76,22 @@ static int converse(const lm_instance *instance, lm_sampling *sampling) {
     char *line = NULL;
     size_t room = 0;
     int status = -1;
-    const bool terminal = isatty(STDIN_FILENO);
+    lm_line editor = {0};
     bool first = true;
+    const bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO), edited = lm_line_is_possible();
+    if (terminal) lm_say(instance->model, "type how a text begins, then Enter; Ctrl-C stops it, Ctrl-D ends");
     while (status < 0) {
         tensor_error err = {0};
         interrupted = 0;
-        if (terminal) fputs("> ", stdout);
+        if (terminal && !edited) fputs("> ", stdout);
         if (!lm_flush(stdout, &err)) {
             status = lm_fail(instance->model, "%s", err.text);
             break;
         }
-        ssize_t length = getline(&line, &room, stdin);
+        ssize_t length = edited ? lm_line_read(&editor, "> ", &line, &room) : getline(&line, &room, stdin);
         if (length < 0) {
             status = interrupted ? 128 + SIGINT : LM_DONE;
-            if (terminal) fputc('\n', stdout);
+            if (terminal && !edited) fputc('\n', stdout);
             break;
         }
         line[without_newline(line, (size_t)length)] = '\0';
@@ -99,6 +102,7 @@ static int converse(const lm_instance *instance, lm_sampling *sampling) {
         sampling->number += sampling->samples;
     }
     free(line);
+    lm_line_free(&editor);
     sigaction(SIGINT, &before, NULL);
     return status;
 }
@@ -131,31 +135,43 @@ int lm_sample_command(const lm_model *model, int argc, char *const *argv) {
     bool watch = false, interactive = false;
     const char *file, *prompt_file = NULL;
     const lm_option options[] = {
-        lm_string("prompt", &sampling.prompt, "TEXT", "what to continue; -: standard input"),
-        lm_string("prompt-file", &prompt_file, "FILE", "what to continue, but for its last newline"),
-        lm_integer("tokens", &sampling.tokens, 0, 1e12, "how many tokens to write"),
-        lm_string("stop", &sampling.stop, "TEXT", "write up to this text"),
-        lm_real("temperature", &sampling.temperature, 0, 1000,
-                "0: always the likeliest token; higher: bolder"),
-        lm_integer("top-k", &sampling.top_k, 0, LM_MAX_VOCABULARY, "choose among the K likeliest; 0: all"),
-        lm_real("top-p", &sampling.top_p, 1e-9, 1, "then among the likeliest that together have this share"),
-        lm_real("min-p", &sampling.min_p, 0, 1, "and this share of the likeliest one's probability"),
+        lm_about(LM_ABOUT_DATA, lm_string("prompt", &sampling.prompt, "TEXT",
+                                          "Go on from this text; - stands for standard input.")),
+        lm_string("prompt-file", &prompt_file, "FILE",
+                  "Go on from the text in this file, without its last newline."),
+        lm_flag("interactive", &interactive, "Go on from each line that you type, until Ctrl-D."),
+        lm_about(LM_ABOUT_WRITING,
+                 lm_integer("tokens", &sampling.tokens, 0, 1e12, "Write this many tokens.")),
+        lm_string("stop", &sampling.stop, "TEXT", "Stop before this text."),
+        lm_integer("samples", &sampling.samples, 1, 1e9, "Write this many texts, all at a time."),
+        lm_real(
+            "temperature", &sampling.temperature, 0, 1000,
+            "How boldly to choose: 0 always takes the likeliest token, 1 follows the model, more is wilder."),
+        lm_integer("top-k", &sampling.top_k, 0, LM_MAX_VOCABULARY,
+                   "Choose among this many of the likeliest tokens; 0 means all."),
+        lm_real("top-p", &sampling.top_p, 1e-9, 1,
+                "Choose among the likeliest tokens that together have this probability."),
+        lm_real("min-p", &sampling.min_p, 0, 1,
+                "Leave out tokens less likely than this share of the likeliest one's probability."),
         lm_real("repetition-penalty", &sampling.repetition_penalty, 0.01, 100,
-                "above 1: tokens that came lately become less likely"),
+                "Above 1, tokens that were written lately become less likely."),
         lm_integer("repetition-window", &sampling.repetition_window, 1, LM_MAX_CONTEXT,
-                   "lately: among so many"),
+                   "The penalty looks back over this many tokens."),
         lm_seed(&seed),
-        lm_integer("samples", &sampling.samples, 1, 1e9, "how many texts to write, made together"),
-        lm_integer("hop", &sampling.hop, 1, LM_MAX_CONTEXT,
-                   "tokens by which the window moves, once full; more than 1 is faster"),
-        lm_flag("watch", &watch, "write at a pace to read along"),
+        lm_flag("watch", &watch, "Write at a pace to read along."),
         lm_real("pace", &sampling.pace, 0.1, 1e6,
-                "characters a second, with or without --watch, which takes 30"),
-        lm_flag("interactive", &interactive, "continue what is typed, line by line, until Ctrl-D"),
-        lm_flag("no-cache", &sampling.no_cache, "compute the whole window for each token, to compare"),
+                "Write this many characters a second; --watch alone means 30."),
+        lm_about(LM_ABOUT_RUNNING,
+                 lm_integer("hop", &sampling.hop, 1, LM_MAX_CONTEXT,
+                            "Move a full context on by this many tokens at a time; more than 1 is faster.")),
+        lm_flag("no-cache", &sampling.no_cache, "Compute the whole context anew for each token, to compare."),
         lm_threads(&threads),
         {0}};
-    const lm_usage usage = {model->name, "sample", "Writes text with a checkpoint.", "FILE", {options}};
+    const lm_usage usage = {model->name,
+                            "sample",
+                            "Writes text with a trained model: a checkpoint, or a run's folder.",
+                            "FILE",
+                            {options}};
     int status = lm_begin(model, &usage, argc, argv, &file, &threads);
     if (status >= 0) return status;
     if (!!sampling.prompt + !!prompt_file + interactive > 1) {

@@ -28,7 +28,9 @@ typedef struct lm_generator {
     int64_t count;        /* of all tokens so far */
     tensor scores, order; /* [V] */
     int32_t *ids;         /* [rows]: the newest */
-    tensor_rng *rng;      /* [rows] */
+    int32_t *spare;       /* tokens that are never chosen */
+    int64_t spare_count;
+    tensor_rng *rng; /* [rows] */
 } lm_generator;
 
 /* Row i is sample number first + i: its random numbers depend on that number alone. Free it also after a failure. */
@@ -41,22 +43,22 @@ void lm_generator_push(lm_generator *g, const int32_t *ids, int64_t step);
 bool lm_generator_next(lm_generator *g, tensor_error *err);
 
 /* Bytes on their way to a stream: UTF-8 is never cut, what is none becomes U+FFFD, and what may be the beginning of the
- * stop text is held back. On a terminal control characters are shown, so that it does not obey them; anywhere else they
- * stay as they are. */
+ * stop text is held back. */
 typedef struct lm_writer {
     FILE *file;
     const char *stop; /* NULL: none */
+    bool terminal;    /* which a text must not control: such characters become U+FFFD */
     double pace;      /* characters a second; 0: any */
     double next;      /* clock: when the next character is due, or output was last flushed */
     char *held;
     size_t size, capacity; /* of `held` */
     unsigned char part[4]; /* the beginning of a character */
     size_t part_size;
-    bool terminal;
-    bool stopped; /* the stop text has come: nothing is written from then on */
+    bool stopped; /* the stop text, or the text's end, has come: nothing is written from then on */
 } lm_writer;
-void lm_writer_begin(lm_writer *w, FILE *file);
 bool lm_writer_bytes(lm_writer *w, const char *bytes, size_t size, tensor_error *err);
+/* The text ends here: nothing more is taken. */
+bool lm_writer_stop(lm_writer *w, tensor_error *err);
 /* Writes what is held back, and flushes. */
 bool lm_writer_end(lm_writer *w, tensor_error *err);
 

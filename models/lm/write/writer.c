@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "models/lm/write/write_internal.h"
 
@@ -24,20 +23,17 @@ static void wait_until(double time) {
     nanosleep(&wait, NULL); /* a signal may end it: whoever sent it does not want to wait */
 }
 
-void lm_writer_begin(lm_writer *w, FILE *file) {
-    *w = (lm_writer){.file = file, .terminal = file && isatty(fileno(file))}; /* memory has no descriptor */
-}
+static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
 
 /* One character, at its time. */
 static bool put(lm_writer *w, const char *bytes, size_t size, tensor_error *err) {
-    char shown[12];
-    uint32_t code = ' ';
-    if (w->terminal) lm_utf8_decode(bytes, size, &code);
-    const bool harmless = code == '\n' || code == '\t' || code == '\r';
-    if (!harmless && lm_control_shown(code, shown))
-        fputs(shown, w->file);
-    else
-        fwrite(bytes, 1, size, w->file);
+    uint32_t code = 0;
+    lm_utf8_decode(bytes, size, &code);
+    if (w->terminal && lm_is_control(code) && !(size == 1 && strchr("\t\n\r", *bytes))) {
+        bytes = replacement;
+        size = sizeof replacement - 1;
+    }
+    fwrite(bytes, 1, size, w->file);
     const double time = now();
     if (w->pace > 0) {
         if (!lm_flush(w->file, err)) return false;
@@ -87,7 +83,7 @@ static bool take(lm_writer *w, const char *bytes, size_t size, tensor_error *err
 
 static bool take_replacement(lm_writer *w, tensor_error *err) {
     w->part_size = 0;
-    return take(w, "\xef\xbf\xbd", 3, err);
+    return take(w, replacement, sizeof replacement - 1, err);
 }
 
 /* Whether bytes are the beginning of some character. */
@@ -119,8 +115,14 @@ bool lm_writer_bytes(lm_writer *w, const char *bytes, size_t size, tensor_error 
     return true;
 }
 
+bool lm_writer_stop(lm_writer *w, tensor_error *err) {
+    const bool ok = w->stopped || w->part_size == 0 || take_replacement(w, err);
+    w->stopped = true;
+    return ok;
+}
+
 bool lm_writer_end(lm_writer *w, tensor_error *err) {
-    bool ok = w->stopped || w->part_size == 0 || take_replacement(w, err);
+    bool ok = lm_writer_stop(w, err);
     ok = ok && release(w, w->size, err) && lm_flush(w->file, err);
     free(w->held);
     w->held = NULL;

@@ -46,7 +46,8 @@ int main() {
     check(nn_params_finalize(params, 42), "nn_params_finalize");
     ag_tape *tape = ag_tape_new();
     tensor_fill(x, 1, &err);
-    check(nn_backward(params, ag_sum(nn_linear(&layer, ag_input(tape, x)), AG_AXIS(-1) | AG_AXIS(0), false)), "nn_backward");
+    check(nn_backward(params, ag_sum(nn_linear(&layer, ag_input(tape, x)), AG_AXIS(-1) | AG_AXIS(0), false)),
+          "nn_backward");
     ag_tape_free(tape);
     nn_params_free(params);
     tensor_arena_free(arena);

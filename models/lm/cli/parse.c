@@ -1,0 +1,159 @@
+/* The command line: which options it gives, and what it names beside them. */
+#include <string.h>
+
+#include "models/lm/cli/cli_internal.h"
+
+const lm_option *lm_option_at(const lm_usage *usage, int i) {
+    for (int table = 0; table < 2; table++) {
+        for (const lm_option *o = usage->options[table]; o && o->name; o++) {
+            if (i-- == 0) return o;
+        }
+    }
+    return NULL;
+}
+
+static const lm_option *find_in(const lm_option *table, const char *name) {
+    for (const lm_option *o = table; o && o->name; o++)
+        if (strcmp(o->name, name) == 0) return o;
+    return NULL;
+}
+
+const lm_option *lm_find_option(const lm_usage *usage, const char *name) {
+    const lm_option *o = find_in(usage->options[0], name);
+    if (!o) o = find_in(usage->options[1], name);
+    return o ? o : find_in(lm_common_options, name);
+}
+
+/* ---- Words ----------------------------------------------------------------------------------- */
+
+/* A command line being read. What a configuration file says comes first, each word behind another that names its place,
+ * "--config=run.conf, line 3" "--lr=0.1". */
+typedef struct reader {
+    int argc, at;
+    char *const *argv;
+    const char *place; /* of the present word; NULL: the command line itself */
+} reader;
+
+static const char mark[] = "--config=";
+
+/* The next word; NULL: there are no more. */
+static const char *next(reader *r) {
+    r->place = NULL;
+    if (r->at + 1 < r->argc && strncmp(r->argv[r->at], mark, strlen(mark)) == 0)
+        r->place = r->argv[r->at++] + strlen(mark);
+    return r->at < r->argc ? r->argv[r->at++] : NULL;
+}
+
+/* Whether a word is this option: "--name" or "--name=value". */
+static bool is_option(const char *word, const lm_option *o) {
+    const size_t length = strlen(o->name);
+    return strncmp(word, "--", 2) == 0 && strncmp(word + 2, o->name, length) == 0 &&
+           (word[length + 2] == '=' || word[length + 2] == '\0');
+}
+
+static bool given(const lm_option *o, reader r, bool by_file) {
+    for (const char *word;
+         (word = next(&r)) && strcmp(word, "--") != 0;) /* no value begins with two dashes */
+        if (is_option(word, o) && (by_file || !r.place)) return true;
+    return false;
+}
+
+bool lm_option_given(const lm_option *o, int argc, char *const *argv) {
+    return given(o, (reader){.argc = argc, .argv = argv}, true);
+}
+
+/* ---- Options --------------------------------------------------------------------------------- */
+
+/* Sets the option from what stands behind its "="; NULL: from the next word. */
+static bool take_value(reader *r, const lm_option *o, const char *value, tensor_error *err) {
+    tensor_error fault = {0};
+    bool yes = true;
+    if (o->kind == LM_FLAG) {
+        if (value && !r->place) return tensor_fail(err, "--%s takes no value", o->name);
+        if (value && !lm_yes(value, &yes, &fault)) return tensor_fail(err, "--%s %s", o->name, fault.text);
+        *(bool *)o->value = yes;
+        return true;
+    }
+    const bool follows = !r->place && r->at < r->argc && strncmp(r->argv[r->at], "--", 2) != 0;
+    if (!value && follows) value = r->argv[r->at++];
+    if (!value || (!*value && o->kind != LM_TEXT)) return tensor_fail(err, "--%s needs a value", o->name);
+    return lm_option_set(o, value, &fault) || tensor_fail(err, "--%s %s", o->name, fault.text);
+}
+
+/* One option: "--name", "--name=value" or "--name" "value". */
+static bool parse_option(const lm_usage *usage, reader *r, const char *word, bool *help, tensor_error *err) {
+    char name[LM_MAX_WORDS];
+    tensor_error fault = {0};
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(word, "="), word);
+    const char *value = strchr(word, '=');
+    const lm_option *o = strncmp(name, "--", 2) == 0 ? lm_find_option(usage, name + 2) : NULL;
+    bool ok = true;
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+        *help = true;
+    else if (!o || !o->value)
+        ok = lm_unknown_option(usage, name, &fault);
+    else if (!r->place || !given(o, *r, false)) /* the command line overrides files, also those of --data */
+        ok = take_value(r, o, value ? value + 1 : NULL, &fault);
+    if (ok) return true;
+    return tensor_fail(err, "%s%s%s", r->place ? r->place : "", r->place ? ": " : "", fault.text);
+}
+
+/* Sets "name=value", the first `length` bytes of `setting`. */
+static bool apply_setting(const lm_usage *usage, const char *setting, size_t length, tensor_error *err) {
+    char text[LM_MAX_WORDS];
+    snprintf(text, sizeof text, "%.*s", (int)length, setting);
+    char *value = strchr(text, '=');
+    if (value) *value++ = '\0';
+    const lm_option *o = lm_find_option(usage, text);
+    tensor_error fault = {0};
+    if (!o || !value) return tensor_fail(err, "there is no option %s", text);
+    return lm_option_set(o, value, &fault) || tensor_fail(err, "%s: %s", text, fault.text);
+}
+
+bool lm_options_apply(const lm_usage *usage, const char *settings, tensor_error *err) {
+    for (const char *at = settings; *at; at += strspn(at, " ")) {
+        const size_t length = strcspn(at, " ");
+        if (length > 0 && !apply_setting(usage, at, length, err)) return false;
+        at += length;
+    }
+    return true;
+}
+
+/* Makes the settings of the preset that the command line names last. */
+static bool parse_presets(const lm_usage *usage, reader r, tensor_error *err) {
+    const lm_option *o = NULL;
+    for (int i = 0; (o = lm_option_at(usage, i)) && o->kind != LM_PRESET;) i++;
+    if (!o) return true;
+    for (const char *word;
+         (word = next(&r)) && strcmp(word, "--") != 0;) { /* no value begins with two dashes */
+        bool ignored;
+        if (is_option(word, o) && !parse_option(usage, &r, word, &ignored, err)) return false;
+    }
+    const lm_preset *preset = *(const lm_preset **)o->value;
+    tensor_error fault = {0};
+    return lm_options_apply(usage, preset->settings, &fault) ||
+           tensor_fail(err, "the preset %s: %s", preset->name, fault.text);
+}
+
+bool lm_options_parse(const lm_usage *usage, int argc, char *const *argv, const char **operand, bool *help,
+                      tensor_error *err) {
+    bool options_end = false;
+    int operands = 0, most = !usage->operand ? 0 : usage->most ? usage->most : 1;
+    reader r = {.argc = argc, .argv = argv};
+    *help = false;
+    for (int i = 0; i < most || i == 0; i++) operand[i] = NULL;
+    if (!parse_presets(usage, r, err)) return false;
+    for (const char *word; !*help && (word = next(&r));) {
+        if (!options_end && strcmp(word, "--") == 0) {
+            options_end = true;
+        } else if (!options_end && word[0] == '-' && word[1]) {
+            if (!parse_option(usage, &r, word, help, err)) return false;
+        } else if (operands == most) {
+            return tensor_fail(err, "'%.60s' is one argument too many", word);
+        } else {
+            operand[operands++] = word;
+        }
+    }
+    if (usage->operand && operands == 0 && !*help) return tensor_fail(err, "%s is missing", usage->operand);
+    return true;
+}

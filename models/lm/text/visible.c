@@ -1,0 +1,31 @@
+/* Text that a terminal may show: without the characters that would control it. */
+#include <string.h>
+
+#include "models/lm/text/text.h"
+
+bool lm_is_control(uint32_t code) {
+    return code < 0x20 || (code >= 0x7f && code < 0xa0);
+}
+
+/* Columns of a character, at most: from U+1100 on some take two. */
+static int columns_of(uint32_t code) {
+    return code >= 0x1100 && !(code >= 0x2000 && code < 0x2e80) ? 2 : 1;
+}
+
+int lm_visible(FILE *file, const char *text, int columns, bool utf8) {
+    int used = 0;
+    for (size_t i = 0, size = strlen(text); i < size;) {
+        uint32_t code;
+        const int length = lm_utf8_decode(text + i, size - i, &code);
+        const bool shown = length > 0 && !lm_is_control(code) && (utf8 || length == 1);
+        const int width = shown ? columns_of(code) : 1;
+        if (used + width > columns) break;
+        if (shown)
+            fwrite(text + i, 1, (size_t)length, file);
+        else
+            fputc('?', file);
+        used += width;
+        i += length ? (size_t)length : 1;
+    }
+    return used;
+}

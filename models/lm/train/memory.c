@@ -1,0 +1,63 @@
+/* How much memory training takes, before it is taken. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "models/lm/train/train_internal.h"
+
+enum {
+    PROGRAM_BYTES = 4 << 20,
+    THREAD_BYTES = 1 << 20, /* of a stack, with a kernel's panels */
+    SPARE_BYTES = 1 << 20   /* of a tape: its last huge page is not full */
+};
+
+lm_memory lm_memory_needed(const lm_trainer *t) {
+    const lm_settings *set = &t->set;
+    const lm_model *model = t->instance.model;
+    const int32_t vocabulary = t->instance.tokenizer.count;
+    const double each = sizeof(float), count = (double)nn_params_count(t->instance.params);
+    const int shards = nn_parallel_shards(t->parallel, set->batch);
+    const int64_t rows = (set->batch + shards - 1) / shards;
+    const int tapes = shards > 1 ? tensor_threads() : 1;
+    const double numbers =
+        model->activations ? model->activations(model->self, vocabulary) : 4 * (double)vocabulary;
+    /* values, gradients, AdamW's two moments; the sum of several batches; the best values */
+    const int copies = 4 + (set->accumulate > 1) + t->keeps_nothing + (shards > 1 ? shards : 0);
+    return (lm_memory){.weights =
+                           each * count * copies + PROGRAM_BYTES + (double)tensor_threads() * THREAD_BYTES,
+                       .batch = tapes * (each * numbers * (double)(rows * set->context) + SPARE_BYTES)};
+}
+
+/* The largest part of the batch with which training fits; 0: none. */
+static int64_t fitting_batch(const lm_trainer *t, double bytes) {
+    lm_trainer smaller = *t;
+    for (int64_t parts = 2; parts <= t->set.batch; parts *= 2) {
+        smaller.set.batch = t->set.batch / parts;
+        smaller.set.accumulate = t->set.accumulate * parts;
+        const lm_memory need = lm_memory_needed(&smaller);
+        if (need.weights + need.batch <= bytes) return smaller.set.batch;
+    }
+    return 0;
+}
+
+int lm_memory_check(const lm_trainer *t) {
+    const lm_model *model = t->instance.model;
+    const lm_memory need = lm_memory_needed(t);
+    const bool loaded =
+        tensor_ok(nn_values(t->instance.params)); /* with gradients, and with moments to go on */
+    const double taken = loaded ? (double)nn_params_count(t->instance.params) * (t->set.resume ? 16 : 8) : 0;
+    const double all = need.weights + need.batch, bytes = (double)tensor_memory();
+    char text[3][32], less[120] = "a smaller --vocab-size";
+    if (bytes < 0 || all - taken <= bytes || t->set.force || t->set.dry_run) return LM_DONE;
+    const int64_t batch = fitting_batch(t, bytes + taken);
+    if (batch > 0)
+        snprintf(less, sizeof less, "--batch %" PRId64 " --accumulate %" PRId64, batch,
+                 t->set.accumulate * ((t->set.batch + batch - 1) / batch));
+    else if (model->options)
+        snprintf(less, sizeof less, "a smaller --preset, or --layers, --width or --context");
+    return lm_fail(
+        model,
+        "training would take about %s of memory (%s for weights, gradients and optimizer), and %s are free; "
+        "%s takes less; --force tries all the same",
+        lm_memory_text(all, text[0], sizeof *text), lm_memory_text(need.weights, text[1], sizeof *text),
+        lm_memory_text(bytes, text[2], sizeof *text), less);
+}

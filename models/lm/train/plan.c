@@ -1,0 +1,141 @@
+/* What a run will be: how many iterations and reports fit the text, or the time; and what it takes. */
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "models/lm/train/train_internal.h"
+
+enum {
+    FEWEST = 100,    /* iterations: a model learns little in fewer, whatever the text */
+    REPORTS = 10,    /* of a run that is fitted */
+    VALIDATIONS = 8, /* a report looks at the validation text so often at most */
+    PATIENCE = 5,    /* reports */
+    MEASURED = 512,  /* rows and columns of the products that the machine is measured with */
+    MEASURING_MS = 100
+};
+
+bool lm_train_given(const lm_trainer *t, const char *name) {
+    const lm_option *o;
+    for (int i = 0; (o = lm_option_at(t->usage, i)); i++)
+        if (strcmp(o->name, name) == 0) return lm_option_given(o, t->argc, t->argv);
+    return false;
+}
+
+static double step_tokens(const lm_settings *set) {
+    return (double)set->batch * (double)set->accumulate * (double)set->context;
+}
+
+double lm_passes(const lm_trainer *t) {
+    return (double)t->set.iterations * step_tokens(&t->set) / (double)t->parts[LM_TRAIN].count;
+}
+
+int64_t lm_useful_iterations(const lm_trainer *t) {
+    const double most = ceil(LM_MOST_PASSES * (double)t->parts[LM_TRAIN].count / step_tokens(&t->set));
+    return most < FEWEST ? FEWEST : most < 1e12 ? (int64_t)most : (int64_t)1e12;
+}
+
+/* Reports at every tenth of the run. */
+static void fit_reports(lm_trainer *t) {
+    if (!lm_train_given(t, "eval-every")) t->set.report_every = (t->set.iterations + REPORTS - 1) / REPORTS;
+}
+
+void lm_plan_fit(lm_trainer *t) {
+    lm_settings *set = &t->set;
+    if (set->resume || lm_train_given(t, "iters")) return;
+    const double rows = VALIDATIONS * (double)t->parts[LM_VALIDATION].count / (double)set->context;
+    const int64_t most = lm_useful_iterations(t), batches = (int64_t)ceil(rows / (double)set->batch);
+    if (!lm_train_given(t, "eval-batches") && set->report_batches > batches) set->report_batches = batches;
+    if (!lm_train_given(t, "patience")) set->patience = PATIENCE;
+    if (set->seconds > 0 || set->iterations <= most) return;
+    set->iterations = most;
+    t->fitted = true;
+    fit_reports(t);
+}
+
+/* A batch of a report takes a third of what it takes to learn from. */
+void lm_plan_time(lm_trainer *t, double step_seconds) {
+    lm_settings *set = &t->set;
+    const double steps = 0.95 * set->seconds / step_seconds; /* the rest is for what is not counted */
+    const double batch = (REPORTS + 1) * 2.0 / 3 / (double)set->accumulate;
+    const double batches = floor(0.2 * steps / batch); /* a fifth of the time for reports */
+    if (!lm_train_given(t, "eval-batches") && (double)set->report_batches > batches)
+        set->report_batches = batches < 1 ? 1 : (int64_t)batches;
+    const double left = floor(steps - batch * (double)set->report_batches);
+    set->iterations = left < 1 ? 1 : left < 1e12 ? (int64_t)left : (int64_t)1e12;
+    fit_reports(t);
+}
+
+/* ---- What it takes --------------------------------------------------------------------------------- */
+
+double lm_step_work(const lm_trainer *t) {
+    return 6 * (double)nn_params_count(t->instance.params) * step_tokens(&t->set);
+}
+
+double lm_machine_speed(tensor_error *err) {
+    tensor_arena *arena = tensor_arena_new(err);
+    tensor x[3];
+    bool ok = arena != NULL;
+    for (int i = 0; ok && i < 3; i++) {
+        x[i] = tensor_zeros(arena, TENSOR_F32, TENSOR_SHAPE(MEASURED, MEASURED), err);
+        ok = tensor_ok(x[i]);
+    }
+    ok = ok && tensor_matmul(x[0], x[1], x[2], false, err); /* wakes the threads */
+    double least = 1e9;
+    for (const double begin = lm_now(); ok && lm_now() - begin < 1e-3 * MEASURING_MS;) {
+        const double before = lm_now();
+        ok = tensor_matmul(x[0], x[1], x[2], false, err);
+        least = fmin(least, lm_now() - before); /* others may have used the machine meanwhile */
+    }
+    tensor_arena_free(arena);
+    return ok && least > 0 ? 2 * pow(MEASURED, 3) / least : 0;
+}
+
+double lm_step_estimate(const lm_trainer *t, double speed) {
+    return lm_step_work(t) / (0.6 * speed); /* what training reaches of it */
+}
+
+/* ---- Saying it --------------------------------------------------------------------------------------- */
+
+/* "42 passes" */
+static char *passes_text(const lm_trainer *t, char *buffer, size_t size) {
+    const double passes = lm_passes(t);
+    snprintf(buffer, size,
+             passes < 0.095  ? "%.2g passes"
+             : passes < 9.95 ? "%.1f passes"
+                             : "%.0f passes",
+             passes);
+    return buffer;
+}
+
+void lm_plan_say(const lm_trainer *t) {
+    const lm_model *model = t->instance.model;
+    const lm_memory need = lm_memory_needed(t);
+    char text[48];
+    lm_say(model, "%" PRId64 " iterations, %s over the text%s", t->set.iterations,
+           passes_text(t, text, sizeof text), t->fitted ? "; more would learn it by heart" : "");
+    lm_memory_text(need.weights + need.batch, text, sizeof text);
+    if (t->set.out)
+        lm_say(model, "about %s of memory; the run is kept in %s", text, t->set.out);
+    else
+        lm_say(model, "about %s of memory; nothing is kept", text);
+}
+
+int lm_plan_print(const lm_trainer *t) {
+    const lm_model *model = t->instance.model;
+    const lm_memory need = lm_memory_needed(t);
+    tensor_error err = {0};
+    char text[4][48];
+    printf("parameters  %" PRId64 "\niterations  %" PRId64 ", %s over the text\n",
+           nn_params_count(t->instance.params), t->set.iterations, passes_text(t, text[0], sizeof *text));
+    printf("memory      about %s: %s for weights, gradients and optimizer, %s for a batch\n",
+           lm_memory_text(need.weights + need.batch, text[1], sizeof *text),
+           lm_memory_text(need.weights, text[2], sizeof *text),
+           lm_memory_text(need.batch, text[3], sizeof *text));
+    const int64_t bytes = tensor_memory();
+    if (bytes >= 0) printf("free        %s\n", lm_memory_text((double)bytes, text[0], sizeof *text));
+    const double speed = model->activations ? lm_machine_speed(&err) : 0;
+    if (speed > 0 && !t->set.seconds)
+        printf("time        roughly %s, without reports\n",
+               lm_duration(lm_step_estimate(t, speed) * (double)t->set.iterations, text[0], sizeof *text));
+    return lm_flush(stdout, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
+}

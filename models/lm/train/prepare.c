@@ -1,0 +1,111 @@
+/* What stands before the loop: the text, its tokens, the model with its parameters. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "models/lm/train/train_internal.h"
+
+/* ---- The text ------------------------------------------------------------------------------------- */
+
+static const char *const no_parts =
+    "%s: %" PRId64 " tokens are too few: a context of %" PRId64 " needs at least %" PRId64
+    " in each part of the text (90 %% to train on, 10 %% to validate)";
+
+/* The two parts of the corpus, and how much text their tokens are. */
+static int cut_corpus(lm_trainer *t) {
+    const lm_model *model = t->instance.model;
+    const int64_t context = t->set.context;
+    for (int i = 0; i < 2; i++) {
+        tensor_error err = {0};
+        lm_extent extent;
+        t->parts[i] = lm_split_of(t->corpus.tokens, (lm_split)i);
+        if (t->parts[i].count <= context)
+            return lm_fail(model, no_parts, t->set.data.name, t->corpus.tokens.count, context, context + 1);
+        if (!lm_extent_of(&extent, &t->instance.tokenizer, t->parts[i], &err))
+            return lm_fail(model, "%s", err.text);
+        if (extent.characters > 0) t->per_character[i] = (double)extent.tokens / (double)extent.characters;
+        if (extent.bytes > 0) t->per_byte[i] = (double)extent.tokens / (double)extent.bytes;
+    }
+    return LM_DONE;
+}
+
+/* Whether a run goes on that read its text from standard input: that is gone, its tokens are kept. */
+static bool text_is_gone(const lm_trainer *t) {
+    for (int i = 0; t->set.resume && i < t->set.data.count; i++)
+        if (strcmp(t->set.data.paths[i], "-") == 0) return true;
+    return false;
+}
+
+int lm_prepare_text(lm_trainer *t, lm_text *text) {
+    lm_instance *instance = &t->instance;
+    const lm_model *model = instance->model;
+    tensor_error err = {0};
+    const bool loaded = instance->tokenizer.count > 0;
+    const lm_tokenizer_kind kind = loaded ? instance->tokenizer.kind : lm_tokenizer_kind_of(t->set.tokenizer);
+    if (text_is_gone(t))
+        return lm_name_texts(model, &t->set.data, t->arena, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
+    lm_busy *busy = lm_busy_begin(model->name, "reading the text");
+    const int status = lm_open_text(model, text, &t->set.data, kind, t->arena);
+    lm_busy_end(busy);
+    if (status != LM_DONE || loaded) return status;
+    busy = lm_busy_begin(model->name, "learning tokens from the text");
+    const bool ok = lm_tokenizer_choose(&instance->tokenizer, t->set.tokenizer, (int32_t)t->set.vocab_size,
+                                        text, instance->arena, &err);
+    lm_busy_end(busy);
+    return ok ? LM_DONE : lm_fail(model, "%s: %s", t->set.data.name, err.text);
+}
+
+int lm_prepare_tokens(lm_trainer *t, const lm_text *text) {
+    const lm_model *model = t->instance.model;
+    tensor_error err = {0};
+    const char *path = t->set.out ? lm_run_file(t->set.out, "tokens.bin", t->arena, &err) : NULL;
+    if (err.text[0]) return lm_fail(model, "%s", err.text);
+    lm_busy *busy = lm_busy_begin(model->name, "cutting the text into tokens");
+    const bool ok = lm_corpus_open(&t->corpus, &t->instance.tokenizer, text->bytes ? text : NULL, path, &err);
+    int status = ok ? cut_corpus(t) : LM_DONE;
+    lm_busy_end(busy);
+    if (!ok) return lm_fail(model, "%s: %s", t->set.data.name, err.text);
+    if (status != LM_DONE) return status;
+    return lm_resume_text(t, &err) ? LM_DONE : lm_fail(model, "%s: %s", t->set.data.name, err.text);
+}
+
+int lm_prepare_model(lm_trainer *t) {
+    lm_instance *instance = &t->instance;
+    if (!instance->params) {
+        instance->params = nn_params_new();
+        if (instance->params)
+            instance->model->init(instance->model->self, instance->params, instance->tokenizer.count,
+                                  instance->context);
+    }
+    if (nn_params_error(instance->params))
+        return lm_fail(instance->model, "%" PRId64 " parameters: %s", nn_params_count(instance->params),
+                       nn_params_error(instance->params));
+    t->parallel = lm_parallel_new(instance->params, instance->context);
+    return t->parallel ? LM_DONE : lm_fail(instance->model, "out of memory");
+}
+
+int lm_prepare_parameters(lm_trainer *t) {
+    const lm_model *model = t->instance.model;
+    const lm_settings *set = &t->set;
+    const nn_adamw_options options = {.rate = set->rate,
+                                      .beta1 = set->beta1,
+                                      .beta2 = set->beta2,
+                                      .eps = set->eps,
+                                      .decay = set->decay,
+                                      .decay_matrices = set->decay_on == 1};
+    nn_params *params = t->instance.params;
+    const int64_t count = nn_params_count(params);
+    lm_busy *busy = lm_busy_begin(model->name, "making the weights");
+    bool ok = tensor_ok(nn_values(params)) || nn_params_finalize(params, (uint64_t)set->seed);
+    ok = ok && (set->resume || nn_adamw_init(&t->adamw, params, options));
+    lm_busy_end(busy);
+    if (!ok) return lm_fail(model, "%" PRId64 " parameters: %s", count, nn_params_error(params));
+    t->adamw.options = options;
+
+    tensor_error err = {0};
+    if (set->accumulate > 1) t->sum = tensor_new(t->arena, TENSOR_F32, TENSOR_SHAPE(count), &err);
+    if (!set->out) t->best_values = tensor_new(t->arena, TENSOR_F32, TENSOR_SHAPE(count), &err);
+    if ((set->accumulate > 1 && !tensor_ok(t->sum)) || (!set->out && !tensor_ok(t->best_values)) ||
+        !lm_batch_new(&t->batch, set->batch, set->context, t->arena, &err))
+        return lm_fail(model, "%s", err.text);
+    return LM_DONE;
+}

@@ -1,0 +1,84 @@
+/* What a run says of itself: before the loop what it will learn from, after it what it has reached. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "models/lm/train/train_internal.h"
+
+void lm_train_introduce(const lm_trainer *t) {
+    char resumed[64] = "";
+    if (t->set.resume)
+        snprintf(resumed, sizeof resumed, "; going on after %" PRId64 " iterations", t->state.iteration);
+    lm_say(t->instance.model,
+           "%" PRId64 " parameters, %d distinct %s; %" PRId64 " to train on, %" PRId64 " to validate%s",
+           nn_params_count(t->instance.params), t->instance.tokenizer.count,
+           t->instance.tokenizer.kind == LM_CHAR ? "characters" : "tokens", t->parts[LM_TRAIN].count,
+           t->parts[LM_VALIDATION].count, resumed);
+}
+
+/* Takes back the best weights, where there was a report. */
+static bool load_best(lm_trainer *t, tensor_error *err) {
+    if (t->state.best_loss >= LM_NO_LOSS) return true;
+    if (!t->best) return tensor_copy(nn_values(t->instance.params), t->best_values, err);
+    nn_file *file = nn_file_open(t->best, err);
+    const bool ok = file && nn_params_load(t->instance.params, file, err);
+    nn_file_close(file);
+    return ok;
+}
+
+/* A few words that the text has, to begin with; "" where the first ones would need quoting. */
+static const char *first_words(const lm_trainer *t, char *words, size_t size) {
+    char text[400];
+    size_t filled = 0, length;
+    for (int64_t i = 0; i < t->parts[LM_VALIDATION].count; i++) {
+        int32_t id;
+        lm_tokens_read(t->parts[LM_VALIDATION], i, 1, &id);
+        const lm_piece piece = lm_decode(&t->instance.tokenizer, id);
+        if (filled + piece.size >= sizeof text) break;
+        memcpy(text + filled, piece.bytes, piece.size);
+        filled += piece.size;
+    }
+    text[filled] = '\0';
+    const char *begin = strpbrk(text, "\n"), *end = NULL;
+    begin = begin ? begin + strspn(begin, "\n\r\t ") : text;
+    for (length = 0; begin[length] && !strchr("'\\\"$`!\n\r\t.,;:?", begin[length]); length++)
+        if (begin[length] == ' ' && length < size) end = begin + length;
+    if (length < size) end = begin + length;
+    snprintf(words, size, "%.*s", end ? (int)(end - begin) : 0, begin);
+    return lm_utf8_count(words, strlen(words), NULL) > 0 ? words : "";
+}
+
+static void say_result(const lm_trainer *t) {
+    const lm_model *model = t->instance.model;
+    const lm_state *state = &t->state;
+    char took[32], words[40];
+    if (t->stopped)
+        lm_say(model,
+               "stopped after %" PRId64 " iterations: since iteration %" PRId64
+               ", with a validation loss of %.3f, %" PRId64 " reports were no better",
+               state->iteration, state->best_iteration, state->best_loss, state->reports_since_best);
+    if (t->time_up && state->iteration < t->set.iterations)
+        lm_say(model, "the time is over after %" PRId64 " of %" PRId64 " iterations", state->iteration,
+               t->set.iterations);
+    lm_say(model, "done in %s; the best validation loss, %.3f, was at iteration %" PRId64,
+           lm_duration(lm_now() - t->begun, took, sizeof took), state->best_loss, state->best_iteration);
+    if (!t->last) return;
+    lm_say(model, "saved %s, and the best weights in %s", t->last, t->best);
+    const bool any = *first_words(t, words, sizeof words);
+    lm_say(model, "to write with it: %s sample %s%s%s%s", lm_typed(model), t->set.out,
+           any ? " --prompt '" : "", words, any ? "'" : "");
+}
+
+int lm_train_finish(lm_trainer *t) {
+    const lm_settings *set = &t->set;
+    const lm_model *model = t->instance.model;
+    tensor_error err = {0};
+    lm_sampling sampling = {
+        .tokens = set->sample_tokens, .temperature = set->temperature, .seed = (uint64_t)set->seed};
+    if (!load_best(t, &err)) return lm_fail(model, "%s", err.text);
+    if (set->sample_tokens > 0) {
+        fputc('\n', stdout);
+        if (!lm_sample(&t->instance, &sampling, stdout, &err)) return lm_fail(model, "%s", err.text);
+    }
+    say_result(t);
+    return LM_DONE;
+}

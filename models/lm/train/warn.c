@@ -1,0 +1,52 @@
+/* What a run says of itself when it goes wrong: one line each, once. */
+#include <inttypes.h>
+#include <math.h>
+
+#include "models/lm/train/train_internal.h"
+
+enum {
+    FEW_TOKENS = 1000, /* of a validation part: the loss of fewer is mostly chance */
+    MANY_TIMES = 4,    /* as many passes as are useful */
+    FIRST_STEPS = 20   /* in which a loss may be anything */
+};
+
+void lm_warn_plan(const lm_trainer *t) {
+    const lm_model *model = t->instance.model;
+    const lm_settings *set = &t->set;
+    const int64_t validation = t->parts[LM_VALIDATION].count, useful = lm_useful_iterations(t);
+    if (set->rate > 0.1 || set->rate < 1e-6)
+        lm_say(model, "warning: a --lr of %g is far from what is useful: between 0.00001 and 0.03",
+               set->rate);
+    if (set->iterations / MANY_TIMES > useful)
+        lm_say(model,
+               "warning: %.0f passes over the text are far more than is useful; %" PRId64
+               " iterations were enough",
+               lm_passes(t), useful);
+    if (validation < FEW_TOKENS)
+        lm_say(model, "warning: %" PRId64 " tokens to validate are so few that their loss says little",
+               validation);
+}
+
+void lm_warn_report(lm_trainer *t, double train, double validation) {
+    const lm_state *state = &t->state;
+    if (t->said_overfit || validation < 1.03 * state->best_loss || train >= t->best_train) return;
+    t->said_overfit = true;
+    lm_say(t->instance.model,
+           "warning: it begins to learn the text by heart: since iteration %" PRId64
+           " the validation loss rises while the training loss falls%s; more text helps, or --dropout, or a "
+           "smaller model",
+           state->best_iteration, t->best ? "; best.safetensors keeps that iteration" : "");
+}
+
+void lm_warn_step(lm_trainer *t, double loss) {
+    const double guessing = log((double)t->instance.tokenizer.count);
+    if (t->said_diverged || t->progress.done - t->progress.first < FIRST_STEPS || loss < 2 * guessing + 1)
+        return;
+    t->said_diverged = true;
+    lm_progress_clear(&t->progress);
+    lm_say(t->instance.model,
+           "warning: at iteration %" PRId64
+           " the loss is %.4g, and mere guessing has %.2f: it diverges; train with a lower "
+           "--lr than %g, or with --clip 1",
+           t->state.iteration, loss, guessing, t->set.rate);
+}
