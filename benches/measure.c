@@ -1,5 +1,6 @@
 /* The clock, options, turns, tables and records of the benchmarks. */
 #include "benches/measure.h"
+#include "models/lm/cli/pages.h"
 
 #include <errno.h>
 #include <math.h>

@@ -118,6 +118,10 @@ static bool adopt(void *self, lm_published *p, tensor_error *err) {
     return gpt2_adopt(&((struct gpt *)self)->config, p, err);
 }
 
+static bool publish(const void *self, const lm_instance *instance, lm_publication *p, tensor_error *err) {
+    return gpt2_publish(&((const struct gpt *)self)->config, instance, p, err);
+}
+
 /* ---- The program ------------------------------------------------------------------------------- */
 
 const lm_model *lm_program(void) {
@@ -129,7 +133,8 @@ const lm_model *lm_program(void) {
     *c = (struct gpt_config){.layers = 3, .heads = 4, .width = 64, .head_bias = true};
     c->norm_epsilon = 1e-5;
     const lm_option all[OPTIONS] = {
-        lm_presets(&gpt.preset, presets, "Set the other options as this preset does, unless they are given."),
+        lm_presets(&gpt.preset, presets,
+                   "Take other options from this preset; the command presets lists them."),
         lm_kept("n_layer",
                 lm_integer("layers", &c->layers, 1, GPT_MAX_LAYERS, "How many layers the model has.")),
         lm_kept("n_head",
@@ -144,9 +149,9 @@ const lm_model *lm_program(void) {
         lm_kept("attention_scale", lm_real("attention-scale", &c->attention_scale, 1e-6, 1000,
                                            "Multiply attention scores by this, if given; else see below.")),
         lm_choice("attention-scale-by", &c->scale_by, "width|head", "Divide scores by the root of this."),
-        lm_kept_since("scale_by_layer", "no",
-                      lm_yes_no("attention-scale-by-layer", &c->scale_by_layer,
-                                "Divide scores by the layer's number, too.")),
+        lm_kept_since(
+            "scale_by_layer", "no",
+            lm_yes_no("scale-by-layer", &c->scale_by_layer, "Divide scores by the layer's number, too.")),
         lm_kept_since(
             "norm_epsilon", "1e-5",
             lm_real("norm-epsilon", &c->norm_epsilon, 1e-20, 1, "Layer norm adds this to a variance.")),
@@ -169,6 +174,7 @@ const lm_model *lm_program(void) {
                        .activations = activations,
                        .cache = make_cache,
                        .adopt = adopt,
+                       .publish = publish,
                        .positions = "wpe.weight",
                        .attention = attention,
                        .references = references};

@@ -20,5 +20,8 @@ struct gpt_config {
 
 /* Sets the configuration for a GPT-2 as Hugging Face's transformers saves it; as lm_model's adopt. */
 bool gpt2_adopt(struct gpt_config *config, lm_published *published, tensor_error *err);
+/* The other way: an instance as a GPT-2 for other programs; as lm_model's publish. */
+bool gpt2_publish(const struct gpt_config *config, const lm_instance *instance, lm_publication *publication,
+                  tensor_error *err);
 
 #endif

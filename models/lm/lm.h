@@ -46,12 +46,33 @@ bool lm_published_real(const lm_published *published, const char *key, double lo
 bool lm_published_flag(const lm_published *published, const char *key, bool *value, tensor_error *err);
 const char *lm_published_text(const lm_published *published, const char *key); /* NULL: nothing, or null */
 
+/* A model as other programs load it: its tensors, with their names and layout, and what they ask to know. */
+typedef enum lm_form { LM_TRANSFORMERS, LM_GGUF } lm_form;
+typedef struct lm_fact {
+    const char *key;
+    lm_option_kind kind; /* LM_INTEGER, LM_REAL, LM_YES_NO: `number`; LM_TEXT: `text` */
+    double number;
+    const char *text;
+} lm_fact;
+enum { LM_MAX_FACTS = 24 };
+typedef struct lm_publication {
+    lm_form form;
+    bool spare;          /* the tables have a row more than there are tokens, for one that is never chosen */
+    tensor_arena *arena; /* for all that follows */
+    nn_entry *tensors;
+    int tensor_count;
+    const char *type, *architecture; /* "gpt2", "GPT2LMHeadModel" */
+    lm_fact facts[LM_MAX_FACTS];
+    int fact_count;
+} lm_publication;
+
 /* Losses that others have reached with a model's defaults on the Kalevala; NaN: not known. A list ends with {0}. */
 typedef struct lm_reference {
     const char *what;
     double train, validation;
 } lm_reference;
 
+struct lm_instance;
 typedef struct lm_model {
     const char *name;    /* of the program, and the architecture in checkpoints */
     const char *summary; /* what it is: "a GPT" */
@@ -76,8 +97,12 @@ typedef struct lm_model {
     /* Configures the model for a published checkpoint of it, gives the tensors our names and fills vocabulary and
      * context. False: it is none, with the reason. NULL: nobody publishes this model. */
     bool (*adopt)(void *self, lm_published *published, tensor_error *err);
-    const char *
-        positions; /* the tensor with a row for each token of the context; NULL: the context is no part of it */
+    /* Fills form, spare and arena of a publication with the rest, for an instance of the model. False: the form has no word for
+     * something, with the reason. NULL: no other program knows this model. */
+    bool (*publish)(const void *self, const struct lm_instance *instance, lm_publication *publication,
+                    tensor_error *err);
+    /* The tensor with a row for each token of the context; NULL: the context is no part of the parameters. */
+    const char *positions;
     /* How much each token attends to those before it: ids [B, T] -> [B, layers, H, T, T]. NULL: it has no
      * attention. */
     ag_var *(*attention)(const void *self, ag_var *ids);

@@ -17,6 +17,7 @@ static const lm_command commands[] = {
     {"eval", lm_eval_command, "Measure how well a text is predicted.", "evaluate|test|validate|loss|score"},
     {"presets", lm_presets_command, "List the sizes of models.", "preset|sizes|models|list"},
     {"info", lm_info_command, "Tell what is in a checkpoint.", "show|inspect|print|summary|describe"},
+    {"export", lm_export_command, "Write a model for other programs.", "convert|gguf|huggingface|hf"},
     {"plot", lm_plot_command, "Draw the losses of runs.", "graph|draw|curve|curves|chart"},
     {"report", lm_report_command, "Write a page about a run.", "html|page"},
     {"help", help_command, "Print the options of a command.", "man|usage|commands"},
@@ -39,7 +40,7 @@ static int unknown(const lm_model *model, const char *word) {
     }
     if (!nearest) nearest = lm_nearest(word, names, count);
     lm_say(model, "unknown command '%s'%s%s%s (%s help lists the commands)", word,
-           nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "", model->name);
+           nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "", lm_typed(model));
     return LM_BAD_USAGE;
 }
 
@@ -130,7 +131,8 @@ int lm_main(const lm_model *program, int argc, char **argv) {
         return printed(model);
     }
     if (*word == '-') {
-        lm_say(model, "%s is no command, and a command comes first: %s train %s", word, model->name, word);
+        lm_say(model, "%s is no command, and a command comes first: %s train %s", word, lm_typed(model),
+               word);
         return LM_BAD_USAGE;
     }
     const lm_command *command = find_command(word);

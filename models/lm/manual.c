@@ -19,13 +19,15 @@ enum { FIRST_STEPS = sizeof first_steps / sizeof *first_steps };
 
 void lm_manual_help(const lm_model *model, const lm_command *commands, FILE *file) {
     const int columns = lm_help_columns(file);
-    char text[256];
-    fprintf(file, "usage: %s COMMAND [options]\n", model->name);
+    char text[1024];
+    const char *name = lm_typed(model);
+    snprintf(text, sizeof text, "usage: %s COMMAND [options]", name);
+    lm_wrap(file, text, 0, 6, columns);
     snprintf(text, sizeof text, "%s: learns from any UTF-8 text and writes text like it.", model->summary);
     lm_wrap(file, text, 0, 0, columns);
     fputs("\nFirst steps\n", file);
     for (int i = 0; i < FIRST_STEPS; i++) {
-        snprintf(text, sizeof text, "%s %s", model->name, first_steps[i].line);
+        snprintf(text, sizeof text, "%s %s", name, first_steps[i].line);
         fputs("  ", file);
         lm_wrap(file, text, 2, 4, columns);
         fprintf(file, "%6s", "");
@@ -38,7 +40,7 @@ void lm_manual_help(const lm_model *model, const lm_command *commands, FILE *fil
     }
     fputc('\n', file);
     snprintf(text, sizeof text, "%s help COMMAND lists a command's options; %s --version prints the version.",
-             model->name, model->name);
+             name, name);
     lm_wrap(file, text, 0, 0, columns);
     lm_wrap(file, "Exit status: 0 done, 1 failed, 2 bad usage, 130 after Ctrl-C.", 0, 0, columns);
 }

@@ -42,7 +42,9 @@ static const struct {
 
 static int print_options(const lm_model *model, const lm_usage *usage, int form) {
     tensor_error err = {0};
-    forms[form].print(usage, stdout);
+    lm_usage typed = *usage;
+    typed.program = lm_typed(model);
+    forms[form].print(&typed, stdout);
     return lm_flush(stdout, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
 }
 
@@ -82,7 +84,7 @@ int lm_begin(const lm_model *model, const lm_usage *usage, int argc, char *const
     for (int i = 1; argc == 1 && i < (int)(sizeof forms / sizeof *forms); i++)
         if (strcmp(argv[0], forms[i].word) == 0) return print_options(model, usage, i);
     if (!lm_options_parse(usage, argc, argv, operand, &help, &err)) {
-        lm_say(model, "%s: %s (%s %s --help lists the options)", usage->command, err.text, usage->program,
+        lm_say(model, "%s: %s (%s %s --help lists the options)", usage->command, err.text, lm_typed(model),
                usage->command);
         return LM_BAD_USAGE;
     }

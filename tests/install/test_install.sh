@@ -36,6 +36,10 @@ lib=$(dirname -- "$(dirname -- "$pc")")
 
 check 'headers' [ "$(names "$prefix/include")" = './sampo/autograd.h ./sampo/nn.h ./sampo/tensor.h ' ]
 check 'programs' [ "$(names "$prefix/bin")" = './sampo-bigram ./sampo-gpt ' ]
+check 'manuals and what shells complete' [ "$(names "$prefix/share")" = "$(printf './%s ' \
+    bash-completion/completions/sampo-bigram.bash bash-completion/completions/sampo-gpt.bash \
+    man/man1/sampo-bigram.1 man/man1/sampo-gpt.1 sampo/verses.txt \
+    zsh/site-functions/_sampo_bigram zsh/site-functions/_sampo_gpt)" ]
 check 'sampo-gpt runs' "$prefix/bin/sampo-gpt" --version
 check 'no libraries but libsampo' [ -z "$(find "$prefix" -name 'lib?*.*' ! -name 'libsampo.*')" ]
 

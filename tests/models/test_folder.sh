@@ -265,6 +265,12 @@ refuses 1 'six/report.html: cannot be written: File too large' limited "$gpt" re
 same 'a full disk: the earlier page is whole' six/report.html page.html
 refuses 1 'old.svg: cannot be written: File too large' limited "$gpt" plot six --svg old.svg
 same 'and so is the earlier picture' old.svg kept.svg
+published=$repo/tests/fixtures/gpt2
+run "$gpt" export "$published" exported --gguf six.gguf
+check 'export' [ "$status" -eq 0 ]
+cp six.gguf kept.gguf
+refuses 1 'six.gguf: cannot be written: File too large' limited "$gpt" export "$published" --gguf six.gguf --force
+same 'nor does an exported file go' six.gguf kept.gguf
 check 'and nothing is left' [ -z "$(leftovers .)" ]
 mkdir elsewhere && echo old >elsewhere/picture && ln -s elsewhere/picture link.svg
 run "$gpt" plot six --svg link.svg

@@ -6,7 +6,7 @@
 #include <string.h>
 
 static tensor_error err;
-static int64_t batch, context, schedule, warmup, decay_on;
+static int64_t batch, context, schedule, warmup, decay_on, batches;
 static double rate, decay, beta2, clip;
 
 /* Parses a command line with what presets set: the model's options and those of `train`. */
@@ -16,6 +16,7 @@ static const lm_model *parse(const char *const *words) {
     schedule = warmup = decay_on = 0;
     const lm_option options[] = {lm_integer("batch", &batch, 1, 65536, ""),
                                  lm_integer("context", &context, 1, LM_MAX_CONTEXT, ""),
+                                 lm_integer("eval-batches", &batches, 1, 1000, ""),
                                  lm_real("lr", &rate, 0, 1000, ""),
                                  lm_real("weight-decay", &decay, 0, 1000, ""),
                                  lm_real("beta2", &beta2, 0, 1, ""),

@@ -5,34 +5,36 @@
 # shellcheck source=tests/models/shell.sh
 . "${0%/*}/shell.sh"
 
-commands='train sample eval info plot report help completion'
+PATH=$bin:$PATH gpt=gpt bigram=bigram # help repeats how the program was called
+export PATH
+commands='train sample eval presets info plot report help completion'
 in_terminal() { # in_terminal COLUMNS COMMAND: its output on a terminal so wide
   script -qec "stty cols $1; TERM=xterm $2" /dev/null </dev/null | tr -d '\r'
 }
 
 # ---- Help -----------------------------------------------------------------------------------------
 for program in gpt bigram; do
-  run "$bin/$program"
+  run "$program"
   check "$program alone: bad usage" [ "$status" -eq 2 -a ! -s stdout ]
   check "$program alone: what to type" grep -q "^  $program train --data book.txt --out run\$" stderr
   cp stderr said
   for word in --help -h help; do
-    run "$bin/$program" $word
+    run "$program" $word
     check "$program $word: the same, as it was asked for" cmp -s stdout said
     check "$program $word: status 0" [ "$status" -eq 0 -a ! -s stderr ]
   done
-  run "$bin/$program" -V
+  run "$program" -V
   matches "$program -V" "$program (Sampo) [0-9.]*"
   for command in $commands; do
-    run "$bin/$program" "$command" --help
+    run "$program" "$command" --help
     cp stdout said
     check "$program $command --help" [ "$status" -eq 0 -a -s stdout -a ! -s stderr ]
-    run "$bin/$program" "$command" -h
+    run "$program" "$command" -h
     check "$program $command -h" cmp -s stdout said
-    [ "$command" = help ] || run "$bin/$program" help "$command"
+    [ "$command" = help ] || run "$program" help "$command"
     check "$program help $command" cmp -s stdout said
     check "$program help $command: each option is told in sentences" \
-      [ "$(COLUMNS=1000 "$bin/$program" "$command" --help | grep -c '^[ *] --[a-z0-9-]*.*  [a-z]')" -eq 0 ]
+      [ "$(COLUMNS=1000 "$program" "$command" --help | grep -c '^[ *] --[a-z0-9-]*.*  [a-z]')" -eq 0 ]
   done
 done
 refuses 2 "unknown command 'zebra'" "$gpt" help zebra
@@ -49,7 +51,7 @@ run "$bigram" train --help
 matches 'the defaults of the bigram' '  --context N  .*(default 8)'
 unset COLUMNS
 
-for columns in 30 40 60 80 120; do
+for columns in 35 40 60 80 120; do
   for command in '' $commands; do
     COLUMNS=$columns "$gpt" help ${command:+"$command"} >stdout 2>stderr
     check "help $command in $columns columns" [ "$(wc -L <stdout)" -le $columns ]
@@ -69,6 +71,11 @@ if command -v script >/dev/null; then
 else
   skip 'help on a terminal' 'no script'
 fi
+
+run "$bin/gpt" --help
+check 'a line to type begins as the program was called' grep -qF "  $bin/gpt sample run" stdout
+run env SAMPO_PROGRAM=./sampo "$bin/gpt" train --lrr
+check 'or as the script was' grep -qF '(./sampo train --help lists the options)' stderr
 
 # ---- Words of other programs ------------------------------------------------------------------------
 while read -r command given ours; do
@@ -166,8 +173,8 @@ check 'a run goes on with a file' grep -q '^Iter 4 ' stdout
 
 # ---- The manual ---------------------------------------------------------------------------------------
 for program in gpt bigram; do
-  "$bin/$program" --man >$program.1
-  check "$program --man: each command" [ "$(grep -c '^\.SS ' $program.1)" -eq 8 ]
+  "$program" --man >$program.1
+  check "$program --man: each command" [ "$(grep -c '^\.SS ' $program.1)" -eq "$(echo "$commands" | wc -w)" ]
   if command -v mandoc >/dev/null; then
     mandoc -Tlint $program.1 >stdout 2>stderr
     check "$program --man is well-formed" [ "$(grep -vc 'missing date' stdout)" -eq 0 ]
@@ -202,7 +209,7 @@ completes() { # completes NAME EXPECTED WORD...: what bash completes behind the 
 if command -v bash >/dev/null; then
   "$gpt" completion bash >gpt.bash
   completes 'commands' 'sample ' sam
-  completes 'all commands' '--help --version completion eval help info plot report sample train ' ''
+  completes 'all commands' '--help --version completion eval help info plot presets report sample train ' ''
   completes 'commands of help' 'train ' help tr
   completes 'options' '--schedule --schedule-end ' train --sch
   completes 'choices' 'constant cosine linear ' train --schedule ''

@@ -179,7 +179,7 @@ run "$gpt" plot u1 r1
 matches 'plot: per token where a log knows no better' 'Loss, nats per token; lines: .*'
 run "$gpt" report u4
 check 'report: losses of other units, perplexity, duration' [ "$(tr -d '\n' <u4/report.html | grep -o '<div><b>[^<]*</b><span>[^<]*' |
-  grep -c '>3.087</b><span>perplexity\|>0.282</b><span>validation loss per char\|>0.407</b><span>bits per byte\|>3 min 12 s</b><span>of training')" -eq 4 ]
+  grep -c '>3.087</b><span>validation perplexity\|>0.282</b><span>validation loss per char\|>0.407</b><span>validation bits per byte\|>3 min 12 s</b><span>of training')" -eq 4 ]
 
 # ---- run.txt: how a run was made ------------------------------------------------------------------------
 check 'run.txt: a paragraph a start' [ "$(grep -c '^started 20[0-9-]* [0-9:]* UTC$' a/run.txt)" -eq 1 ]

@@ -70,6 +70,43 @@ def needs_nothing(name, text):
     return page
 
 
+def alternatives(name, text):
+    """Every picture has a name and a description, every region that scrolls can be reached, headings go down one by one."""
+    pictures = re.findall(r"<svg[^>]*role=\"img\".*?</desc>", text, re.S)
+    check(f"{name}: pictures have a name", pictures and len(pictures) == text.count('role="img"')
+          and all(re.search(r'aria-label="[^"]+"', p) for p in pictures), len(pictures))
+    check(f"{name}: and say in words what they show",
+          all(re.search(r"<title>[^<]+</title>.*<desc>[^<]{20,}</desc>", p, re.S) for p in pictures))
+    levels = [int(n) for n in re.findall(r"<h(\d)", text)]
+    check(f"{name}: headings in order", all(b <= a + 1 for a, b in zip([0] + levels, levels)), levels)
+    check(f"{name}: no second element of an id", len(set(re.findall(r' id="([^"]*)"', text))) == text.count(' id="'))
+
+
+def luminance(colour):
+    if len(colour) == 4:
+        colour = "#" + "".join(2 * c for c in colour[1:])
+    parts = [int(colour[i:i + 2], 16) / 255 for i in (1, 3, 5)]
+    r, g, b = (p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+def contrast(name, text):
+    """The contrast of every colour of text and of curves with what is behind it, in light and in dark: 4.5 to 1."""
+    styles = "".join(re.findall(r"<style>(.*?)</style>", text, re.S))
+    dark = "".join(re.findall(r"@media\(prefers-color-scheme:dark\)\{(.*?\})\s*\}", styles, re.S))
+    light = re.sub(r"@media.*?\}\s*\}", "", styles, flags=re.S)
+    for mode, css in ("light", light), ("dark", light + dark):  # the last rule wins
+        names = dict(re.findall(r"--(\w+):(#\w+)", css))
+        paper = names.get("paper") or re.findall(r"\.paper\{fill:(#\w+)\}", css)[-1]
+        grounds = {paper, names.get("ground", paper)}
+        inks = {k: names[k] for k in ("ink", "soft", "accent") if k in names}
+        inks.update(dict(re.findall(r"\.(c\d)\{color:(#\w+)\}", css)))
+        inks.update(dict(re.findall(r"[ .](legend|text)\{[^}]*?fill:(#\w+)", css)))
+        bad = [(ink, ground) for ink in inks.items() for ground in (grounds if ink[0] in names else {paper})
+               if (max(luminance(ink[1]), luminance(ground)) + 0.05) / (min(luminance(ink[1]), luminance(ground)) + 0.05) < 4.5]
+        check(f"{name}, {mode}: contrast of 4.5 to 1", len(inks) >= 9 and not bad, f"{len(inks)} {bad}")
+
+
 def pixels(path):
     """How many pixels of each colour are in a PNG of 8 bits a channel."""
     data, at, body = open(path, "rb").read(), 8, b""
@@ -148,7 +185,29 @@ try:
               labels == 2 * list("the␣<b>cat</b>⏎") and (0, 0) in cells
               and all(x <= y for y, x in cells) and len(cells) == len(set(cells)), f"{labels} {cells}")
 
+    alternatives("report", text)
+    contrast("report", text)
+    check("report: values under the pointer", text.count('class="hit"') >= 22 and "\ntraining, every step: " in text)
+    check("report: the reports as a table", re.search(r"<th scope=\"row\">8</th><td>\d\.\d+</td><td>\d\.\d+</td>", text))
+    check("report: how it was made", "gpt train --data text" in page.text and " UTC" in page.text and "processor" in page.text)
+    check("report: options' names", all(f"<dt>{word}</dt>" in text for word in ("width", "layers", "heads", "context"))
+          and "n_embd" not in text)
+
+    run("gpt", "train", *sizes, "--layers", "1", "--heads", "1", "--width", "8", "--out", "narrow")
+    run("gpt", "report", hostile, "narrow", "bigram", "--html", "several.html")
+    text = open("several.html").read()
+    page = needs_nothing("report of several", text)
+    alternatives("report of several", text)
+    contrast("report of several", text)
+    check("report of several: every element ends", not page.fault, page.fault)
+    check("report of several: names are text", "onerror=alert(1)" in page.text and "\x1b" not in text)
+    check("report of several: a row a run, and again for what differs", text.count('class="run"') == 6, text.count('class="run"'))
+    check("report of several: what differs", '<th scope="col">width</th>' in text and '<th scope="col">seed</th>' not in text)
+    check("report of several: a sample each", text.count("<blockquote") == 3)
+    check("report of several: how each was made", page.text.count(" train --data text") == 3)
+
     text = open("bigram.html").read()
+    alternatives("report of a bigram", text)
     page = needs_nothing("report of a bigram", text)
     check("report of a bigram: every element ends", not page.fault, page.fault)
     check("report of a bigram: its table", "What follows what" in page.text and "Where it looks" not in page.text)
@@ -157,19 +216,26 @@ try:
 
     text = open("plot.svg").read()
     needs_nothing("plot", text)
+    alternatives("plot", text)
+    contrast("plot", text)
     names = [e.text for e in xml.etree.ElementTree.fromstring(text).iter("{http://www.w3.org/2000/svg}text")]
     check("plot: names in the legend", hostile[-36:].replace("\x1b", "\ufffd") in "".join(map(str, names)), names)
 
     if CHROMIUM:
         shutil.copy(hostile + "/report.html", "report.html")
         look("report.html", "1000,700")
+        look("several.html", "1000,700")
         look("plot.svg", "760,400")
-        with open("measured.html", "w") as file:
-            file.write(open("report.html").read().replace("</body>", "<script>document.title = 'is ' + "
-                       "document.documentElement.scrollWidth + ' of ' + innerWidth</script></body>"))
-        for width in (1200, 500):
-            title = re.search(r"<title>is (\d+) of (\d+)", browse("measured.html", f"{width},600", "--dump-dom"))
-            check(f"report: fits a window of {width}", title and int(title[1]) <= int(title[2]), title and title[0])
+        for name in "report", "several", "bigram":
+            with open("measured.html", "w") as file:
+                file.write(open(name + ".html").read().replace("</body>", "<script>parent.document.title = 'is ' + "
+                           "document.documentElement.scrollWidth + ' of ' + innerWidth</script></body>"))
+            for width in (1280, 500, 375):  # in a frame: a window of the browser may not be so narrow
+                with open("frame.html", "w") as file:
+                    file.write(f'<title>no</title><iframe src="measured.html" style="width:{width}px;height:600px;border:0"></iframe>')
+                title = re.search(r"<title>is (\d+) of (\d+)", browse("frame.html", "1400,700", "--dump-dom",
+                                                                      "--allow-file-access-from-files"))
+                check(f"{name}: fits a window of {width}", title and int(title[1]) <= int(title[2]) == width, title and title[0])
     else:
         print("skip  in a browser: no chromium")
 finally:

@@ -27,5 +27,7 @@ typedef struct lm_words {
 } lm_words;
 bool lm_config_expand(lm_words *words, int argc, char *const *argv, tensor_error *err);
 void lm_words_free(lm_words *words);
+/* Whether a word is none, but says where the next stands in a file. */
+bool lm_is_place(const char *word);
 
 #endif

@@ -36,11 +36,14 @@ typedef struct reader {
 
 static const char mark[] = "--config=";
 
+bool lm_is_place(const char *word) {
+    return strncmp(word, mark, strlen(mark)) == 0;
+}
+
 /* The next word; NULL: there are no more. */
 static const char *next(reader *r) {
     r->place = NULL;
-    if (r->at + 1 < r->argc && strncmp(r->argv[r->at], mark, strlen(mark)) == 0)
-        r->place = r->argv[r->at++] + strlen(mark);
+    if (r->at + 1 < r->argc && lm_is_place(r->argv[r->at])) r->place = r->argv[r->at++] + strlen(mark);
     return r->at < r->argc ? r->argv[r->at++] : NULL;
 }
 

@@ -33,6 +33,23 @@ const char *lm_checkpoint_path(const char *path, tensor_arena *arena, tensor_err
 /* Configures the model, and an instance's tokenizer and context, for a published checkpoint at `path`. */
 bool lm_published_read(lm_instance *instance, nn_file *file, const char *path, tensor_error *err);
 
+/* ---- Export ------------------------------------------------------------------------------------------ */
+
+/* Writes a publication of the form LM_GGUF for llama.cpp, in version 3 of its format, behind the stream's position.
+ * https://github.com/ggml-org/ggml/blob/master/docs/gguf.md */
+bool lm_gguf_write(FILE *file, const lm_publication *publication, const lm_tokenizer *tokenizer,
+                   tensor_error *err);
+/* The command export: a folder for transformers, a file for llama.cpp. */
+int lm_export_command(const lm_model *model, int argc, char *const *argv);
+
+/* ---- Files that commands write ---------------------------------------------------------------------- */
+
+/* A stream to write a file with. An earlier one stays whole until lm_finish, with all of the new one (`whole`), has it on
+ * the disk; devices and pipes are written to as they are. NULL and false with a text that names the file, but where it
+ * is not whole: that the caller has said. */
+FILE *lm_create(const char *path, tensor_error *err);
+bool lm_finish(FILE *file, const char *path, bool whole, tensor_error *err);
+
 /* ---- The folder of a run --------------------------------------------------------------------------- */
 
 /* "folder/name" of a run's file on the arena. */

@@ -88,6 +88,10 @@ char *lm_chart_cut(const lm_chart *chart, char *buffer, size_t size);
 enum { LM_LEGEND = 8 };
 int lm_chart_names(const lm_chart *chart);
 
+/* The classes c0, c1, ... and d0, d1, ... of a run: beyond the colours, dashes tell runs apart. */
+int lm_colour_of(int run);
+int lm_dashes_of(int run);
+
 /* Writes text into HTML or SVG: what is not UTF-8, or not allowed in XML, becomes U+FFFD. */
 void lm_markup(FILE *file, const char *text, size_t size);
 /* A chart that fills the SVG element around it; the CSS that charts and heat maps need; and a whole file. */

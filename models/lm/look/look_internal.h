@@ -84,11 +84,6 @@ bool lm_samples_read(lm_samples *samples, FILE *file, tensor_error *err);
 lm_history *lm_run_read(const lm_model *model, const char *folder, lm_range iterations, const char **name,
                         tensor_arena *arena);
 
-/* Files that the commands write: NULL and false with a text that names the file. An earlier file stays whole until all
- * of the new one is on the disk; devices and pipes are written to as they are. */
-FILE *lm_create(const char *path, tensor_error *err);
-bool lm_finish(FILE *file, const char *path, tensor_error *err);
-
 /* What DIR/run.txt says of how the run was made; NULL: nothing. A file that is not there is an empty record. */
 typedef struct lm_record {
     int starts;

@@ -45,7 +45,8 @@ void lm_page_figure(FILE *file, lm_chart *chart, int ticks) {
     lm_chart_fit(chart, (lm_frame){LM_EVERYTHING, LM_EVERYTHING, .ticks = ticks});
     char cut[128];
     fprintf(file,
-            "<figure class=\"chart card\"><figcaption><b>%s</b>%s%s%s%s</figcaption><svg role=\"img\" "
+            "<figure class=\"chart card\"><figcaption><b>%s</b> by iteration%s%s%s%s</figcaption><svg "
+            "role=\"img\" "
             "aria-label=\"%s\">\n",
             chart->title, chart->y_label ? ", " : "", chart->y_label ? chart->y_label : "",
             chart->above ? "; " : "", lm_chart_cut(chart, cut, sizeof cut), chart->title);
@@ -105,12 +106,11 @@ static void tiles(FILE *file, const lm_page *p) {
     snprintf(text, sizeof text, "at best, iteration %.15g", h->reports.best_iteration);
     if (h->reports.best_iteration < h->reports.iteration) tile(file, text, "%.3f", h->reports.best);
     tile(file, "training loss at the last report", "%.3f", h->reports.train);
-    tile(file, "perplexity of the validation text, at best", "%.4g", exp(h->reports.best));
+    tile(file, "validation perplexity, at best", "%.4g", exp(h->reports.best));
     if (fabs(h->reports.ratio[LM_PER_CHARACTER] - 1) > 1e-6)
         tile(file, "validation loss per character, at best", "%.3f",
              h->reports.best * h->reports.ratio[LM_PER_CHARACTER]);
-    tile(file, "bits per byte of the validation text, at best", "%.3f",
-         h->reports.best * h->reports.ratio[LM_PER_BYTE]);
+    tile(file, "validation bits per byte, at best", "%.3f", h->reports.best * h->reports.ratio[LM_PER_BYTE]);
     if (speed->count) {
         snprintf(digits, sizeof digits, "%.3g", mean_of(speed));
         text_tile(file, "tokens a second", lm_axis_label(strtod(digits, NULL), text, sizeof text));
@@ -125,7 +125,8 @@ static void report_table(FILE *file, const lm_history *h) {
     const lm_series *train = &h->series[LM_REPORT_TRAIN], *validation = &h->series[LM_REPORT_VALIDATION];
     const int each = validation->count / TABLE_ROWS + 1;
     if (validation->count == 0 || train->count != validation->count) return;
-    fputs("<details><summary>The reports as a table</summary><div class=\"wide card\"><table><thead><tr>"
+    fputs("<details><summary>The reports as a table</summary><div class=\"wide card\" "
+          "tabindex=\"0\"><table><thead><tr>"
           "<th scope=\"col\">iteration</th><th scope=\"col\">training</th><th scope=\"col\">validation</th>"
           "</tr></thead><tbody>\n",
           file);
@@ -172,7 +173,7 @@ static void comparison(FILE *file, const lm_page *p) {
     fputs("<h2>Beside the published figures</h2>\n<p>Of the same model on the same text, the Kalevala; nats "
           "per character.</p>\n"
           "<div class=\"wide "
-          "card\"><table><thead><tr><td></td><th scope=\"col\">training</th><th "
+          "card\" tabindex=\"0\"><table><thead><tr><td></td><th scope=\"col\">training</th><th "
           "scope=\"col\">validation</th></tr></thead><tbody>\n",
           file);
     for (const lm_reference *row = p->model->references; row->what; row++)
@@ -194,16 +195,16 @@ void lm_page_sample(FILE *file, const lm_page *p, int i, const char *title) {
     char text[32];
     const lm_sample_place *place = &p->samples.places[i];
     double validation = validation_at(p->history, place->iteration);
-    fputs("<li class=\"card\"><b>", file);
+    fputs("<li class=\"card\">", file);
+    if (!isnan(validation)) fprintf(file, "<i>validation %.3f</i>", validation);
+    fputs("<b>", file);
     if (title) {
         lm_page_text(file, title);
         fputs(", iteration ", file);
     } else {
         fputs("Iteration ", file);
     }
-    fprintf(file, "%s</b>", lm_grouped(place->iteration, text));
-    if (!isnan(validation)) fprintf(file, "<i>validation %.3f</i>", validation);
-    fputs("<blockquote tabindex=\"0\">", file);
+    fprintf(file, "%s</b><blockquote tabindex=\"0\">", lm_grouped(place->iteration, text));
     lm_markup(file, p->texts[i].bytes, p->texts[i].size);
     fprintf(file, "%s</blockquote></li>\n", (int64_t)p->texts[i].size < place->bytes ? "\xe2\x80\xa6" : "");
 }

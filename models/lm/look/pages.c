@@ -1,6 +1,7 @@
 /* The page about several runs: their figures in one table, their losses in one chart, what their options differ in. */
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "models/lm/look/look_internal.h"
@@ -9,10 +10,13 @@ enum { MOST_TICKS = 6, MOST_DIFFERENCES = 48 };
 
 /* ---- Figures -------------------------------------------------------------------------------- */
 
-/* The name of run i, with the colour that it has in the chart. */
+/* The name of run i, with the line that it has in the chart. */
 static void name_cell(FILE *file, const lm_page *run, int i) {
-    fprintf(file, "<th scope=\"row\"><span class=\"c%d\" aria-hidden=\"true\">\xe2\x97\x8f</span> ",
-            i % LM_COLOURS);
+    fprintf(file,
+            "<th scope=\"row\" class=\"run\"><svg class=\"swatch\" width=\"24\" height=\"8\" "
+            "aria-hidden=\"true\"><line "
+            "class=\"c%d d%d\" x2=\"24\" y1=\"4\" y2=\"4\"/></svg>",
+            lm_colour_of(i), lm_dashes_of(i));
     lm_page_text(file, run->name);
     fputs("</th>", file);
 }
@@ -24,11 +28,11 @@ static void number_cell(FILE *file, const char *format, double value) {
 }
 
 static void figures(FILE *file, const lm_page *const *runs, int count) {
-    static const char *const titles[] = {"iterations",    "training",      "validation", "at best",
-                                         "per character", "bits per byte", "perplexity", "parameters",
-                                         "tokens/s",      "of training"};
+    static const char *const titles[] = {"iterations",    "validation",    "at best",
+                                         "per character", "bits per byte", "perplexity",
+                                         "parameters",    "tokens/s",      "of training"};
     char text[32];
-    fputs("<div class=\"wide card\"><table><thead><tr><th scope=\"col\">run</th>", file);
+    fputs("<div class=\"wide card\" tabindex=\"0\"><table><thead><tr><th scope=\"col\">run</th>", file);
     for (size_t i = 0; i < sizeof titles / sizeof titles[0]; i++)
         fprintf(file, "<th scope=\"col\">%s</th>", titles[i]);
     fputs("</tr></thead><tbody>\n", file);
@@ -38,14 +42,15 @@ static void figures(FILE *file, const lm_page *const *runs, int count) {
         fputs("<tr>", file);
         name_cell(file, runs[i], i);
         fprintf(file, "<td>%s</td>", lm_grouped((int64_t)h->iteration + 1, text));
-        number_cell(file, "%.3f", h->reports.train);
         number_cell(file, "%.3f", h->reports.validation);
         number_cell(file, "%.3f", h->reports.best);
         number_cell(file, "%.3f", h->reports.best * h->reports.ratio[LM_PER_CHARACTER]);
         number_cell(file, "%.3f", h->reports.best * h->reports.ratio[LM_PER_BYTE]);
         number_cell(file, "%.4g", exp(h->reports.best));
         fprintf(file, "<td>%s</td>", runs[i]->parameters > 0 ? lm_grouped(runs[i]->parameters, text) : "");
-        number_cell(file, "%.3g", speed->count ? speed->points[speed->count / 2].mean : (double)NAN);
+        snprintf(text, sizeof text, "%.3g", speed->count ? speed->points[speed->count / 2].mean : 0);
+        fprintf(file, "<td>%s</td>",
+                speed->count ? lm_axis_label(strtod(text, NULL), text, sizeof text) : "");
         fprintf(file, "<td>%s</td></tr>\n", isnan(h->seconds) ? "" : lm_page_duration(h->seconds, text));
     }
     fputs("</tbody></table></div>\n", file);
@@ -67,6 +72,7 @@ static void chart(FILE *file, const lm_page *const *runs, int count, tensor_aren
     const lm_unit unit = lm_unit_for(histories, count);
     for (int i = 0; i < count; i++) lm_history_convert(&copies[i], unit);
     lm_chart_losses(&losses, histories, names, count, unit, curves);
+    for (int i = 0; i < losses.count; i++) losses.curves[i].in_legend = false; /* the table is one */
     lm_page_figure(file, &losses, MOST_TICKS);
 }
 
@@ -108,7 +114,8 @@ static void difference_table(FILE *file, const lm_page *const *runs, int count) 
     char value[64];
     const int found = differences(runs, count, keys);
     if (found == 0) return;
-    fputs("<h2>What differs</h2>\n<div class=\"wide card\"><table><thead><tr><th scope=\"col\">run</th>",
+    fputs("<h2>What differs</h2>\n<div class=\"wide card\" tabindex=\"0\"><table><thead><tr><th "
+          "scope=\"col\">run</th>",
           file);
     for (int k = 0; k < found; k++) {
         fputs("<th scope=\"col\">", file);

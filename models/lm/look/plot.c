@@ -1,14 +1,9 @@
 /* The command plot: the losses of runs in the terminal and as an SVG file. */
-#define _XOPEN_SOURCE 700 /* realpath */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "models/lm/look/look_internal.h"
 
@@ -31,39 +26,6 @@ lm_history *lm_run_read(const lm_model *model, const char *folder, lm_range iter
     if (history->torn) lm_say(model, "%s: the last row is not whole and left out", path);
     *name = copy;
     return history;
-}
-
-/* The file that a path names, which is behind links that lie there. */
-static const char *behind_links(const char *path, char resolved[PATH_MAX]) {
-    return realpath(path, resolved) ? resolved : path;
-}
-
-FILE *lm_create(const char *path, tensor_error *err) {
-    char resolved[PATH_MAX];
-    struct stat status;
-    const bool replaced = stat(path, &status) != 0 || S_ISREG(status.st_mode);
-    int fd = replaced ? nn_file_begin(behind_links(path, resolved), err)
-                      : open(path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOCTTY);
-    FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
-    if (!file && (fd >= 0 || !replaced))
-        tensor_fail(err, "%.150s: cannot be written: %s", path, strerror(errno));
-    if (!file && fd >= 0)
-        replaced ? (void)nn_file_end(fd, behind_links(path, resolved), false, err) : (void)close(fd);
-    return file;
-}
-
-bool lm_finish(FILE *file, const char *path, tensor_error *err) {
-    char resolved[PATH_MAX];
-    struct stat status;
-    errno = 0;
-    bool ok = fflush(file) == 0 && !ferror(file);
-    if (!ok)
-        tensor_fail(err, "%.150s: cannot be written: %s", path,
-                    errno ? strerror(errno) : "some of it was lost");
-    const bool replaced = fstat(fileno(file), &status) == 0 && S_ISREG(status.st_mode);
-    int fd = replaced ? dup(fileno(file)) : -1;
-    fclose(file);
-    return replaced ? nn_file_end(fd, behind_links(path, resolved), ok, err) : ok;
 }
 
 /* ---- The command ---------------------------------------------------------------------------- */
@@ -107,7 +69,7 @@ static int write_svg(const lm_model *model, const lm_chart *chart, const char *p
     tensor_error err = {0};
     FILE *file = lm_create(path, &err);
     if (file) lm_svg_file(file, chart);
-    if (!file || !lm_finish(file, path, &err)) return lm_fail(model, "%s", err.text);
+    if (!file || !lm_finish(file, path, true, &err)) return lm_fail(model, "%s", err.text);
     lm_say(model, "wrote %s", path);
     return LM_DONE;
 }

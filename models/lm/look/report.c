@@ -169,7 +169,7 @@ static int write_page(const lm_model *model, const char *html, const lm_page *co
     FILE *file = html ? lm_create(html, &err) : NULL;
     if (file && count == 1) lm_page_write(file, pages[0]);
     if (file && count > 1) lm_pages_write(file, pages, count, arena);
-    if (!file || !lm_finish(file, html, &err)) return lm_fail(model, "%s", err.text);
+    if (!file || !lm_finish(file, html, true, &err)) return lm_fail(model, "%s", err.text);
     lm_say(model, "wrote %s", html);
     return LM_DONE;
 }

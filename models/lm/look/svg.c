@@ -119,25 +119,24 @@ static void path(FILE *file, const lm_chart *chart, const lm_series *s, size_t v
     }
 }
 
-static int colour_of(const lm_curve *c) {
-    return c->run % LM_COLOURS;
+int lm_colour_of(int run) {
+    return run % LM_COLOURS;
 }
 
-/* Beyond the colours, dashes tell runs apart. */
-static int dashes_of(const lm_curve *c) {
-    return c->run / LM_COLOURS % 4;
+int lm_dashes_of(int run) {
+    return run / LM_COLOURS % 4;
 }
 
 static void line(FILE *file, const lm_chart *chart, const lm_curve *c) {
     if (c->style == LM_STEPS && c->series->each > 1) {
-        fprintf(file, "<path class=\"band c%d\" d=\"", colour_of(c));
+        fprintf(file, "<path class=\"band c%d\" d=\"", lm_colour_of(c->run));
         path(file, chart, c->series, offsetof(lm_point, low), false, 'M');
         path(file, chart, c->series, offsetof(lm_point, high), true, 'L');
         fputs("Z\"/>\n", file);
     }
     if (c->style == LM_RINGS) return;
     fprintf(file, "<path class=\"line%s c%d d%d\" vector-effect=\"non-scaling-stroke\" d=\"",
-            c->style == LM_REPORTS ? " dotted" : "", colour_of(c), dashes_of(c));
+            c->style == LM_REPORTS ? " dotted" : "", lm_colour_of(c->run), lm_dashes_of(c->run));
     path(file, chart, c->series, offsetof(lm_point, mean), false, 'M');
     fputs("\"/>\n", file);
 }
@@ -150,7 +149,7 @@ static void dots(FILE *file, const lm_chart *chart, const lm_curve *c) {
         double x = percent(lm_axis_at(&chart->x, p->x)), y = percent(1 - lm_axis_at(&chart->y, p->mean));
         if (!(x >= 0 && x <= 100 && y >= 0 && y <= 100)) continue; /* cut off, or nowhere */
         fprintf(file, "<circle class=\"%s c%d\" cx=\"%g%%\" cy=\"%g%%\" r=\"%s\"/>\n", ring ? "ring" : "dot",
-                colour_of(c), x, y, ring ? "3.4" : "2.8");
+                lm_colour_of(c->run), x, y, ring ? "3.4" : "2.8");
     }
 }
 
@@ -244,11 +243,11 @@ static void legend(FILE *file, const lm_chart *chart, bool left) {
         const char *name = ending(c->name), *x = left ? "0" : "100%";
         fprintf(file, "<svg x=\"%s\" y=\"%d\" overflow=\"visible\">", x, y);
         if (c->style == LM_STEPS || c->style == LM_LINE || c->run >= LM_COLOURS)
-            fprintf(file, "<line class=\"line c%d d%d\" x1=\"%d\" x2=\"%d\"/>", colour_of(c), dashes_of(c),
-                    left ? 0 : -24, left ? 24 : 0);
+            fprintf(file, "<line class=\"line c%d d%d\" x1=\"%d\" x2=\"%d\"/>", lm_colour_of(c->run),
+                    lm_dashes_of(c->run), left ? 0 : -24, left ? 24 : 0);
         else
             fprintf(file, "<circle class=\"%s c%d\" cx=\"%d\" r=\"3.4\"/>",
-                    c->style == LM_RINGS ? "ring" : "dot", colour_of(c), left ? 12 : -12);
+                    c->style == LM_RINGS ? "ring" : "dot", lm_colour_of(c->run), left ? 12 : -12);
         fprintf(file, "<text class=\"legend\" x=\"%d\" dy=\".34em\" text-anchor=\"%s\">%s", left ? 32 : -30,
                 left ? "start" : "end", name > c->name ? "\xe2\x80\xa6" : "");
         markup(file, name);

@@ -176,6 +176,27 @@ static bool read_merges(lm_bpe_source *s, const char *json, tensor_arena *arena,
     return merges;
 }
 
+/* Characters, as lm_tokenizer_write_json writes them: words of one character each, numbered 0, 1, ... */
+static bool read_characters(lm_tokenizer *t, const char *tokens, int64_t rows, tensor_arena *arena,
+                            tensor_error *err) {
+    const char *const *keys;
+    const int64_t *ids;
+    int count;
+    if (!nn_json_integers(tokens, arena, &keys, &ids, &count, err)) return false;
+    if (rows > 0 && rows != count)
+        return tensor_fail(err, "it has %d tokens, the model %lld", count, (long long)rows);
+    const char **list = tensor_arena_alloc(arena, (size_t)count * sizeof *list, err);
+    if (!list) return false;
+    for (int i = 0; i < count; i++) list[i] = NULL;
+    for (int i = 0; i < count; i++) {
+        if (ids[i] < 0 || ids[i] >= count || list[ids[i]])
+            return tensor_fail(err, "token %lld: %d tokens should have the numbers 0 to %d, each once",
+                               (long long)ids[i], count, count - 1);
+        list[ids[i]] = keys[i];
+    }
+    return lm_tokenizer_of_strings(t, list, count, arena, err);
+}
+
 static bool read_json(lm_tokenizer *t, const char *json, int64_t rows, tensor_arena *arena,
                       tensor_error *err) {
     lm_bpe_source s = {.rows = rows};
@@ -183,10 +204,12 @@ static bool read_json(lm_tokenizer *t, const char *json, int64_t rows, tensor_ar
     if (!read_object(&top, json, arena, err)) return false;
     const char *part = find(top, "model");
     if (!part) return tensor_fail(err, "it has no model");
-    if (!read_object(&model, part, arena, err) || !check_parts(top, model, arena, err)) return false;
-    const char *tokens = find(model, "vocab");
+    if (!read_object(&model, part, arena, err)) return false;
+    const char *tokens = find(model, "vocab"), *type = find(model, "type");
     if (!tokens) return tensor_fail(err, "model: it has no vocab");
-    return nn_json_integers(tokens, arena, &s.tokens, &s.ids, &s.count, err) &&
+    if (type && strcmp(type, "WordLevel") == 0) return read_characters(t, tokens, rows, arena, err);
+    return check_parts(top, model, arena, err) &&
+           nn_json_integers(tokens, arena, &s.tokens, &s.ids, &s.count, err) &&
            read_merges(&s, find(model, "merges"), arena, err) &&
            read_added(&s, find(top, "added_tokens"), arena, err) && lm_bpe_make(t, &s, arena, err);
 }

@@ -132,6 +132,19 @@ int lm_tokenizer_metadata(const lm_tokenizer *tokenizer, nn_metadata metadata[LM
 bool lm_tokenizer_of_file(lm_tokenizer *tokenizer, const nn_file *file, tensor_arena *arena,
                           tensor_error *err);
 
+/* ---- For other programs ------------------------------------------------------------------------------ */
+
+/* Writes a tokenizer.json for the tokenizers package, which makes the same tokens of any text. */
+bool lm_tokenizer_write_json(const lm_tokenizer *tokenizer, FILE *file, tensor_error *err);
+
+/* As a GPT-2's byte pairs, for llama.cpp: each token as symbols, ended by NUL, and merges "a b". On the arena; false: memory
+ * is out. Spare tokens are empty. */
+bool lm_tokenizer_as_bpe(const lm_tokenizer *tokenizer, const char *const **tokens,
+                         const char *const **merges, int32_t *merge_count, tensor_arena *arena,
+                         tensor_error *err);
+/* Whether a token is whole wherever a text has it, as "<|endoftext|>" is. */
+bool lm_tokenizer_is_whole(const lm_tokenizer *tokenizer, int32_t id);
+
 /* ---- Corpora --------------------------------------------------------------------------------------- */
 
 /* Tokens in memory, as small as the vocabulary allows. */

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "models/lm/cli/pages.h"
 #include "models/lm/train/train_internal.h"
 
 /* A word of a command line as a shell reads it; control characters are made visible. */
@@ -46,7 +47,8 @@ static void write_start(FILE *file, const lm_trainer *t) {
     struct tm utc;
     if (gmtime_r(&now, &utc)) strftime(date, sizeof date, "%Y-%m-%d %H:%M:%S UTC", &utc);
     fprintf(file, "started %s\ncommand %s train", date, t->instance.model->name);
-    for (int i = 0; i < t->argc; i++) write_word(file, t->argv[i]);
+    for (int i = 0; i < t->argc; i++)
+        if (!lm_is_place(t->argv[i])) write_word(file, t->argv[i]);
     fprintf(file, "\nversion %s\nprocessor ", SAMPO_VERSION);
     write_processor(file);
     fprintf(file, "\nthreads %d\ninstructions %s\n\n", tensor_threads(), tensor_isa());

@@ -1,0 +1,98 @@
+#!/bin/sh
+# Models for other programs: what `gpt export` writes gives the same logits and the same text in transformers and in
+# llama.cpp. test_export.sh FOLDER TEST_MODELS: the folder of the executables, and the tests of models. $PYTHON may name a
+# Python that has the packages; without them only what gpt itself makes of the folders is looked at.
+tests=$2
+set -- "$1"
+# shellcheck source=tests/models/shell.sh
+. "$(dirname -- "$0")/shell.sh"
+python=${PYTHON:-python3}
+data=$repo/models/data/verses.txt
+prompt='Vaka vanha'
+
+train() { # train NAME OPTION...: a small model
+  made=$1
+  shift
+  run "$gpt" train --data "$data" --iters 150 --batch 16 --context 32 --layers 2 --heads 4 --width 32 --lr 0.005 \
+    --eval-batches 2 --eval-every 149 --sample-tokens 0 --out "$made" "$@"
+  [ "$status" -eq 0 ] || verdict "train $made" "exit status $status"
+}
+train char --final-norm yes # which has its bias at the head, ReLU, another scale, no bias at queries
+train bpe --preset gpt2 --lr 0.01 --tokenizer bpe --vocab-size 400
+train byte --preset gpt2 --lr 0.01 --tokenizer byte --tied-head no --norm-epsilon 0.001 --hidden 72 --attention-scale-by-layer yes
+train erf --preset gpt2 --activation gelu_erf
+train bare
+"$gpt" train --init "$repo/tests/fixtures/gpt2" --data "$data" --iters 5 --batch 4 --sample-tokens 0 --eval-batches 1 \
+  --out tuned >/dev/null 2>&1
+
+loss() { # loss FILE: of the whole text
+  "$gpt" eval "$1" --data "$data" --split all | sed -n 's/^loss \([0-9.]*\) .*/\1/p'
+}
+
+# ---- What gpt itself makes of it ---------------------------------------------------------------------
+for made in char bpe byte erf tuned; do
+  run "$gpt" export "$made/last.safetensors" "$made.hf"
+  check "export $made: where it went" [ "$(cat stderr)" = "gpt: wrote $made.hf, for transformers" ]
+  check "export $made: the files" [ "$(ls -A "$made.hf" | tr '\n' ' ')" = \
+    'config.json model.safetensors tokenizer.json tokenizer_config.json ' ]
+  check "export $made: gpt loads it, and has the same loss" awk \
+    "BEGIN { d = $(loss "$made/last.safetensors") - $(loss "$made.hf"); exit !(d * d < 1e-10) }"
+done
+for made in char bpe byte tuned; do
+  run "$gpt" export "$made/last.safetensors" --gguf "$made.gguf"
+  check "export --gguf $made: it is one" [ "$(head -c 4 "$made.gguf")" = GGUF ]
+done
+refuses 1 'a GPT-2 has a layer norm before its head, and this model has none; train with --final-norm yes' \
+  "$gpt" export bare/last.safetensors bare.hf --gguf bare.gguf
+check 'and leaves nothing behind' [ ! -e bare.gguf ]
+refuses 1 "llama.cpp's GPT-2 has no gelu_erf" "$gpt" export erf/last.safetensors --gguf erf.gguf
+refuses 1 'config.json is there; --force writes over it' "$gpt" export bpe/last.safetensors char.hf
+refuses 1 'char.gguf is there; --force writes over it' "$gpt" export bpe/last.safetensors --gguf char.gguf
+refuses 1 'char is the folder of a run; name another one' "$gpt" export bpe/last.safetensors char
+refuses 1 'stdout is there, and no file' "$gpt" export bpe/last.safetensors --gguf /dev/stdout
+refuses 2 'export: where to?' "$gpt" export bpe/last.safetensors
+refuses 1 'no other program knows the model of bigram' "$bigram" export bpe/last.safetensors x
+ln -s "$tmp/elsewhere" link.gguf
+refuses 1 'link.gguf is there, and no file' "$gpt" export bpe/last.safetensors --gguf link.gguf --force
+run "$gpt" export bpe/last.safetensors char.hf --force
+check 'export --force writes over it' cmp -s bpe.hf/config.json char.hf/config.json
+"$gpt" export char/last.safetensors char.hf --force 2>/dev/null
+(ulimit -f 20; trap '' XFSZ; exec "$gpt" export bpe/last.safetensors --gguf full.gguf) >stdout 2>stderr
+check 'a full disk is an error' grep -q 'full.gguf: ' stderr
+check 'and leaves nothing behind, either' [ -z "$(ls | grep full)" ]
+
+# ---- transformers ----------------------------------------------------------------------------------------
+others=$repo/tests/models/export.py
+if "$python" -c 'import torch, transformers, safetensors' 2>/dev/null; then
+  all='char bpe byte erf tuned'
+  for made in $all; do
+    mkdir "$made.expected"
+    cp "$made/last.safetensors" "$made.expected/model.safetensors"
+  done
+  # shellcheck disable=SC2086
+  run "$python" "$others" transformers "$prompt" "$data" $all
+  check 'transformers loads them, and gives their text back' [ "$status" -eq 0 ]
+  for made in $all; do
+    run env SAMPO_PUBLISHED="$made.expected" "$tests" --filter 'published/equals_transformers'
+    check "its logits and tokens are those of $made" [ "$status" -eq 0 ]
+  done
+else
+  skip 'exported models in transformers' "$python has not torch, transformers and safetensors; PYTHON=... names another"
+fi
+
+# ---- llama.cpp -------------------------------------------------------------------------------------------
+if "$python" -c 'import llama_cpp' 2>/dev/null; then
+  for made in char bpe byte tuned; do
+    if [ $made = char ] && "$python" -c 'import llama_cpp; exit(llama_cpp.__version__ >= "0.3")'; then
+      skip 'characters in llama.cpp' 'versions of llama_cpp before 0.3 want every tokenizer to have all bytes'
+      continue
+    fi
+    run "$gpt" sample "$made/last.safetensors" --prompt "$prompt" --temperature 0 --tokens 8
+    mv stdout ours
+    run "$python" "$others" llama "$made.gguf" "$prompt" 8
+    check "llama.cpp writes as $made does" cmp -s ours stdout
+  done
+else
+  skip 'exported models in llama.cpp' "$python has not llama_cpp; PYTHON=... names another"
+fi
+finish
