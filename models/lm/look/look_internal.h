@@ -128,8 +128,7 @@ void lm_page_end(FILE *file, const lm_model *model, const char *checkpoint);
 void lm_page_figure(FILE *file, lm_chart *chart, int ticks);
 void lm_page_sample(FILE *file, const lm_page *page, int i, const char *title);
 void lm_page_record(FILE *file, const lm_page *page);
-void lm_page_text(FILE *file, const char *text);         /* as lm_markup */
-char *lm_page_duration(double seconds, char buffer[32]); /* "1 h 05 min" */
+void lm_page_text(FILE *file, const char *text); /* as lm_markup */
 /* What the model does: maps of its attention, or the table of what follows what. */
 void lm_page_maps(FILE *file, const lm_page *page);
 

@@ -20,6 +20,8 @@ bool lm_is_control(uint32_t code);
 /* Writes text in at most `columns` columns, with '?' for control characters, for what is not UTF-8, and without `utf8`
  * for all but ASCII; returns the columns it took. */
 int lm_visible(FILE *file, const char *text, int columns, bool utf8);
+/* The same for a text of lines, of any width. */
+void lm_visible_lines(FILE *file, const char *bytes, size_t size);
 
 /* What tokens are: characters of a UTF-8 text; bytes of anything; sequences of bytes, by byte pair encoding. */
 typedef enum lm_tokenizer_kind { LM_CHAR, LM_BYTE, LM_BPE } lm_tokenizer_kind;

@@ -131,7 +131,9 @@ static int measure(const request *q, const lm_instance *instance, result *r) {
     r->text = data.name;
     nn_parallel *parallel = lm_parallel_new(instance->params, instance->context);
     const lm_tokens tokens = lm_split_of(corpus.tokens, (lm_split)q->split);
+    lm_busy *busy = lm_busy_begin(model->name, "evaluating");
     bool ok = lm_evaluate(instance, parallel, tokens, q->all, &r->loss, &predicted, &err);
+    lm_busy_end(busy);
     if (ok) { /* the first token is not predicted */
         const lm_tokens seen = lm_tokens_from(tokens, 1, predicted);
         ok = lm_extent_of(&r->seen, &instance->tokenizer, seen, &err);

@@ -1,8 +1,10 @@
 /* The training loop: steps, reports, checkpoints, Ctrl-C. */
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "models/lm/train/train_internal.h"
 
@@ -121,14 +123,11 @@ static bool make_sample(lm_trainer *t, char **text, size_t *size, tensor_error *
     return ok && lm_log_sample(&t->log, t->state.iteration, *text, *size, err);
 }
 
-/* On the terminal: with `?` for what would move its cursor. */
+/* On the terminal, without what would move its cursor. */
 static void show_sample(const lm_trainer *t, const char *text, size_t size) {
     if (!text || !t->progress.terminal || t->set.quiet) return;
     fputs(t->progress.colour ? "\033[2m" : "", stderr);
-    for (size_t i = 0; i < size; i++) {
-        const unsigned char c = (unsigned char)text[i];
-        fputc((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f ? '?' : c, stderr);
-    }
+    lm_visible_lines(stderr, text, size);
     fputs(t->progress.colour ? "\033[0m\n\n" : "\n\n", stderr);
 }
 
@@ -176,7 +175,7 @@ static int report(lm_trainer *t) {
     note_losses(t, train, validation);
     lm_progress_report(&t->progress);
     ok = ok && print_losses(t, &err);
-    if (ok) show_sample(t, text, size);
+    if (ok && text) show_sample(t, text, strlen(text));
     free(text);
     if (!ok) return fail(t, err.text);
     lm_warn_report(t, train, validation);
