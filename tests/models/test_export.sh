@@ -19,10 +19,10 @@ train() { # train NAME OPTION...: a small model
 }
 train char --final-norm yes # which has its bias at the head, ReLU, another scale, no bias at queries
 train bpe --preset gpt2 --lr 0.01 --tokenizer bpe --vocab-size 400
-train byte --preset gpt2 --lr 0.01 --tokenizer byte --tied-head no --norm-epsilon 0.001 --hidden 72 --attention-scale-by-layer yes
+train byte --preset gpt2 --lr 0.01 --tokenizer byte --tied-head no --norm-epsilon 0.001 --hidden 72 --scale-by-layer yes
 train erf --preset gpt2 --activation gelu_erf
 train bare # as the preset kalevala has it: no final norm
-train narrow --preset gpt2 --lr 0.01 --tokenizer byte --final-norm no --layers 3 --heads 5 --width 15 --norm-epsilon 0.002 --attention-scale-by-layer yes
+train narrow --preset gpt2 --lr 0.01 --tokenizer byte --final-norm no --layers 3 --heads 5 --width 15 --norm-epsilon 0.002 --scale-by-layer yes
 "$gpt" train --init "$repo/tests/fixtures/gpt2" --data "$data" --iters 5 --batch 4 --sample-tokens 0 --eval-batches 1 \
   --out tuned >/dev/null 2>&1
 
