@@ -115,6 +115,8 @@ for word in model context vocab-size layers heads width qkv-bias attention-scale
 done
 check 'info: no other names for them' [ "$(grep -c 'n_layer\|n_embd\|n_head\|context_length\|vocab_size\|best_loss' stdout)" -eq 0 ]
 matches 'info: yes and no, as options have them' '  qkv-bias  *no'
+check 'info: one vocab-size' [ "$(grep -c '^  vocab-size' stdout)" -eq 1 ]
+matches 'info: large numbers in groups' "  tokens of the text .* $(echo $characters | sed 's/\(.*\)\(...\)/\1,\2/')"
 check 'info: the best loss is rounded' grep -q '^  best validation loss  [0-9]\.[0-9]\{1,3\}$' stdout
 refuses 1 text "$gpt" info a text
 run "$gpt" info a bytes other_run
