@@ -94,11 +94,12 @@ static bool make_cache(const void *self, nn_cache *cache, int64_t batch, int64_t
     return nn_cache_init(cache, c->layers, batch, c->heads, context, c->width / c->heads, arena, err);
 }
 
-/* Measured: what backward needs of the blocks, and at its peak the largest gradients and the logits'. */
+/* What backward needs of the blocks, and at its peak the largest gradients and the logits'. The factors are measured. */
 static double activations(const void *self, int64_t vocabulary) {
     const struct gpt_config *c = &((const struct gpt *)self)->config;
-    const double block = 12.3 + (c->activation == NN_RELU ? 0 : 4) + (c->dropout > 0 ? 4 : 0);
-    return (double)c->width * (block * (double)c->layers + 16) + 2 * (double)vocabulary;
+    const double width = (double)c->width, hidden = (double)c->hidden;
+    const double block = (c->dropout > 0 ? 12.3 : 8.3) * width + (c->activation == NN_RELU ? 1 : 2) * hidden;
+    return (double)c->layers * block + 8 * width + 2 * hidden + 2 * (double)vocabulary;
 }
 
 static bool check(void *self, tensor_error *err) {

@@ -454,7 +454,7 @@ printf 'a\0b' >nul
 refuses 1 'nul: there is a NUL byte in it' "$gpt" sample $model --prompt-file nul
 refuses 2 'only one of --prompt, --prompt-file and --interactive' "$gpt" sample $model --prompt a --interactive
 refuses 2 '-1 is out of range: 0 to' "$gpt" sample $model --top-k -1
-refuses 2 '0 is out of range: 1e-09 to 1' "$gpt" sample $model --top-p 0
+refuses 2 '0 is out of range: 1e-9 to 1' "$gpt" sample $model --top-p 0
 refuses 2 '2 is out of range: 0 to 1' "$gpt" sample $model --min-p 2
 refuses 2 '0 is out of range: 0.01 to 100' "$gpt" sample $model --repetition-penalty 0
 refuses 2 '0 is out of range: 1 to' "$gpt" sample $model --repetition-window 0

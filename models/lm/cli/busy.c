@@ -19,7 +19,7 @@ struct lm_busy {
 static void show(lm_busy *b, int half_seconds) {
     if (!b->terminal && half_seconds != 1 && half_seconds % 120 != 0) return;
     const char *begin = b->terminal ? "\r" : "", *end = b->terminal ? "\033[K" : "\n";
-    fprintf(stderr, "%s%s: %s, %d s%s", begin, b->program, b->what, half_seconds / 2, end);
+    fprintf(stderr, "%s%s: %s, %d s%s", begin, b->program, b->what, (half_seconds + 1) / 2, end);
     b->shown = true;
 }
 

@@ -71,7 +71,9 @@ static void put_quoted(FILE *file, const char *text, size_t size) {
 
 static void put_fact(FILE *file, const lm_fact *fact) {
     fprintf(file, "  \"%s\": ", fact->key);
-    if (fact->kind == LM_TEXT)
+    if (fact->kind == LM_TEXT && !fact->text)
+        fputs("null", file);
+    else if (fact->kind == LM_TEXT)
         put_quoted(file, fact->text, strlen(fact->text));
     else if (fact->kind == LM_YES_NO)
         fputs(fact->number != 0 ? "true" : "false", file);

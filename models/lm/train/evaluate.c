@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "models/lm/train/train.h"
 
@@ -103,8 +104,8 @@ static void print_row(const result *r, bool first) {
     snprintf(cells[2].text, sizeof cells->text, "%.6f", bits_per_byte(r));
     snprintf(cells[3].text, sizeof cells->text, "%.6g", exp(r->loss));
     snprintf(cells[4].text, sizeof cells->text, "%" PRId64, r->seen.tokens);
-    if (first) lm_table_line(cells, CELLS, NULL, lm_columns());
-    lm_table_line(cells, CELLS, r->checkpoint, lm_columns());
+    if (first) lm_table_line(cells, CELLS, NULL, lm_columns_of(STDOUT_FILENO));
+    lm_table_line(cells, CELLS, r->checkpoint, lm_columns_of(STDOUT_FILENO));
 }
 
 /* ---- The command --------------------------------------------------------------------------- */

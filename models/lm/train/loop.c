@@ -1,8 +1,10 @@
 /* The training loop: steps, reports, checkpoints, Ctrl-C. */
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "models/lm/train/train_internal.h"
 
@@ -121,7 +123,7 @@ static bool make_sample(lm_trainer *t, char **text, size_t *size, tensor_error *
     return ok && lm_log_sample(&t->log, t->state.iteration, *text, *size, err);
 }
 
-/* On the terminal: with `?` for what would move its cursor. */
+/* On the terminal, without what would move its cursor. */
 static void show_sample(const lm_trainer *t, const char *text, size_t size) {
     if (!text || !t->progress.terminal || t->set.quiet) return;
     fputs(t->progress.colour ? "\033[2m" : "", stderr);
@@ -173,7 +175,7 @@ static int report(lm_trainer *t) {
     note_losses(t, train, validation);
     lm_progress_report(&t->progress);
     ok = ok && print_losses(t, &err);
-    if (ok) show_sample(t, text, size);
+    if (ok && text) show_sample(t, text, size);
     free(text);
     if (!ok) return fail(t, err.text);
     lm_warn_report(t, train, validation);

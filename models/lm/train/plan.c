@@ -6,7 +6,8 @@
 #include "models/lm/train/train_internal.h"
 
 enum {
-    FEWEST = 100,    /* iterations: a model learns little in fewer, whatever the text */
+    FEWEST = 100, /* iterations: a model learns little in fewer, whatever the text */
+    WARMUPS = 5,
     REPORTS = 10,    /* of a run that is fitted */
     VALIDATIONS = 8, /* a report looks at the validation text so often at most */
     PATIENCE = 5,    /* reports */
@@ -34,9 +35,12 @@ int64_t lm_useful_iterations(const lm_trainer *t) {
     return most < FEWEST ? FEWEST : most < 1e12 ? (int64_t)most : (int64_t)1e12;
 }
 
-/* Reports at every tenth of the run. */
-static void fit_reports(lm_trainer *t) {
-    if (!lm_train_given(t, "eval-every")) t->set.report_every = (t->set.iterations + REPORTS - 1) / REPORTS;
+/* Reports at every tenth of the run, and a warmup that leaves most of it. */
+static void fit_rest(lm_trainer *t) {
+    lm_settings *set = &t->set;
+    const int64_t warmup = set->iterations / WARMUPS;
+    if (!lm_train_given(t, "eval-every")) set->report_every = (set->iterations + REPORTS - 1) / REPORTS;
+    if (!lm_train_given(t, "warmup") && set->warmup > warmup) set->warmup = warmup;
 }
 
 void lm_plan_fit(lm_trainer *t) {
@@ -49,7 +53,7 @@ void lm_plan_fit(lm_trainer *t) {
     if (set->seconds > 0 || set->iterations <= most) return;
     set->iterations = most;
     t->fitted = true;
-    fit_reports(t);
+    fit_rest(t);
 }
 
 /* A batch of a report takes a third of what it takes to learn from. */
@@ -62,7 +66,7 @@ void lm_plan_time(lm_trainer *t, double step_seconds) {
         set->report_batches = batches < 1 ? 1 : (int64_t)batches;
     const double left = floor(steps - batch * (double)set->report_batches);
     set->iterations = left < 1 ? 1 : left < 1e12 ? (int64_t)left : (int64_t)1e12;
-    fit_reports(t);
+    fit_rest(t);
 }
 
 /* ---- What it takes --------------------------------------------------------------------------------- */

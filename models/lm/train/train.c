@@ -78,7 +78,7 @@ static int make_folder(lm_trainer *t) {
             "--out none",
             strerror(errno));
     t->set.out = out;
-    return name_files(t) ? LM_DONE : lm_fail(model, "out of memory");
+    return name_files(t) ? prepare_out(t) : lm_fail(model, "out of memory");
 }
 
 /* Takes it away again where the run did not begin. */

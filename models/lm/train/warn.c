@@ -20,7 +20,7 @@ void lm_warn_plan(const lm_trainer *t) {
     if (set->iterations / MANY_TIMES > useful)
         lm_say(model,
                "warning: %.0f passes over the text are far more than is useful; %" PRId64
-               " iterations were enough",
+               " iterations would do",
                lm_passes(t), useful);
     if (validation < FEW_TOKENS)
         lm_say(model, "warning: %" PRId64 " tokens to validate are so few that their loss says little",
