@@ -99,6 +99,10 @@ for columns in 40 60 80; do
   run env COLUMNS=$columns "$gpt" eval a
   check "eval: $columns columns, one" [ "$(widest)" -le $columns ]
 done
+mkdir -p long/er/than/any/terminal/of/forty/columns
+cp -r a bytes long/er/than/any/terminal/of/forty/columns/
+run env COLUMNS=40 "$gpt" eval long/er/than/any/terminal/of/forty/columns/*
+check 'eval: of a long name the end is shown' grep -q ' \.\.\..*columns/bytes$' stdout
 run "$gpt" eval a bytes --json
 objects 'eval --json: an object a line' checkpoint text split tokens loss perplexity bits_per_byte loss_per_character
 check 'eval --json: two of them' [ "$(wc -l <stdout)" -eq 2 ]
