@@ -243,7 +243,7 @@ hostile '"train.text_hash":"[0-9]' '"train.text_hash":"x' 'train.text_hash: '
 run "$gpt" train $tiny --iters 3 --eval-every 1 --sample-tokens 0 --out out/full
 cp -r out/full kept
 limited() { (ulimit -f 1 && trap '' XFSZ && exec "$@"); } # files of 512 bytes or 1 KiB, as if the disk were full
-refuses 1 'out/full/last.safetensors: cannot write: File too large' limited "$gpt" train --resume out/full --iters 5
+refuses 1 'out/full/last.safetensors: cannot be written: File too large' limited "$gpt" train --resume out/full --iters 5
 for file in last.safetensors best.safetensors log.csv; do
   same "a full disk: $file is as before" out/full/$file kept/$file
 done

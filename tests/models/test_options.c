@@ -77,6 +77,10 @@ Test(options, operands) {
     cr_expect_str_eq(operand, "x");
     cr_assert(PARSE("FILE", "--", "--batch"));
     cr_expect_str_eq(operand, "--batch");
+    cr_assert(PARSE("FILE", "--", "--config=x"));
+    cr_expect_str_eq(operand, "--config=x");
+    cr_expect_not(PARSE("FILE", "--", "--config=x", "--batch"));
+    cr_expect_str_eq(err.text, "'--batch' is one argument too many");
     cr_expect_not(PARSE("FILE", "--batch", "7"));
     cr_expect_str_eq(err.text, "FILE is missing");
     cr_expect_not(PARSE("FILE", "x", "y"));

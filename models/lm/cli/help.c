@@ -77,7 +77,8 @@ void lm_wrap(FILE *file, const char *text, int used, int indent, int columns) {
     fputc('\n', file);
 }
 
-void lm_help_entry(FILE *file, const char *head, const char *text, int columns) {
+/* A name, and what it means behind or below it. */
+static void put_entry(FILE *file, const char *head, const char *text, int columns) {
     const bool wide = columns >= ONE_ROW;
     const int length = (int)strlen(head), at = wide ? TEXT_AT : TEXT_BELOW;
     const bool below = !wide || length > TEXT_AT - 2;
@@ -107,7 +108,7 @@ static void print_option(const lm_option *o, FILE *file, int columns) {
     const int named = snprintf(head, sizeof head, "%s --%s", o->resume == LM_CHANGEABLE ? "*" : " ", o->name);
     const char *value = lm_option_value(o, columns - named - 1, buffer, &listed);
     snprintf(head + named, sizeof head - (size_t)named, "%s%s", *value ? " " : "", value);
-    lm_help_entry(file, head, lm_option_help(o, listed, text, sizeof text), columns);
+    put_entry(file, head, lm_option_help(o, listed, text, sizeof text), columns);
 }
 
 void lm_options_help(const lm_usage *usage, FILE *file) {

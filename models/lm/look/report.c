@@ -1,7 +1,6 @@
 /* The command report: reads a run and looks into its model for the page. */
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "models/lm/look/look_internal.h"
 
@@ -157,7 +156,9 @@ static int gather(lm_page *p, const char *folder, bool alone) {
     if (!best || !last || !record || !p->samples_path || !lm_record_read(&p->record, record, p->arena, &err))
         return lm_fail(p->model, "%s", err.text);
     if (!read_samples(p, &err)) return lm_fail(p->model, "%s: %s", p->samples_path, err.text);
-    p->checkpoint = access(best, F_OK) == 0 ? best : access(last, F_OK) == 0 ? last : NULL;
+    const lm_place places[] = {lm_place_of(best, &err), lm_place_of(last, &err)};
+    if (err.text[0]) return lm_fail(p->model, "%s", err.text);
+    p->checkpoint = places[0] != LM_NOTHING ? best : places[1] != LM_NOTHING ? last : NULL;
     if (!p->checkpoint) {
         lm_say(p->model, "%s: no checkpoint, so the page shows no model", p->name);
         return LM_DONE;
@@ -189,7 +190,7 @@ static int write_page(const lm_model *model, const char *html, const lm_page *co
     FILE *file = html ? lm_create(html, &err) : NULL;
     if (file && count == 1) lm_page_write(file, pages[0]);
     if (file && count > 1) lm_pages_write(file, pages, count, arena);
-    if (!file || !lm_finish(file, html, &err)) return lm_fail(model, "%s", err.text);
+    if (!file || !lm_finish(file, html, true, &err)) return lm_fail(model, "%s", err.text);
     lm_say(model, "wrote %s", html);
     return LM_DONE;
 }
