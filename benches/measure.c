@@ -151,6 +151,7 @@ int bench_begin(bench *b, const char *name, const char *summary, const lm_option
     tensor_error err = {0};
     const char *operand;
     bool help;
+    if (!lm_streams_begin()) return LM_FAILED;
     if (!lm_options_parse(&usage, argc - 1, argv + 1, &operand, &help, &err))
         return fault(b, LM_BAD_USAGE, err.text);
     if (help) {
@@ -158,7 +159,8 @@ int bench_begin(bench *b, const char *name, const char *summary, const lm_option
         return lm_flush(stdout, &err) ? LM_DONE : fault(b, LM_FAILED, err.text);
     }
     b->threads_set = b->threads > 0;
-    if (!tensor_isa_check(&err) || (b->threads_set && !tensor_set_threads((int)b->threads, &err)))
+    if (!tensor_isa_check(&err) || !tensor_threads_check(&err) ||
+        (b->threads_set && !tensor_set_threads((int)b->threads, &err)))
         return fault(b, LM_FAILED, err.text);
     b->threads = tensor_threads();
     if (b->path) {

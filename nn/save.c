@@ -2,7 +2,6 @@
 #include "nn/nn_internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <string.h>
 #include <unistd.h>
@@ -104,75 +103,31 @@ static bool write_all(int fd, const void *data, size_t bytes) {
     return true;
 }
 
-static bool sync_file(int fd) {
-    while (fsync(fd) != 0)
-        if (errno != EINTR) return false;
-    return true;
-}
-
-/* Makes a rename last. Folders that cannot be opened or synced are not worth a failure: the file is there. */
-static void sync_folder(char *path) {
-    char *slash = strrchr(path, '/');
-    if (slash) slash[slash == path] = '\0';
-    int fd = open(slash ? path : ".", O_RDONLY | O_CLOEXEC | O_DIRECTORY);
-    if (fd < 0) return;
-    sync_file(fd);
-    close(fd);
-}
-
 static bool write_file(int fd, nn_text header, const nn_entry *entries, int count) {
     uint64_t length = header.length;
     bool done = write_all(fd, &length, sizeof length) && write_all(fd, header.buffer, header.length);
     for (int i = 0; done && i < count; i++) done = write_all(fd, entries[i].data, entries[i].bytes);
-    return done && sync_file(fd);
-}
-
-/* Into a new file at `temporary`, never through a link that lies there, then renamed. */
-static bool replace_file(const char *path, char *temporary, nn_text header, const nn_entry *entries,
-                         int count, tensor_error *err) {
-    unlink(temporary);
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0) return nn_file_fail(err, path, "cannot create a .tmp file beside it: %s", strerror(errno));
-    bool done = write_file(fd, header, entries, count);
-    int fault = errno;
-    if (close(fd) != 0 && done) { /* NFS reports here that the disk is full */
-        done = false;
-        fault = errno;
-    }
-    if (done && rename(temporary, path) != 0) {
-        done = false;
-        fault = errno;
-    }
-    if (!done) {
-        unlink(temporary);
-        return nn_file_fail(err, path, "cannot write: %s", strerror(fault));
-    }
-    sync_folder(temporary);
-    return true;
+    return done;
 }
 
 bool nn_file_save(const char *path, const nn_entry *entries, int count, const nn_metadata *metadata,
                   int metadata_count, tensor_error *err) {
-    static const char suffix[] = ".tmp";
     if (!check(path, entries, count, metadata, metadata_count, err)) return false;
-    nn_text measure = {0};
-    write_header(&measure, entries, count, metadata, metadata_count);
+    nn_text header = {0};
+    write_header(&header, entries, count, metadata, metadata_count); /* measures */
     tensor_arena *arena = tensor_arena_new(NULL);
-    size_t length = strlen(path);
-    char *temporary = arena ? tensor_arena_alloc(arena, length + sizeof suffix, NULL) : NULL;
-    nn_text header = {.buffer = temporary ? tensor_arena_alloc(arena, measure.length, NULL) : NULL,
-                      .size = measure.length};
-    bool done = false;
-    if (header.buffer) {
-        memcpy(temporary, path, length);
-        memcpy(temporary + length, suffix, sizeof suffix);
+    header = (nn_text){.buffer = arena ? tensor_arena_alloc(arena, header.length, NULL) : NULL,
+                       .size = header.length};
+    bool done = header.buffer || nn_file_fail(err, path, "out of memory");
+    int fd = done ? nn_file_begin(path, err) : -1;
+    if (fd >= 0) {
         write_header(&header, entries, count, metadata, metadata_count);
-        done = replace_file(path, temporary, header, entries, count, err);
-    } else {
-        nn_file_fail(err, path, "out of memory");
+        done = write_file(fd, header, entries, count) ||
+               nn_file_fail(err, path, "cannot be written: %s", strerror(errno));
+        done = nn_file_end(fd, path, done, err);
     }
     tensor_arena_free(arena);
-    return done;
+    return fd >= 0 && done;
 }
 
 /* ---- Parameters --------------------------------------------------------------------------------- */

@@ -53,6 +53,7 @@ static struct {
           .work_done = PTHREAD_COND_INITIALIZER};
 
 static pthread_once_t pool_once = PTHREAD_ONCE_INIT;
+static char refused[32]; /* SAMPO_THREADS where it is no number of threads, cut to this length */
 static _Thread_local int this_worker;
 static _Thread_local bool inside; /* a call of tensor_parallel */
 
@@ -85,10 +86,13 @@ static void first_use(void) {
     pool.processors = count_processors();
     int threads = pool.processors;
     const char *text = getenv("SAMPO_THREADS");
-    if (text) {
+    if (text && *text) {
         char *end;
         long number = strtol(text, &end, 10);
-        if (end != text && !*end && number >= 1 && number <= TENSOR_MAX_THREADS) threads = (int)number;
+        if (end != text && !*end && number >= 1 && number <= TENSOR_MAX_THREADS)
+            threads = (int)number;
+        else
+            snprintf(refused, sizeof refused, "%s", text);
     }
     if (pthread_atfork(NULL, NULL, forget_threads) != 0) threads = 1;
     atomic_store(&pool.threads, threads);
@@ -97,6 +101,12 @@ static void first_use(void) {
 int tensor_threads(void) {
     pthread_once(&pool_once, first_use);
     return atomic_load_explicit(&pool.threads, memory_order_relaxed);
+}
+
+bool tensor_threads_check(tensor_error *err) {
+    pthread_once(&pool_once, first_use);
+    return !*refused || tensor_fail(err, "SAMPO_THREADS is '%s', no number of threads from 1 to %d", refused,
+                                    TENSOR_MAX_THREADS);
 }
 
 /* ---- Waiting --------------------------------------------------------------------------------------- */

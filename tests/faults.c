@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 static struct {
@@ -37,6 +39,12 @@ static int refused(fault_kind kind) {
         return refused(kind) ? failure : __real_##name arguments;                                            \
     }
 
+/* Of what has another name in glibc where files may be large, which meson.build says: stat64. */
+#define JOIN(name, suffix) name##suffix
+#define JOINED(name, suffix) JOIN(name, suffix)
+#define REAL(name) JOINED(__real_##name, LARGE)
+#define WRAPPED(name) JOINED(__wrap_##name, LARGE)
+
 WRAP(FAULT_MEMORY, void *, malloc, (size_t size), (size), NULL)
 WRAP(FAULT_MEMORY, void *, calloc, (size_t n, size_t size), (n, size), NULL)
 WRAP(FAULT_MEMORY, void *, realloc, (void *p, size_t size), (p, size), NULL)
@@ -45,13 +53,38 @@ WRAP(FAULT_FILE, ssize_t, read, (int file, void *to, size_t size), (file, to, si
 WRAP(FAULT_FILE, ssize_t, write, (int file, const void *from, size_t size), (file, from, size), -1)
 WRAP(FAULT_FILE, int, fsync, (int file), (file), -1)
 WRAP(FAULT_FILE, int, rename, (const char *from, const char *to), (from, to), -1)
+WRAP(FAULT_FILE, ssize_t, getline, (char **line, size_t *room, FILE *file), (line, room, file), -1)
 
-int __real_open(const char *path, int flags, ...);
-int __wrap_open(const char *path, int flags, ...);
-int __wrap_open(const char *path, int flags, ...) {
+int REAL(stat)(const char *path, struct stat *status);
+int WRAPPED(stat)(const char *path, struct stat *status);
+int WRAPPED(stat)(const char *path, struct stat *status) {
+    return refused(FAULT_FILE) ? -1 : REAL(stat)(path, status);
+}
+
+int REAL(ftruncate)(int file, off_t size);
+int WRAPPED(ftruncate)(int file, off_t size);
+int WRAPPED(ftruncate)(int file, off_t size) {
+    return refused(FAULT_FILE) ? -1 : REAL(ftruncate)(file, size);
+}
+
+int REAL(open)(const char *path, int flags, ...);
+int WRAPPED(open)(const char *path, int flags, ...);
+int WRAPPED(open)(const char *path, int flags, ...) {
     va_list args;
     va_start(args, flags);
     const int mode = flags & O_CREAT ? va_arg(args, int) : 0;
     va_end(args);
-    return refused(FAULT_FILE) ? -1 : __real_open(path, flags, mode);
+    return refused(FAULT_FILE) ? -1 : REAL(open)(path, flags, mode);
+}
+
+/* Of its commands only locking. */
+int REAL(fcntl)(int file, int command, ...);
+int WRAPPED(fcntl)(int file, int command, ...);
+int WRAPPED(fcntl)(int file, int command, ...) {
+    va_list args;
+    va_start(args, command);
+    struct flock *lock = command == F_SETLK || command == F_GETLK ? va_arg(args, struct flock *) : NULL;
+    va_end(args);
+    if (!lock) return REAL(fcntl)(file, command);
+    return refused(FAULT_FILE) ? -1 : REAL(fcntl)(file, command, lock);
 }

@@ -293,6 +293,18 @@ bool nn_finite(const nn_params *params);
 bool nn_find_not_finite(nn_params *params, int64_t rows, nn_loss *loss, void *context, char *text,
                         size_t size);
 
+/* ---- Files that are replaced as a whole ----------------------------------------------------- *
+ * A new file is written as PATH.tmp beside the one at PATH and takes its name only when all of it is on the disk: a
+ * failure at any moment, or the end of the process, leaves the earlier file whole. */
+
+/* A descriptor to write and read the new file with; -1: failed. A file that a killed program left at PATH.tmp is removed,
+ * a link there is refused. */
+int nn_file_begin(const char *path, tensor_error *err);
+/* Closes it in any case. Where all has been written (`whole`), syncs it and gives it its name; otherwise, or where that
+ * fails, removes it and returns false. Not whole: leaves err as it is. */
+bool nn_file_end(int fd, const char *path, bool whole, tensor_error *err);
+bool nn_file_sync(int fd); /* fsync, again where a signal interrupts it */
+
 /* ---- Checkpoints: the safetensors format --------------------------------------------------- *
  * Eight bytes: the header's length; the header, a JSON object of names, dtypes, shapes and offsets, with
  * strings under "__metadata__"; the data, little-endian. https://github.com/huggingface/safetensors */
@@ -337,8 +349,7 @@ bool nn_file_join(nn_file *file, nn_file *part, tensor_error *err);
 /* Keeps only the first rows of a tensor; false where there is none with so many. */
 bool nn_file_crop(nn_file *file, const char *name, int64_t rows, tensor_error *err);
 
-/* Writes float32 and int32 entries and metadata: to a temporary file beside the target, synced, then renamed,
- * so that a failure at any moment leaves an earlier file whole. */
+/* Writes float32 and int32 entries and metadata into a file that replaces an earlier one as a whole. */
 bool nn_file_save(const char *path, const nn_entry *entries, int count, const nn_metadata *metadata,
                   int metadata_count, tensor_error *err);
 

@@ -385,10 +385,13 @@ bool tensor_print(FILE *file, tensor x);
 
 /* ---- Threads ------------------------------------------------------------------------------- *
  * One pool a process, started at first use, sized from the processors the process may run on and from the time
- * that its control group (a container's quota) has on them. */
+ * that its control group (a container's quota) has on them, or as the environment variable SAMPO_THREADS says. */
 
 /* Number of threads that parallel work uses, the caller's included; at least 1. */
 int tensor_threads(void);
+/* Fails with a text where SAMPO_THREADS is no such number and so was passed over: programs call it once at their
+ * start. */
+bool tensor_threads_check(tensor_error *err);
 /* Sets it (1 to TENSOR_MAX_THREADS; 0: as many as processors). Not while parallel work runs. Fails where
  * threads cannot be started; the old number stays. */
 enum { TENSOR_MAX_THREADS = 256 };

@@ -50,7 +50,7 @@ const char *lm_published_text(const lm_published *published, const char *key); /
 typedef enum lm_form { LM_TRANSFORMERS, LM_GGUF } lm_form;
 typedef struct lm_fact {
     const char *key;
-    lm_option_kind kind; /* LM_INTEGER, LM_REAL, LM_YES_NO: `number`; LM_TEXT: `text` */
+    lm_option_kind kind; /* LM_INTEGER, LM_REAL, LM_YES_NO: `number`; LM_TEXT: `text`, NULL for none */
     double number;
     const char *text;
 } lm_fact;

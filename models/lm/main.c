@@ -1,5 +1,4 @@
 /* The program: its commands. */
-#include <signal.h>
 #include <string.h>
 
 #include "models/lm/look/look.h"
@@ -115,7 +114,8 @@ int lm_main(const lm_model *program, int argc, char **argv) {
     lm_model called = *program;
     const lm_model *model = &called;
     called.typed = argc > 0 ? argv[0] : NULL;
-    signal(SIGPIPE, SIG_DFL); /* `gpt sample | head` ends quietly, also where the parent ignores the signal */
+    if (!lm_streams_begin())
+        return lm_fail(model, "a standard stream is closed, and /dev/null cannot take its place");
     const char *word = argc < 2 ? "" : argv[1];
     if (argc < 2) {
         lm_manual_help(model, commands, stderr);

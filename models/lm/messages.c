@@ -89,7 +89,7 @@ int lm_begin(const lm_model *model, const lm_usage *usage, int argc, char *const
         return LM_BAD_USAGE;
     }
     if (help) return print_options(model, usage, 0);
-    if (!tensor_isa_check(&err)) {
+    if (!tensor_isa_check(&err) || !tensor_threads_check(&err)) {
         lm_say(model, "%s", err.text);
         return LM_BAD_USAGE;
     }

@@ -142,7 +142,7 @@ Test(checkpoint, hostile_metadata) {
     expect_fault("n_embd", "2", "tensor \"wte.weight\" is [2, 4], expected [2, 2]");
     expect_fault("activation", "swish", "activation: 'swish' is none of relu|gelu");
     expect_fault("scale", "nan", "scale: 'nan' is not a number");
-    expect_fault("scale", "0", "scale: 0 is out of range: 1e-06 to 1000");
+    expect_fault("scale", "0", "scale: 0 is out of range: 1e-6 to 1000");
     expect_fault("bias", "1", "bias: '1' is neither yes nor no");
     expect_fault("vocabulary", "[\"a\", \"a\"]", "the vocabulary has entry 1 twice");
     expect_fault("vocabulary", "[\"a\", \"bb\"]", "entry 1 of the vocabulary is not one character");

@@ -243,7 +243,7 @@ hostile '"train.text_hash":"[0-9]' '"train.text_hash":"x' 'train.text_hash: '
 run "$gpt" train $tiny --iters 3 --eval-every 1 --sample-tokens 0 --out out/full
 cp -r out/full kept
 limited() { (ulimit -f 1 && trap '' XFSZ && exec "$@"); } # files of 512 bytes or 1 KiB, as if the disk were full
-refuses 1 'out/full/last.safetensors: cannot write: File too large' limited "$gpt" train --resume out/full --iters 5
+refuses 1 'out/full/last.safetensors: cannot be written: File too large' limited "$gpt" train --resume out/full --iters 5
 for file in last.safetensors best.safetensors log.csv; do
   same "a full disk: $file is as before" out/full/$file kept/$file
 done
@@ -454,7 +454,7 @@ printf 'a\0b' >nul
 refuses 1 'nul: there is a NUL byte in it' "$gpt" sample $model --prompt-file nul
 refuses 2 'only one of --prompt, --prompt-file and --interactive' "$gpt" sample $model --prompt a --interactive
 refuses 2 '-1 is out of range: 0 to' "$gpt" sample $model --top-k -1
-refuses 2 '0 is out of range: 1e-09 to 1' "$gpt" sample $model --top-p 0
+refuses 2 '0 is out of range: 1e-9 to 1' "$gpt" sample $model --top-p 0
 refuses 2 '2 is out of range: 0 to 1' "$gpt" sample $model --min-p 2
 refuses 2 '0 is out of range: 0.01 to 100' "$gpt" sample $model --repetition-penalty 0
 refuses 2 '0 is out of range: 1 to' "$gpt" sample $model --repetition-window 0

@@ -21,7 +21,8 @@ train char --final-norm yes # which has its bias at the head, ReLU, another scal
 train bpe --preset gpt2 --lr 0.01 --tokenizer bpe --vocab-size 400
 train byte --preset gpt2 --lr 0.01 --tokenizer byte --tied-head no --norm-epsilon 0.001 --hidden 72 --attention-scale-by-layer yes
 train erf --preset gpt2 --activation gelu_erf
-train bare
+train bare # as the preset kalevala has it: no final norm
+train narrow --preset gpt2 --lr 0.01 --tokenizer byte --final-norm no --layers 3 --heads 5 --width 15 --norm-epsilon 0.002 --attention-scale-by-layer yes
 "$gpt" train --init "$repo/tests/fixtures/gpt2" --data "$data" --iters 5 --batch 4 --sample-tokens 0 --eval-batches 1 \
   --out tuned >/dev/null 2>&1
 
@@ -38,14 +39,16 @@ for made in char bpe byte erf tuned; do
   check "export $made: gpt loads it, and has the same loss" awk \
     "BEGIN { d = $(loss "$made/last.safetensors") - $(loss "$made.hf"); exit !(d * d < 1e-10) }"
 done
-for made in char bpe byte tuned; do
+for made in char bpe byte tuned bare narrow; do
   run "$gpt" export "$made/last.safetensors" --gguf "$made.gguf"
   check "export --gguf $made: it is one" [ "$(head -c 4 "$made.gguf")" = GGUF ]
 done
-refuses 1 'a GPT-2 has a layer norm before its head, and this model has none; train with --final-norm yes' \
-  "$gpt" export bare/last.safetensors bare.hf --gguf bare.gguf
-check 'and leaves nothing behind' [ ! -e bare.gguf ]
+for made in bare narrow; do
+  run "$gpt" export "$made/last.safetensors" "$made.hf"
+  check "export $made: without a final norm it is an OPT" grep -q '"model_type": "opt"' "$made.hf/config.json"
+done
 refuses 1 "llama.cpp's GPT-2 has no gelu_erf" "$gpt" export erf/last.safetensors --gguf erf.gguf
+check 'and leaves nothing behind' [ ! -e erf.gguf ]
 refuses 1 'config.json is there; --force writes over it' "$gpt" export bpe/last.safetensors char.hf
 refuses 1 'char.gguf is there; --force writes over it' "$gpt" export bpe/last.safetensors --gguf char.gguf
 refuses 1 'char is the folder of a run; name another one' "$gpt" export bpe/last.safetensors char
@@ -64,7 +67,7 @@ check 'and leaves nothing behind, either' [ -z "$(ls | grep full)" ]
 # ---- transformers ----------------------------------------------------------------------------------------
 others=$repo/tests/models/export.py
 if "$python" -c 'import torch, transformers, safetensors' 2>/dev/null; then
-  all='char bpe byte erf tuned'
+  all='char bpe byte erf tuned bare narrow'
   for made in $all; do
     mkdir "$made.expected"
     cp "$made/last.safetensors" "$made.expected/model.safetensors"
@@ -82,9 +85,9 @@ fi
 
 # ---- llama.cpp -------------------------------------------------------------------------------------------
 if "$python" -c 'import llama_cpp' 2>/dev/null; then
-  for made in char bpe byte tuned; do
-    if [ $made = char ] && "$python" -c 'import llama_cpp; exit(llama_cpp.__version__ >= "0.3")'; then
-      skip 'characters in llama.cpp' 'versions of llama_cpp before 0.3 want every tokenizer to have all bytes'
+  for made in char bpe byte tuned bare narrow; do
+    if { [ $made = char ] || [ $made = bare ]; } && "$python" -c 'import llama_cpp; exit(llama_cpp.__version__ >= "0.3")'; then
+      skip "$made in llama.cpp" 'versions of llama_cpp before 0.3 want every tokenizer to have all bytes'
       continue
     fi
     run "$gpt" sample "$made/last.safetensors" --prompt "$prompt" --temperature 0 --tokens 8

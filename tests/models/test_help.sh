@@ -7,10 +7,12 @@
 
 PATH=$bin:$PATH gpt=gpt bigram=bigram # help repeats how the program was called
 export PATH
-commands='train sample eval presets info plot report help completion'
+commands=$("$gpt" help | sed -n '/^Commands$/,/^$/s/^  \([a-z]*\)  .*/\1/p')
 in_terminal() { # in_terminal COLUMNS COMMAND: its output on a terminal so wide
-  script -qec "stty cols $1; TERM=xterm $2" /dev/null </dev/null | tr -d '\r'
+  script -qec "stty cols $1; NO_COLOR=1 TERM=xterm $2" /dev/null </dev/null | tr -d '\r'
 }
+
+check 'there are commands' [ "$(echo "$commands" | grep -cx -e train -e sample -e eval -e completion)" -eq 4 ]
 
 # ---- Help -----------------------------------------------------------------------------------------
 for program in gpt bigram; do
@@ -68,6 +70,10 @@ if command -v script >/dev/null; then
     check "a terminal of $columns columns: what fits" [ "$(wc -L <stdout)" -le $columns ]
     check "a terminal of $columns columns: no more lines than that needs" [ "$(wc -L <stdout)" -gt $((columns * 3 / 4)) -o $columns -gt 100 ]
   done
+  printf '%s\n' iteration,loss,learning_rate,gradient_norm,tokens_per_second,train_loss,validation_loss \
+    0,3,0.01,1,1000,3,3 1,2,0.01,1,1000,, >log.csv
+  in_terminal 40 "'$gpt' plot . 2>/dev/null" >stdout
+  check 'the terminal counts that the output goes to' [ "$(wc -L <stdout)" -le 40 ]
 else
   skip 'help on a terminal' 'no script'
 fi
@@ -115,6 +121,11 @@ refuses 2 'unknown option --device; there is no GPU to choose, it always runs on
 refuses 2 'unknown option --model; the model needs no option' "$gpt" sample --model x
 run "$bigram" train --n-layer 3
 check 'no suggestion of what the command lacks' grep -q 'unknown option --n-layer (' stderr
+
+for command in train sample eval report; do COLUMNS=35 "$gpt" help "$command"; done >stdout
+for option in $(grep -o '[^{]"[a-z0-9-]*",' "$repo/models/lm/cli/spelling.c" | tr -d ' ",' | sort -u); do
+  check "the suggestion --$option is an option" grep -q -e "^[ *] --$option\( \|\$\)" stdout
+done
 
 # ---- Values -----------------------------------------------------------------------------------------
 refuses 2 '--lr needs a value' "$gpt" train --lr=
@@ -209,7 +220,7 @@ completes() { # completes NAME EXPECTED WORD...: what bash completes behind the 
 if command -v bash >/dev/null; then
   "$gpt" completion bash >gpt.bash
   completes 'commands' 'sample ' sam
-  completes 'all commands' '--help --version completion eval help info plot presets report sample train ' ''
+  completes 'all commands' "$(printf '%s\n--help\n--version\n' "$commands" | sort | tr '\n' ' ')" ''
   completes 'commands of help' 'train ' help tr
   completes 'options' '--schedule --schedule-end ' train --sch
   completes 'choices' 'constant cosine linear ' train --schedule ''

@@ -156,6 +156,14 @@ def ends(gpt, model):
     status = t.end()
     check("Ctrl-C stops a text, Ctrl-D then ends", status == (0, True), status)
 
+    t = Terminal(gpt, model, "--tokens", "300", "--pace", "600")
+    t.read("> ")
+    t.press("a\r")
+    t.read(r"\n[^\n]{0,9}\S")
+    t.press("\x04")
+    status = t.end()
+    check("Ctrl-D while a text comes ends after it", status == (0, True), status)
+
 
 def plain(gpt, model):
     t = Terminal(gpt, model, "--tokens", "0", term="dumb")

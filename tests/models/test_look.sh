@@ -1,6 +1,9 @@
 #!/bin/sh
 # eval, info, plot and report as people use them: test_look.sh FOLDER, the one with gpt and bigram.
-case $0 in */*) . "${0%/*}/shell.sh" ;; *) . ./shell.sh ;; esac
+# shellcheck disable=SC2086,SC2012,SC2016 # options in a variable; names without blanks; awk programs
+# shellcheck source=tests/models/shell.sh
+. "${0%/*}/shell.sh"
+
 b() { printf '%b' "$1"; }
 objects() { # objects NAME FILE...: every line of stdout is an object of JSON with the members
   fault=$(python3 - "$@" <<'END' 2>&1
@@ -18,7 +21,7 @@ widest() { wc -L <stdout; }
 n=0
 while [ $n -lt 60 ]; do echo "number $n: the cat sat on the mat, and the dog did not"; n=$((n + 1)); done >text
 printf 'and then, a mat.' >>text # the last window is a part of one
-head -c 1000 text | tr 'a-z' 'b-za' >other
+head -c 1000 text | tr abcdefghijklmnopqrstuvwxyz bcdefghijklmnopqrstuvwxyza >other
 tiny="--context 8 --batch 4 --eval-batches 2 --layers 1 --heads 2 --width 8 --iters 4 --eval-every 2 --sample-tokens 20"
 run "$gpt" train --data text $tiny --out a
 run "$gpt" train --data other $tiny --out other_run
@@ -63,6 +66,15 @@ cmp -s tuned/best.safetensors a/best.safetensors && verdict 'best.safetensors' '
 for key in train.data train.batch train.seed train.text_hash; do
   check "best.safetensors has $key" grep -q "\"$key\":\"[^\"]" a/best.safetensors
 done
+
+sharded=$shared/cases/programs/published/sharded
+if [ -d "$sharded" ]; then
+  run env SAMPO_DATA="$repo/models/data" "$gpt" eval "$sharded"
+  check 'eval: a published model in several files, on the default text' grep -q '^gpt: reading .*--data FILE names another text$' stderr
+  done_well 'eval: and it has a loss'
+else
+  skip 'eval of a published model in several files' "no $sharded"
+fi
 
 # ---- eval: how much of it -------------------------------------------------------------------------------
 printf cat >three
@@ -181,6 +193,27 @@ run "$gpt" report u4
 check 'report: losses of other units, perplexity, duration' [ "$(tr -d '\n' <u4/report.html | grep -o '<div><b>[^<]*</b><span>[^<]*' |
   grep -c '>3.087</b><span>validation perplexity\|>0.282</b><span>validation loss per char\|>0.407</b><span>validation bits per byte\|>3 min 12 s</b><span>of training')" -eq 4 ]
 
+# ---- report reads what is there and no more -------------------------------------------------------------
+if command -v valgrind >/dev/null; then
+  run env SAMPO_ISA=baseline valgrind -q --error-exitcode=9 "$gpt" report a
+  check 'report: under valgrind' [ "$status" -eq 0 ]
+else
+  skip 'report under valgrind' 'no valgrind'
+fi
+run "$gpt" train --data text $tiny --sample-tokens 0 --out silent
+run "$gpt" report silent
+check 'report: without samples it looks at the text of the run' grep -qF "<p class=\"prompt\">$(tail -c +$((characters * 9 / 10 + 1)) text | sed 's/^ *//;q' | cut -c 1-20)" silent/report.html
+refuses 2 'a page about several runs needs a name: --html FILE' "$gpt" report a bytes
+mkdir torn
+cp a/log.csv torn/
+b 'started \0033[31mnow\r\ncommand gpt <b>\r\nprocessor' >torn/run.txt
+run "$gpt" report torn
+check 'report: any run.txt' grep -q '^<p class="command">gpt &lt;b&gt;</p>$' torn/report.html
+check 'report: nothing in it controls a terminal' [ "$(grep -c "$(b '\0033')" torn/report.html)" -eq 0 ]
+rm torn/run.txt
+mkdir torn/run.txt
+refuses 1 'torn/run.txt: cannot be read: Is a directory' "$gpt" report torn
+
 # ---- run.txt: how a run was made ------------------------------------------------------------------------
 check 'run.txt: a paragraph a start' [ "$(grep -c '^started 20[0-9-]* [0-9:]* UTC$' a/run.txt)" -eq 1 ]
 check 'run.txt: the command line' grep -qx "command gpt train --data text $tiny --out a" a/run.txt
@@ -204,6 +237,9 @@ if script -qec true /dev/null >/dev/null 2>&1; then
   run script -qec "TERM=dumb $gpt sample controls_run --tokens 300" /dev/null
   check 'sample: a terminal gets no control characters' [ "$(tr -d '\r\n' <stdout | LC_ALL=C grep -c "$(b '[\0001-\0010\0033]')")" -eq 0 ]
   check 'sample: nor those of two bytes' [ "$(LC_ALL=C grep -c "$(b '\0302\0233')" stdout)" -eq 0 ]
+  run script -qec "TERM=vt100 NO_COLOR=1 $gpt train --data controls $tiny --sample-tokens 300 --out controls_again" /dev/null
+  check 'train: samples on a terminal neither' [ "$(LC_ALL=C grep -c "$(b '\0302\0233')\|$(b '\0033')\[31m" stdout)" -eq 0 ]
+  run script -qec "TERM=dumb $gpt sample controls_run --tokens 300" /dev/null
   check 'sample: they are visible' grep -q "$(b '\0357\0277\0275')" stdout
 else
   skip 'sample on a terminal' 'no script'

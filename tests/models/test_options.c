@@ -8,7 +8,7 @@
 
 /* What parse sets: the options' values, anew for each command line, and what comes beside them. */
 static int64_t count, kind;
-static double rate;
+static double rate, tiny;
 static const char *name, *operand;
 static lm_paths files;
 static bool bias, force, help;
@@ -17,10 +17,13 @@ static tensor_error err;
 static bool parse(const char *operand_name, const char *const *words) {
     count = 5, kind = 0, rate = 0.5, name = NULL, bias = true, force = false, files.count = 0;
     err = (tensor_error){0};
-    const lm_option first[] = {
-        lm_integer("batch", &count, 1, 100, "rows"), lm_real("lr", &rate, 0, 10, "rate"),
-        lm_string("data", &name, "FILE", "text"),    lm_flag("force", &force, "overwrite"),
-        lm_files("texts", &files, "FILE", "texts"),  {0}};
+    const lm_option first[] = {lm_integer("batch", &count, 1, 100, "rows"),
+                               lm_real("lr", &rate, 0, 10, "rate"),
+                               lm_string("data", &name, "FILE", "text"),
+                               lm_flag("force", &force, "overwrite"),
+                               lm_real("tiny", &tiny, 1e-9, 1e20, "tiny"),
+                               lm_files("texts", &files, "FILE", "texts"),
+                               {0}};
     const lm_option second[] = {lm_choice("activation", &kind, "relu|gelu|gelu_tanh", "shape"),
                                 lm_yes_no("qkv-bias", &bias, "bias"),
                                 {0}};
@@ -74,6 +77,10 @@ Test(options, operands) {
     cr_expect_str_eq(operand, "x");
     cr_assert(PARSE("FILE", "--", "--batch"));
     cr_expect_str_eq(operand, "--batch");
+    cr_assert(PARSE("FILE", "--", "--config=x"));
+    cr_expect_str_eq(operand, "--config=x");
+    cr_expect_not(PARSE("FILE", "--", "--config=x", "--batch"));
+    cr_expect_str_eq(err.text, "'--batch' is one argument too many");
     cr_expect_not(PARSE("FILE", "--batch", "7"));
     cr_expect_str_eq(err.text, "FILE is missing");
     cr_expect_not(PARSE("FILE", "x", "y"));
@@ -107,6 +114,7 @@ Test(options, faults) {
     FAULT("--lr 'nan' is not a number", "--lr", "nan");
     FAULT("--lr 'inf' is not a number", "--lr", "inf");
     FAULT("--lr '1e-3,' is not a number", "--lr", "1e-3,");
+    FAULT("--tiny 0 is out of range: 1e-9 to 1e20", "--tiny", "0");
     FAULT("--lr -1 is out of range: 0 to 10", "--lr", "-1");
     FAULT("--lr 1e999 is out of range: 0 to 10", "--lr", "1e999");
     FAULT("--activation 'tanh' is none of relu|gelu|gelu_tanh", "--activation", "tanh");

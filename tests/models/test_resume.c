@@ -219,3 +219,27 @@ Test(resume, steps_allocate_nothing) {
     cr_assert(allocations[0] > 10, "the counter does not count");
     cr_expect_eq(allocations[1], allocations[0]);
 }
+
+/* Whatever fails while a run is resumed: it is an error, and what the run has is still there to be resumed. */
+Test(resume, each_file_operation_can_fail) {
+    char copy[256];
+    cr_assert_eq(start(0, 1, "whole", ""), LM_DONE);
+    cr_assert_eq(start(calls * 3 / 4, 1, "part", ""), LM_SIGNALLED + SIGINT);
+    snprintf(copy, sizeof copy, "rm -rf %s && cp -r %s %s", in_folder("try"), in_folder("part"),
+             in_folder("try"));
+    int64_t n = 1;
+    for (bool finished = false; !finished; n++) {
+        cr_assert_lt(n, 500);
+        cr_assert_eq(system(copy), 0);
+        const int64_t before = fault_calls(FAULT_FILE);
+        fault_inject(FAULT_FILE, n, 0);
+        int status = resume(0, 1, "try", "");
+        finished = fault_calls(FAULT_FILE) - before < n;
+        fault_inject(FAULT_FILE, 0, 0);
+        cr_expect(status == LM_DONE || (status == LM_FAILED && !finished), "operation %d: %d", (int)n,
+                  status);
+        if (status != LM_DONE) cr_expect_eq(resume(0, 1, "try", ""), LM_DONE, "operation %d", (int)n);
+        expect_same_run("try", "whole", (long)n);
+    }
+    cr_expect_gt(n, 40, "only %d operations were made to fail", (int)n);
+}

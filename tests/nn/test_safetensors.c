@@ -28,9 +28,13 @@ static void teardown(void) {
 
 TestSuite(safetensors, .init = setup, .fini = teardown);
 
-static void write_bytes(const void *bytes, size_t size) {
-    FILE *file = fopen(path, "wb");
+static void write_at(const char *at, const void *bytes, size_t size) {
+    FILE *file = fopen(at, "wb");
     cr_assert(file && fwrite(bytes, 1, size, file) == size && fclose(file) == 0);
+}
+
+static void write_bytes(const void *bytes, size_t size) {
+    write_at(path, bytes, size);
 }
 
 static size_t read_bytes(void *buffer, size_t size) {
@@ -168,7 +172,7 @@ Test(safetensors, a_failed_write_leaves_the_old_file) {
     tensor_error err = {0};
     cr_assert_not(nn_file_save(path, &entry, 1, NULL, 0, &err));
     cr_assert_eq(setrlimit(RLIMIT_FSIZE, &(struct rlimit){RLIM_INFINITY, RLIM_INFINITY}), 0);
-    cr_assert(strstr(err.text, path) && strstr(err.text, "cannot write"), "%s", err.text);
+    cr_assert(strstr(err.text, path) && strstr(err.text, "cannot be written"), "%s", err.text);
     nn_file *file = nn_file_open(path, NULL);
     cr_assert(file && nn_file_find(file, "a")->bytes == sizeof numbers);
     nn_file_close(file);
@@ -180,12 +184,41 @@ Test(safetensors, writes_never_through_a_link) {
     char temporary[128], victim[128];
     snprintf(temporary, sizeof temporary, "%s.tmp", path);
     snprintf(victim, sizeof victim, "%s/victim", folder);
-    cr_assert_eq(symlink(victim, temporary), 0);
-    cr_assert(nn_file_save(path, NULL, 0, NULL, 0, NULL));
-    cr_assert_neq(access(victim, F_OK), 0);
+    for (int exists = 0; exists < 2; exists++) {
+        struct stat status;
+        tensor_error err = {0};
+        if (exists) write_at(victim, "abc", 3);
+        cr_assert_eq(symlink(victim, temporary), 0);
+        cr_expect_not(nn_file_save(path, NULL, 0, NULL, 0, &err));
+        cr_expect(strstr(err.text, "the .tmp file beside it is taken"), "%s", err.text);
+        cr_expect_neq(lstat(path, &status), 0);
+        cr_expect_eq(stat(victim, &status), exists - 1);
+        cr_expect(!exists || status.st_size == 3);
+        unlink(temporary);
+    }
+    unlink(victim);
+}
+
+Test(safetensors, what_a_killed_program_left_is_no_obstacle) {
+    char temporary[128];
+    snprintf(temporary, sizeof temporary, "%s.tmp", path);
+    write_at(temporary, "abc", 3);
+    cr_expect(nn_file_save(path, NULL, 0, NULL, 0, NULL));
     expect_no_temporary(path);
+}
+
+/* Two that write one file at once: neither leaves a part of it under the file's name. */
+Test(safetensors, another_writer_is_noticed) {
+    tensor_error err = {0};
+    int first = nn_file_begin(path, NULL), second = nn_file_begin(path, NULL);
+    cr_assert(first >= 0 && second >= 0 && write(second, "abc", 3) == 3);
+    cr_expect_not(nn_file_end(first, path, true, &err));
+    cr_expect(strstr(err.text, "another program is writing it"), "%s", err.text);
+    cr_expect_neq(access(path, F_OK), 0);
+    cr_expect(nn_file_end(second, path, true, NULL));
     struct stat status;
-    cr_assert(lstat(path, &status) == 0 && S_ISREG(status.st_mode));
+    cr_expect(stat(path, &status) == 0 && status.st_size == 3);
+    expect_no_temporary(path);
 }
 
 Test(safetensors, cannot_write_into_no_folder_or_over_one) {
@@ -193,13 +226,13 @@ Test(safetensors, cannot_write_into_no_folder_or_over_one) {
     tensor_error err = {0};
     snprintf(target, sizeof target, "%s/none/file", folder);
     cr_assert_not(nn_file_save(target, NULL, 0, NULL, 0, &err));
-    cr_assert(strstr(err.text, "none/file: cannot create") && strstr(err.text, strerror(ENOENT)), "%s",
+    cr_assert(strstr(err.text, "none/file: cannot be written") && strstr(err.text, strerror(ENOENT)), "%s",
               err.text);
     snprintf(target, sizeof target, "%s/folder", folder);
     cr_assert_eq(mkdir(target, 0777), 0);
     err = (tensor_error){0};
     cr_assert_not(nn_file_save(target, NULL, 0, NULL, 0, &err));
-    cr_assert(strstr(err.text, "folder: cannot write"), "%s", err.text);
+    cr_assert(strstr(err.text, "folder: cannot be written"), "%s", err.text);
     expect_no_temporary(target);
     cr_assert_eq(rmdir(target), 0);
 }

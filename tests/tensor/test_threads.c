@@ -217,13 +217,22 @@ Test(threads, ranges_are_of_equal_size) {
 Test(threads, environment_sets_the_number) {
     setenv("SAMPO_THREADS", "5", 1);
     cr_assert_eq(tensor_threads(), 5);
+    cr_assert(tensor_threads_check(NULL));
     run(1000, 1);
 }
 
-Test(threads, environment_is_ignored_where_it_makes_no_sense) {
+Test(threads, environment_is_passed_over_where_it_makes_no_sense) {
     setenv("SAMPO_THREADS", "5x", 1);
+    tensor_error err = {0};
     int threads = tensor_threads();
     cr_assert(threads >= 1 && threads <= sysconf(_SC_NPROCESSORS_ONLN));
+    cr_assert_not(tensor_threads_check(&err));
+    cr_assert_str_eq(err.text, "SAMPO_THREADS is '5x', no number of threads from 1 to 256");
+}
+
+Test(threads, environment_may_be_empty) {
+    setenv("SAMPO_THREADS", "", 1);
+    cr_assert(tensor_threads_check(NULL));
 }
 
 static int status_of_child(void body(void)) {

@@ -176,6 +176,10 @@ enum {
     LM_SIGNALLED = 128 /* and its number */
 };                     /* exit statuses */
 
+/* What programs begin with. A standard stream that is closed becomes one that fails, so that no file takes its number
+ * and gets what is printed; false: that cannot be done. A file that grows beyond its limit is an error of writing, and
+ * no signal; a closed pipe ends the program quietly (`gpt sample | head`), also where the parent ignores its signal. */
+bool lm_streams_begin(void);
 /* Flushes a stream; fails where anything written to it was lost. */
 bool lm_flush(FILE *file, tensor_error *err);
 

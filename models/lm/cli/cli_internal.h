@@ -13,6 +13,8 @@ const char *lm_word(const char *words, int64_t i, int *length);
 const char *lm_option_words(const lm_option *option, char buffer[LM_MAX_WORDS]);
 /* Whether there is a value that --help shows as the default. */
 bool lm_option_has_value(const lm_option *option);
+/* Takes the zeros out of the exponent of a number, as people write it: 1e-8 for 1e-08, 1e20 for 1e+20. Returns it. */
+char *lm_plain_number(char *text);
 /* Reads "yes" or "no". */
 bool lm_yes(const char *text, bool *yes, tensor_error *err);
 

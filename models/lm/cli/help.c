@@ -1,8 +1,5 @@
 /* --help: what a command's options are, in lines that fit the terminal. */
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "models/lm/cli/cli_internal.h"
 
@@ -56,11 +53,7 @@ const char *lm_option_value(const lm_option *o, int most, char buffer[LM_MAX_WOR
 /* ---- Lines ----------------------------------------------------------------------------------- */
 
 int lm_help_columns(FILE *file) {
-    struct winsize size;
-    const char *columns = getenv("COLUMNS");
-    int n = columns ? atoi(columns) : 0;
-    if (ioctl(fileno(file), TIOCGWINSZ, &size) == 0 && size.ws_col > 0) n = size.ws_col;
-    if (n <= 0) n = 80;
+    const int n = lm_columns_of(fileno(file));
     return n < LEAST_COLUMNS ? LEAST_COLUMNS : n > MOST_COLUMNS ? MOST_COLUMNS : n;
 }
 
@@ -84,7 +77,8 @@ void lm_wrap(FILE *file, const char *text, int used, int indent, int columns) {
     fputc('\n', file);
 }
 
-void lm_help_entry(FILE *file, const char *head, const char *text, int columns) {
+/* A name, and what it means behind or below it. */
+static void put_entry(FILE *file, const char *head, const char *text, int columns) {
     const bool wide = columns >= ONE_ROW;
     const int length = (int)strlen(head), at = wide ? TEXT_AT : TEXT_BELOW;
     const bool below = !wide || length > TEXT_AT - 2;
@@ -102,8 +96,9 @@ char *lm_option_help(const lm_option *o, const char *listed, char *text, size_t 
     for (int64_t i = 0; (word = lm_word(listed, i, &length)) && used < size; i++)
         used += (size_t)snprintf(text + used, size - used, "%s%.*s", i ? ", " : " One of: ", length, word);
     if (listed && used < size) used += (size_t)snprintf(text + used, size - used, ".");
-    if (lm_option_has_value(o) && used < size)
-        snprintf(text + used, size - used, " (default\t%s)", lm_option_text(o, value, sizeof value));
+    if (!lm_option_has_value(o) || used >= size) return text;
+    lm_option_text(o, value, sizeof value);
+    snprintf(text + used, size - used, " (default\t%s)", o->kind == LM_REAL ? lm_plain_number(value) : value);
     return text;
 }
 
@@ -113,7 +108,7 @@ static void print_option(const lm_option *o, FILE *file, int columns) {
     const int named = snprintf(head, sizeof head, "%s --%s", o->resume == LM_CHANGEABLE ? "*" : " ", o->name);
     const char *value = lm_option_value(o, columns - named - 1, buffer, &listed);
     snprintf(head + named, sizeof head - (size_t)named, "%s%s", *value ? " " : "", value);
-    lm_help_entry(file, head, lm_option_help(o, listed, text, sizeof text), columns);
+    put_entry(file, head, lm_option_help(o, listed, text, sizeof text), columns);
 }
 
 void lm_options_help(const lm_usage *usage, FILE *file) {

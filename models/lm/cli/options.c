@@ -28,6 +28,19 @@ const char *lm_word(const char *words, int64_t i, int *length) {
     return words;
 }
 
+char *lm_plain_number(char *text) {
+    char *e = strchr(text, 'e');
+    if (!e) return text;
+    const size_t sign = e[1] == '-' ? 2 : 1, skipped = strspn(e + sign, "+0");
+    memmove(e + sign, e + sign + skipped, strlen(e + sign + skipped) + 1);
+    return text;
+}
+
+static char *real_text(double x, char text[32]) {
+    snprintf(text, 32, "%g", x);
+    return lm_plain_number(text);
+}
+
 static bool is_number(const char *text, const char *end) {
     const bool starts = *text == '-' || *text == '+' || *text == '.' || (*text >= '0' && *text <= '9');
     return starts && end > text && !*end && !strpbrk(text, "xX");
@@ -58,11 +71,12 @@ static bool set_integer(const lm_option *o, const char *text, tensor_error *err)
 }
 
 static bool set_real(const lm_option *o, const char *text, tensor_error *err) {
-    char *end;
+    char *end, low[32], high[32];
     const double x = strtod(text, &end);
     if (!is_number(text, end)) return tensor_fail(err, "'%.60s' is not a number", text);
     if (!(x >= o->low && x <= o->high))
-        return tensor_fail(err, "%.60s is out of range: %g to %g", text, o->low, o->high);
+        return tensor_fail(err, "%.60s is out of range: %s to %s", text, real_text(o->low, low),
+                           real_text(o->high, high));
     *(double *)o->value = x;
     return true;
 }

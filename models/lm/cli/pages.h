@@ -12,10 +12,9 @@ void lm_options_bash(const lm_usage *usage, FILE *file);
 void lm_options_zsh(const lm_usage *usage, FILE *file);
 
 /* Parts of such pages: how wide help is for a file; a text in lines of at most `columns`, `indent` spaces before each but
- * the first, which begins at column `used` (a tab is a space that ends no line); a name and what it means; the last two for man. */
+ * the first, which begins at column `used` (a tab is a space that ends no line); for man, a text, a name and its meaning. */
 int lm_help_columns(FILE *file);
 void lm_wrap(FILE *file, const char *text, int used, int indent, int columns);
-void lm_help_entry(FILE *file, const char *name, const char *text, int columns);
 void lm_man_text(FILE *file, const char *text);
 void lm_man_entry(FILE *file, const char *name, const char *value, const char *text);
 

@@ -32,6 +32,7 @@ typedef struct reader {
     int argc, at;
     char *const *argv;
     const char *place; /* of the present word; NULL: the command line itself */
+    bool own;          /* the command line's own words have begun */
 } reader;
 
 static const char mark[] = "--config=";
@@ -43,7 +44,8 @@ bool lm_is_place(const char *word) {
 /* The next word; NULL: there are no more. */
 static const char *next(reader *r) {
     r->place = NULL;
-    if (r->at + 1 < r->argc && lm_is_place(r->argv[r->at])) r->place = r->argv[r->at++] + strlen(mark);
+    r->own |= r->at + 1 >= r->argc || !lm_is_place(r->argv[r->at]);
+    if (!r->own) r->place = r->argv[r->at++] + strlen(mark);
     return r->at < r->argc ? r->argv[r->at++] : NULL;
 }
 

@@ -9,12 +9,16 @@
 
 #include "models/lm/cli/cli.h"
 
-int lm_columns(void) {
+int lm_columns_of(int fd) {
     struct winsize size;
-    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
+    if (ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
     const char *columns = getenv("COLUMNS");
     int n = columns ? atoi(columns) : 0;
     return n > 0 ? n : 80;
+}
+
+int lm_columns(void) {
+    return lm_columns_of(STDERR_FILENO);
 }
 
 bool lm_is_terminal(int fd) {

@@ -34,6 +34,7 @@ void lm_progress_report(lm_progress *progress);
 char *lm_progress_text(const lm_progress *progress, int columns, char *buffer, size_t size);
 /* Of the terminal that stderr is, else $COLUMNS, else 80. */
 int lm_columns(void);
+int lm_columns_of(int fd); /* the same of another stream */
 /* Whether a stream is a terminal that can move its cursor, and one that shows colours. */
 bool lm_is_terminal(int fd);
 bool lm_shows_colour(int fd); /* not where $NO_COLOR is set */

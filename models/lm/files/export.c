@@ -1,12 +1,8 @@
 /* The command export: a model for other programs. */
-#define _GNU_SOURCE /* O_NOFOLLOW */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "models/lm/files/files.h"
 
@@ -31,28 +27,12 @@ static bool may_write(const export *e, const char *path, tensor_error *err) {
     return e->force || tensor_fail(err, "%.200s is there; --force writes over it", path);
 }
 
-/* Into a new file beside it that then takes its name: what was there stays whole until then. */
 static bool write_whole(const export *e, const char *path, writer *write, tensor_error *err) {
     tensor_error fault = {0};
-    const size_t size = strlen(path) + 5;
-    char *new = malloc(size);
-    if (!new) return tensor_fail(err, "out of memory");
-    snprintf(new, size, "%s.tmp", path);
-    unlink(new);
-    const int fd = open(new, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
-    FILE *file = fd >= 0 ? fdopen(fd, "wb") : NULL;
-    bool ok = file || tensor_fail(&fault, "cannot be written: %s", strerror(errno));
-    if (file) {
-        ok = write(e, file, &fault) && lm_flush(file, &fault);
-        if (ok && fsync(fd) != 0) ok = tensor_fail(&fault, "cannot be written: %s", strerror(errno));
-        if (fclose(file) != 0 && ok) ok = tensor_fail(&fault, "cannot be written: %s", strerror(errno));
-        if (ok && rename(new, path) != 0) ok = tensor_fail(&fault, "cannot be written: %s", strerror(errno));
-        if (!ok) unlink(new);
-    } else if (fd >= 0) {
-        close(fd);
-    }
-    free(new);
-    return ok || tensor_fail(err, "%.200s: %s", path, fault.text);
+    FILE *file = lm_create(path, err);
+    if (!file) return false;
+    const bool whole = write(e, file, &fault) || tensor_fail(err, "%.200s: %s", path, fault.text);
+    return lm_finish(file, path, whole, err);
 }
 
 /* ---- A folder for transformers -------------------------------------------------------------------- */
@@ -71,7 +51,9 @@ static void put_quoted(FILE *file, const char *text, size_t size) {
 
 static void put_fact(FILE *file, const lm_fact *fact) {
     fprintf(file, "  \"%s\": ", fact->key);
-    if (fact->kind == LM_TEXT)
+    if (fact->kind == LM_TEXT && !fact->text)
+        fputs("null", file);
+    else if (fact->kind == LM_TEXT)
         put_quoted(file, fact->text, strlen(fact->text));
     else if (fact->kind == LM_YES_NO)
         fputs(fact->number != 0 ? "true" : "false", file);
@@ -132,8 +114,9 @@ static bool export_folder(export *e, const char *folder, tensor_error *err) {
         return tensor_fail(err, "%.200s: cannot be made: %s", folder, strerror(errno));
     for (int i = 0; i < 2; i++) {
         const char *path = lm_run_file(folder, runs[i], p->arena, err);
-        if (!path) return false;
-        if (access(path, F_OK) == 0)
+        const lm_place place = path ? lm_place_of(path, err) : LM_UNKNOWN;
+        if (place == LM_UNKNOWN) return false;
+        if (place != LM_NOTHING)
             return tensor_fail(err, "%.200s is the folder of a run; name another one", folder);
     }
     for (int i = 0; i < 4; i++) {

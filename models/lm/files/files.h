@@ -42,7 +42,26 @@ bool lm_gguf_write(FILE *file, const lm_publication *publication, const lm_token
 /* The command export: a folder for transformers, a file for llama.cpp. */
 int lm_export_command(const lm_model *model, int argc, char *const *argv);
 
+/* ---- Files that commands write ---------------------------------------------------------------------- */
+
+/* A stream to write a file with. An earlier one stays whole until lm_finish, with all of the new one (`whole`), has it on
+ * the disk; devices and pipes are written to as they are. NULL and false with a text that names the file, but where it
+ * is not whole: that the caller has said. */
+FILE *lm_create(const char *path, tensor_error *err);
+bool lm_finish(FILE *file, const char *path, bool whole, tensor_error *err);
+
+/* ---- The folder of a run --------------------------------------------------------------------------- */
+
 /* "folder/name" of a run's file on the arena. */
 char *lm_run_file(const char *folder, const char *name, tensor_arena *arena, tensor_error *err);
+/* The lock of a folder for the one process that writes there: the file .lock in it, locked while it is open. It ends with
+ * the process, however that ends; what a killed one leaves of it is no obstacle. fd -1: not locked. */
+typedef struct lm_lock {
+    int fd;
+    const char *path;
+} lm_lock;
+/* Fails where another process has it, with a text that names that and the folder. A file system without locks gives none. */
+bool lm_run_lock(lm_lock *lock, const char *folder, tensor_arena *arena, tensor_error *err);
+void lm_run_unlock(lm_lock *lock);
 
 #endif

@@ -1,12 +1,9 @@
 /* Checkpoints published for Hugging Face's transformers: a file of tensors or several, and beside it config.json and the
  * tokenizer's files. */
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "models/lm/files/files.h"
 
@@ -22,11 +19,11 @@ static const char *join(const char *folder, size_t length, const char *name, ten
 const char *lm_checkpoint_path(const char *path, tensor_arena *arena, tensor_error *err) {
     static const char *const names[] = {"model.safetensors", "best.safetensors", "last.safetensors",
                                         "model.safetensors.index.json"};
-    struct stat status;
-    if (stat(path, &status) != 0 || !S_ISDIR(status.st_mode)) return path;
+    if (lm_place_of(path, NULL) != LM_FOLDER) return path; /* who opens it says what is wrong */
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const char *file = join(path, strlen(path), names[i], arena, err);
-        if (!file || access(file, F_OK) == 0) return file;
+        const lm_place place = file ? lm_place_of(file, err) : LM_UNKNOWN;
+        if (place != LM_NOTHING) return place == LM_UNKNOWN ? NULL : file;
     }
     tensor_fail(err, "%.100s: a folder without %s, %s or %s", path, names[0], names[1], names[2]);
     return NULL;
@@ -145,8 +142,8 @@ bool lm_published_flag(const lm_published *p, const char *key, bool *value, tens
 static bool read_config(lm_published *p, const char *path, tensor_arena *arena, tensor_error *err) {
     const char *name = beside(path, "config.json", arena, err);
     tensor_error fault = {0};
-    if (!name) return false;
-    if (access(name, F_OK) != 0 && errno == ENOENT) return true;
+    const lm_place place = name ? lm_place_of(name, err) : LM_UNKNOWN;
+    if (place == LM_NOTHING || place == LM_UNKNOWN) return place == LM_NOTHING;
     const char *json = read_text(name, arena, &fault);
     return (json && nn_json_members(json, arena, &p->config, &p->config_count, &fault)) ||
            tensor_fail(err, "config.json: %s", fault.text);

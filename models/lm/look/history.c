@@ -56,6 +56,7 @@ typedef struct reader {
     char text[LINE_BYTES];
     char *field[FIELDS];
     int fields, columns; /* of this line; of the header */
+    bool ended;          /* this line, by a newline */
     int column[FIELDS];  /* what each is: an lm_column, ITERATION, OTHER */
     lm_range iterations; /* that the series are to have */
     lm_history *history;
@@ -67,15 +68,13 @@ static bool next_line(reader *r, tensor_error *err) {
     if (!fgets(r->text, sizeof r->text, r->file))
         return ferror(r->file) && tensor_fail(err, "cannot be read: %s", strerror(errno));
     r->line++;
-    size_t length = strlen(r->text);
-    if (length == 0 || r->text[length - 1] != '\n') {
-        if (feof(r->file)) return false; /* still being written */
-        return tensor_fail(err, "line %" PRId64 " is no row of a log", r->line);
-    }
-    r->text[length - 1] = '\0';
-    if (length > 1 && r->text[length - 2] == '\r') r->text[length - 2] = '\0';
+    size_t length = strlen(r->text), mark = r->line == 1 ? lm_byte_order_mark(r->text, length) : 0;
+    r->ended = length > 0 && r->text[length - 1] == '\n';
+    if (!r->ended && !feof(r->file)) return tensor_fail(err, "line %" PRId64 " is no row of a log", r->line);
+    if (r->ended) r->text[--length] = '\0';
+    if (length > 0 && r->text[length - 1] == '\r') r->text[--length] = '\0';
     r->fields = 0;
-    for (char *at = r->text; at && r->fields < FIELDS; r->fields++) {
+    for (char *at = r->text + mark; at && r->fields < FIELDS; r->fields++) {
         r->field[r->fields] = at;
         at = strchr(at, ',');
         if (at) *at++ = '\0';
@@ -171,7 +170,11 @@ bool lm_history_read(lm_history *history, const char *path, lm_range iterations,
         .loss = NAN, .seconds = NAN, .reports = {0, NAN, NAN, NAN, NAN, NAN, .ratio = {1, NAN, NAN}}};
     if (!r.file) return tensor_fail(err, "cannot be opened: %s", strerror(errno));
     bool ok = read_header(&r, &fault);
-    while (ok && next_line(&r, &fault)) ok = read_row(&r, &fault);
+    while (ok && next_line(&r, &fault)) {
+        tensor_error torn = {0};
+        ok = read_row(&r, r.ended ? &fault : &torn);
+        history->torn = !ok && !r.ended;
+    }
     fclose(r.file);
     if (!fault.text[0] && history->rows == 0) tensor_fail(&fault, "the log has no rows yet");
     if (!fault.text[0] && isnan(history->loss)) tensor_fail(&fault, "no loss in it is a finite number");

@@ -17,7 +17,7 @@ typedef struct page {
 
 static page page_of_stdout(void) {
     const bool colour = lm_shows_colour(STDOUT_FILENO);
-    page p = {isatty(STDOUT_FILENO) ? lm_columns() : MAX_COLUMNS, colour ? "\033[1m" : "",
+    page p = {isatty(STDOUT_FILENO) ? lm_columns_of(STDOUT_FILENO) : MAX_COLUMNS, colour ? "\033[1m" : "",
               colour ? "\033[0m" : ""};
     if (p.columns < MIN_COLUMNS) p.columns = MIN_COLUMNS;
     if (p.columns > MAX_COLUMNS) p.columns = MAX_COLUMNS;
@@ -299,8 +299,8 @@ static void print_row(const subject *s, bool first) {
     }
     if (loss.value && *lm_value_of(&loss, rounded, sizeof rounded))
         snprintf(cells[LOSS].text, sizeof cells->text, "%.3f", strtod(loss.value, NULL));
-    if (first) lm_table_line(cells, CELLS, NULL, lm_columns());
-    lm_table_line(cells, CELLS, s->path, lm_columns());
+    if (first) lm_table_line(cells, CELLS, NULL, lm_columns_of(STDOUT_FILENO));
+    lm_table_line(cells, CELLS, s->path, lm_columns_of(STDOUT_FILENO));
 }
 
 /* ---- The command --------------------------------------------------------------------------- */

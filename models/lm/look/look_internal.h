@@ -39,6 +39,7 @@ typedef enum lm_column {
 typedef enum lm_unit { LM_PER_TOKEN, LM_PER_CHARACTER, LM_PER_BYTE, LM_UNITS } lm_unit;
 typedef struct lm_history {
     int64_t rows, left_out; /* left_out: numbers that are not finite, or beyond 1e30 */
+    bool torn;              /* the last row is not whole, and left out: it may still be being written */
     double iteration, loss; /* of the last row; the last loss that is a number */
     double seconds;         /* of training so far; NaN: the log does not say */
     struct {
@@ -49,7 +50,7 @@ typedef struct lm_history {
     lm_series series[LM_COLUMNS];
 } lm_history;
 
-/* Reads a log, which may still be growing: a last line without an end is left out. It needs the columns iteration
+/* Reads a log, which may still be growing: a last row that is not whole is left out. It needs the columns iteration
  * and loss, ascending iterations and a row at least; columns of other names are passed over. The series have what lies
  * in the range of iterations, the rest describes the whole run. The text in err names the line, not the file. */
 bool lm_history_read(lm_history *history, const char *path, lm_range iterations, tensor_error *err);
@@ -82,10 +83,6 @@ bool lm_samples_read(lm_samples *samples, FILE *file, tensor_error *err);
  * file, has been printed, as has been what was left out. */
 lm_history *lm_run_read(const lm_model *model, const char *folder, lm_range iterations, const char **name,
                         tensor_arena *arena);
-
-/* Files that the commands write: NULL and false with a text that names the file. */
-FILE *lm_create(const char *path, tensor_error *err);
-bool lm_finish(FILE *file, const char *path, tensor_error *err);
 
 /* What DIR/run.txt says of how the run was made; NULL: nothing. A file that is not there is an empty record. */
 typedef struct lm_record {
@@ -128,8 +125,7 @@ void lm_page_end(FILE *file, const lm_model *model, const char *checkpoint);
 void lm_page_figure(FILE *file, lm_chart *chart, int ticks);
 void lm_page_sample(FILE *file, const lm_page *page, int i, const char *title);
 void lm_page_record(FILE *file, const lm_page *page);
-void lm_page_text(FILE *file, const char *text);         /* as lm_markup */
-char *lm_page_duration(double seconds, char buffer[32]); /* "1 h 05 min" */
+void lm_page_text(FILE *file, const char *text); /* as lm_markup */
 /* What the model does: maps of its attention, or the table of what follows what. */
 void lm_page_maps(FILE *file, const lm_page *page);
 

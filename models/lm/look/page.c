@@ -81,17 +81,6 @@ void lm_page_end(FILE *file, const lm_model *model, const char *checkpoint) {
             model->name, SAMPO_VERSION);
 }
 
-char *lm_page_duration(double seconds, char buffer[32]) {
-    const int64_t s = (int64_t)(seconds + 0.5);
-    if (s < 60)
-        snprintf(buffer, 32, "%.3g s", seconds);
-    else if (s < 3600)
-        snprintf(buffer, 32, "%" PRId64 " min %02" PRId64 " s", s / 60, s % 60);
-    else
-        snprintf(buffer, 32, "%" PRId64 " h %02" PRId64 " min", s / 3600, s / 60 % 60);
-    return buffer;
-}
-
 static void text_tile(FILE *file, const char *what, const char *value) {
     fprintf(file, "<div><b>%s</b><span>%s</span></div>\n", value, what);
 }
@@ -116,7 +105,7 @@ static void tiles(FILE *file, const lm_page *p) {
         text_tile(file, "tokens a second", lm_axis_label(strtod(digits, NULL), text, sizeof text));
     }
     if (p->parameters > 0) text_tile(file, "parameters", lm_grouped(p->parameters, text));
-    if (!isnan(h->seconds)) text_tile(file, "of training", lm_page_duration(h->seconds, text));
+    if (!isnan(h->seconds)) text_tile(file, "of training", lm_duration(h->seconds, text, sizeof text));
     fputs("</div>\n", file);
 }
 
@@ -246,7 +235,8 @@ void lm_page_record(FILE *file, const lm_page *p) {
         fact(file, "starts", text);
         fact(file, "the last one", r->last_started);
     }
-    if (!isnan(p->history->seconds)) fact(file, "duration", lm_page_duration(p->history->seconds, text));
+    if (!isnan(p->history->seconds))
+        fact(file, "duration", lm_duration(p->history->seconds, text, sizeof text));
     fact(file, "processor", r->processor);
     snprintf(machine, sizeof machine, "%s%s%s", r->threads ? r->threads : "", r->instructions ? ", " : "",
              r->instructions ? r->instructions : "");

@@ -51,7 +51,8 @@ static void figures(FILE *file, const lm_page *const *runs, int count) {
         snprintf(text, sizeof text, "%.3g", speed->count ? speed->points[speed->count / 2].mean : 0);
         fprintf(file, "<td>%s</td>",
                 speed->count ? lm_axis_label(strtod(text, NULL), text, sizeof text) : "");
-        fprintf(file, "<td>%s</td></tr>\n", isnan(h->seconds) ? "" : lm_page_duration(h->seconds, text));
+        fprintf(file, "<td>%s</td></tr>\n",
+                isnan(h->seconds) ? "" : lm_duration(h->seconds, text, sizeof text));
     }
     fputs("</tbody></table></div>\n", file);
 }

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "models/lm/look/look_internal.h"
@@ -22,22 +23,9 @@ lm_history *lm_run_read(const lm_model *model, const char *folder, lm_range iter
         return lm_fail(model, "%s: %s", path, err.text), NULL;
     if (history->left_out > 0)
         lm_say(model, "%s: %" PRId64 " numbers are not finite and left out", path, history->left_out);
+    if (history->torn) lm_say(model, "%s: the last row is not whole and left out", path);
     *name = copy;
     return history;
-}
-
-FILE *lm_create(const char *path, tensor_error *err) {
-    FILE *file = fopen(path, "w");
-    if (!file) tensor_fail(err, "%.150s: cannot be written: %s", path, strerror(errno));
-    return file;
-}
-
-bool lm_finish(FILE *file, const char *path, tensor_error *err) {
-    errno = 0;
-    bool ok = !ferror(file);
-    ok = fclose(file) == 0 && ok;
-    return ok || tensor_fail(err, "%.150s: cannot be written: %s", path,
-                             errno ? strerror(errno) : "some of it was lost");
 }
 
 /* ---- The command ---------------------------------------------------------------------------- */
@@ -81,7 +69,7 @@ static int write_svg(const lm_model *model, const lm_chart *chart, const char *p
     tensor_error err = {0};
     FILE *file = lm_create(path, &err);
     if (file) lm_svg_file(file, chart);
-    if (!file || !lm_finish(file, path, &err)) return lm_fail(model, "%s", err.text);
+    if (!file || !lm_finish(file, path, true, &err)) return lm_fail(model, "%s", err.text);
     lm_say(model, "wrote %s", path);
     return LM_DONE;
 }

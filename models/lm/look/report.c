@@ -1,7 +1,6 @@
 /* The command report: reads a run and looks into its model for the page. */
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "models/lm/look/look_internal.h"
 
@@ -59,9 +58,8 @@ static bool load(lm_page *p, tensor_error *err) {
     return true;
 }
 
-/* Without a prompt on the command line: how the last sample begins, behind white space. NULL: there is none. */
-static const char *sample_prompt(lm_page *p, tensor_error *err) {
-    lm_piece text = p->samples.count > 0 ? p->texts[p->samples.count - 1] : (lm_piece){0};
+/* The first characters of a text, behind white space, on the arena; NULL: there are none. */
+static const char *beginning_of(lm_page *p, lm_piece text, tensor_error *err) {
     while (text.size > 0 && strchr(" \n\t\r", *text.bytes)) text.bytes++, text.size--;
     size_t end = 0;
     for (int i = 0; i < PROMPT_CHARACTERS && end < text.size; i++) {
@@ -78,11 +76,33 @@ static const char *sample_prompt(lm_page *p, tensor_error *err) {
     return prompt;
 }
 
+/* Without samples: how the validation part of the run's own text begins. */
+static const char *own_prompt(lm_page *p, tensor_error *err) {
+    enum { TOKENS = 2 * PROMPT_CHARACTERS, BYTES = 512 };
+    int32_t ids[TOKENS];
+    char bytes[BYTES];
+    size_t size = 0;
+    lm_corpus corpus;
+    if (!lm_open_kept_text(&p->instance, p->checkpoint, &corpus)) return NULL;
+    const lm_tokens part = lm_split_of(corpus.tokens, LM_VALIDATION);
+    const int64_t count = part.count < TOKENS ? part.count : TOKENS;
+    lm_tokens_read(part, 0, count, ids);
+    lm_corpus_free(&corpus);
+    for (int64_t i = 0; i < count; i++) {
+        const lm_piece piece = lm_decode(&p->instance.tokenizer, ids[i]);
+        if (size + piece.size > sizeof bytes) break;
+        memcpy(bytes + size, piece.bytes, piece.size);
+        size += piece.size;
+    }
+    return beginning_of(p, (lm_piece){bytes, size}, err);
+}
+
 static bool attend(lm_page *p, tensor_error *err) {
     const lm_instance *instance = &p->instance;
     int64_t most = instance->context < MOST_MAP_TOKENS ? instance->context : MOST_MAP_TOKENS;
     tensor_error fault = {0};
-    if (!p->prompt) p->prompt = sample_prompt(p, err);
+    if (!p->prompt && p->samples.count > 0) p->prompt = beginning_of(p, p->texts[p->samples.count - 1], err);
+    if (!p->prompt) p->prompt = own_prompt(p, err);
     if (!p->prompt || !*p->prompt) return !err->text[0];
     p->ids = lm_encode(&instance->tokenizer, p->prompt, strlen(p->prompt), p->arena, &fault);
     if (!tensor_ok(p->ids)) return tensor_fail(err, "the prompt: %s", fault.text);
@@ -136,7 +156,9 @@ static int gather(lm_page *p, const char *folder, bool alone) {
     if (!best || !last || !record || !p->samples_path || !lm_record_read(&p->record, record, p->arena, &err))
         return lm_fail(p->model, "%s", err.text);
     if (!read_samples(p, &err)) return lm_fail(p->model, "%s: %s", p->samples_path, err.text);
-    p->checkpoint = access(best, F_OK) == 0 ? best : access(last, F_OK) == 0 ? last : NULL;
+    const lm_place places[] = {lm_place_of(best, &err), lm_place_of(last, &err)};
+    if (err.text[0]) return lm_fail(p->model, "%s", err.text);
+    p->checkpoint = places[0] != LM_NOTHING ? best : places[1] != LM_NOTHING ? last : NULL;
     if (!p->checkpoint) {
         lm_say(p->model, "%s: no checkpoint, so the page shows no model", p->name);
         return LM_DONE;
@@ -168,7 +190,7 @@ static int write_page(const lm_model *model, const char *html, const lm_page *co
     FILE *file = html ? lm_create(html, &err) : NULL;
     if (file && count == 1) lm_page_write(file, pages[0]);
     if (file && count > 1) lm_pages_write(file, pages, count, arena);
-    if (!file || !lm_finish(file, html, &err)) return lm_fail(model, "%s", err.text);
+    if (!file || !lm_finish(file, html, true, &err)) return lm_fail(model, "%s", err.text);
     lm_say(model, "wrote %s", html);
     return LM_DONE;
 }

@@ -11,7 +11,7 @@
 enum { MOST_COLUMNS = 160, MOST_ROWS = 20, LEAST_ROWS = 5, LETTERS = 26 };
 
 lm_terminal lm_terminal_of_stdout(void) {
-    lm_terminal t = {.columns = lm_columns()};
+    lm_terminal t = {.columns = lm_columns_of(STDOUT_FILENO)};
     locale_t locale = newlocale(LC_CTYPE_MASK, "", (locale_t)0);
     if (locale) {
         t.utf8 = strcmp(nl_langinfo_l(CODESET, locale), "UTF-8") == 0;

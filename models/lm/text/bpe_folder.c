@@ -1,9 +1,7 @@
 /* Vocabularies of byte pairs as they are published: a folder with tokenizer.json, or with vocab.json and merges.txt, as
  * GPT-2 has them, and perhaps added_tokens.json. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "models/lm/text/tokenizer_internal.h"
 
@@ -16,7 +14,7 @@ static char *join(const char *folder, const char *name, tensor_arena *arena, ten
 
 /* What cannot be looked at is there: opening it will say what is wrong. */
 static bool is_there(const char *path) {
-    return access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
+    return lm_place_of(path, NULL) != LM_NOTHING;
 }
 
 /* A file as a string on the arena. */

@@ -139,12 +139,14 @@ static bool use_fitting(lm_corpus *corpus, const lm_map *map, const header *head
     return hash_tokens(corpus->tokens) == found.token_hash;
 }
 
-/* Takes the file as it is, where it fits. */
-static bool reuse(lm_corpus *corpus, header head, bool any_text, const char *path) {
+/* Takes the file as it is, where it fits; *there: there is one. False with a text in err: that cannot be told. */
+static bool reuse(lm_corpus *corpus, header head, bool any_text, const char *path, bool *there,
+                  tensor_error *err) {
     lm_map map;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return false;
-    bool ok = lm_map_open(&map, fd, NULL), good = ok && use_fitting(corpus, &map, &head, any_text);
+    *there = fd >= 0;
+    if (fd < 0) return errno != ENOENT && tensor_fail(err, "cannot be opened: %s", strerror(errno));
+    bool ok = lm_map_open(&map, fd, err), good = ok && use_fitting(corpus, &map, &head, any_text);
     close(fd);
     if (ok && !good) lm_map_free(&map);
     return good;
@@ -163,29 +165,28 @@ static bool make(lm_corpus *corpus, header head, const lm_tokenizer *t, const lm
     return ok;
 }
 
-/* Beside `path` first, so that what is there is whole. */
 static bool make_at(lm_corpus *corpus, header head, const lm_tokenizer *t, const lm_text *text,
                     const char *path, tensor_error *err) {
-    char new[4096];
     tensor_error fault = {0};
-    if (snprintf(new, sizeof new, "%s.new", path) >= (int)sizeof new)
-        return tensor_fail(err, "too long a path");
-    int fd = open(new, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    bool ok = fd >= 0 && make(corpus, head, t, text, fd, &fault);
-    if (fd >= 0) close(fd);
-    if (ok && rename(new, path) == 0) return true;
-    if (!fault.text[0]) tensor_fail(&fault, "cannot be written: %s", strerror(errno));
-    if (ok) lm_corpus_free(corpus);
-    if (fd >= 0) unlink(new);
-    return tensor_fail(err, "%.120s: %s", path, fault.text);
+    int fd = nn_file_begin(path, err);
+    bool made = fd >= 0 && make(corpus, head, t, text, fd, &fault);
+    if (fault.text[0]) tensor_fail(err, "%.120s: %s", path, fault.text);
+    if (fd >= 0 && nn_file_end(fd, path, made, err)) return true;
+    if (made) lm_corpus_free(corpus);
+    return false;
 }
 
 bool lm_corpus_open(lm_corpus *corpus, const lm_tokenizer *t, const lm_text *text, const char *path,
                     tensor_error *err) {
     *corpus = (lm_corpus){0};
     header head = expected(t, text);
-    if (path && reuse(corpus, head, !text, path)) return true;
-    if (!text) return tensor_fail(err, "%.120s: the tokens of the text are not there", path ? path : "");
+    tensor_error fault = {0};
+    bool there = false;
+    if (path && reuse(corpus, head, !text, path, &there, &fault)) return true;
+    if (fault.text[0]) return tensor_fail(err, "%.120s: %s", path, fault.text);
+    if (!text)
+        return tensor_fail(err, "%.120s: the tokens of the text are %s", path ? path : "",
+                           there ? "damaged, or those of another text" : "not there");
     if (path) return make_at(corpus, head, t, text, path, err);
     int fd = lm_temporary(err);
     bool ok = fd >= 0 && make(corpus, head, t, text, fd, err);

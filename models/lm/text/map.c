@@ -1,4 +1,5 @@
-/* Files as memory: mapped where the system can, so that large ones need none of their own. */
+/* Files: whether one is there, temporary ones, and files as memory: mapped where the system can, so that large ones need
+ * none of their own. */
 #define _DEFAULT_SOURCE
 #include <errno.h>
 #include <stdlib.h>
@@ -8,6 +9,14 @@
 #include <unistd.h>
 
 #include "models/lm/text/text.h"
+
+lm_place lm_place_of(const char *path, tensor_error *err) {
+    struct stat status;
+    if (stat(path, &status) == 0) return S_ISDIR(status.st_mode) ? LM_FOLDER : LM_FILE;
+    if (errno == ENOENT || errno == ENOTDIR) return LM_NOTHING;
+    tensor_fail(err, "%.150s: cannot be looked at: %s", path, strerror(errno));
+    return LM_UNKNOWN;
+}
 
 /* Where a file cannot be mapped. */
 static bool read_all(lm_map *map, int fd, tensor_error *err) {

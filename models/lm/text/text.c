@@ -56,6 +56,10 @@ int64_t lm_utf8_count(const char *bytes, size_t size, tensor_error *err) {
     return count;
 }
 
+size_t lm_byte_order_mark(const char *bytes, size_t size) {
+    return size >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+}
+
 /* ---- Files --------------------------------------------------------------------------------- */
 
 /* A pipe as a file: everything that comes out of it goes to a temporary one. -1: failed. */
@@ -116,7 +120,7 @@ bool lm_text_map(lm_text *text, int fd, lm_tokenizer_kind kind, tensor_error *er
     if (!map(&text->map, fd, err)) return false;
     text->bytes = text->map.bytes;
     text->size = text->map.size;
-    if (text->size >= 3 && memcmp(text->bytes, "\xef\xbb\xbf", 3) == 0) { /* byte order mark */
+    if (lm_byte_order_mark(text->bytes, text->size)) {
         text->bytes += 3;
         text->size -= 3;
     }
@@ -146,6 +150,7 @@ const char *lm_text_default(tensor_arena *arena, tensor_error *err) {
     static const char *const names[] = {"kalevala.txt", "verses.txt"};
     const char *chosen = getenv("SAMPO_DATA");
     if (chosen && !*chosen) chosen = NULL;
+    tensor_error unknown = {0};
     const char *folders[] = {chosen ? chosen : SAMPO_DATA_DIR, chosen ? chosen : SAMPO_INSTALLED_DATA_DIR};
     for (int i = 0; i < 4; i++) {
         const char *folder = folders[i / 2], *name = names[i % 2];
@@ -153,8 +158,13 @@ const char *lm_text_default(tensor_arena *arena, tensor_error *err) {
         char *path = tensor_arena_alloc(arena, size, err);
         if (!path) return NULL;
         snprintf(path, size, "%s/%s", folder, name);
-        if (access(path, F_OK) == 0) return path;
+        tensor_error fault = {0};
+        const lm_place place = lm_place_of(path, &fault);
+        if (place == LM_FILE || place == LM_FOLDER) return path;
+        if (place == LM_UNKNOWN && !unknown.text[0])
+            unknown = fault; /* what is installed may still be there */
     }
+    if (unknown.text[0]) return tensor_fail(err, "%s", unknown.text), NULL;
     tensor_fail(err,
                 "no text to read: %.120s has neither kalevala.txt nor verses.txt; name one with --data FILE",
                 folders[0]);

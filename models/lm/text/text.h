@@ -14,15 +14,24 @@ int lm_utf8_decode(const char *bytes, size_t size, uint32_t *code);
 int lm_utf8_encode(uint32_t code, char bytes[5]);
 /* The number of characters; -1 and a text that names the first byte (counted from 1) that is not UTF-8. */
 int64_t lm_utf8_count(const char *bytes, size_t size, tensor_error *err);
+/* The length of the byte order mark that a text begins with: 3 or 0. */
+size_t lm_byte_order_mark(const char *bytes, size_t size);
 
 /* Whether a character would control a terminal instead of standing there: U+0000 to U+001F, U+007F to U+009F. */
 bool lm_is_control(uint32_t code);
 /* Writes text in at most `columns` columns, with '?' for control characters, for what is not UTF-8, and without `utf8`
  * for all but ASCII; returns the columns it took. */
 int lm_visible(FILE *file, const char *text, int columns, bool utf8);
+/* The same for a text of lines, of any width. */
+void lm_visible_lines(FILE *file, const char *bytes, size_t size);
 
 /* What tokens are: characters of a UTF-8 text; bytes of anything; sequences of bytes, by byte pair encoding. */
 typedef enum lm_tokenizer_kind { LM_CHAR, LM_BYTE, LM_BPE } lm_tokenizer_kind;
+
+/* What lies at a path, behind links. Only what is certainly not there is LM_NOTHING; an error is LM_UNKNOWN, with its
+ * text, and must never be taken for that. */
+typedef enum lm_place { LM_NOTHING, LM_FILE, LM_FOLDER, LM_UNKNOWN } lm_place;
+lm_place lm_place_of(const char *path, tensor_error *err);
 
 /* A file in memory, mapped or read; do not cut it short meanwhile. Descriptors stay the caller's. */
 typedef struct lm_map {

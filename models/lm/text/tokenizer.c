@@ -2,7 +2,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "models/lm/cli/cli.h"
 #include "models/lm/text/tokenizer_internal.h"
@@ -90,8 +89,9 @@ lm_tokenizer_kind lm_tokenizer_kind_of(const char *choice) {
 }
 
 bool lm_tokenizer_check(const char *choice, tensor_error *err) {
-    struct stat status;
-    if (kind_named(choice) < KINDS || (stat(choice, &status) == 0 && S_ISDIR(status.st_mode))) return true;
+    if (kind_named(choice) < KINDS) return true;
+    const lm_place place = lm_place_of(choice, err);
+    if (place == LM_FOLDER || place == LM_UNKNOWN) return place == LM_FOLDER;
     const char *nearest = lm_nearest(choice, kinds, KINDS);
     return tensor_fail(err, "--tokenizer: '%.60s' is none of char, byte and bpe, and no folder%s%s%s", choice,
                        nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
@@ -169,6 +169,7 @@ bool lm_fail_unknown(const char *bytes, size_t size, size_t at, tensor_error *er
                        what, line, column);
 }
 
+/* Lines of people's texts end in "\r\n", too: where the vocabulary has no "\r", they are read as if in "\n" alone. */
 static bool encode_characters(const lm_tokenizer *t, const char *bytes, size_t size, lm_outlet *outlet,
                               tensor_error *err) {
     int32_t ascii[128]; /* the tokens of most characters of most texts */
@@ -178,8 +179,9 @@ static bool encode_characters(const lm_tokenizer *t, const char *bytes, size_t s
         int length = lm_utf8_decode(bytes + at, size - at, &code);
         if (length == 0) return lm_utf8_count(bytes, size, err) >= 0; /* says where */
         int32_t id = code < 128 ? ascii[code] : lm_tokenizer_find(t, bytes + at, (size_t)length);
-        if (id < 0) return lm_fail_unknown(bytes, size, at, err);
-        if (!lm_outlet_put(outlet, id, err)) return false;
+        const bool line_end = code == '\r' && at + 1 < size && bytes[at + 1] == '\n';
+        if (id < 0 && !line_end) return lm_fail_unknown(bytes, size, at, err);
+        if (id >= 0 && !lm_outlet_put(outlet, id, err)) return false;
         at += (size_t)length;
     }
     return true;

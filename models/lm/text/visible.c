@@ -29,3 +29,15 @@ int lm_visible(FILE *file, const char *text, int columns, bool utf8) {
     }
     return used;
 }
+
+void lm_visible_lines(FILE *file, const char *bytes, size_t size) {
+    for (size_t i = 0; i < size;) {
+        uint32_t code;
+        const int length = lm_utf8_decode(bytes + i, size - i, &code);
+        if (length > 0 && (code == '\n' || code == '\t' || !lm_is_control(code)))
+            fwrite(bytes + i, 1, (size_t)length, file);
+        else
+            fputc('?', file);
+        i += length > 0 ? (size_t)length : 1;
+    }
+}

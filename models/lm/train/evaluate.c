@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "models/lm/train/train.h"
 
@@ -103,8 +104,8 @@ static void print_row(const result *r, bool first) {
     snprintf(cells[2].text, sizeof cells->text, "%.6f", bits_per_byte(r));
     snprintf(cells[3].text, sizeof cells->text, "%.6g", exp(r->loss));
     snprintf(cells[4].text, sizeof cells->text, "%" PRId64, r->seen.tokens);
-    if (first) lm_table_line(cells, CELLS, NULL, lm_columns());
-    lm_table_line(cells, CELLS, r->checkpoint, lm_columns());
+    if (first) lm_table_line(cells, CELLS, NULL, lm_columns_of(STDOUT_FILENO));
+    lm_table_line(cells, CELLS, r->checkpoint, lm_columns_of(STDOUT_FILENO));
 }
 
 /* ---- The command --------------------------------------------------------------------------- */
@@ -130,7 +131,9 @@ static int measure(const request *q, const lm_instance *instance, result *r) {
     r->text = data.name;
     nn_parallel *parallel = lm_parallel_new(instance->params, instance->context);
     const lm_tokens tokens = lm_split_of(corpus.tokens, (lm_split)q->split);
+    lm_busy *busy = lm_busy_begin(model->name, "evaluating");
     bool ok = lm_evaluate(instance, parallel, tokens, q->all, &r->loss, &predicted, &err);
+    lm_busy_end(busy);
     if (ok) { /* the first token is not predicted */
         const lm_tokens seen = lm_tokens_from(tokens, 1, predicted);
         ok = lm_extent_of(&r->seen, &instance->tokenizer, seen, &err);

@@ -63,7 +63,7 @@ static int save(lm_trainer *t) {
     tensor_error err = {0};
     if (!t->last || t->saved == t->state.iteration) return LM_DONE;
     if (!nn_finite(t->instance.params)) return not_finite(t, "a weight is", NULL);
-    if (!lm_log_flush(&t->log, &err) || !lm_resume_save(t, &err)) return fail(t, err.text);
+    if (!lm_log_sync(&t->log, &err) || !lm_resume_save(t, &err)) return fail(t, err.text);
     t->saved = t->state.iteration;
     return LM_DONE;
 }
@@ -114,7 +114,7 @@ static bool make_sample(lm_trainer *t, char **text, size_t *size, tensor_error *
     const lm_sampling sampling = {
         .tokens = t->set.sample_tokens, .temperature = t->set.temperature, .seed = (uint64_t)t->set.seed};
     const bool shown = t->progress.terminal && !t->set.quiet;
-    if ((!t->log.samples && !shown) || sampling.tokens == 0) return true;
+    if ((!t->log.samples.stream && !shown) || sampling.tokens == 0) return true;
     FILE *file = open_memstream(text, size);
     if (!file) return tensor_fail(err, "out of memory");
     bool ok = lm_sample(&t->instance, &sampling, file, err);
@@ -123,17 +123,12 @@ static bool make_sample(lm_trainer *t, char **text, size_t *size, tensor_error *
     return ok && lm_log_sample(&t->log, t->state.iteration, *text, *size, err);
 }
 
-/* On the terminal, a line at a time, which it takes apart. */
-static void show_sample(const lm_trainer *t, char *text) {
+/* On the terminal, without what would move its cursor. */
+static void show_sample(const lm_trainer *t, const char *text, size_t size) {
     if (!text || !t->progress.terminal || t->set.quiet) return;
     fputs(t->progress.colour ? "\033[2m" : "", stderr);
-    for (char *line = text, *end; line; line = end) {
-        if ((end = strchr(line, '\n'))) *end++ = '\0';
-        if (*line && line[strlen(line) - 1] == '\r') line[strlen(line) - 1] = '\0';
-        lm_visible(stderr, line, INT_MAX, true);
-        fputc('\n', stderr);
-    }
-    fputs(t->progress.colour ? "\033[0m\n" : "\n", stderr);
+    lm_visible_lines(stderr, text, size);
+    fputs(t->progress.colour ? "\033[0m\n\n" : "\n\n", stderr);
 }
 
 static double times(double loss, double tokens) {
@@ -180,7 +175,7 @@ static int report(lm_trainer *t) {
     note_losses(t, train, validation);
     lm_progress_report(&t->progress);
     ok = ok && print_losses(t, &err);
-    if (ok) show_sample(t, text);
+    if (ok && text) show_sample(t, text, size);
     free(text);
     if (!ok) return fail(t, err.text);
     lm_warn_report(t, train, validation);
@@ -267,7 +262,8 @@ static int step(lm_trainer *t) {
     lm_progress_step(&t->progress, t->state.iteration + 1, row->loss, tokens);
     row->tokens_per_second = (double)tokens / t->progress.step_seconds;
     row->seconds = t->log.seconds + t->progress.resumed - t->begun;
-    lm_log_step(&t->log, t->state.iteration, row);
+    row->iteration = (double)t->state.iteration;
+    lm_log_step(&t->log, row);
     lm_warn_step(t, row->loss);
     t->row = (lm_log_row){0};
     t->state.iteration++;
@@ -306,13 +302,14 @@ int lm_train_loop(lm_trainer *t) {
     catch_interrupts(old);
     t->begun = lm_now();
     t->saved = -1;
+    int status = LM_DONE;
+    const int64_t from = t->set.resume ? t->state.iteration : -1;
     lm_busy *busy = lm_busy_begin(t->instance.model->name, "saving");
-    int status = save(t);
+    if (t->set.out && !lm_log_open(&t->log, t->set.out, from, t->arena, &err)) status = fail(t, err.text);
+    if (status == LM_DONE) status = save(t);
     lm_busy_end(busy);
-    if (status == LM_DONE && t->set.out &&
-        !(lm_log_open(&t->log, t->set.out, t->state.iteration, t->arena, &err) && lm_start_write(t, &err))) {
+    if (status == LM_DONE && !(lm_log_begin(&t->log, t->instance.model, &err) && lm_start_write(t, &err)))
         status = fail(t, err.text);
-    }
     lm_progress_begin(&t->progress, t->state.iteration, t->set.iterations, t->set.report_every);
     t->progress.quiet = t->set.quiet;
     while (status == LM_DONE && !is_over(t)) {

@@ -21,7 +21,7 @@ static int64_t number_of(const nn_file *file, const char *key) {
 /* The path is a checkpoint's; memory is the arena's. */
 static bool read_origin(origin *o, const char *path, tensor_arena *arena, tensor_error *err) {
     *o = (origin){0};
-    nn_file *file = nn_file_open(path, err);
+    nn_file *file = lm_checkpoint_open(path, err);
     if (!file) return false;
     const char *names = nn_file_metadata(file, "train.data");
     o->tokens = number_of(file, "train.text_tokens");
@@ -52,6 +52,14 @@ static bool open_kept(const lm_instance *instance, const char *path, const origi
     return false;
 }
 
+bool lm_open_kept_text(const lm_instance *instance, const char *path, lm_corpus *corpus) {
+    tensor_error ignored = {0};
+    origin o;
+    *corpus = (lm_corpus){0};
+    return read_origin(&o, path, instance->arena, &ignored) && o.names &&
+           open_kept(instance, path, &o, corpus);
+}
+
 /* Names the files; fails where one is gone. */
 static int name_files(const lm_model *model, const char *path, const origin *o, lm_paths *data,
                       tensor_arena *arena) {
@@ -76,8 +84,10 @@ static int open_text(const lm_instance *instance, lm_paths *data, lm_corpus *cor
     tensor_error err = {0};
     lm_text text = {0};
     int status = lm_open_text(instance->model, &text, data, instance->tokenizer.kind, instance->arena);
-    if (status == LM_DONE && !lm_corpus_open(corpus, &instance->tokenizer, &text, NULL, &err))
-        status = lm_fail(instance->model, "%s: %s", data->name, err.text);
+    lm_busy *busy = lm_busy_begin(instance->model->name, "cutting the text into tokens");
+    const bool ok = status == LM_DONE && lm_corpus_open(corpus, &instance->tokenizer, &text, NULL, &err);
+    lm_busy_end(busy);
+    if (status == LM_DONE && !ok) status = lm_fail(instance->model, "%s: %s", data->name, err.text);
     lm_text_free(&text);
     return status;
 }

@@ -3,7 +3,6 @@
  * or how often the run was interrupted, so that a resumed run ends with the same bytes. */
 #include <inttypes.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "models/lm/train/train_internal.h"
 
@@ -161,12 +160,18 @@ static bool read_state(lm_trainer *t, const nn_file *file, int argc, char *const
     return true;
 }
 
-/* Why the checkpoint of --resume is not there. */
-static int nothing_there(const lm_trainer *t) {
+/* Whether the checkpoint of --resume is there; if not, why. */
+static int look_for_last(const lm_trainer *t) {
     const lm_model *model = t->instance.model;
-    if (access(t->set.resume, F_OK) != 0)
+    const char *const paths[] = {t->last, t->best, t->set.resume};
+    lm_place places[3];
+    tensor_error err = {0};
+    for (int i = 0; i < 3; i++)
+        if ((places[i] = lm_place_of(paths[i], &err)) == LM_UNKNOWN) return lm_fail(model, "%s", err.text);
+    if (places[0] != LM_NOTHING) return LM_DONE;
+    if (places[2] == LM_NOTHING)
         return lm_fail(model, "%s: there is no such folder to go on from", t->set.resume);
-    if (access(t->best, F_OK) != 0) return lm_fail(model, "%s: there is no run to go on with", t->last);
+    if (places[1] == LM_NOTHING) return lm_fail(model, "%s: there is no run to go on with", t->last);
     return lm_fail(model, "%s is not there; start from the weights of the best report with --init %s",
                    t->last, t->best);
 }
@@ -200,7 +205,9 @@ int lm_resume_load(lm_trainer *t, int argc, char *const *argv) {
     const lm_model *model = t->instance.model;
     strings given = {0};
     tensor_error err = {0};
-    if (t->set.resume && access(t->last, F_OK) != 0) return nothing_there(t);
+    if (t->set.resume && look_for_last(t) != LM_DONE) return LM_FAILED;
+    if (t->set.resume && !lm_run_lock(&t->lock, t->set.resume, t->arena, &err)) /* before it is read */
+        return lm_fail(model, "%s", err.text);
     note_given(t, argc, argv, &given);
     if (!load(t, argc, argv, &err)) return lm_fail(model, "%s", err.text);
     t->set.context = t->instance.context;

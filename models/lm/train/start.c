@@ -1,7 +1,9 @@
 /* run.txt in a run's folder: a paragraph each time that training starts, for whoever asks later how the run was made. The
  * checkpoints know nothing of it: their bytes do not depend on when, where or how often a run was interrupted. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -52,16 +54,25 @@ static void write_start(FILE *file, const lm_trainer *t) {
     fprintf(file, "\nthreads %d\ninstructions %s\n\n", tensor_threads(), tensor_isa());
 }
 
+/* Appends the paragraph; what cannot be written whole is taken back. */
+static bool append(int fd, const lm_trainer *t) {
+    struct stat before;
+    FILE *file = fstat(fd, &before) == 0 ? fdopen(fd, "a") : NULL;
+    if (!file) return close(fd) == 0 && false;
+    write_start(file, t);
+    const bool ok = fflush(file) == 0 && !ferror(file);
+    const int fault = errno;
+    if (!ok) (void)!ftruncate(fd, before.st_size);
+    fclose(file);
+    errno = fault;
+    return ok;
+}
+
 bool lm_start_write(const lm_trainer *t, tensor_error *err) {
     const char *path = t->set.out ? lm_run_file(t->set.out, "run.txt", t->arena, err) : NULL;
     if (!path) return !t->set.out;
-    FILE *file = fopen(path, t->set.resume ? "a" : "w");
-    const long size = file ? ftell(file) : 0;
-    errno = 0;
-    if (file) write_start(file, t);
-    bool ok = file && fflush(file) == 0 && !ferror(file);
-    const int fault = errno;
-    if (file && !ok && ftruncate(fileno(file), size) != 0) ok = false; /* what is there stays whole */
-    if (file) fclose(file);
-    return ok || tensor_fail(err, "%.150s: cannot write: %s", path, strerror(fault));
+    const int begin = t->set.resume ? 0 : O_TRUNC;
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC | begin, 0666);
+    if (fd >= 0 && append(fd, t)) return true;
+    return tensor_fail(err, "%.150s: cannot be written: %s", path, strerror(errno));
 }

@@ -29,32 +29,42 @@ static bool make_folders(char *path) {
     return true;
 }
 
-/* Sees to it that the folder can be written to before time goes into training, and that no other run's files are
- * in it. */
-static int prepare_out(lm_trainer *t) {
+/* No other run's files may be in the folder. */
+static int check_unused(lm_trainer *t) {
     static const char *const names[] = {"last.safetensors", "best.safetensors", "log.csv", "samples.txt"};
     const lm_model *model = t->instance.model;
     const char *out = t->set.out;
-    struct stat status;
-    if (!out) return LM_DONE;
-    for (int i = 0; i < 4 && !t->set.force && !t->set.resume; i++) {
-        const char *path = lm_run_file(out, names[i], t->arena, NULL);
-        if (!path) return lm_fail(model, "out of memory");
-        if (access(path, F_OK) != 0) continue;
+    tensor_error err = {0};
+    for (int i = 0; i < 4; i++) {
+        const char *path = lm_run_file(out, names[i], t->arena, &err);
+        const lm_place place = path ? lm_place_of(path, &err) : LM_UNKNOWN;
+        if (place == LM_UNKNOWN) return lm_fail(model, "%s", err.text);
+        if (place == LM_NOTHING) continue;
         return lm_fail(
             model,
             "%s is there from another run; choose another --out, overwrite it with --force, or go on "
             "with it: --resume %s",
             path, out);
     }
+    return LM_DONE;
+}
+
+/* Sees to it that the folder can be written to before time goes into training, and that nobody else does. */
+static int prepare_out(lm_trainer *t) {
+    const lm_model *model = t->instance.model;
+    const char *out = t->set.out;
+    tensor_error err = {0};
+    if (!out) return LM_DONE;
     char *path = lm_run_file(out, "", t->arena, NULL);
     if (!path) return lm_fail(model, "out of memory");
     if (!make_folders(path)) return lm_fail(model, "%s: cannot be made: %s", out, strerror(errno));
-    if (stat(out, &status) != 0 || !S_ISDIR(status.st_mode))
-        return lm_fail(model, "%s: not a directory", out);
+    const lm_place place = lm_place_of(out, &err);
+    if (place == LM_UNKNOWN) return lm_fail(model, "%s", err.text);
+    if (place != LM_FOLDER) return lm_fail(model, "%s: not a directory", out);
     if (access(out, W_OK | X_OK) != 0)
         return lm_fail(model, "%s: cannot be written to: %s", out, strerror(errno));
-    return LM_DONE;
+    if (t->lock.fd < 0 && !lm_run_lock(&t->lock, out, t->arena, &err)) return lm_fail(model, "%s", err.text);
+    return t->set.force || t->set.resume ? LM_DONE : check_unused(t);
 }
 
 /* A new folder for a run that names none: runs/gpt-1, runs/gpt-2, the first that is not there yet. mkdir sees to it that
@@ -82,8 +92,9 @@ static int make_folder(lm_trainer *t) {
 }
 
 /* Takes it away again where the run did not begin. */
-static void remove_folder(const lm_trainer *t) {
+static void remove_folder(lm_trainer *t) {
     if (!t->new_folder) return;
+    lm_run_unlock(&t->lock);
     const char *tokens = lm_run_file(t->set.out, "tokens.bin", t->arena, NULL);
     if (tokens) unlink(tokens);
     rmdir(t->set.out);
@@ -180,6 +191,7 @@ int lm_train_command(const lm_model *model, int argc, char *const *argv) {
 int lm_train_with(const lm_model *model, int argc, char *const *argv,
                   int (*then)(lm_trainer *t, const void *context), const void *context) {
     lm_trainer t = {.instance.model = model,
+                    .lock.fd = -1,
                     .state.best_loss = LM_NO_LOSS,
                     .best_train = (double)NAN,
                     .argc = argc,
@@ -293,6 +305,7 @@ int lm_train_with(const lm_model *model, int argc, char *const *argv,
     nn_parallel_free(t.parallel);
     lm_corpus_free(&t.corpus);
     lm_instance_free(&t.instance);
+    lm_run_unlock(&t.lock);
     tensor_arena_free(t.arena);
     return status;
 }

@@ -44,6 +44,8 @@ bool lm_evaluate(const lm_instance *instance, nn_parallel *parallel, lm_tokens t
  * it, or the files that its metadata name, which must still have that text. A checkpoint that knows of no text gets the
  * default one. Completes data->name. Returns LM_DONE or LM_FAILED, with the fault printed; free the corpus after both. */
 int lm_open_own_text(const lm_instance *instance, const char *checkpoint, lm_paths *data, lm_corpus *corpus);
+/* Of these, what lies beside the checkpoint at `path`, in silence; false: nothing that fits. */
+bool lm_open_kept_text(const lm_instance *instance, const char *path, lm_corpus *corpus);
 
 int lm_eval_command(const lm_model *model, int argc, char *const *argv);
 

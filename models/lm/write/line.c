@@ -185,7 +185,9 @@ static bool edit(lm_line *l, bool *interrupted) {
         const int key = lm_keys_read(text);
         if (key == '\n' || key == '\r') return true;
         *interrupted = key == LM_CTRL('C') && l->size == 0;
-        if (*interrupted || key == LM_KEY_END || (key == LM_CTRL('D') && l->size == 0)) return false;
+        const bool ends =
+            key == LM_CTRL('D') || key == 0; /* 0: Ctrl-D, typed before the terminal gave keys */
+        if (*interrupted || key == LM_KEY_END || (ends && l->size == 0)) return false;
         press(l, key, text);
     }
 }

@@ -10,7 +10,13 @@
 
 enum { DEFAULT_PACE = 30, PIECE = 1 << 16 };
 
-/* All of a stream, without its last newline, ended by NUL and to be freed; NULL on failure. */
+/* The length of a line, or a text, without the newline that ends it. */
+static size_t without_newline(const char *text, size_t size) {
+    if (size == 0 || text[size - 1] != '\n') return size;
+    return size - (size > 1 && text[size - 2] == '\r' ? 2 : 1);
+}
+
+/* All of a stream, without its byte order mark and its last newline, ended by NUL and to be freed; NULL on failure. */
 static char *read_all(FILE *file, tensor_error *err) {
     char *text = NULL;
     size_t size = 0, got;
@@ -26,7 +32,8 @@ static char *read_all(FILE *file, tensor_error *err) {
         got = fread(text + size, 1, PIECE, file);
         size += got;
     } while (got == PIECE);
-    if (size > 0 && text[size - 1] == '\n') size--;
+    if (lm_byte_order_mark(text, size)) memmove(text, text + 3, size -= 3);
+    size = without_newline(text, size);
     text[size] = '\0';
     const bool ok = ferror(file) ? tensor_fail(err, "cannot be read: %s", strerror(errno))
                                  : !memchr(text, '\0', size) || tensor_fail(err, "there is a NUL byte in it");
@@ -70,6 +77,7 @@ static int converse(const lm_instance *instance, lm_sampling *sampling) {
     size_t room = 0;
     int status = -1;
     lm_line editor = {0};
+    bool first = true;
     const bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO), edited = lm_line_is_possible();
     if (terminal) lm_say(instance->model, "type how a text begins, then Enter; Ctrl-C stops it, Ctrl-D ends");
     while (status < 0) {
@@ -86,8 +94,9 @@ static int converse(const lm_instance *instance, lm_sampling *sampling) {
             if (terminal && !edited) fputc('\n', stdout);
             break;
         }
-        if (line[length - 1] == '\n') line[length - 1] = '\0';
-        sampling->prompt = line;
+        line[without_newline(line, (size_t)length)] = '\0';
+        sampling->prompt = line + (first ? lm_byte_order_mark(line, (size_t)length) : 0);
+        first = false;
         if (!lm_sample(instance, sampling, stdout, &err)) lm_say(instance->model, "%s", err.text);
         if (ferror(stdout)) status = LM_FAILED;
         sampling->number += sampling->samples;

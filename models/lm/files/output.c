@@ -1,0 +1,48 @@
+/* Files that commands write for people and other programs: pages, pictures, models. */
+#define _XOPEN_SOURCE 700 /* realpath */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "models/lm/files/files.h"
+
+static bool failed(tensor_error *err, const char *path, int fault) {
+    return tensor_fail(err, "%.150s: cannot be written: %s", path,
+                       fault ? strerror(fault) : "some of it was lost");
+}
+
+/* The file that a path names, which is behind links that lie there. */
+static const char *behind_links(const char *path, char resolved[PATH_MAX]) {
+    return realpath(path, resolved) ? resolved : path;
+}
+
+FILE *lm_create(const char *path, tensor_error *err) {
+    char resolved[PATH_MAX];
+    struct stat status;
+    const bool replaced = stat(path, &status) != 0 || S_ISREG(status.st_mode);
+    const int fd = replaced ? nn_file_begin(behind_links(path, resolved), err)
+                            : open(path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOCTTY);
+    FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
+    if (file) return file;
+    failed(err, path, errno);
+    if (fd >= 0 && replaced)
+        nn_file_end(fd, behind_links(path, resolved), false, err);
+    else if (fd >= 0)
+        close(fd);
+    return NULL;
+}
+
+bool lm_finish(FILE *file, const char *path, bool whole, tensor_error *err) {
+    char resolved[PATH_MAX];
+    struct stat status;
+    errno = 0;
+    if (whole && (fflush(file) != 0 || ferror(file))) whole = failed(err, path, errno);
+    const bool replaced = fstat(fileno(file), &status) == 0 && S_ISREG(status.st_mode);
+    const int fd = replaced ? dup(fileno(file)) : -1;
+    fclose(file);
+    return replaced ? nn_file_end(fd, behind_links(path, resolved), whole, err) : whole;
+}
