@@ -46,7 +46,7 @@ void lm_warn_step(lm_trainer *t, double loss) {
     lm_progress_clear(&t->progress);
     lm_say(t->instance.model,
            "warning: at iteration %" PRId64
-           " the loss is %.4g, and mere guessing has %.2f: it diverges; train with a lower "
+           " the loss is %.5g, and mere guessing has %.2f: it diverges; train with a lower "
            "--lr than %g, or with --clip 1",
            t->state.iteration, loss, guessing, t->set.rate);
 }
