@@ -26,7 +26,7 @@ const char *lm_checkpoint_path(const char *path, tensor_arena *arena, tensor_err
         if (place != LM_NOTHING) return place == LM_UNKNOWN ? NULL : file;
     }
     const char *other = join(path, strlen(path), "pytorch_model.bin", arena, err);
-    if (other && access(other, F_OK) == 0)
+    if (other && lm_place_of(other, NULL) == LM_FILE)
         tensor_fail(err,
                     "%.100s: pytorch_model.bin is a program that only PyTorch runs; a new version of "
                     "transformers loads it, and its save_pretrained writes %s",

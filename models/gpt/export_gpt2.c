@@ -9,7 +9,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "models/gpt_export.h"
+#include "models/gpt/export.h"
 
 /* A part of a block and its name for llama.cpp. */
 typedef struct piece {
