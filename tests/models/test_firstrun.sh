@@ -2,6 +2,7 @@
 # The first run of somebody new: where it goes, what it says before, in between and at its end, and what it refuses.
 # test_firstrun.sh FOLDER, the one with gpt and bigram.
 # shellcheck disable=SC2016 # awk programs
+# shellcheck disable=SC2012 # the names are ours
 # shellcheck disable=SC2086 # $tiny is a list of words
 # shellcheck source=tests/models/shell.sh
 . "${0%/*}/shell.sh"
@@ -29,7 +30,7 @@ run "$gpt" train $tiny --iters 2
 says 'the next run has the next folder' 'the run is kept in runs/gpt-2$'
 run "$bigram" train --data text --iters 2
 says 'each program has its own' 'the run is kept in runs/bigram-1$'
-for n in 1 2 3 4; do "$gpt" train $tiny --iters 2 >/dev/null 2>&1 </dev/null & done
+for _ in 1 2 3 4; do "$gpt" train $tiny --iters 2 >/dev/null 2>&1 </dev/null & done
 wait
 check 'runs at once share none' [ "$(ls -d runs/gpt-[3-6]/last.safetensors | wc -l)" -eq 4 ]
 mkdir elsewhere
@@ -117,7 +118,9 @@ run "$gpt" train $tiny --iters 20 --out none
 never 'a usual run' 'warning'
 
 # ---- Memory -----------------------------------------------------------------------------------------
+# shellcheck disable=SC3045 # where there is no ulimit -v this is skipped
 limited() { (ulimit -v "$1" && shift && exec "$@"); }
+# shellcheck disable=SC3045
 if (ulimit -v 3000000) 2>/dev/null; then
   refuses 1 'training would take about 4' limited 3000000 "$gpt" train --data text --preset gpt2-xl
   refuses 1 'a smaller --preset, or --layers, --width or --context takes less; --force tries all the same' \
