@@ -225,7 +225,8 @@ int lm_train_with(const lm_model *model, int argc, char *const *argv,
                 lm_string(
                     "tokenizer", &s->tokenizer, "char|byte|bpe|DIR",
                     "Cut the text into characters, into bytes (of any file), into byte pairs learned from it "
-                    "(bpe), or into the tokens of DIR/vocab.json and DIR/merges.txt.")),
+                    "(bpe), or into the tokens of a folder with tokenizer.json, or with vocab.json and "
+                    "merges.txt.")),
         lm_integer("vocab-size", &s->vocab_size, LM_BPE_MIN, LM_BPE_MAX,
                    "With --tokenizer bpe: learn this many tokens."),
         lm_about(LM_ABOUT_FILES,
