@@ -3,6 +3,7 @@
 # test_firstrun.sh FOLDER, the one with gpt and bigram.
 # shellcheck disable=SC2016 # awk programs
 # shellcheck disable=SC2086 # $tiny is a list of words
+# shellcheck disable=SC3045,SC2012 # ulimit -v is tried first; names are ours
 # shellcheck source=tests/models/shell.sh
 . "${0%/*}/shell.sh"
 
@@ -29,7 +30,7 @@ run "$gpt" train $tiny --iters 2
 says 'the next run has the next folder' 'the run is kept in runs/gpt-2$'
 run "$bigram" train --data text --iters 2
 says 'each program has its own' 'the run is kept in runs/bigram-1$'
-for n in 1 2 3 4; do "$gpt" train $tiny --iters 2 >/dev/null 2>&1 </dev/null & done
+for _ in 1 2 3 4; do "$gpt" train $tiny --iters 2 >/dev/null 2>&1 </dev/null & done
 wait
 check 'runs at once share none' [ "$(ls -d runs/gpt-[3-6]/last.safetensors | wc -l)" -eq 4 ]
 mkdir elsewhere
