@@ -3,8 +3,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "models/gpt.h"
-#include "models/gpt_presets.h"
+#include "models/gpt/gpt.h"
+#include "models/gpt/presets.h"
 
 enum { OPTIONS = 16 };
 enum { BY_WIDTH, BY_HEAD }; /* what attention's scale is 1/sqrt of */

@@ -67,13 +67,22 @@ bool lm_json_string(FILE *file, const char *text, tensor_error *err) {
 }
 
 void lm_table_line(const lm_cell *cells, int count, const char *name, int columns) {
-    const int share = columns < 48 ? columns / 3 : 16;
+    const int share = columns * 2 / 5;
     int used = 0;
     for (int i = 0; i < count; used += cells[i++].width + 2) {
         if (i > 0 && used + cells[i].width + 2 + share > columns) break;
         printf("%*s  ", cells[i].width, name ? cells[i].text : cells[i].title);
     }
-    lm_visible(stdout, name ? name : "checkpoint", columns - used, true);
+    const char *shown = name ? name : "checkpoint";
+    int64_t left_out = lm_utf8_count(shown, strlen(shown), NULL) - (columns - used);
+    if (left_out > 0) { /* of folders, the ends tell them apart */
+        fputs("...", stdout);
+        used += 3;
+        for (left_out += 3; left_out > 0 && *shown; left_out--) do
+                shown++;
+            while ((*shown & 0xc0) == 0x80);
+    }
+    lm_visible(stdout, shown, columns - used, true);
     putchar('\n');
 }
 

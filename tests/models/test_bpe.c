@@ -223,13 +223,18 @@ static char *fuzz_input(size_t *size) {
     return input;
 }
 
-Test(bpe, damaged_files) {
-    size_t size;
-    const char *good = fuzz_input(&size);
+static const char tokenizer_json[] =
+    "{\"added_tokens\":[{\"id\":5,\"content\":\"<| a b |>\",\"lstrip\":false},{\"id\":9,\"content\":\"ä\"}],"
+    "\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false},"
+    "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":3,\"<\":4,\"{\":2,\"Ġ\":6,\"Ġa\":7},"
+    "\"merges\":[[\"a\",\"b\"],[\"Ġ\",\"a\"]]}}";
+
+/* The fuzz target with an input that is good, and with ones that are damaged. */
+static void damage(const char *good, size_t size, int times) {
     uint8_t *bad = malloc(2 * size);
     tensor_rng rng = {.seed = 1};
     LLVMFuzzerTestOneInput((const uint8_t *)good, size);
-    for (int i = 0; i < 3000; i++) {
+    for (int i = 0; i < times; i++) {
         size_t at = (size_t)tensor_rng_below(&rng, size), other = (size_t)tensor_rng_below(&rng, size);
         size_t count = (size_t)tensor_rng_below(&rng, 8), length = size;
         memcpy(bad, good, size);
@@ -251,6 +256,13 @@ Test(bpe, damaged_files) {
         LLVMFuzzerTestOneInput(bad, length);
     }
     free(bad);
+}
+
+Test(bpe, damaged_files, .timeout = 60) {
+    size_t size;
+    const char *good = fuzz_input(&size);
+    damage(good, size, 3000);
+    damage(tokenizer_json, strlen(tokenizer_json), 3000);
 }
 
 static void write_file(const char *path, const char *text) {

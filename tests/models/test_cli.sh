@@ -580,7 +580,7 @@ done_well 'info'
 matches 'info: the size' "$(wc -c <out/three/last.safetensors | sed 's/\(.*\)\(...\)/\1,\2/') bytes"
 matches 'info: tensors' '9,354 numbers in 39 tensors'
 matches 'info: the configuration' '  width  *8'
-matches 'info: training' '  iteration             1'
+matches 'info: training' '  iteration  *1'
 check 'info: no options that were not given' [ "$(grep -c '^  patience' stdout)" -eq 0 ]
 matches 'info: a tensor' '  wpe\.weight  *\[8, 8\]  *64'
 matches 'info: tensors of layers' '  h\.N\.mlp\.c_fc\.weight     3 x \[8, 32\]    768'

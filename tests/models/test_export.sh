@@ -1,5 +1,5 @@
 #!/bin/sh
-# Models for other programs: what `gpt export` writes gives the same logits and the same text in transformers and in
+# Models from and for other programs: what `gpt export` writes gives the same logits and the same text in transformers and in
 # llama.cpp. test_export.sh FOLDER TEST_MODELS: the folder of the executables, and the tests of models. $PYTHON may name a
 # Python that has the packages; without them only what gpt itself makes of the folders is looked at.
 tests=$2
@@ -19,12 +19,24 @@ train() { # train NAME OPTION...: a small model
 }
 train char --final-norm yes # which has its bias at the head, ReLU, another scale, no bias at queries
 train bpe --preset gpt2 --lr 0.01 --tokenizer bpe --vocab-size 400
-train byte --preset gpt2 --lr 0.01 --tokenizer byte --tied-head no --norm-epsilon 0.001 --hidden 72 --attention-scale-by-layer yes
+train byte --preset gpt2 --lr 0.01 --tokenizer byte --tied-head no --norm-epsilon 0.001 --hidden 72 --scale-by-layer yes
 train erf --preset gpt2 --activation gelu_erf
 train bare # as the preset kalevala has it: no final norm
-train narrow --preset gpt2 --lr 0.01 --tokenizer byte --final-norm no --layers 3 --heads 5 --width 15 --norm-epsilon 0.002 --attention-scale-by-layer yes
+train narrow --preset gpt2 --lr 0.01 --tokenizer byte --final-norm no --layers 3 --heads 5 --width 15 --norm-epsilon 0.002 --scale-by-layer yes
 "$gpt" train --init "$repo/tests/fixtures/gpt2" --data "$data" --iters 5 --batch 4 --sample-tokens 0 --eval-batches 1 \
   --out tuned >/dev/null 2>&1
+
+run "$gpt" train --init "$repo/tests/fixtures/gpt2" --context 12 --data "$data" --iters 5 --batch 4 --sample-tokens 0 \
+  --eval-batches 1 --out short
+check 'train --init with a shorter context' [ "$status" -eq 0 ]
+run "$gpt" info short/last.safetensors
+check 'the model has it' grep -q '^  context_length  *12$' stdout
+run "$gpt" train --resume short --iters 8
+check 'and goes on with it' [ "$status" -eq 0 ]
+refuses 1 'its context is 19, so --context can be lower, but not 20' \
+  "$gpt" train --init "$repo/tests/fixtures/gpt2" --context 20 --data "$data" --iters 5
+mkdir old && touch old/pytorch_model.bin
+refuses 1 'old: pytorch_model.bin is a program that only PyTorch runs' "$gpt" sample old
 
 loss() { # loss FILE: of the whole text
   "$gpt" eval "$1" --data "$data" --split all | sed -n 's/^loss \([0-9.]*\) .*/\1/p'
@@ -34,8 +46,8 @@ loss() { # loss FILE: of the whole text
 for made in char bpe byte erf tuned; do
   run "$gpt" export "$made/last.safetensors" "$made.hf"
   check "export $made: where it went" [ "$(cat stderr)" = "gpt: wrote $made.hf, for transformers" ]
-  check "export $made: the files" [ "$(ls -A "$made.hf" | tr '\n' ' ')" = \
-    'config.json model.safetensors tokenizer.json tokenizer_config.json ' ]
+  check "export $made: the files" [ "$(echo "$made.hf"/*)" = \
+    "$made.hf/config.json $made.hf/model.safetensors $made.hf/tokenizer.json $made.hf/tokenizer_config.json" ]
   check "export $made: gpt loads it, and has the same loss" awk \
     "BEGIN { d = $(loss "$made/last.safetensors") - $(loss "$made.hf"); exit !(d * d < 1e-10) }"
 done
@@ -62,7 +74,7 @@ check 'export --force writes over it' cmp -s bpe.hf/config.json char.hf/config.j
 "$gpt" export char/last.safetensors char.hf --force 2>/dev/null
 (ulimit -f 20; trap '' XFSZ; exec "$gpt" export bpe/last.safetensors --gguf full.gguf) >stdout 2>stderr
 check 'a full disk is an error' grep -q 'full.gguf: ' stderr
-check 'and leaves nothing behind, either' [ -z "$(ls | grep full)" ]
+check 'and leaves nothing behind, either' [ "$(echo full*)" = 'full*' ]
 
 # ---- transformers ----------------------------------------------------------------------------------------
 others=$repo/tests/models/export.py

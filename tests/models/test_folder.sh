@@ -90,6 +90,7 @@ tokens.bin" ]
 # With few descriptors some file cannot be opened: which one, depends on how many.
 failures=0 limit=3
 while [ $limit -lt 14 ]; do
+  # shellcheck disable=SC3045 # dash and bash have it
   (ulimit -n $limit && exec "$gpt" train --resume six --iters 8) >stdout 2>stderr </dev/null && break
   for file in log.csv samples.txt last.safetensors best.safetensors tokens.bin; do
     cmp -s six/$file plain/$file || verdict "with $limit descriptors" "$file has changed"
@@ -289,7 +290,7 @@ for link in tokens.bin.tmp tokens.bin.new last.safetensors.tmp best.safetensors.
     # shellcheck disable=SC2086
     run train $tiny --iters 2 --sample-tokens 3 --out planted
     check "a planted link $link to $target is not followed" \
-      [ "$(cat victim)$(ls nothing 2>&1 | wc -l)" = precious1 -a -L planted/$link ]
+      [ "$(cat victim nothing 2>/dev/null)" = precious -a -L planted/$link ]
     [ $link = tokens.bin.new ] || check 'it is refused' [ "$status" -eq 1 -a "$(faults)" -eq 1 ]
   done
 done

@@ -205,6 +205,56 @@ Test(look, every_axis_has_ticks_within_it) {
     }
 }
 
+/* ---- Ranges, and what is cut off ----------------------------------------------------------------- */
+
+Test(look, ranges) {
+    static const struct {
+        const char *text;
+        double low, high;
+    } good[] = {{"100..5000", 100, 5000},
+                {"1.5..", 1.5, NAN},
+                {"..2", NAN, 2},
+                {"-1..1", -1, 1},
+                {"1e3..1e4", 1e3, 1e4}};
+    static const char *const bad[] = {"",     "..",   "5",     "x",     "1..2..3", "1.. 2",
+                                      "2..1", "3..3", "nan..", "inf..", "1..x"};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        lm_range r;
+        err = (tensor_error){0};
+        cr_assert(lm_range_parse(&r, good[i].text, &err), "%s: %s", good[i].text, err.text);
+        cr_expect(isnan(good[i].low) ? isnan(r.low) : r.low == good[i].low, "%s", good[i].text);
+        cr_expect(isnan(good[i].high) ? isnan(r.high) : r.high == good[i].high, "%s", good[i].text);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        lm_range r;
+        cr_expect_not(lm_range_parse(&r, bad[i], &(tensor_error){0}), "%s", bad[i]);
+    }
+}
+
+/* Whatever the values and the frame: axes with ticks, and SVG that a path can be in. */
+Test(look, every_frame_has_axes) {
+    static const double values[] = {1e-30, 0.5, 1.5, 4, 9, 69136, 1e30, -3, 0};
+    enum { COUNT = sizeof values / sizeof values[0] };
+    for (int n = 0; n < 1 << COUNT; n++) {
+        static lm_history run;
+        const lm_history *runs[] = {&run, &run};
+        static lm_curve curves[2 * LM_RUN_CURVES];
+        lm_chart chart;
+        run = (lm_history){0};
+        for (int i = 0; i < COUNT; i++)
+            if (n >> i & 1) lm_series_add(&run.series[LM_LOSS], i, values[i]);
+        lm_chart_losses(&chart, runs, (const char *const[]){"a", "b"}, 1 + n % 2, LM_PER_TOKEN, curves);
+        const lm_range y = {n % 3 ? NAN : 2, n % 5 ? NAN : 5};
+        lm_chart_fit(&chart, (lm_frame){LM_EVERYTHING, y, n % 7 == 0, n % 4 == 0, 6});
+        cr_assert(chart.x.ticks > 0 && chart.y.ticks > 0 && chart.y.low < chart.y.high, "%d", n);
+        begin();
+        lm_svg_file(file, &chart);
+        lm_terminal_chart(file, &chart, (lm_terminal){60, true, false});
+        end();
+        cr_assert_not(strstr(out, "nan") || strstr(out, "inf"), "%d: %s", n, out);
+    }
+}
+
 /* ---- What is written ------------------------------------------------------------------------ */
 
 Test(look, markup_is_escaped) {

@@ -99,6 +99,10 @@ for columns in 40 60 80; do
   run env COLUMNS=$columns "$gpt" eval a
   check "eval: $columns columns, one" [ "$(widest)" -le $columns ]
 done
+mkdir -p long/er/than/any/terminal/of/forty/columns
+cp -r a bytes long/er/than/any/terminal/of/forty/columns/
+run env COLUMNS=40 "$gpt" eval long/er/than/any/terminal/of/forty/columns/*
+check 'eval: of a long name the end is shown' grep -q ' \.\.\..*columns/bytes$' stdout
 run "$gpt" eval a bytes --json
 objects 'eval --json: an object a line' checkpoint text split tokens loss perplexity bits_per_byte loss_per_character
 check 'eval --json: two of them' [ "$(wc -l <stdout)" -eq 2 ]
@@ -115,6 +119,8 @@ for word in model context vocab-size layers heads width qkv-bias attention-scale
 done
 check 'info: no other names for them' [ "$(grep -c 'n_layer\|n_embd\|n_head\|context_length\|vocab_size\|best_loss' stdout)" -eq 0 ]
 matches 'info: yes and no, as options have them' '  qkv-bias  *no'
+check 'info: one vocab-size' [ "$(grep -c '^  vocab-size' stdout)" -eq 1 ]
+matches 'info: large numbers in groups' "  tokens of the text .* $(echo $characters | sed 's/\(.*\)\(...\)/\1,\2/')"
 check 'info: the best loss is rounded' grep -q '^  best validation loss  [0-9]\.[0-9]\{1,3\}$' stdout
 refuses 1 text "$gpt" info a text
 run "$gpt" info a bytes other_run

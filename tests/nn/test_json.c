@@ -113,6 +113,28 @@ Test(json, reads_members_of_objects) {
     tensor_arena_free(arena);
 }
 
+Test(json, values_of_any_kind) {
+    const char *const *values;
+    int count;
+    tensor_error err = {0};
+    tensor_arena *arena = tensor_arena_new(NULL);
+    cr_assert(
+        nn_json_values(" [ \"a\\n\", 1.5, null,[1, \"]\"], {\"b\": true} ]", arena, &values, &count, &err),
+        "%s", err.text);
+    static const char *const expected[] = {"a\n", "1.5", "null", "[1, \"]\"]", "{\"b\": true}"};
+    cr_assert_eq(count, 5);
+    for (int i = 0; i < 5; i++) cr_expect_str_eq(values[i], expected[i]);
+    cr_assert(nn_json_values("[]", arena, &values, &count, &err) && count == 0);
+    static const char *const faulty[] = {"", "{}", "[1", "[1,]", "[1 2]", "[01]", "[1]x", "[[1]", "[a]"};
+    for (size_t i = 0; i < sizeof faulty / sizeof *faulty; i++)
+        cr_expect_not(nn_json_values(faulty[i], arena, &values, &count, &err), "%s", faulty[i]);
+    const nn_metadata list[] = {{"a", "null"}, {"b", "1"}};
+    cr_expect_null(nn_json_member(list, 2, "a"));
+    cr_expect_null(nn_json_member(list, 2, "c"));
+    cr_expect_str_eq(nn_json_member(list, 2, "b"), "1");
+    tensor_arena_free(arena);
+}
+
 Test(json, quotes) {
     char buffer[64];
     const char *const text = "a\"\\\n\t\r\b\f\x01\x1f\x7f\xc3\xa4\xff";

@@ -603,6 +603,33 @@ Test(safetensors, metadata_and_names_without_a_prefix) {
     nn_file_close(file);
 }
 
+/* A model in two files, of which one tensor loses its last rows. */
+Test(safetensors, joined_and_cropped, .init = setup, .fini = teardown) {
+    const float x[] = {1, 2, 3, 4, 5, 6};
+    tensor_error err = {0};
+    nn_file *files[3];
+    for (int i = 0; i < 3; i++) {
+        static const char *const names[] = {"a", "b", "a"};
+        save((nn_entry[]){{names[i], "F32", 2, {3 - i, 2}, x, (size_t)(3 - i) * 8}}, 1);
+        cr_assert((files[i] = nn_file_open(path, &err)), "%s", err.text);
+    }
+    cr_assert(nn_file_join(files[0], files[1], &err), "%s", err.text);
+    cr_expect_eq(nn_file_entries(files[0]), 2);
+    cr_expect_arr_eq(nn_file_find(files[0], "b")->data, x, 16);
+    cr_assert(nn_file_crop(files[0], "a", 2, &err), "%s", err.text);
+    cr_expect_eq(nn_file_find(files[0], "a")->shape[0], 2);
+    cr_expect_eq(nn_file_find(files[0], "a")->bytes, 16);
+    cr_expect_not(nn_file_crop(files[0], "a", 3, &err));
+    cr_expect(strstr(err.text, "tensor \"a\" has no 3 rows"), "%s", err.text);
+    err = (tensor_error){0};
+    cr_expect_not(nn_file_crop(files[0], "c", 1, &err));
+    cr_expect(strstr(err.text, "no tensor \"c\""), "%s", err.text);
+    err = (tensor_error){0};
+    cr_expect_not(nn_file_join(files[0], files[2], &err));
+    cr_expect(strstr(err.text, "tensor \"a\" comes twice"), "%s", err.text);
+    nn_file_close(files[0]); /* and with it the others */
+}
+
 /* ---- A file that PyTorch made --------------------------------------------------------------------- */
 
 Test(safetensors, reads_a_file_of_pytorch) {

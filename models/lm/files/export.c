@@ -37,24 +37,12 @@ static bool write_whole(const export *e, const char *path, writer *write, tensor
 
 /* ---- A folder for transformers -------------------------------------------------------------------- */
 
-static void put_quoted(FILE *file, const char *text, size_t size) {
-    fputc('"', file);
-    for (size_t i = 0; i < size; i++) {
-        const unsigned char c = (unsigned char)text[i];
-        if (c < 0x20)
-            fprintf(file, "\\u%04x", c);
-        else
-            fprintf(file, c == '"' || c == '\\' ? "\\%c" : "%c", c);
-    }
-    fputc('"', file);
-}
-
 static void put_fact(FILE *file, const lm_fact *fact) {
     fprintf(file, "  \"%s\": ", fact->key);
     if (fact->kind == LM_TEXT && !fact->text)
         fputs("null", file);
     else if (fact->kind == LM_TEXT)
-        put_quoted(file, fact->text, strlen(fact->text));
+        lm_json_put((lm_piece){fact->text, strlen(fact->text)}, file);
     else if (fact->kind == LM_YES_NO)
         fputs(fact->number != 0 ? "true" : "false", file);
     else if (fact->kind == LM_INTEGER)
@@ -92,10 +80,9 @@ static bool write_tokenizer_config(const export *e, FILE *file, tensor_error *er
     (void)err;
     fprintf(file, "{\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\",\n"
                   "  \"clean_up_tokenization_spaces\": false,\n");
-    for (int i = 0; i < 2 && lm_tokenizer_end(t) >= 0; i++) {
-        const lm_piece piece = lm_decode(t, lm_tokenizer_end(t));
+    for (int i = 0; i < 2 && lm_tokenizer_is_whole(t, lm_tokenizer_end(t)); i++) {
         fprintf(file, "  \"%s\": ", roles[i]);
-        put_quoted(file, piece.bytes, piece.size);
+        lm_json_put(lm_decode(t, lm_tokenizer_end(t)), file);
         fputs(",\n", file);
     }
     fprintf(file, "  \"model_max_length\": %" PRId64 "\n}\n", e->instance->context);

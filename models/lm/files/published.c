@@ -25,7 +25,14 @@ const char *lm_checkpoint_path(const char *path, tensor_arena *arena, tensor_err
         const lm_place place = file ? lm_place_of(file, err) : LM_UNKNOWN;
         if (place != LM_NOTHING) return place == LM_UNKNOWN ? NULL : file;
     }
-    tensor_fail(err, "%.100s: a folder without %s, %s or %s", path, names[0], names[1], names[2]);
+    const char *other = join(path, strlen(path), "pytorch_model.bin", arena, err);
+    if (other && lm_place_of(other, NULL) == LM_FILE)
+        tensor_fail(err,
+                    "%.100s: pytorch_model.bin is a program that only PyTorch runs; a new version of "
+                    "transformers loads it, and its save_pretrained writes %s",
+                    path, names[0]);
+    else
+        tensor_fail(err, "%.100s: a folder without %s, %s or %s", path, names[0], names[1], names[2]);
     return NULL;
 }
 
@@ -153,9 +160,12 @@ static bool read_config(lm_published *p, const char *path, tensor_arena *arena, 
 
 static bool read_tokenizer(lm_instance *instance, const lm_published *p, const char *path,
                            tensor_error *err) {
-    const char *slash = strrchr(path, '/'), *folder = ".";
+    const char *slash = strrchr(path, '/');
+    const size_t length = slash ? (size_t)(slash - path) : 1;
     int64_t end = -1;
-    if (slash && !(folder = join(path, (size_t)(slash - path), "", instance->arena, err))) return false;
+    char *folder = tensor_arena_alloc(instance->arena, length + 1, err);
+    if (!folder) return false;
+    snprintf(folder, length + 1, "%s", slash ? path : ".");
     if (!lm_tokenizer_of_folder(&instance->tokenizer, folder, p->vocabulary, instance->arena, err))
         return false;
     if (lm_published_integer(p, "eos_token_id", 0, LM_MAX_VOCABULARY, &end, NULL)) /* some have a list */

@@ -18,8 +18,8 @@ static const struct {
     {"vocabulary", "vocabulary"},
     {"merges", "merges"},
     {"train.best_loss", "best validation loss"},
-    {"train.best_iteration", "at iteration"},
-    {"train.reports_since_best", "reports since then"},
+    {"train.best_iteration", "best iteration"},
+    {"train.reports_since_best", "reports since the best"},
     {"train.text_tokens", "tokens of the text"},
     {"train.text_hash", "hash of the text"},
 };
@@ -55,6 +55,9 @@ const char *lm_value_of(const nn_metadata *m, char *buffer, size_t size) {
     char *end;
     const double number = strtod(m->value, &end);
     const bool real = *m->value && !*end && isfinite(number) && strpbrk(m->value, ".e");
+    if (strcmp(m->key, "train.vocab-size") == 0)
+        return ""; /* what was wished for; vocab_size is what came of it */
+    if (strcmp(m->key, "train.text_tokens") == 0 && size >= 32) return lm_grouped((int64_t)number, buffer);
     if (strcmp(m->key, "train.best_loss") == 0 && number >= LM_NO_LOSS) return "";
     if (strcmp(m->value, "true") == 0) return "yes";
     if (strcmp(m->value, "false") == 0) return "no";

@@ -206,10 +206,11 @@ static bool read_json(lm_tokenizer *t, const char *json, int64_t rows, tensor_ar
     if (!part) return tensor_fail(err, "it has no model");
     if (!read_object(&model, part, arena, err)) return false;
     const char *tokens = find(model, "vocab"), *type = find(model, "type");
+    const bool characters = type && strcmp(type, "WordLevel") == 0;
+    if (!characters && !check_parts(top, model, arena, err)) return false;
     if (!tokens) return tensor_fail(err, "model: it has no vocab");
-    if (type && strcmp(type, "WordLevel") == 0) return read_characters(t, tokens, rows, arena, err);
-    return check_parts(top, model, arena, err) &&
-           nn_json_integers(tokens, arena, &s.tokens, &s.ids, &s.count, err) &&
+    if (characters) return read_characters(t, tokens, rows, arena, err);
+    return nn_json_integers(tokens, arena, &s.tokens, &s.ids, &s.count, err) &&
            read_merges(&s, find(model, "merges"), arena, err) &&
            read_added(&s, find(top, "added_tokens"), arena, err) && lm_bpe_make(t, &s, arena, err);
 }

@@ -136,6 +136,8 @@ bool lm_tokenizer_of_file(lm_tokenizer *tokenizer, const nn_file *file, tensor_a
 
 /* ---- For other programs ------------------------------------------------------------------------------ */
 
+/* Writes UTF-8 as a string of JSON. */
+void lm_json_put(lm_piece piece, FILE *file);
 /* Writes a tokenizer.json for the tokenizers package, which makes the same tokens of any text. */
 bool lm_tokenizer_write_json(const lm_tokenizer *tokenizer, FILE *file, tensor_error *err);
 

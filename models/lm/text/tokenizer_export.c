@@ -60,8 +60,7 @@ bool lm_tokenizer_as_bpe(const lm_tokenizer *t, const char *const **tokens, cons
 
 /* ---- tokenizer.json ----------------------------------------------------------------------------------- */
 
-/* A string of JSON; `piece` is UTF-8 without NUL, but for characters of a text. */
-static void put_string(FILE *file, lm_piece piece) {
+void lm_json_put(lm_piece piece, FILE *file) {
     fputc('"', file);
     for (size_t i = 0; i < piece.size; i++) {
         const unsigned char c = (unsigned char)piece.bytes[i];
@@ -84,7 +83,7 @@ static void put_added(const lm_tokenizer *t, FILE *file) {
     for (int32_t i = 0; t->kind == LM_BPE && i < t->count; i++) {
         if (!lm_tokenizer_is_whole(t, i)) continue;
         fprintf(file, "%s\n    {\"id\": %d, \"content\": ", separator, i);
-        put_string(file, lm_decode(t, i));
+        lm_json_put(lm_decode(t, i), file);
         fputs(", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, "
               "\"special\": true}",
               file);
@@ -102,7 +101,7 @@ static void put_vocabulary(const lm_tokenizer *t, const char *const *symbols, FI
         const bool as_is = t->kind == LM_CHAR || lm_tokenizer_is_whole(t, i);
         if (piece.size == 0) continue; /* spare */
         fprintf(file, "%s\n      ", separator);
-        put_string(file, as_is ? piece : piece_of(symbols[i]));
+        lm_json_put(as_is ? piece : piece_of(symbols[i]), file);
         fprintf(file, ": %d", i);
         separator = ",";
     }
@@ -138,7 +137,7 @@ bool lm_tokenizer_write_json(const lm_tokenizer *t, FILE *file, tensor_error *er
         if (t->kind != LM_CHAR) fputs(",\n    \"merges\": [", file);
         for (int32_t i = 0; t->kind != LM_CHAR && i < count; i++) {
             fputs(i > 0 ? ",\n      " : "\n      ", file);
-            put_string(file, piece_of(merges[i]));
+            lm_json_put(piece_of(merges[i]), file);
         }
         fputs(t->kind != LM_CHAR ? "]\n  }\n}\n" : "\n  }\n}\n", file);
     }

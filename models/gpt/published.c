@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "models/gpt.h"
+#include "models/gpt/gpt.h"
 
 enum { HEAD = 64 }; /* the size of a head in all sizes of GPT-2 */
 

@@ -1,5 +1,5 @@
 /* What the forms of a GPT for other programs share. */
-#include "models/gpt_export.h"
+#include "models/gpt/export.h"
 
 #include <math.h>
 #include <stdarg.h>

@@ -9,7 +9,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "models/gpt_export.h"
+#include "models/gpt/export.h"
 
 /* A part of a block and its name for llama.cpp. */
 typedef struct piece {
@@ -50,21 +50,18 @@ static float factor(const gpt_export *b, const char *name, int64_t layer, int64_
 
 static bool add_part(gpt_export *b, const piece *part, int64_t layer) {
     const struct gpt_config *c = b->config;
-    const bool gguf = b->publication->form == LM_GGUF,
-               matrix =
-                   strcmp(strrchr(part->name, '.'), ".weight") == 0 && strncmp(part->name, "ln_", 3) != 0;
+    const bool gguf = b->publication->form == LM_GGUF, bias = strstr(part->name, ".bias");
+    const bool matrix = !bias && strncmp(part->name, "ln_", 3) != 0;
     const bool qkv = strncmp(part->name, "attn.c_attn", 11) == 0;
     const bool fc = strncmp(part->name, "mlp.c_fc", 8) == 0;
     const int64_t columns = qkv ? 3 * c->width : fc ? c->hidden : c->width;
-    const int64_t rows = !matrix ? 1 : strncmp(part->name, "mlp.c_proj", 10) == 0 ? c->hidden : c->width;
+    const int64_t inputs = strncmp(part->name, "mlp.c_proj", 10) == 0 ? c->hidden : c->width;
+    const int64_t rows = matrix ? inputs : 1;
+    int64_t shape[2] = {matrix ? rows : 0, columns};
+    if (matrix && gguf) shape[0] = columns, shape[1] = rows; /* llama.cpp has a row for each output */
     const float *from = gpt_export_find(b, "h.%" PRId64 ".%s", layer, part->name);
-    /* llama.cpp's matrices have a row for each output */
-    float *to = gpt_export_add(b,
-                               !matrix ? 0
-                               : gguf  ? columns
-                                       : rows,
-                               gguf && matrix ? rows : columns, "%s.%" PRId64 ".%s",
-                               gguf ? "blk" : "transformer.h", layer, gguf ? part->gguf : part->name);
+    float *to = gpt_export_add(b, shape[0], shape[1], "%s.%" PRId64 ".%s", gguf ? "blk" : "transformer.h",
+                               layer, gguf ? part->gguf : part->name);
     if (!to || !from) return to; /* no bias: zeros */
     for (int64_t j = 0; j < columns; j++) {
         const float f = factor(b, part->name, layer, j);

@@ -2,7 +2,7 @@
 #ifndef SAMPO_GPT_EXPORT_H
 #define SAMPO_GPT_EXPORT_H
 
-#include "models/gpt.h"
+#include "models/gpt/gpt.h"
 
 typedef struct gpt_export {
     const struct gpt_config *config;

@@ -15,7 +15,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "models/gpt_export.h"
+#include "models/gpt/export.h"
 
 enum { MEAN, MINUS_MEAN, CONSTANT, MINUS_CONSTANT, EXTRA, PARTS = 16, OTHERS = 5, FIRST_POSITION = 2 };
 static const double epsilon = 1e-5;         /* of every norm */
