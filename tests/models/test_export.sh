@@ -2,6 +2,7 @@
 # Models from and for other programs: what `gpt export` writes gives the same logits and the same text in transformers and in
 # llama.cpp. test_export.sh FOLDER TEST_MODELS: the folder of the executables, and the tests of models. $PYTHON may name a
 # Python that has the packages; without them only what gpt itself makes of the folders is looked at.
+# shellcheck disable=SC2010,SC2012 # the names are ours
 tests=$2
 set -- "$1"
 # shellcheck source=tests/models/shell.sh
@@ -30,7 +31,7 @@ run "$gpt" train --init "$repo/tests/fixtures/gpt2" --context 12 --data "$data" 
   --eval-batches 1 --out short
 check 'train --init with a shorter context' [ "$status" -eq 0 ]
 run "$gpt" info short/last.safetensors
-check 'the model has it' grep -q '^  context_length  *12$' stdout
+check 'the model has it' grep -q '^  context  *12$' stdout
 run "$gpt" train --resume short --iters 8
 check 'and goes on with it' [ "$status" -eq 0 ]
 refuses 1 'its context is 19, so --context can be lower, but not 20' \

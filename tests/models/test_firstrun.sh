@@ -2,6 +2,7 @@
 # The first run of somebody new: where it goes, what it says before, in between and at its end, and what it refuses.
 # test_firstrun.sh FOLDER, the one with gpt and bigram.
 # shellcheck disable=SC2016 # awk programs
+# shellcheck disable=SC2012 # the names are ours
 # shellcheck disable=SC2086 # $tiny is a list of words
 # shellcheck disable=SC3045,SC2012 # ulimit -v is tried first; names are ours
 # shellcheck source=tests/models/shell.sh
@@ -118,7 +119,9 @@ run "$gpt" train $tiny --iters 20 --out none
 never 'a usual run' 'warning'
 
 # ---- Memory -----------------------------------------------------------------------------------------
+# shellcheck disable=SC3045 # where there is no ulimit -v this is skipped
 limited() { (ulimit -v "$1" && shift && exec "$@"); }
+# shellcheck disable=SC3045
 if (ulimit -v 3000000) 2>/dev/null; then
   refuses 1 'training would take about 4' limited 3000000 "$gpt" train --data text --preset gpt2-xl
   refuses 1 'a smaller --preset, or --layers, --width or --context takes less; --force tries all the same' \
