@@ -11,7 +11,7 @@ struct lm_busy {
     const char *program, *what;
     bool terminal, shown;
     pthread_t thread;
-    int ended[2]; /* a pipe, closed at one end when the work is over: such a wait does not depend on the date */
+    int ended[2]; /* a pipe, closed when the work is over: to wait for that does not depend on the date */
 };
 
 /* On a terminal twice a second, on one line; elsewhere after half a second, and then once a minute. */
