@@ -4,6 +4,7 @@
 # shellcheck disable=SC2016 # awk programs
 # shellcheck disable=SC2012 # the names are ours
 # shellcheck disable=SC2086 # $tiny is a list of words
+# shellcheck disable=SC3045,SC2012 # ulimit -v is tried first; names are ours
 # shellcheck source=tests/models/shell.sh
 . "${0%/*}/shell.sh"
 

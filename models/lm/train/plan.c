@@ -138,7 +138,7 @@ int lm_plan_print(const lm_trainer *t) {
     const int64_t bytes = tensor_memory();
     if (bytes >= 0) printf("free        %s\n", lm_memory_text((double)bytes, text[0], sizeof *text));
     const double speed = model->activations ? lm_machine_speed(&err) : 0;
-    if (speed > 0 && !t->set.seconds)
+    if (speed > 0 && t->set.seconds == 0)
         printf("time        roughly %s, without reports\n",
                lm_duration(lm_step_estimate(t, speed) * (double)t->set.iterations, text[0], sizeof *text));
     return lm_flush(stdout, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
