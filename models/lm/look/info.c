@@ -35,7 +35,7 @@ static int fit(char cell[CELL], const char *text, int columns) {
     for (; at < length && characters <= columns; characters++) {
         uint32_t code = 0;
         const int n = lm_utf8_decode(text + at, length - at, &code);
-        const bool control = n < 1 || code < 0x20 || (code >= 0x7f && code < 0xa0);
+        const bool control = n < 1 || lm_is_control(code);
         const size_t bytes = control ? 1 : (size_t)n;
         if (characters == columns - 3) cut = used;
         memcpy(cell + used, control ? "?" : text + at, bytes);
