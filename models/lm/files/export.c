@@ -42,7 +42,7 @@ static void put_fact(FILE *file, const lm_fact *fact) {
     if (fact->kind == LM_TEXT && !fact->text)
         fputs("null", file);
     else if (fact->kind == LM_TEXT)
-        lm_json_put((lm_piece){fact->text, strlen(fact->text)}, file);
+        lm_json_string(file, fact->text);
     else if (fact->kind == LM_YES_NO)
         fputs(fact->number != 0 ? "true" : "false", file);
     else if (fact->kind == LM_INTEGER)
@@ -82,7 +82,7 @@ static bool write_tokenizer_config(const export *e, FILE *file, tensor_error *er
                   "  \"clean_up_tokenization_spaces\": false,\n");
     for (int i = 0; i < 2 && lm_tokenizer_is_whole(t, lm_tokenizer_end(t)); i++) {
         fprintf(file, "  \"%s\": ", roles[i]);
-        lm_json_put(lm_decode(t, lm_tokenizer_end(t)), file);
+        lm_json_piece(file, lm_decode(t, lm_tokenizer_end(t)));
         fputs(",\n", file);
     }
     fprintf(file, "  \"model_max_length\": %" PRId64 "\n}\n", e->instance->context);

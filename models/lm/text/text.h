@@ -136,8 +136,9 @@ bool lm_tokenizer_of_file(lm_tokenizer *tokenizer, const nn_file *file, tensor_a
 
 /* ---- For other programs ------------------------------------------------------------------------------ */
 
-/* Writes UTF-8 as a string of JSON. */
-void lm_json_put(lm_piece piece, FILE *file);
+/* Writes text as a string of JSON; what is not UTF-8 becomes U+FFFD. */
+void lm_json_piece(FILE *file, lm_piece piece);
+void lm_json_string(FILE *file, const char *text);
 /* Writes a tokenizer.json for the tokenizers package, which makes the same tokens of any text. */
 bool lm_tokenizer_write_json(const lm_tokenizer *tokenizer, FILE *file, tensor_error *err);
 
