@@ -100,14 +100,14 @@ static bool export_folder(export *e, const char *folder, tensor_error *err) {
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
         return tensor_fail(err, "%.200s: cannot be made: %s", folder, strerror(errno));
     for (int i = 0; i < 2; i++) {
-        const char *path = lm_run_file(folder, runs[i], p->arena, err);
+        const char *path = lm_path_in(folder, runs[i], p->arena, err);
         const lm_place place = path ? lm_place_of(path, err) : LM_UNKNOWN;
         if (place == LM_UNKNOWN) return false;
         if (place != LM_NOTHING)
             return tensor_fail(err, "%.200s is the folder of a run; name another one", folder);
     }
     for (int i = 0; i < 4; i++) {
-        paths[i] = lm_run_file(folder, names[i], p->arena, err);
+        paths[i] = lm_path_in(folder, names[i], p->arena, err);
         if (!paths[i] || !may_write(e, paths[i], err)) return false;
     }
     for (int i = 0; i < 3; i++)

@@ -149,10 +149,10 @@ static int gather(lm_page *p, const char *folder, bool alone) {
     tensor_error err = {0};
     p->history = lm_run_read(p->model, folder, LM_EVERYTHING, &p->name, p->arena);
     if (!p->history) return LM_FAILED;
-    const char *best = lm_run_file(p->name, "best.safetensors", p->arena, &err);
-    const char *last = lm_run_file(p->name, "last.safetensors", p->arena, &err);
-    const char *record = lm_run_file(p->name, "run.txt", p->arena, &err);
-    p->samples_path = lm_run_file(p->name, "samples.txt", p->arena, &err);
+    const char *best = lm_path_in(p->name, "best.safetensors", p->arena, &err);
+    const char *last = lm_path_in(p->name, "last.safetensors", p->arena, &err);
+    const char *record = lm_path_in(p->name, "run.txt", p->arena, &err);
+    p->samples_path = lm_path_in(p->name, "samples.txt", p->arena, &err);
     if (!best || !last || !record || !p->samples_path || !lm_record_read(&p->record, record, p->arena, &err))
         return lm_fail(p->model, "%s", err.text);
     if (!read_samples(p, &err)) return lm_fail(p->model, "%s: %s", p->samples_path, err.text);
@@ -210,7 +210,7 @@ static int report_runs(const request *q, const lm_model *model) {
     if (!pages) return lm_fail(model, "%s", err.text);
     for (int i = 0; status == LM_DONE && i < count; i++) status = gather(pages[i], q->folders[i], count == 1);
     const char *html = q->html;
-    if (status == LM_DONE && !html) html = lm_run_file(pages[0]->name, "report.html", q->arena, &err);
+    if (status == LM_DONE && !html) html = lm_path_in(pages[0]->name, "report.html", q->arena, &err);
     if (status == LM_DONE) status = write_page(model, html, (const lm_page *const *)pages, count, q->arena);
     for (int i = 0; i < count; i++) {
         nn_file_close(pages[i]->file);

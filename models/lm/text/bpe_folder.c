@@ -5,13 +5,6 @@
 
 #include "models/lm/text/tokenizer_internal.h"
 
-static char *join(const char *folder, const char *name, tensor_arena *arena, tensor_error *err) {
-    const size_t size = strlen(folder) + strlen(name) + 2;
-    char *path = tensor_arena_alloc(arena, size, err);
-    if (path) snprintf(path, size, "%s/%s", folder, name);
-    return path;
-}
-
 /* What cannot be looked at is there: opening it will say what is wrong. */
 static bool is_there(const char *path) {
     return lm_place_of(path, NULL) != LM_NOTHING;
@@ -231,7 +224,7 @@ bool lm_tokenizer_of_folder(lm_tokenizer *t, const char *folder, int64_t rows, t
                                              "added_tokens.json"};
     const char *paths[FILES];
     for (int i = 0; i < FILES; i++)
-        if (!(paths[i] = join(folder, names[i], arena, err))) return false;
+        if (!(paths[i] = lm_path_in(folder, names[i], arena, err))) return false;
     if (is_there(paths[WHOLE])) return lm_tokenizer_of_json(t, paths[WHOLE], rows, arena, err);
     if (!is_there(paths[VOCABULARY]) || !is_there(paths[MERGES]))
         return tensor_fail(err, "%.200s: what its tokens are is not known: %s, or %s and %s, must lie there",

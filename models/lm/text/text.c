@@ -154,10 +154,8 @@ const char *lm_text_default(tensor_arena *arena, tensor_error *err) {
     const char *folders[] = {chosen ? chosen : SAMPO_DATA_DIR, chosen ? chosen : SAMPO_INSTALLED_DATA_DIR};
     for (int i = 0; i < 4; i++) {
         const char *folder = folders[i / 2], *name = names[i % 2];
-        size_t size = strlen(folder) + strlen(name) + 2;
-        char *path = tensor_arena_alloc(arena, size, err);
+        const char *path = lm_path_in(folder, name, arena, err);
         if (!path) return NULL;
-        snprintf(path, size, "%s/%s", folder, name);
         tensor_error fault = {0};
         const lm_place place = lm_place_of(path, &fault);
         if (place == LM_FILE || place == LM_FOLDER) return path;
