@@ -29,19 +29,6 @@ const char *lm_checkpoint_path(const char *path, tensor_arena *arena, tensor_err
 
 /* ---- Several files ------------------------------------------------------------------------------- */
 
-/* A file of text beside a checkpoint, ended by NUL, on the arena. */
-static char *read_text(const char *path, tensor_arena *arena, tensor_error *err) {
-    lm_text text = {0};
-    if (!lm_text_read(&text, path, LM_CHAR, err)) return NULL;
-    char *copy = tensor_arena_alloc(arena, text.size + 1, err);
-    if (copy) {
-        memcpy(copy, text.bytes, text.size);
-        copy[text.size] = '\0';
-    }
-    lm_text_free(&text);
-    return copy;
-}
-
 /* Opens the files that {"weight_map": {"wte.weight": "model-00001-of-00002.safetensors", ...}} names, each once. */
 static nn_file *open_parts(const char *path, const char *json, tensor_arena *arena, tensor_error *err) {
     const nn_metadata *list;
@@ -76,7 +63,7 @@ nn_file *lm_checkpoint_open(const char *path, tensor_error *err) {
     if (length < end || strcmp(path + length - end, index) != 0) return nn_file_open(path, err);
     tensor_error fault = {0};
     tensor_arena *arena = tensor_arena_new(&fault);
-    const char *json = arena ? read_text(path, arena, &fault) : NULL;
+    const char *json = arena ? lm_text_string(path, arena, &fault) : NULL;
     nn_file *file = json ? open_parts(path, json, arena, &fault) : NULL;
     tensor_arena_free(arena);
     if (!file) tensor_fail(err, "%.100s: %s", path, fault.text);
@@ -136,7 +123,7 @@ static bool read_config(lm_published *p, const char *path, tensor_arena *arena, 
     tensor_error fault = {0};
     const lm_place place = name ? lm_place_of(name, err) : LM_UNKNOWN;
     if (place == LM_NOTHING || place == LM_UNKNOWN) return place == LM_NOTHING;
-    const char *json = read_text(name, arena, &fault);
+    const char *json = lm_text_string(name, arena, &fault);
     return (json && nn_json_members(json, arena, &p->config, &p->config_count, &fault)) ||
            tensor_fail(err, "config.json: %s", fault.text);
 }

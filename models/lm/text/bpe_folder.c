@@ -10,20 +10,12 @@ static bool is_there(const char *path) {
     return lm_place_of(path, NULL) != LM_NOTHING;
 }
 
-/* A file as a string on the arena. */
+/* A file as a string on the arena; the fault names it. */
 static char *read_file(const char *path, tensor_arena *arena, tensor_error *err) {
     tensor_error fault = {0};
-    lm_text text;
-    char *copy = NULL;
-    if (lm_text_read(&text, path, LM_BYTE, &fault)) {
-        if (memchr(text.bytes, '\0', text.size))
-            tensor_fail(&fault, "a byte is 0: this is not a text file");
-        else if ((copy = tensor_arena_alloc(arena, text.size + 1, &fault)))
-            *((char *)memcpy(copy, text.bytes, text.size) + text.size) = '\0';
-        lm_text_free(&text);
-    }
-    if (!copy) tensor_fail(err, "%.200s: %s", path, fault.text);
-    return copy;
+    char *text = lm_text_string(path, arena, &fault);
+    if (!text) tensor_fail(err, "%.200s: %s", path, fault.text);
+    return text;
 }
 
 /* ---- vocab.json, merges.txt, added_tokens.json ---------------------------------------------------- */

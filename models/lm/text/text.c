@@ -146,6 +146,18 @@ void lm_text_free(lm_text *text) {
     *text = (lm_text){0};
 }
 
+char *lm_text_string(const char *path, tensor_arena *arena, tensor_error *err) {
+    lm_text text;
+    char *string = NULL;
+    if (!lm_text_read(&text, path, LM_BYTE, err)) return NULL;
+    if (memchr(text.bytes, '\0', text.size))
+        tensor_fail(err, "a byte is 0: this is not a text file");
+    else if ((string = tensor_arena_alloc(arena, text.size + 1, err)))
+        *((char *)memcpy(string, text.bytes, text.size) + text.size) = '\0';
+    lm_text_free(&text);
+    return string;
+}
+
 const char *lm_text_default(tensor_arena *arena, tensor_error *err) {
     static const char *const names[] = {"kalevala.txt", "verses.txt"};
     const char *chosen = getenv("SAMPO_DATA");

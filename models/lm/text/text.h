@@ -58,6 +58,8 @@ bool lm_text_read(lm_text *text, const char *path, lm_tokenizer_kind kind,
                   tensor_error *err); /* "-": stdin */
 bool lm_text_map(lm_text *text, int fd, lm_tokenizer_kind kind, tensor_error *err);
 void lm_text_free(lm_text *text);
+/* A file without NUL as a string on the arena; NULL: failed. */
+char *lm_text_string(const char *path, tensor_arena *arena, tensor_error *err);
 
 /* Finds the text that is used where none is named: kalevala.txt or verses.txt in $SAMPO_DATA, or in the source
  * tree, or where it is installed. The path is on the arena; NULL: none is there. */
