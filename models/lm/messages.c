@@ -1,7 +1,6 @@
 /* Messages, and what every command begins with: its options, its texts. */
 #include <limits.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -46,24 +45,6 @@ static int print_options(const lm_model *model, const lm_usage *usage, int form)
     typed.program = lm_typed(model);
     forms[form].print(&typed, stdout);
     return lm_flush(stdout, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
-}
-
-bool lm_json_string(FILE *file, const char *text, tensor_error *err) {
-    const size_t size = nn_json_quote(NULL, 0, text);
-    char *quoted = malloc(size + 1);
-    if (!quoted) return tensor_fail(err, "out of memory");
-    nn_json_quote(quoted, size + 1, text);
-    for (size_t i = 0; i < size;) {
-        uint32_t code;
-        const int length = lm_utf8_decode(quoted + i, size - i, &code);
-        if (length > 0)
-            fwrite(quoted + i, 1, (size_t)length, file);
-        else
-            fputs("\xef\xbf\xbd", file);
-        i += length > 0 ? (size_t)length : 1;
-    }
-    free(quoted);
-    return true;
 }
 
 void lm_table_line(const lm_cell *cells, int count, const char *name, int columns) {

@@ -15,7 +15,7 @@ static tensor_arena *arena;
 static tensor_error err;
 
 static const char *in_folder(const char *name) {
-    return lm_run_file(folder, name, arena, NULL);
+    return lm_path_in(folder, name, arena, NULL);
 }
 
 static void setup(void) {

@@ -325,6 +325,11 @@ same 'as in LF' first second
 "$gpt" sample $model --interactive --tokens 20 <prompt >first
 "$gpt" sample $model --interactive --tokens 20 <crlf >second 2>stderr
 same 'interactive lines in CRLF, with a byte order mark' first second
+"$gpt" sample $model --interactive >stdout 2>stderr </
+check 'interactive input that cannot be read is a failure' [ $? -eq 1 ]
+check 'which is said' grep -q '^gpt: standard input: cannot be read: ' stderr
+"$gpt" sample $model --interactive >stdout 2>stderr <&-
+check 'and so is one that is closed' [ $? -eq 1 ]
 sed 's/$/\r/' text >text.crlf
 run "$gpt" eval $model --data text
 cp stdout first

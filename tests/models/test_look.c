@@ -67,6 +67,17 @@ static const char *fault_of(const char *text, size_t size) {
 #define FAULT_OF(text) fault_of(text, sizeof(text) - 1)
 #define HEADER "iteration,loss,learning_rate,gradient_norm,tokens_per_second,train_loss,validation_loss\n"
 
+/* Files come from anywhere: no number in them is too large to be shown. */
+Test(look, numbers_beyond_all_bounds) {
+    static const char *const numbers[] = {"1e300", "-1e300", "inf", "nan"};
+    char text[32];
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        const nn_metadata tokens = {"train.text_tokens", numbers[i]};
+        cr_expect_str_eq(lm_value_of(&tokens, text, sizeof text), numbers[i]);
+    }
+    cr_expect_str_eq(FAULT_OF(HEADER "1e25,4.5,0.01,1,100,,\n"), "line 2 has no iteration");
+}
+
 Test(look, a_log) {
     cr_expect_str_empty(FAULT_OF(HEADER
                                  "0,4.5,0.01,1,100,4.25,4.75\n1,3.5,0.01,1,300,,\n7,3,0.02,1,200,2.75,2.5\r\n"

@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -75,6 +76,8 @@ Test(progress, quantities) {
     cr_expect_str_eq(lm_duration(200, text, sizeof text), "3 min 20 s");
     cr_expect_str_eq(lm_duration(7500, text, sizeof text), "2 h 05 min");
     cr_expect_str_eq(lm_duration(30 * 86400.0, text, sizeof text), "30 days");
+    cr_expect_str_eq(lm_duration(-1e30, text, sizeof text), "0 s");
+    cr_expect_str_eq(lm_duration((double)NAN, text, sizeof text), "0 s");
     cr_expect_str_eq(lm_memory_text(26.2e6, text, sizeof text), "27 MB");
     cr_expect_str_eq(lm_memory_text(6.34e9, text, sizeof text), "6.3 GB");
     cr_expect_str_eq(lm_memory_text(47.2e9, text, sizeof text), "47 GB");
@@ -100,6 +103,8 @@ Test(progress, columns_without_a_terminal) {
     cr_assert(dup2(null, STDERR_FILENO) >= 0);
     setenv("COLUMNS", "44", 1);
     cr_expect_eq(lm_columns(), 44);
+    setenv("COLUMNS", "99999999999999999999", 1);
+    cr_expect_eq(lm_columns(), 10000);
     setenv("COLUMNS", "wide", 1);
     cr_expect_eq(lm_columns(), 80);
     unsetenv("COLUMNS");

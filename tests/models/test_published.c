@@ -190,6 +190,7 @@ Test(published, faults, .init = setup, .fini = teardown) {
             "config.json: activation_function is swish, expected gelu_new, gelu or relu");
     refuses("config.json", "\"gpt2\"", "\"opt\"", "config.json: model_type is opt, expected gpt2");
     refuses("config.json", "1e-05", "\"1e-05\"x", "config.json: JSON, byte ");
+    refuses("config.json", "1e-05", "1e-05\xff", "config.json: JSON, byte "); /* no advice about texts */
     refuses("config.json", "1e-05", "-1", "config.json: layer_norm_epsilon: -1 is out of range: 1e-20 to 1");
     refuses("config.json", "1e-05", "true", "config.json: layer_norm_epsilon: 'true' is not a number");
     refuses("config.json", "\"n_inner\": null", "\"n_inner\": 25", "config.json: n_inner is 25, expected 24");

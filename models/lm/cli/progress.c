@@ -9,12 +9,14 @@
 
 #include "models/lm/cli/cli.h"
 
+enum { MOST_COLUMNS = 10000 }; /* of $COLUMNS, with which others compute */
+
 int lm_columns_of(int fd) {
     struct winsize size;
     if (ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
     const char *columns = getenv("COLUMNS");
-    int n = columns ? atoi(columns) : 0;
-    return n > 0 ? n : 80;
+    const long n = columns ? strtol(columns, NULL, 10) : 0;
+    return n < 1 ? 80 : n < MOST_COLUMNS ? (int)n : MOST_COLUMNS;
 }
 
 int lm_columns(void) {

@@ -7,8 +7,7 @@
 #include "models/lm/cli/cli.h"
 
 char *lm_duration(double seconds, char *buffer, size_t size) {
-    const int64_t s = seconds < 1e15 ? (int64_t)ceil(seconds) : (int64_t)1e15, minutes = s / 60,
-                  hours = s / 3600;
+    const int64_t s = (int64_t)ceil(fmin(fmax(seconds, 0), 1e15)), minutes = s / 60, hours = s / 3600;
     if (hours >= 48)
         snprintf(buffer, size, "%" PRId64 " days", (hours + 12) / 24);
     else if (hours > 0)

@@ -42,7 +42,7 @@ static void put_fact(FILE *file, const lm_fact *fact) {
     if (fact->kind == LM_TEXT && !fact->text)
         fputs("null", file);
     else if (fact->kind == LM_TEXT)
-        lm_json_put((lm_piece){fact->text, strlen(fact->text)}, file);
+        lm_json_string(file, fact->text);
     else if (fact->kind == LM_YES_NO)
         fputs(fact->number != 0 ? "true" : "false", file);
     else if (fact->kind == LM_INTEGER)
@@ -82,7 +82,7 @@ static bool write_tokenizer_config(const export *e, FILE *file, tensor_error *er
                   "  \"clean_up_tokenization_spaces\": false,\n");
     for (int i = 0; i < 2 && lm_tokenizer_is_whole(t, lm_tokenizer_end(t)); i++) {
         fprintf(file, "  \"%s\": ", roles[i]);
-        lm_json_put(lm_decode(t, lm_tokenizer_end(t)), file);
+        lm_json_piece(file, lm_decode(t, lm_tokenizer_end(t)));
         fputs(",\n", file);
     }
     fprintf(file, "  \"model_max_length\": %" PRId64 "\n}\n", e->instance->context);
@@ -100,14 +100,14 @@ static bool export_folder(export *e, const char *folder, tensor_error *err) {
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
         return tensor_fail(err, "%.200s: cannot be made: %s", folder, strerror(errno));
     for (int i = 0; i < 2; i++) {
-        const char *path = lm_run_file(folder, runs[i], p->arena, err);
+        const char *path = lm_path_in(folder, runs[i], p->arena, err);
         const lm_place place = path ? lm_place_of(path, err) : LM_UNKNOWN;
         if (place == LM_UNKNOWN) return false;
         if (place != LM_NOTHING)
             return tensor_fail(err, "%.200s is the folder of a run; name another one", folder);
     }
     for (int i = 0; i < 4; i++) {
-        paths[i] = lm_run_file(folder, names[i], p->arena, err);
+        paths[i] = lm_path_in(folder, names[i], p->arena, err);
         if (!paths[i] || !may_write(e, paths[i], err)) return false;
     }
     for (int i = 0; i < 3; i++)

@@ -52,8 +52,6 @@ bool lm_finish(FILE *file, const char *path, bool whole, tensor_error *err);
 
 /* ---- The folder of a run --------------------------------------------------------------------------- */
 
-/* "folder/name" of a run's file on the arena. */
-char *lm_run_file(const char *folder, const char *name, tensor_arena *arena, tensor_error *err);
 /* The lock of a folder for the one process that writes there: the file .lock in it, locked while it is open. It ends with
  * the process, however that ends; what a killed one leaves of it is no obstacle. fd -1: not locked. */
 typedef struct lm_lock {

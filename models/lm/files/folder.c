@@ -7,13 +7,6 @@
 
 #include "models/lm/files/files.h"
 
-char *lm_run_file(const char *folder, const char *name, tensor_arena *arena, tensor_error *err) {
-    size_t size = strlen(folder) + strlen(name) + 2;
-    char *path = tensor_arena_alloc(arena, size, err);
-    if (path) snprintf(path, size, "%s/%s", folder, name);
-    return path;
-}
-
 /* Says who holds the lock, as far as the system tells: not where that process is on another machine. */
 static bool taken(const char *folder, int fd, tensor_error *err) {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -41,7 +34,7 @@ static bool lock_file(const char *folder, const lm_lock *lock, tensor_error *err
 }
 
 bool lm_run_lock(lm_lock *lock, const char *folder, tensor_arena *arena, tensor_error *err) {
-    *lock = (lm_lock){-1, lm_run_file(folder, ".lock", arena, err)};
+    *lock = (lm_lock){-1, lm_path_in(folder, ".lock", arena, err)};
     for (int i = 0; lock->path && i < 100; i++) {
         lock->fd = open(lock->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
         if (lock->fd < 0)

@@ -7,25 +7,16 @@
 
 #include "models/lm/files/files.h"
 
-/* "folder/name" on the arena. */
-static const char *join(const char *folder, size_t length, const char *name, tensor_arena *arena,
-                        tensor_error *err) {
-    const size_t size = length + strlen(name) + 2;
-    char *path = tensor_arena_alloc(arena, size, err);
-    if (path) snprintf(path, size, "%.*s/%s", (int)length, folder, name);
-    return path;
-}
-
 const char *lm_checkpoint_path(const char *path, tensor_arena *arena, tensor_error *err) {
     static const char *const names[] = {"model.safetensors", "best.safetensors", "last.safetensors",
                                         "model.safetensors.index.json"};
     if (lm_place_of(path, NULL) != LM_FOLDER) return path; /* who opens it says what is wrong */
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const char *file = join(path, strlen(path), names[i], arena, err);
+        const char *file = lm_path_in(path, names[i], arena, err);
         const lm_place place = file ? lm_place_of(file, err) : LM_UNKNOWN;
         if (place != LM_NOTHING) return place == LM_UNKNOWN ? NULL : file;
     }
-    const char *other = join(path, strlen(path), "pytorch_model.bin", arena, err);
+    const char *other = lm_path_in(path, "pytorch_model.bin", arena, err);
     if (other && lm_place_of(other, NULL) == LM_FILE)
         tensor_fail(err,
                     "%.100s: pytorch_model.bin is a program that only PyTorch runs; a new version of "
@@ -36,26 +27,7 @@ const char *lm_checkpoint_path(const char *path, tensor_arena *arena, tensor_err
     return NULL;
 }
 
-/* A file beside the one at `path`. */
-static const char *beside(const char *path, const char *name, tensor_arena *arena, tensor_error *err) {
-    const char *slash = strrchr(path, '/');
-    return slash ? join(path, (size_t)(slash - path), name, arena, err) : name;
-}
-
 /* ---- Several files ------------------------------------------------------------------------------- */
-
-/* A file of text beside a checkpoint, ended by NUL, on the arena. */
-static char *read_text(const char *path, tensor_arena *arena, tensor_error *err) {
-    lm_text text = {0};
-    if (!lm_text_read(&text, path, LM_CHAR, err)) return NULL;
-    char *copy = tensor_arena_alloc(arena, text.size + 1, err);
-    if (copy) {
-        memcpy(copy, text.bytes, text.size);
-        copy[text.size] = '\0';
-    }
-    lm_text_free(&text);
-    return copy;
-}
 
 /* Opens the files that {"weight_map": {"wte.weight": "model-00001-of-00002.safetensors", ...}} names, each once. */
 static nn_file *open_parts(const char *path, const char *json, tensor_arena *arena, tensor_error *err) {
@@ -72,7 +44,7 @@ static nn_file *open_parts(const char *path, const char *json, tensor_arena *are
         while (strcmp(list[first].value, list[i].value) != 0) first++;
         if (first < i) continue;
         const bool name = !strchr(list[i].value, '/');
-        const char *part_path = name ? beside(path, list[i].value, arena, err) : NULL;
+        const char *part_path = name ? lm_path_beside(path, list[i].value, arena, err) : NULL;
         if (!name) tensor_fail(err, "'%.60s' is no file beside it", list[i].value);
         nn_file *part = part_path ? nn_file_open(part_path, err) : NULL;
         if (part && (!whole || nn_file_join(whole, part, err))) {
@@ -91,7 +63,7 @@ nn_file *lm_checkpoint_open(const char *path, tensor_error *err) {
     if (length < end || strcmp(path + length - end, index) != 0) return nn_file_open(path, err);
     tensor_error fault = {0};
     tensor_arena *arena = tensor_arena_new(&fault);
-    const char *json = arena ? read_text(path, arena, &fault) : NULL;
+    const char *json = arena ? lm_text_string(path, arena, &fault) : NULL;
     nn_file *file = json ? open_parts(path, json, arena, &fault) : NULL;
     tensor_arena_free(arena);
     if (!file) tensor_fail(err, "%.100s: %s", path, fault.text);
@@ -147,11 +119,11 @@ bool lm_published_flag(const lm_published *p, const char *key, bool *value, tens
 }
 
 static bool read_config(lm_published *p, const char *path, tensor_arena *arena, tensor_error *err) {
-    const char *name = beside(path, "config.json", arena, err);
+    const char *name = lm_path_beside(path, "config.json", arena, err);
     tensor_error fault = {0};
     const lm_place place = name ? lm_place_of(name, err) : LM_UNKNOWN;
     if (place == LM_NOTHING || place == LM_UNKNOWN) return place == LM_NOTHING;
-    const char *json = read_text(name, arena, &fault);
+    const char *json = lm_text_string(name, arena, &fault);
     return (json && nn_json_members(json, arena, &p->config, &p->config_count, &fault)) ||
            tensor_fail(err, "config.json: %s", fault.text);
 }

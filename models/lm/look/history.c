@@ -145,7 +145,8 @@ static bool read_row(reader *r, tensor_error *err) {
     for (int i = 0; i < r->fields; i++)
         if (r->column[i] != OTHER && !number(r, i, &value[r->column[i]], err)) return false;
     double iteration = value[ITERATION];
-    if (!(iteration >= 0)) return tensor_fail(err, "line %" PRId64 " has no iteration", r->line);
+    if (!(iteration >= 0 && iteration <= 1e15))
+        return tensor_fail(err, "line %" PRId64 " has no iteration", r->line);
     if (h->rows > 0 && iteration <= h->iteration)
         return tensor_fail(err, "line %" PRId64 ": iteration %.15g comes after %.15g", r->line, iteration,
                            h->iteration);

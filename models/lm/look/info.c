@@ -35,7 +35,7 @@ static int fit(char cell[CELL], const char *text, int columns) {
     for (; at < length && characters <= columns; characters++) {
         uint32_t code = 0;
         const int n = lm_utf8_decode(text + at, length - at, &code);
-        const bool control = n < 1 || code < 0x20 || (code >= 0x7f && code < 0xa0);
+        const bool control = n < 1 || lm_is_control(code);
         const size_t bytes = control ? 1 : (size_t)n;
         if (characters == columns - 3) cut = used;
         memcpy(cell + used, control ? "?" : text + at, bytes);
@@ -257,30 +257,35 @@ static bool print_file(page p, const subject *s, tensor_arena *arena, tensor_err
 
 /* ---- JSON, and a table of several files ------------------------------------------------------- */
 
-static bool print_json(const subject *s, tensor_error *err) {
+static void print_json(const subject *s) {
     struct stat status;
-    bool ok = printf("{\"file\": ") > 0 && lm_json_string(stdout, s->path, err);
+    printf("{\"file\": ");
+    lm_json_string(stdout, s->path);
     if (stat(s->path, &status) == 0) printf(", \"bytes\": %lld", (long long)status.st_size);
-    if (is_known(s))
+    if (is_known(s)) {
         printf(", \"parameters\": %" PRId64, nn_params_count(s->instance.params));
-    else
-        ok = ok && printf(", \"fault\": ") > 0 && lm_json_string(stdout, s->fault.text, err);
-    fputs(", \"metadata\": {", stdout);
-    for (int i = 0; ok && i < nn_file_metadata_count(s->file); i++) {
-        const nn_metadata *m = nn_file_metadata_at(s->file, i);
-        ok = printf("%s", i ? ", " : "") >= 0 && lm_json_string(stdout, m->key, err) && printf(": ") > 0 &&
-             lm_json_string(stdout, m->value, err);
+    } else {
+        printf(", \"fault\": ");
+        lm_json_string(stdout, s->fault.text);
     }
-    fputs("}, \"tensors\": [", stdout);
-    for (int i = 0; ok && i < nn_file_entries(s->file); i++) {
+    printf(", \"metadata\": {");
+    for (int i = 0; i < nn_file_metadata_count(s->file); i++) {
+        const nn_metadata *m = nn_file_metadata_at(s->file, i);
+        fputs(i ? ", " : "", stdout);
+        lm_json_string(stdout, m->key);
+        printf(": ");
+        lm_json_string(stdout, m->value);
+    }
+    printf("}, \"tensors\": [");
+    for (int i = 0; i < nn_file_entries(s->file); i++) {
         const nn_entry *e = nn_file_at(s->file, i);
         char shape[TENSOR_SHAPE_TEXT];
-        ok = printf("%s{\"name\": ", i ? ", " : "") > 0 && lm_json_string(stdout, e->name, err);
+        printf("%s{\"name\": ", i ? ", " : "");
+        lm_json_string(stdout, e->name);
         tensor_shape_text(shape, sizeof shape, e->rank, e->shape);
         printf(", \"type\": \"%s\", \"shape\": %s}", e->dtype, shape);
     }
-    fputs("]}\n", stdout);
-    return ok;
+    printf("]}\n");
 }
 
 static void print_row(const subject *s, bool first) {
@@ -311,7 +316,7 @@ static int describe(const lm_model *model, const char *const *files, bool json, 
         tensor_error err = {0};
         bool ok = open_subject(&s, files[i], arena, &err);
         if (ok && json)
-            ok = print_json(&s, &err);
+            print_json(&s);
         else if (ok && files[1])
             print_row(&s, i == 0);
         else if (ok)

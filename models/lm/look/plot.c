@@ -17,7 +17,7 @@ lm_history *lm_run_read(const lm_model *model, const char *folder, lm_range iter
     char *copy = tensor_arena_alloc(arena, length + 1, &err);
     lm_history *history = tensor_arena_alloc(arena, sizeof *history, &err);
     if (copy) snprintf(copy, length + 1, "%s", folder);
-    const char *path = copy ? lm_run_file(copy, "log.csv", arena, &err) : NULL;
+    const char *path = copy ? lm_path_in(copy, "log.csv", arena, &err) : NULL;
     if (!path || !history) return lm_fail(model, "%s", err.text), NULL;
     if (!lm_history_read(history, path, iterations, &err))
         return lm_fail(model, "%s: %s", path, err.text), NULL;

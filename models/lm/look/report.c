@@ -149,10 +149,10 @@ static int gather(lm_page *p, const char *folder, bool alone) {
     tensor_error err = {0};
     p->history = lm_run_read(p->model, folder, LM_EVERYTHING, &p->name, p->arena);
     if (!p->history) return LM_FAILED;
-    const char *best = lm_run_file(p->name, "best.safetensors", p->arena, &err);
-    const char *last = lm_run_file(p->name, "last.safetensors", p->arena, &err);
-    const char *record = lm_run_file(p->name, "run.txt", p->arena, &err);
-    p->samples_path = lm_run_file(p->name, "samples.txt", p->arena, &err);
+    const char *best = lm_path_in(p->name, "best.safetensors", p->arena, &err);
+    const char *last = lm_path_in(p->name, "last.safetensors", p->arena, &err);
+    const char *record = lm_path_in(p->name, "run.txt", p->arena, &err);
+    p->samples_path = lm_path_in(p->name, "samples.txt", p->arena, &err);
     if (!best || !last || !record || !p->samples_path || !lm_record_read(&p->record, record, p->arena, &err))
         return lm_fail(p->model, "%s", err.text);
     if (!read_samples(p, &err)) return lm_fail(p->model, "%s: %s", p->samples_path, err.text);
@@ -163,7 +163,9 @@ static int gather(lm_page *p, const char *folder, bool alone) {
         lm_say(p->model, "%s: no checkpoint, so the page shows no model", p->name);
         return LM_DONE;
     }
-    p->file = nn_file_open(last, NULL); /* has the options of training as well */
+    tensor_error fault = {0};
+    if (places[1] != LM_NOTHING) p->file = nn_file_open(last, &fault); /* it has all options of training */
+    if (fault.text[0]) lm_say(p->model, "%s; its options are not shown", fault.text);
     bool ok = true;
     if (alone) {
         p->tape = ag_tape_new();
@@ -208,7 +210,7 @@ static int report_runs(const request *q, const lm_model *model) {
     if (!pages) return lm_fail(model, "%s", err.text);
     for (int i = 0; status == LM_DONE && i < count; i++) status = gather(pages[i], q->folders[i], count == 1);
     const char *html = q->html;
-    if (status == LM_DONE && !html) html = lm_run_file(pages[0]->name, "report.html", q->arena, &err);
+    if (status == LM_DONE && !html) html = lm_path_in(pages[0]->name, "report.html", q->arena, &err);
     if (status == LM_DONE) status = write_page(model, html, (const lm_page *const *)pages, count, q->arena);
     for (int i = 0; i < count; i++) {
         nn_file_close(pages[i]->file);

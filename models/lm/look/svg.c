@@ -8,8 +8,8 @@
 
 /* Whether XML may hold the character (XML 1.0, 2.2), and it does not control a terminal or an editor. */
 static bool allowed(uint32_t code) {
-    if (code < 0x20) return code == '\t' || code == '\n' || code == '\r';
-    return code != 0x7f && !(code >= 0x80 && code < 0xa0) && code != 0xfffe && code != 0xffff;
+    if (code == '\t' || code == '\n' || code == '\r') return true;
+    return !lm_is_control(code) && code != 0xfffe && code != 0xffff;
 }
 
 void lm_markup(FILE *file, const char *text, size_t size) {

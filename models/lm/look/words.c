@@ -57,7 +57,8 @@ const char *lm_value_of(const nn_metadata *m, char *buffer, size_t size) {
     const bool real = *m->value && !*end && isfinite(number) && strpbrk(m->value, ".e");
     if (strcmp(m->key, "train.vocab-size") == 0)
         return ""; /* what was wished for; vocab_size is what came of it */
-    if (strcmp(m->key, "train.text_tokens") == 0 && size >= 32) return lm_grouped((int64_t)number, buffer);
+    if (strcmp(m->key, "train.text_tokens") == 0 && size >= 32 && fabs(number) < 1e15)
+        return lm_grouped((int64_t)number, buffer);
     if (strcmp(m->key, "train.best_loss") == 0 && number >= LM_NO_LOSS) return "";
     if (strcmp(m->value, "true") == 0) return "yes";
     if (strcmp(m->value, "false") == 0) return "no";

@@ -5,32 +5,17 @@
 
 #include "models/lm/text/tokenizer_internal.h"
 
-static char *join(const char *folder, const char *name, tensor_arena *arena, tensor_error *err) {
-    const size_t size = strlen(folder) + strlen(name) + 2;
-    char *path = tensor_arena_alloc(arena, size, err);
-    if (path) snprintf(path, size, "%s/%s", folder, name);
-    return path;
-}
-
 /* What cannot be looked at is there: opening it will say what is wrong. */
 static bool is_there(const char *path) {
     return lm_place_of(path, NULL) != LM_NOTHING;
 }
 
-/* A file as a string on the arena. */
+/* A file as a string on the arena; the fault names it. */
 static char *read_file(const char *path, tensor_arena *arena, tensor_error *err) {
     tensor_error fault = {0};
-    lm_text text;
-    char *copy = NULL;
-    if (lm_text_read(&text, path, LM_BYTE, &fault)) {
-        if (memchr(text.bytes, '\0', text.size))
-            tensor_fail(&fault, "a byte is 0: this is not a text file");
-        else if ((copy = tensor_arena_alloc(arena, text.size + 1, &fault)))
-            *((char *)memcpy(copy, text.bytes, text.size) + text.size) = '\0';
-        lm_text_free(&text);
-    }
-    if (!copy) tensor_fail(err, "%.200s: %s", path, fault.text);
-    return copy;
+    char *text = lm_text_string(path, arena, &fault);
+    if (!text) tensor_fail(err, "%.200s: %s", path, fault.text);
+    return text;
 }
 
 /* ---- vocab.json, merges.txt, added_tokens.json ---------------------------------------------------- */
@@ -231,7 +216,7 @@ bool lm_tokenizer_of_folder(lm_tokenizer *t, const char *folder, int64_t rows, t
                                              "added_tokens.json"};
     const char *paths[FILES];
     for (int i = 0; i < FILES; i++)
-        if (!(paths[i] = join(folder, names[i], arena, err))) return false;
+        if (!(paths[i] = lm_path_in(folder, names[i], arena, err))) return false;
     if (is_there(paths[WHOLE])) return lm_tokenizer_of_json(t, paths[WHOLE], rows, arena, err);
     if (!is_there(paths[VOCABULARY]) || !is_there(paths[MERGES]))
         return tensor_fail(err, "%.200s: what its tokens are is not known: %s, or %s and %s, must lie there",

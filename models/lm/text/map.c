@@ -1,4 +1,4 @@
-/* Files: whether one is there, temporary ones, and files as memory: mapped where the system can, so that large ones need
+/* Files: names, whether one is there, temporary ones, and files as memory: mapped where the system can, so that large ones need
  * none of their own. */
 #define _DEFAULT_SOURCE
 #include <errno.h>
@@ -16,6 +16,24 @@ lm_place lm_place_of(const char *path, tensor_error *err) {
     if (errno == ENOENT || errno == ENOTDIR) return LM_NOTHING;
     tensor_fail(err, "%.150s: cannot be looked at: %s", path, strerror(errno));
     return LM_UNKNOWN;
+}
+
+/* The name behind the first `length` bytes of a folder's. */
+static char *join(const char *folder, size_t length, const char *name, tensor_arena *arena,
+                  tensor_error *err) {
+    const size_t size = length + strlen(name) + 2;
+    char *path = tensor_arena_alloc(arena, size, err);
+    if (path) snprintf(path, size, "%.*s/%s", (int)length, folder, name);
+    return path;
+}
+
+char *lm_path_in(const char *folder, const char *name, tensor_arena *arena, tensor_error *err) {
+    return join(folder, strlen(folder), name, arena, err);
+}
+
+char *lm_path_beside(const char *path, const char *name, tensor_arena *arena, tensor_error *err) {
+    const char *slash = strrchr(path, '/');
+    return slash ? join(path, (size_t)(slash - path), name, arena, err) : join(".", 1, name, arena, err);
 }
 
 /* Where a file cannot be mapped. */

@@ -146,6 +146,18 @@ void lm_text_free(lm_text *text) {
     *text = (lm_text){0};
 }
 
+char *lm_text_string(const char *path, tensor_arena *arena, tensor_error *err) {
+    lm_text text;
+    char *string = NULL;
+    if (!lm_text_read(&text, path, LM_BYTE, err)) return NULL;
+    if (memchr(text.bytes, '\0', text.size))
+        tensor_fail(err, "a byte is 0: this is not a text file");
+    else if ((string = tensor_arena_alloc(arena, text.size + 1, err)))
+        *((char *)memcpy(string, text.bytes, text.size) + text.size) = '\0';
+    lm_text_free(&text);
+    return string;
+}
+
 const char *lm_text_default(tensor_arena *arena, tensor_error *err) {
     static const char *const names[] = {"kalevala.txt", "verses.txt"};
     const char *chosen = getenv("SAMPO_DATA");
@@ -154,10 +166,8 @@ const char *lm_text_default(tensor_arena *arena, tensor_error *err) {
     const char *folders[] = {chosen ? chosen : SAMPO_DATA_DIR, chosen ? chosen : SAMPO_INSTALLED_DATA_DIR};
     for (int i = 0; i < 4; i++) {
         const char *folder = folders[i / 2], *name = names[i % 2];
-        size_t size = strlen(folder) + strlen(name) + 2;
-        char *path = tensor_arena_alloc(arena, size, err);
+        const char *path = lm_path_in(folder, name, arena, err);
         if (!path) return NULL;
-        snprintf(path, size, "%s/%s", folder, name);
         tensor_error fault = {0};
         const lm_place place = lm_place_of(path, &fault);
         if (place == LM_FILE || place == LM_FOLDER) return path;

@@ -33,6 +33,10 @@ typedef enum lm_tokenizer_kind { LM_CHAR, LM_BYTE, LM_BPE } lm_tokenizer_kind;
 typedef enum lm_place { LM_NOTHING, LM_FILE, LM_FOLDER, LM_UNKNOWN } lm_place;
 lm_place lm_place_of(const char *path, tensor_error *err);
 
+/* "folder/name", and a file beside the one at `path`; on the arena, NULL where memory is out. */
+char *lm_path_in(const char *folder, const char *name, tensor_arena *arena, tensor_error *err);
+char *lm_path_beside(const char *path, const char *name, tensor_arena *arena, tensor_error *err);
+
 /* A file in memory, mapped or read; do not cut it short meanwhile. Descriptors stay the caller's. */
 typedef struct lm_map {
     const char *bytes; /* NULL where there are none */
@@ -54,6 +58,8 @@ bool lm_text_read(lm_text *text, const char *path, lm_tokenizer_kind kind,
                   tensor_error *err); /* "-": stdin */
 bool lm_text_map(lm_text *text, int fd, lm_tokenizer_kind kind, tensor_error *err);
 void lm_text_free(lm_text *text);
+/* A file without NUL as a string on the arena; NULL: failed. */
+char *lm_text_string(const char *path, tensor_arena *arena, tensor_error *err);
 
 /* Finds the text that is used where none is named: kalevala.txt or verses.txt in $SAMPO_DATA, or in the source
  * tree, or where it is installed. The path is on the arena; NULL: none is there. */
@@ -136,8 +142,9 @@ bool lm_tokenizer_of_file(lm_tokenizer *tokenizer, const nn_file *file, tensor_a
 
 /* ---- For other programs ------------------------------------------------------------------------------ */
 
-/* Writes UTF-8 as a string of JSON. */
-void lm_json_put(lm_piece piece, FILE *file);
+/* Writes text as a string of JSON; what is not UTF-8 becomes U+FFFD. */
+void lm_json_piece(FILE *file, lm_piece piece);
+void lm_json_string(FILE *file, const char *text);
 /* Writes a tokenizer.json for the tokenizers package, which makes the same tokens of any text. */
 bool lm_tokenizer_write_json(const lm_tokenizer *tokenizer, FILE *file, tensor_error *err);
 

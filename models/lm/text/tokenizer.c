@@ -156,11 +156,10 @@ bool lm_fail_unknown(const char *bytes, size_t size, size_t at, tensor_error *er
         line += bytes[i] == '\n';
     }
     char what[40], encoded[5];
-    const bool control = code < 0x20 || (code >= 0x7f && code < 0xa0);
     lm_utf8_encode(code, encoded);
     if (!character)
         snprintf(what, sizeof what, "byte 0x%02x", (unsigned char)bytes[at]);
-    else if (control)
+    else if (lm_is_control(code))
         snprintf(what, sizeof what, "character U+%04" PRIX32, code);
     else
         snprintf(what, sizeof what, "character '%s' U+%04" PRIX32, encoded, code);

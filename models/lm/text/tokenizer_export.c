@@ -60,22 +60,6 @@ bool lm_tokenizer_as_bpe(const lm_tokenizer *t, const char *const **tokens, cons
 
 /* ---- tokenizer.json ----------------------------------------------------------------------------------- */
 
-void lm_json_put(lm_piece piece, FILE *file) {
-    fputc('"', file);
-    for (size_t i = 0; i < piece.size; i++) {
-        const unsigned char c = (unsigned char)piece.bytes[i];
-        if (c < 0x20)
-            fprintf(file, "\\u%04x", c);
-        else
-            fprintf(file, c == '"' || c == '\\' ? "\\%c" : "%c", c);
-    }
-    fputc('"', file);
-}
-
-static lm_piece piece_of(const char *text) {
-    return (lm_piece){text, strlen(text)};
-}
-
 /* Whole tokens are found in a text before anything else is done with it. */
 static void put_added(const lm_tokenizer *t, FILE *file) {
     const char *separator = "";
@@ -83,7 +67,7 @@ static void put_added(const lm_tokenizer *t, FILE *file) {
     for (int32_t i = 0; t->kind == LM_BPE && i < t->count; i++) {
         if (!lm_tokenizer_is_whole(t, i)) continue;
         fprintf(file, "%s\n    {\"id\": %d, \"content\": ", separator, i);
-        lm_json_put(lm_decode(t, i), file);
+        lm_json_piece(file, lm_decode(t, i));
         fputs(", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, "
               "\"special\": true}",
               file);
@@ -101,7 +85,10 @@ static void put_vocabulary(const lm_tokenizer *t, const char *const *symbols, FI
         const bool as_is = t->kind == LM_CHAR || lm_tokenizer_is_whole(t, i);
         if (piece.size == 0) continue; /* spare */
         fprintf(file, "%s\n      ", separator);
-        lm_json_put(as_is ? piece : piece_of(symbols[i]), file);
+        if (as_is)
+            lm_json_piece(file, piece);
+        else
+            lm_json_string(file, symbols[i]);
         fprintf(file, ": %d", i);
         separator = ",";
     }
@@ -137,7 +124,7 @@ bool lm_tokenizer_write_json(const lm_tokenizer *t, FILE *file, tensor_error *er
         if (t->kind != LM_CHAR) fputs(",\n    \"merges\": [", file);
         for (int32_t i = 0; t->kind != LM_CHAR && i < count; i++) {
             fputs(i > 0 ? ",\n      " : "\n      ", file);
-            lm_json_put(piece_of(merges[i]), file);
+            lm_json_string(file, merges[i]);
         }
         fputs(t->kind != LM_CHAR ? "]\n  }\n}\n" : "\n  }\n}\n", file);
     }

@@ -1,4 +1,4 @@
-/* Text that a terminal may show: without the characters that would control it. */
+/* Text from anywhere as others may have it: terminals, which it must not control, and JSON. */
 #include <string.h>
 
 #include "models/lm/text/text.h"
@@ -40,4 +40,24 @@ void lm_visible_lines(FILE *file, const char *bytes, size_t size) {
             fputc('?', file);
         i += length > 0 ? (size_t)length : 1;
     }
+}
+
+void lm_json_piece(FILE *file, lm_piece piece) {
+    fputc('"', file);
+    for (size_t i = 0; i < piece.size;) {
+        uint32_t code;
+        const int length = lm_utf8_decode(piece.bytes + i, piece.size - i, &code);
+        if (length == 0)
+            fputs("\xef\xbf\xbd", file); /* U+FFFD */
+        else if (code < 0x20)
+            fprintf(file, "\\u%04x", (unsigned)code);
+        else
+            fprintf(file, code == '"' || code == '\\' ? "\\%.*s" : "%.*s", length, piece.bytes + i);
+        i += length ? (size_t)length : 1;
+    }
+    fputc('"', file);
+}
+
+void lm_json_string(FILE *file, const char *text) {
+    lm_json_piece(file, (lm_piece){text, strlen(text)});
 }

@@ -75,20 +75,19 @@ static void print_lines(const result *r) {
 }
 
 /* An object on a line. */
-static bool print_json(const result *r, tensor_error *err) {
+static void print_json(const result *r) {
     static const char *const splits[] = {"train", "val", "all"};
     const char *strings[] = {r->checkpoint, r->text, splits[r->split]},
                *keys[] = {"{\"checkpoint\": ", ", \"text\": ", ", \"split\": "};
     for (int i = 0; i < 3; i++) {
         fputs(keys[i], stdout);
-        if (!lm_json_string(stdout, strings[i], err)) return false;
+        lm_json_string(stdout, strings[i]);
     }
     printf(", \"tokens\": %" PRId64 ", \"loss\": %.9g, \"bits_per_token\": %.9g, \"perplexity\": %.9g",
            r->seen.tokens, r->loss, r->loss / log(2), exp(r->loss));
     printf(", \"characters\": %" PRId64, r->seen.characters);
     if (r->seen.characters > 0) printf(", \"loss_per_character\": %.9g", per_character(r));
     printf(", \"bytes\": %" PRId64 ", \"bits_per_byte\": %.9g}\n", r->seen.bytes, bits_per_byte(r));
-    return true;
 }
 
 /* A line of a table; the first one is below the titles. */
@@ -154,14 +153,13 @@ static int evaluate_file(const request *q, const lm_model *model, int i) {
     int status = lm_checkpoint_load(&instance, model, r.checkpoint, &err) ? measure(q, &instance, &r)
                                                                           : lm_fail(model, "%s", err.text);
     if (status == LM_DONE) {
-        bool ok = true;
         if (q->json)
-            ok = print_json(&r, &err);
+            print_json(&r);
         else if (q->files[1])
             print_row(&r, i == 0);
         else
             print_lines(&r);
-        if (!ok || !lm_flush(stdout, &err)) status = lm_fail(model, "%s", err.text);
+        if (!lm_flush(stdout, &err)) status = lm_fail(model, "%s", err.text);
     }
     lm_instance_free(&instance);
     return status;

@@ -177,8 +177,8 @@ static bool open_file(lm_log_file *file, tensor_error *err) {
 }
 
 bool lm_log_open(lm_log *log, const char *folder, int64_t from, tensor_arena *arena, tensor_error *err) {
-    *log = (lm_log){.csv = {.path = lm_run_file(folder, "log.csv", arena, err), .last = -1},
-                    .samples = {.path = lm_run_file(folder, "samples.txt", arena, err)},
+    *log = (lm_log){.csv = {.path = lm_path_in(folder, "log.csv", arena, err), .last = -1},
+                    .samples = {.path = lm_path_in(folder, "samples.txt", arena, err)},
                     .from = from};
     if (!log->csv.path || !log->samples.path || !open_file(&log->csv, err) || !open_file(&log->samples, err))
         return false;

@@ -40,12 +40,7 @@ static bool is_it(const lm_corpus *corpus, const origin *o) {
 
 /* Uses the tokens that the run kept beside the checkpoint. */
 static bool open_kept(const lm_instance *instance, const char *path, const origin *o, lm_corpus *corpus) {
-    const char *slash = strrchr(path, '/');
-    const size_t length = slash ? (size_t)(slash - path) : 1;
-    char *folder = tensor_arena_alloc(instance->arena, length + 1, NULL);
-    if (!folder) return false;
-    snprintf(folder, length + 1, "%s", slash ? path : ".");
-    const char *tokens = lm_run_file(folder, "tokens.bin", instance->arena, NULL);
+    const char *tokens = lm_path_beside(path, "tokens.bin", instance->arena, NULL);
     if (!tokens || !lm_corpus_open(corpus, &instance->tokenizer, NULL, tokens, NULL)) return false;
     if (is_it(corpus, o)) return true;
     lm_corpus_free(corpus);

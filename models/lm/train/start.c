@@ -69,7 +69,7 @@ static bool append(int fd, const lm_trainer *t) {
 }
 
 bool lm_start_write(const lm_trainer *t, tensor_error *err) {
-    const char *path = t->set.out ? lm_run_file(t->set.out, "run.txt", t->arena, err) : NULL;
+    const char *path = t->set.out ? lm_path_in(t->set.out, "run.txt", t->arena, err) : NULL;
     if (!path) return !t->set.out;
     const int begin = t->set.resume ? 0 : O_TRUNC;
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC | begin, 0666);

@@ -13,8 +13,8 @@
 static bool name_files(lm_trainer *t) {
     const char *out = t->set.out;
     if (!out) return true;
-    t->last = lm_run_file(out, "last.safetensors", t->arena, NULL);
-    t->best = lm_run_file(out, "best.safetensors", t->arena, NULL);
+    t->last = lm_path_in(out, "last.safetensors", t->arena, NULL);
+    t->best = lm_path_in(out, "best.safetensors", t->arena, NULL);
     return t->last && t->best;
 }
 
@@ -36,7 +36,7 @@ static int check_unused(lm_trainer *t) {
     const char *out = t->set.out;
     tensor_error err = {0};
     for (int i = 0; i < 4; i++) {
-        const char *path = lm_run_file(out, names[i], t->arena, &err);
+        const char *path = lm_path_in(out, names[i], t->arena, &err);
         const lm_place place = path ? lm_place_of(path, &err) : LM_UNKNOWN;
         if (place == LM_UNKNOWN) return lm_fail(model, "%s", err.text);
         if (place == LM_NOTHING) continue;
@@ -55,7 +55,7 @@ static int prepare_out(lm_trainer *t) {
     const char *out = t->set.out;
     tensor_error err = {0};
     if (!out) return LM_DONE;
-    char *path = lm_run_file(out, "", t->arena, NULL);
+    char *path = lm_path_in(out, "", t->arena, NULL);
     if (!path) return lm_fail(model, "out of memory");
     if (!make_folders(path)) return lm_fail(model, "%s: cannot be made: %s", out, strerror(errno));
     const lm_place place = lm_place_of(out, &err);
@@ -95,7 +95,7 @@ static int make_folder(lm_trainer *t) {
 static void remove_folder(lm_trainer *t) {
     if (!t->new_folder) return;
     lm_run_unlock(&t->lock);
-    const char *tokens = lm_run_file(t->set.out, "tokens.bin", t->arena, NULL);
+    const char *tokens = lm_path_in(t->set.out, "tokens.bin", t->arena, NULL);
     if (tokens) unlink(tokens);
     rmdir(t->set.out);
     rmdir("runs"); /* only where it is empty */

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "models/lm/cli/cli.h"
@@ -96,9 +95,7 @@ static size_t word_before(const lm_line *l, size_t at) {
 }
 
 static void refresh(const lm_line *l) {
-    struct winsize size;
-    const int columns = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
-    const int prompt = (int)strlen(l->prompt), room = columns - prompt - 1;
+    const int prompt = (int)strlen(l->prompt), room = lm_columns_of(STDOUT_FILENO) - prompt - 1;
     size_t from = 0, to, length;
     while (columns_between(l, from, l->at) > room && from < l->at) from = right_of(l, from);
     const int cursor = columns_between(l, from, l->at);

@@ -88,10 +88,14 @@ static int converse(const lm_instance *instance, lm_sampling *sampling) {
             status = lm_fail(instance->model, "%s", err.text);
             break;
         }
-        ssize_t length = edited ? lm_line_read(&editor, "> ", &line, &room) : getline(&line, &room, stdin);
+        errno = 0;
+        const ssize_t length =
+            edited ? lm_line_read(&editor, "> ", &line, &room) : getline(&line, &room, stdin);
         if (length < 0) {
-            status = interrupted ? 128 + SIGINT : LM_DONE;
             if (terminal && !edited) fputc('\n', stdout);
+            status = interrupted ? LM_SIGNALLED + SIGINT : LM_DONE;
+            if (!interrupted && ferror(stdin))
+                status = lm_fail(instance->model, "standard input: cannot be read: %s", strerror(errno));
             break;
         }
         line[without_newline(line, (size_t)length)] = '\0';

@@ -1,6 +1,5 @@
 /* Text on its way to a stream: whole characters, up to a stop text, at a pace. */
-#define _GNU_SOURCE /* CLOCK_MONOTONIC */
-#include <errno.h>
+#define _GNU_SOURCE /* nanosleep */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -9,14 +8,8 @@
 
 static const double flush_seconds = 0.02; /* how long text may wait for more */
 
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 static void wait_until(double time) {
-    const double left = time - now();
+    const double left = time - lm_now();
     if (left <= 0) return;
     const struct timespec wait = {.tv_sec = (time_t)left,
                                   .tv_nsec = (long)((left - (double)(time_t)left) * 1e9)};
@@ -34,7 +27,7 @@ static bool put(lm_writer *w, const char *bytes, size_t size, tensor_error *err)
         size = sizeof replacement - 1;
     }
     fwrite(bytes, 1, size, w->file);
-    const double time = now();
+    const double time = lm_now();
     if (w->pace > 0) {
         if (!lm_flush(w->file, err)) return false;
         w->next = (w->next > time - 1 ? w->next : time) + 1 / w->pace;
