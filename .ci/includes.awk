@@ -29,7 +29,7 @@ FNR == 1 {
     else {
         sub(/\/[^\/]*$/, "", at)
         at = floor_name(at)
-        if (at == "models" && own in floor && own != "models") at = "" # lm.h stands beside the rooms, between text and files
+        if (at == "models" && own ~ /^models.lm./) at = "" # lm.h stands beside the rooms, between text and files
     }
     if (!test && (own in floor) && (at in floor) && floor[at] > floor[own])
         bad(own "/ is below " at "/")

@@ -7,12 +7,42 @@
 #include "models/lm/cli/pages.h"
 #include "models/lm/lm.h"
 
+/* Breaks text at its spaces so that its lines fit a terminal, the first one after `used` columns. */
+static void fold(char *text, int used, int columns) {
+    char *space = NULL;
+    int at = used, since = 0; /* columns so far, and those behind the last space */
+    for (char *c = text; *c; c++) {
+        if (((unsigned char)*c & 0xc0) == 0x80) continue; /* within a character of UTF-8 */
+        if (*c == ' ') space = c, since = 0;
+        at++, since++;
+        if (at < columns || !space) continue;
+        *space = '\n';
+        at = since - 1;
+        space = NULL;
+    }
+}
+
 static void say(const lm_model *model, const char *format, va_list args) {
-    char text[8192]; /* holds any path */
+    char text[8192], line[sizeof text]; /* hold any path */
     vsnprintf(text, sizeof text, format, args);
+    for (char *c = text; *c; c++)
+        if (*c == '\n' || *c == '\t') *c = '?'; /* a name with a newline stays one line */
+    snprintf(line, sizeof line, "%s", text);
+    if (isatty(STDERR_FILENO)) fold(line, (int)strlen(model->name) + 2, lm_columns());
     fprintf(stderr, "%s: ", model->name);
-    lm_visible(stderr, text, INT_MAX, true); /* a name with a newline stays one line */
+    lm_visible_lines(stderr, line, strlen(line));
     fputc('\n', stderr);
+}
+
+const char *lm_quoted(const char *word, char *buffer, size_t size) {
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+-";
+    if (*word && word[strspn(word, plain)] == '\0') return word;
+    size_t used = 0;
+    if (size > 4) buffer[used++] = '\'';
+    for (; *word && used + 6 < size; word++)
+        used += (size_t)snprintf(buffer + used, size - used, *word == '\'' ? "'\\''" : "%c", *word);
+    snprintf(buffer + used, size - used, "'");
+    return buffer;
 }
 
 void lm_say(const lm_model *model, const char *format, ...) {

@@ -154,7 +154,11 @@ bool lm_options_parse(const lm_usage *usage, int argc, char *const *argv, const 
         } else if (!options_end && word[0] == '-' && word[1]) {
             if (!parse_option(usage, &r, word, help, err)) return false;
         } else if (operands == most) {
-            return tensor_fail(err, "'%.60s' is one argument too many", word);
+            const char *option = usage->operand ? "prompt" : "data"; /* what people write without its name */
+            return lm_find_option(usage, option)
+                       ? tensor_fail(err, "'%.60s' is one argument too many; did you mean --%s '%.60s'?",
+                                     word, option, word)
+                       : tensor_fail(err, "'%.60s' is one argument too many", word);
         } else {
             operand[operands++] = word;
         }

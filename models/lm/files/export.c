@@ -149,16 +149,21 @@ int lm_export_command(const lm_model *model, int argc, char *const *argv) {
     const lm_option options[] = {lm_string("gguf", &gguf, "FILE", "Write this file for llama.cpp."),
                                  lm_flag("force", &force, "Write over files that are there."),
                                  {0}};
-    const lm_usage usage = {
-        model->name,
-        "export",
-        "Writes a checkpoint for other programs: a folder that transformers loads, a file "
-        "that llama.cpp loads.",
-        "FILE [DIR]",
-        {options},
-        2};
+    const lm_usage usage = {model->name,
+                            "export",
+                            "Writes a model for other programs: a folder that transformers loads, or a file "
+                            "that llama.cpp loads.",
+                            "FILE [DIR]",
+                            {options},
+                            2};
     int status = lm_begin(model, &usage, argc, argv, operands, &threads);
     if (status >= 0) return status;
+    const char *ending = operands[1] ? strrchr(operands[1], '.') : NULL;
+    if (ending && strcmp(ending, ".gguf") == 0) {
+        lm_say(model, "export: --gguf %s writes a file for llama.cpp; without --gguf it would be a folder",
+               operands[1]);
+        return LM_BAD_USAGE;
+    }
     if (!operands[1] && !gguf) {
         lm_say(model, "export: where to? A folder for transformers, or --gguf FILE for llama.cpp");
         return LM_BAD_USAGE;

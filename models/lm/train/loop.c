@@ -170,7 +170,8 @@ static int report(lm_trainer *t) {
     if (interrupted || status != LM_DONE) return status;
     lm_progress_clear(&t->progress);
     if ((status = save(t)) != LM_DONE) return status;
-    if (is_best(t, train, validation) && !keep_best(t, &err)) return fail(t, err.text);
+    const bool trained = t->state.iteration > 0; /* else whoever stops early would sample weights of no use */
+    if (is_best(t, train, validation) && trained && !keep_best(t, &err)) return fail(t, err.text);
     bool ok = make_sample(t, &text, &size, &err);
     note_losses(t, train, validation);
     lm_progress_report(&t->progress);
@@ -285,11 +286,12 @@ static bool is_over(const lm_trainer *t) {
 
 static int stop(lm_trainer *t) {
     const lm_model *model = t->instance.model;
+    char folder[LM_QUOTED];
     int status = save(t);
     if (status != LM_DONE) return status;
     if (t->last)
         lm_say(model, "interrupted after %" PRId64 " iterations; saved %s; to go on: %s train --resume %s",
-               t->state.iteration, t->last, lm_typed(model), t->set.out);
+               t->state.iteration, t->last, lm_typed(model), lm_quoted(t->set.out, folder, sizeof folder));
     else
         lm_say(model, "interrupted after %" PRId64 " iterations; --out none keeps nothing",
                t->state.iteration);

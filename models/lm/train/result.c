@@ -15,9 +15,14 @@ void lm_train_introduce(const lm_trainer *t) {
            t->parts[LM_VALIDATION].count, resumed);
 }
 
-/* Takes back the best weights, where there was a report. */
+/* Whether weights of a report were kept: those before the first step are not. */
+static bool has_best(const lm_trainer *t) {
+    return t->state.best_loss < LM_NO_LOSS && t->state.best_iteration > 0;
+}
+
+/* Takes back the best weights. */
 static bool load_best(lm_trainer *t, tensor_error *err) {
-    if (t->state.best_loss >= LM_NO_LOSS) return true;
+    if (!has_best(t)) return true;
     if (!t->best) return tensor_copy(nn_values(t->instance.params), t->best_values, err);
     nn_file *file = nn_file_open(t->best, err);
     const bool ok = file && nn_params_load(t->instance.params, file, err);
@@ -50,7 +55,7 @@ static const char *first_words(const lm_trainer *t, char *words, size_t size) {
 static void say_result(const lm_trainer *t) {
     const lm_model *model = t->instance.model;
     const lm_state *state = &t->state;
-    char took[32], words[40];
+    char took[32], words[40], folder[LM_QUOTED];
     if (t->stopped)
         lm_say(model,
                "stopped after %" PRId64 " iterations: since iteration %" PRId64
@@ -62,10 +67,13 @@ static void say_result(const lm_trainer *t) {
     lm_say(model, "done in %s; the best validation loss, %.3f, was at iteration %" PRId64,
            lm_duration(lm_now() - t->begun, took, sizeof took), state->best_loss, state->best_iteration);
     if (!t->last) return;
-    lm_say(model, "saved %s, and the best weights in %s", t->last, t->best);
+    if (has_best(t))
+        lm_say(model, "saved %s, and the best weights in %s", t->last, t->best);
+    else
+        lm_say(model, "saved %s", t->last);
     const bool any = *first_words(t, words, sizeof words);
-    lm_say(model, "to write with it: %s sample %s%s%s%s", lm_typed(model), t->set.out,
-           any ? " --prompt '" : "", words, any ? "'" : "");
+    lm_say(model, "to write with it: %s sample %s%s%s%s", lm_typed(model),
+           lm_quoted(t->set.out, folder, sizeof folder), any ? " --prompt '" : "", words, any ? "'" : "");
 }
 
 int lm_train_finish(lm_trainer *t) {

@@ -246,10 +246,11 @@ int lm_train_with(const lm_model *model, int argc, char *const *argv,
                                         "Go on with the run in this folder, as if it had never stopped.")),
         lm_resumed(LM_UNKEPT, lm_string("init", &s->init, "FILE",
                                         "Begin with the weights of this checkpoint instead of random ones.")),
-        lm_about(LM_ABOUT_TRAINING, lm_resumed(LM_CHANGEABLE, lm_integer("iters", &s->iterations, 1, 1e12,
-                                                                         "Train for this many iterations. "
-                                                                         "Without it: as many as are of use "
-                                                                         "for the text."))),
+        lm_about(
+            LM_ABOUT_TRAINING,
+            lm_resumed(LM_CHANGEABLE,
+                       lm_integer("iters", &s->iterations, 1, 1e12,
+                                  "Train for this many iterations. Without it, a short text gets fewer."))),
         lm_resumed(LM_UNKEPT, lm_string("time", &s->time, "TIME",
                                         "Train for this long instead, such as 90s, 10m or 2h.")),
         lm_integer("batch", &s->batch, 1, 65536, "Learn from this many pieces of text at a time."),
@@ -279,14 +280,22 @@ int lm_train_with(const lm_model *model, int argc, char *const *argv,
                 "Scale a gradient down to this norm where it is longer; no limit unless given."),
         lm_seed(&s->seed),
         lm_threads(&s->threads),
-        lm_about(LM_ABOUT_REPORTS,
-                 lm_resumed(LM_CHANGEABLE, lm_integer("eval-every", &s->report_every, 1, 1e12,
-                                                      "Report the losses every this many iterations."))),
-        lm_resumed(LM_CHANGEABLE, lm_integer("eval-batches", &s->report_batches, 1, 1e9,
-                                             "A reported loss is the mean of this many batches.")),
-        lm_resumed(LM_CHANGEABLE,
-                   lm_integer("patience", &s->patience, 1, 1e12,
-                              "Stop when this many reports have not lowered the validation loss.")),
+        lm_about(
+            LM_ABOUT_REPORTS,
+            lm_resumed(LM_CHANGEABLE,
+                       lm_integer("eval-every", &s->report_every, 1, 1e12,
+                                  "Report the losses every this many iterations. A run that is shortened for "
+                                  "its text makes ten reports."))),
+        lm_resumed(
+            LM_CHANGEABLE,
+            lm_integer(
+                "eval-batches", &s->report_batches, 1, 1e9,
+                "A reported loss is the mean of this many batches, or of fewer where the text is short.")),
+        lm_resumed(
+            LM_CHANGEABLE,
+            lm_integer("patience", &s->patience, 1, 1e12,
+                       "Stop when this many reports have not lowered the validation loss. A run that is "
+                       "shortened for its text stops after 5.")),
         lm_resumed(LM_CHANGEABLE, lm_integer("sample-tokens", &s->sample_tokens, 0, 1e12,
                                              "Write this many tokens at each report and after training.")),
         lm_resumed(LM_CHANGEABLE,
