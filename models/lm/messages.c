@@ -1,4 +1,5 @@
 /* Messages, and what every command begins with: its options, its texts. */
+#include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <string.h>
@@ -139,28 +140,30 @@ bool lm_name_texts(const lm_model *model, lm_paths *data, tensor_arena *arena, t
     return data->joined != NULL;
 }
 
-/* Copies all texts into a file and opens that. */
-static int join_texts(const lm_model *model, lm_text *text, const lm_paths *data, lm_tokenizer_kind kind) {
-    tensor_error err = {0};
-    int fd = lm_temporary(&err), status = LM_DONE;
-    if (fd < 0) return lm_fail(model, "%s", err.text);
-    for (int i = 0; status == LM_DONE && i < data->count; i++) {
-        bool ok =
-            lm_text_read(text, data->paths[i], kind, &err) && lm_write_all(fd, text->bytes, text->size, &err);
+/* Copies all texts into a file and opens that. *name becomes the one that a fault is of. */
+static bool join_texts(lm_text *text, const lm_paths *data, lm_tokenizer_kind kind, const char **name,
+                       tensor_error *err) {
+    const int fd = lm_temporary(err);
+    bool ok = fd >= 0;
+    for (int i = 0; ok && i < data->count; i++) {
+        ok = lm_text_read(text, data->paths[i], kind, err) && lm_write_all(fd, text->bytes, text->size, err);
         lm_text_free(text);
-        if (!ok) status = lm_fail(model, "%s: %s", data->paths[i], err.text);
+        if (!ok) *name = data->paths[i];
     }
-    if (status == LM_DONE && (lseek(fd, 0, SEEK_SET) != 0 || !lm_text_map(text, fd, kind, &err)))
-        status = lm_fail(model, "%s: %s", data->name, err.text);
-    close(fd);
-    return status;
+    if (ok && lseek(fd, 0, SEEK_SET) != 0) ok = tensor_fail(err, "cannot be read: %s", strerror(errno));
+    ok = ok && lm_text_map(text, fd, kind, err);
+    if (fd >= 0) close(fd);
+    return ok;
 }
 
 int lm_open_text(const lm_model *model, lm_text *text, lm_paths *data, lm_tokenizer_kind kind,
                  tensor_arena *arena) {
     tensor_error err = {0};
     if (!lm_name_texts(model, data, arena, &err)) return lm_fail(model, "%s", err.text);
-    if (data->count > 1) return join_texts(model, text, data, kind);
-    return lm_text_read(text, data->paths[0], kind, &err) ? LM_DONE
-                                                          : lm_fail(model, "%s: %s", data->name, err.text);
+    const char *name = data->name;
+    lm_busy *busy = lm_busy_begin(model->name, "reading the text");
+    const bool ok = data->count > 1 ? join_texts(text, data, kind, &name, &err)
+                                    : lm_text_read(text, data->paths[0], kind, &err);
+    lm_busy_end(busy); /* before the fault: it takes its line off the terminal */
+    return ok ? LM_DONE : lm_fail(model, "%s: %s", name, err.text);
 }

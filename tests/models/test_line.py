@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Types into `gpt sample --interactive` at a pseudo terminal: test_line.py FOLDER, the one with gpt."""
+"""Runs the program at a pseudo terminal, and types into it: test_line.py FOLDER, the one with gpt."""
 import fcntl
 import os
 import re
@@ -178,6 +178,21 @@ def plain(gpt, model):
     check("a pipe: lines and nothing else", given.stdout == b"a\nb\n" and given.stderr == b"", given)
 
 
+def faults(gpt):
+    """A fault stands on a line of its own, also where a sign of life stood there."""
+    master, slave = os.openpty()
+    env = dict(os.environ, TERM="xterm")
+    command = [gpt, "train", "--data", "-", "--out", "none"]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=slave, stderr=slave, env=env)
+    seen = b""
+    while b"reading the text" not in seen:
+        seen += os.read(master, 65536)
+    child.communicate(b"a\xff")
+    while not seen.endswith(b"\n"):
+        seen += os.read(master, 65536)
+    check("a fault after a sign of life", b"\r\033[Kgpt: standard input: byte 2 is not" in seen, seen)
+
+
 def main():
     gpt = os.path.join(os.path.abspath(sys.argv[1]), "gpt")
     with tempfile.TemporaryDirectory() as folder:
@@ -189,6 +204,7 @@ def main():
         subprocess.run([gpt, "train", "--data", "text", *shape, *short], check=True, capture_output=True)
         for part in edit, narrow, ends, plain:
             part(gpt, "run/last.safetensors")
+        faults(gpt)
     return 1 if failed else 0
 
 

@@ -163,9 +163,7 @@ static int gather(lm_page *p, const char *folder, bool alone) {
         lm_say(p->model, "%s: no checkpoint, so the page shows no model", p->name);
         return LM_DONE;
     }
-    tensor_error fault = {0};
-    if (places[1] != LM_NOTHING) p->file = nn_file_open(last, &fault); /* it has all options of training */
-    if (fault.text[0]) lm_say(p->model, "%s; its options are not shown", fault.text);
+    p->file = nn_file_open(last, NULL); /* has the options of training as well */
     bool ok = true;
     if (alone) {
         p->tape = ag_tape_new();

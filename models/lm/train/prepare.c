@@ -6,26 +6,23 @@
 
 /* ---- The text ------------------------------------------------------------------------------------- */
 
-static const char *const no_parts =
-    "%s: %" PRId64 " tokens are too few: a context of %" PRId64 " needs at least %" PRId64
-    " in each part of the text (90 %% to train on, 10 %% to validate)";
-
 /* The two parts of the corpus, and how much text their tokens are. */
-static int cut_corpus(lm_trainer *t) {
-    const lm_model *model = t->instance.model;
+static bool cut_corpus(lm_trainer *t, tensor_error *err) {
     const int64_t context = t->set.context;
     for (int i = 0; i < 2; i++) {
-        tensor_error err = {0};
         lm_extent extent;
         t->parts[i] = lm_split_of(t->corpus.tokens, (lm_split)i);
         if (t->parts[i].count <= context)
-            return lm_fail(model, no_parts, t->set.data.name, t->corpus.tokens.count, context, context + 1);
-        if (!lm_extent_of(&extent, &t->instance.tokenizer, t->parts[i], &err))
-            return lm_fail(model, "%s", err.text);
+            return tensor_fail(err,
+                               "%" PRId64 " tokens are too few: a context of %" PRId64
+                               " needs at least %" PRId64
+                               " in each part of the text (90 %% to train on, 10 %% to validate)",
+                               t->corpus.tokens.count, context, context + 1);
+        if (!lm_extent_of(&extent, &t->instance.tokenizer, t->parts[i], err)) return false;
         if (extent.characters > 0) t->per_character[i] = (double)extent.tokens / (double)extent.characters;
         if (extent.bytes > 0) t->per_byte[i] = (double)extent.tokens / (double)extent.bytes;
     }
-    return LM_DONE;
+    return true;
 }
 
 /* Whether a run goes on that read its text from standard input: that is gone, its tokens are kept. */
@@ -43,11 +40,9 @@ int lm_prepare_text(lm_trainer *t, lm_text *text) {
     const lm_tokenizer_kind kind = loaded ? instance->tokenizer.kind : lm_tokenizer_kind_of(t->set.tokenizer);
     if (text_is_gone(t))
         return lm_name_texts(model, &t->set.data, t->arena, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
-    lm_busy *busy = lm_busy_begin(model->name, "reading the text");
     const int status = lm_open_text(model, text, &t->set.data, kind, t->arena);
-    lm_busy_end(busy);
     if (status != LM_DONE || loaded) return status;
-    busy = lm_busy_begin(model->name, "learning tokens from the text");
+    lm_busy *busy = lm_busy_begin(model->name, "learning tokens from the text");
     const bool ok = lm_tokenizer_choose(&instance->tokenizer, t->set.tokenizer, (int32_t)t->set.vocab_size,
                                         text, instance->arena, &err);
     lm_busy_end(busy);
@@ -60,12 +55,11 @@ int lm_prepare_tokens(lm_trainer *t, const lm_text *text) {
     const char *path = t->set.out ? lm_path_in(t->set.out, "tokens.bin", t->arena, &err) : NULL;
     if (err.text[0]) return lm_fail(model, "%s", err.text);
     lm_busy *busy = lm_busy_begin(model->name, "cutting the text into tokens");
-    const bool ok = lm_corpus_open(&t->corpus, &t->instance.tokenizer, text->bytes ? text : NULL, path, &err);
-    int status = ok ? cut_corpus(t) : LM_DONE;
+    const bool ok =
+        lm_corpus_open(&t->corpus, &t->instance.tokenizer, text->bytes ? text : NULL, path, &err) &&
+        cut_corpus(t, &err);
     lm_busy_end(busy);
-    if (!ok) return lm_fail(model, "%s: %s", t->set.data.name, err.text);
-    if (status != LM_DONE) return status;
-    return lm_resume_text(t, &err) ? LM_DONE : lm_fail(model, "%s: %s", t->set.data.name, err.text);
+    return ok && lm_resume_text(t, &err) ? LM_DONE : lm_fail(model, "%s: %s", t->set.data.name, err.text);
 }
 
 int lm_prepare_model(lm_trainer *t) {
