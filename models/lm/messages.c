@@ -18,7 +18,7 @@ static void fold(char *text, int used, int columns) {
         at++, since++;
         if (at < columns || !space) continue;
         *space = '\n';
-        at = since - 1;
+        at = since + 1;
         space = NULL;
     }
 }
@@ -31,8 +31,11 @@ static void say(const lm_model *model, const char *format, va_list args) {
     snprintf(line, sizeof line, "%s", text);
     if (isatty(STDERR_FILENO)) fold(line, (int)strlen(model->name) + 2, lm_columns());
     fprintf(stderr, "%s: ", model->name);
-    lm_visible_lines(stderr, line, strlen(line));
-    fputc('\n', stderr);
+    for (char *part = line, *end; part; part = end) {
+        if ((end = strchr(part, '\n'))) *end++ = '\0';
+        lm_visible(stderr, part, INT_MAX, true);
+        fputs(end ? "\n  " : "\n", stderr); /* what goes on stands further in */
+    }
 }
 
 const char *lm_quoted(const char *word, char *buffer, size_t size) {
