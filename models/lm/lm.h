@@ -130,8 +130,8 @@ void lm_instance_free(lm_instance *instance);
 
 /* ---- Messages ---------------------------------------------------------------------------- */
 
-/* One line on stderr, "gpt: ...", without control characters. lm_fail returns LM_FAILED. */
 const char *lm_typed(const lm_model *model); /* what a line to type begins with: "build/models/gpt" */
+/* One line on stderr, "gpt: ...", without control characters. lm_fail returns LM_FAILED. */
 void lm_say(const lm_model *model, const char *format, ...) TENSOR_PRINTF(2, 3);
 int lm_fail(const lm_model *model, const char *format, ...) TENSOR_PRINTF(2, 3);
 
