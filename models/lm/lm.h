@@ -130,11 +130,11 @@ void lm_instance_free(lm_instance *instance);
 
 /* ---- Messages ---------------------------------------------------------------------------- */
 
-/* One line on stderr, "gpt: ...", without control characters. lm_fail returns LM_FAILED. */
 /* A word as a shell takes it, in quotes where it needs them, into `buffer`, which it returns. */
 enum { LM_QUOTED = 4096 };
 const char *lm_quoted(const char *word, char *buffer, size_t size);
 const char *lm_typed(const lm_model *model); /* what a line to type begins with: "build/models/gpt" */
+/* One line on stderr, "gpt: ...", without control characters. lm_fail returns LM_FAILED. */
 void lm_say(const lm_model *model, const char *format, ...) TENSOR_PRINTF(2, 3);
 int lm_fail(const lm_model *model, const char *format, ...) TENSOR_PRINTF(2, 3);
 

@@ -120,17 +120,18 @@ static inline lm_option lm_kept(const char *key, lm_option option) {
     option.key = key;
     return option;
 }
-/* The first option of a run of them in a table. */
-static inline lm_option lm_about(lm_group group, lm_option option) {
-    option.group = group;
-    return option;
-}
 /* The same of one that older checkpoints lack, which stand for `since`. */
 static inline lm_option lm_kept_since(const char *key, const char *since, lm_option option) {
     option.key = key;
     option.since = since;
     return option;
 }
+/* The first option of a run of them in a table. */
+static inline lm_option lm_about(lm_group group, lm_option option) {
+    option.group = group;
+    return option;
+}
+/* An option with another rule for --resume than LM_FIXED. */
 static inline lm_option lm_resumed(lm_resume resume, lm_option option) {
     option.resume = resume;
     return option;

@@ -138,10 +138,10 @@ bool lm_train_given(const lm_trainer *t, const char *name);
 double lm_passes(const lm_trainer *t);
 /* Sets iterations, reports and patience for the text where the command line does not, once text and model are there. */
 void lm_plan_fit(lm_trainer *t);
-/* As many iterations as the text is good for. */
-int64_t lm_useful_iterations(const lm_trainer *t);
 /* The same for --time, of which a step takes so many seconds. */
 void lm_plan_time(lm_trainer *t, double step_seconds);
+/* As many iterations as the text is good for. */
+int64_t lm_useful_iterations(const lm_trainer *t);
 /* Says what the run learns from. */
 void lm_train_introduce(const lm_trainer *t);
 /* Says what comes: iterations, passes, memory, the folder. */
