@@ -24,6 +24,7 @@ says 'where they are' 'the run is kept in runs/gpt-1$'
 says 'what was reached' '; the best validation loss, [0-9.]*, was at iteration [0-9]*$'
 says 'the saved weights' 'saved runs/gpt-1/last.safetensors, and the best weights in runs/gpt-1/best.safetensors$'
 next=$(sed -n 's/^gpt: to write with it: //p' stderr)
+says 'which weights have written' 'the best weights, of iteration [0-9]*, have written this$'
 check 'a line to type next' [ -n "$next" ]
 run sh -c "$next"
 done_well 'which works'

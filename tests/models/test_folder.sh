@@ -386,4 +386,14 @@ else
   skip 'report under valgrind' 'no valgrind'
 fi
 
+
+# ---- The text is gone -----------------------------------------------------------------------------------
+cp text moved
+# shellcheck disable=SC2086
+run "$gpt" train ${tiny#--data text} --data moved --iters 2 --out gone
+mv moved elsewhere.txt
+refuses 1 'moved: the text of the run is not there any more; name it with --data' "$gpt" train --resume gone --iters 4
+run "$gpt" train --resume gone --iters 4 --data elsewhere.txt
+done_well 'named anew, it goes on'
+
 finish

@@ -40,6 +40,10 @@ int lm_prepare_text(lm_trainer *t, lm_text *text) {
     const lm_tokenizer_kind kind = loaded ? instance->tokenizer.kind : lm_tokenizer_kind_of(t->set.tokenizer);
     if (text_is_gone(t))
         return lm_name_texts(model, &t->set.data, t->arena, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
+    for (int i = 0; t->set.resume && i < t->set.data.count; i++)
+        if (lm_place_of(t->set.data.paths[i], NULL) == LM_NOTHING)
+            return lm_fail(model, "%s: the text of the run is not there any more; name it with --data",
+                           t->set.data.paths[i]);
     const int status = lm_open_text(model, text, &t->set.data, kind, t->arena);
     if (status != LM_DONE || loaded) return status;
     lm_busy *busy = lm_busy_begin(model->name, "learning tokens from the text");

@@ -56,6 +56,8 @@ static void say_result(const lm_trainer *t) {
     const lm_model *model = t->instance.model;
     const lm_state *state = &t->state;
     char took[32], words[40], folder[LM_QUOTED];
+    if (has_best(t) && t->set.sample_tokens > 0)
+        lm_say(model, "the best weights, of iteration %" PRId64 ", have written this", state->best_iteration);
     if (t->stopped)
         lm_say(model,
                "stopped after %" PRId64 " iterations: since iteration %" PRId64
