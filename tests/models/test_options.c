@@ -121,7 +121,7 @@ Test(options, faults) {
     FAULT("--activation 'gel' is none of relu|gelu|gelu_tanh; did you mean gelu?", "--activation", "gel");
     FAULT("--qkv-bias 'maybe' is neither yes nor no", "--qkv-bias", "maybe");
     FAULT("--force takes no value", "--force=yes");
-    FAULT("'x' is one argument too many", "x");
+    FAULT("'x' is one argument too many; did you mean --data 'x'?", "x");
     FAULT("unknown option -b; options begin with two dashes", "-b");
 }
 
