@@ -74,6 +74,9 @@ matches() { if grep -qx -e "$2" stdout; then verdict "$1" ''; else verdict "$1" 
 same() { if cmp -s "$2" "$3"; then verdict "$1" ''; else verdict "$1" 'they differ'; fi; }
 differ() { if cmp -s "$2" "$3"; then verdict "$1" 'they are the same'; else verdict "$1" ''; fi; }
 
+# Whether the programs were built with AddressSanitizer, which needs memory and tools of its own.
+sanitized() { grep -q __asan_init "$gpt"; }
+
 # The last lines of a test.
 finish() {
   echo "$passed passed, $failed failed"

@@ -89,7 +89,10 @@ static bool take_value(reader *r, const lm_option *o, const char *value, tensor_
 static bool parse_option(const lm_usage *usage, reader *r, const char *word, bool *help, tensor_error *err) {
     char name[LM_MAX_WORDS];
     tensor_error fault = {0};
-    snprintf(name, sizeof name, "%.*s", (int)strcspn(word, "="), word);
+    size_t length = strcspn(word, "=");
+    if (length >= sizeof name) length = sizeof name - 1;
+    memcpy(name, word, length);
+    name[length] = '\0';
     const char *value = strchr(word, '=');
     const lm_option *o = strncmp(name, "--", 2) == 0 ? lm_find_option(usage, name + 2) : NULL;
     bool ok = true;
