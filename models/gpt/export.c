@@ -56,17 +56,23 @@ const char *gpt_export_activation(const struct gpt_config *c) {
     return names[c->activation];
 }
 
+void gpt_export_describe(lm_publication *p, const lm_fact *facts, size_t count, const char *type,
+                         const char *architecture) {
+    memcpy(p->facts, facts, count * sizeof *facts);
+    p->fact_count = (int)count;
+    p->type = type;
+    p->architecture = architecture;
+}
+
 void gpt_export_facts(const struct gpt_config *c, int64_t width, int64_t heads, double epsilon,
                       int64_t context, lm_publication *p) {
     const lm_fact facts[] = {
-        {"gpt2.context_length", LM_INTEGER, (double)context, NULL},
-        {"gpt2.embedding_length", LM_INTEGER, (double)width, NULL},
-        {"gpt2.block_count", LM_INTEGER, (double)c->layers, NULL},
-        {"gpt2.feed_forward_length", LM_INTEGER, (double)c->hidden, NULL},
-        {"gpt2.attention.head_count", LM_INTEGER, (double)heads, NULL},
-        {"gpt2.attention.layer_norm_epsilon", LM_REAL, epsilon, NULL},
+        lm_fact_integer("gpt2.context_length", context),
+        lm_fact_integer("gpt2.embedding_length", width),
+        lm_fact_integer("gpt2.block_count", c->layers),
+        lm_fact_integer("gpt2.feed_forward_length", c->hidden),
+        lm_fact_integer("gpt2.attention.head_count", heads),
+        lm_fact_real("gpt2.attention.layer_norm_epsilon", epsilon),
     };
-    memcpy(p->facts, facts, sizeof facts);
-    p->fact_count = sizeof facts / sizeof *facts;
-    p->type = "gpt2";
+    gpt_export_describe(p, facts, sizeof facts / sizeof *facts, "gpt2", NULL);
 }

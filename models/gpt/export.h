@@ -24,6 +24,9 @@ float *gpt_export_add(gpt_export *e, int64_t rows, int64_t columns, const char *
 double gpt_export_scale(const struct gpt_config *config);
 const char *gpt_export_activation(const struct gpt_config *config); /* transformers' name */
 
+/* Says what the model is: at most LM_MAX_FACTS facts, and its names; no architecture: NULL. */
+void gpt_export_describe(lm_publication *p, const lm_fact *facts, size_t count, const char *type,
+                         const char *architecture);
 /* For llama.cpp: what its architecture gpt2 asks to know. */
 void gpt_export_facts(const struct gpt_config *config, int64_t width, int64_t heads, double epsilon,
                       int64_t context, lm_publication *publication);

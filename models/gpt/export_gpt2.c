@@ -117,24 +117,21 @@ static bool add_head(gpt_export *b, int64_t vocabulary) {
 
 static void facts_of_transformers(const struct gpt_config *c, int64_t context, lm_publication *p) {
     const lm_fact facts[] = {
-        {"n_positions", LM_INTEGER, (double)context, NULL},
-        {"n_embd", LM_INTEGER, (double)c->width, NULL},
-        {"n_layer", LM_INTEGER, (double)c->layers, NULL},
-        {"n_head", LM_INTEGER, (double)c->heads, NULL},
-        {"n_inner", LM_INTEGER, (double)c->hidden, NULL},
-        {"activation_function", LM_TEXT, 0, gpt_export_activation(c)},
-        {"layer_norm_epsilon", LM_REAL, c->norm_epsilon, NULL},
-        {"scale_attn_weights", LM_YES_NO, true, NULL},
-        {"scale_attn_by_inverse_layer_idx", LM_YES_NO, c->scale_by_layer, NULL},
-        {"tie_word_embeddings", LM_YES_NO, c->tied_head && !c->head_bias, NULL},
-        {"attn_pdrop", LM_REAL, 0, NULL}, /* we drop none of the attention's weights */
-        {"embd_pdrop", LM_REAL, c->dropout, NULL},
-        {"resid_pdrop", LM_REAL, c->dropout, NULL},
+        lm_fact_integer("n_positions", context),
+        lm_fact_integer("n_embd", c->width),
+        lm_fact_integer("n_layer", c->layers),
+        lm_fact_integer("n_head", c->heads),
+        lm_fact_integer("n_inner", c->hidden),
+        lm_fact_text("activation_function", gpt_export_activation(c)),
+        lm_fact_real("layer_norm_epsilon", c->norm_epsilon),
+        lm_fact_yes("scale_attn_weights", true),
+        lm_fact_yes("scale_attn_by_inverse_layer_idx", c->scale_by_layer),
+        lm_fact_yes("tie_word_embeddings", c->tied_head && !c->head_bias),
+        lm_fact_real("attn_pdrop", 0), /* we drop none of the attention's weights */
+        lm_fact_real("embd_pdrop", c->dropout),
+        lm_fact_real("resid_pdrop", c->dropout),
     };
-    memcpy(p->facts, facts, sizeof facts);
-    p->fact_count = sizeof facts / sizeof *facts;
-    p->type = "gpt2";
-    p->architecture = "GPT2LMHeadModel";
+    gpt_export_describe(p, facts, sizeof facts / sizeof *facts, "gpt2", "GPT2LMHeadModel");
 }
 
 bool gpt2_publish(const struct gpt_config *c, const lm_instance *instance, lm_publication *p,

@@ -183,26 +183,23 @@ static bool add_head(wide *o, const struct gpt_config *c, int64_t vocabulary) {
 
 static void facts_of_opt(const wide *o, const struct gpt_config *c, int64_t context, lm_publication *p) {
     const lm_fact list[] = {
-        {"hidden_size", LM_INTEGER, (double)o->to, NULL},
-        {"word_embed_proj_dim", LM_INTEGER, (double)o->to, NULL},
-        {"num_hidden_layers", LM_INTEGER, (double)c->layers, NULL},
-        {"num_attention_heads", LM_INTEGER, (double)o->heads, NULL},
-        {"ffn_dim", LM_INTEGER, (double)c->hidden, NULL},
-        {"max_position_embeddings", LM_INTEGER, (double)context, NULL},
-        {"activation_function", LM_TEXT, 0, gpt_export_activation(c)},
-        {"do_layer_norm_before", LM_YES_NO, true, NULL},
-        {"_remove_final_layer_norm", LM_YES_NO, true, NULL},
-        {"enable_bias", LM_YES_NO, true, NULL},
-        {"layer_norm_elementwise_affine", LM_YES_NO, true, NULL},
-        {"tie_word_embeddings", LM_YES_NO, false, NULL},
-        {"dropout", LM_REAL, c->dropout, NULL},
-        {"attention_dropout", LM_REAL, 0, NULL},
-        {"pad_token_id", LM_TEXT, 0, NULL},
+        lm_fact_integer("hidden_size", o->to),
+        lm_fact_integer("word_embed_proj_dim", o->to),
+        lm_fact_integer("num_hidden_layers", c->layers),
+        lm_fact_integer("num_attention_heads", o->heads),
+        lm_fact_integer("ffn_dim", c->hidden),
+        lm_fact_integer("max_position_embeddings", context),
+        lm_fact_text("activation_function", gpt_export_activation(c)),
+        lm_fact_yes("do_layer_norm_before", true),
+        lm_fact_yes("_remove_final_layer_norm", true),
+        lm_fact_yes("enable_bias", true),
+        lm_fact_yes("layer_norm_elementwise_affine", true),
+        lm_fact_yes("tie_word_embeddings", false),
+        lm_fact_real("dropout", c->dropout),
+        lm_fact_real("attention_dropout", 0),
+        lm_fact_text("pad_token_id", NULL),
     };
-    memcpy(p->facts, list, sizeof list);
-    p->fact_count = sizeof list / sizeof *list;
-    p->type = "opt";
-    p->architecture = "OPTForCausalLM";
+    gpt_export_describe(p, list, sizeof list / sizeof *list, "opt", "OPTForCausalLM");
 }
 
 bool gpt_publish_wide(const struct gpt_config *c, const lm_instance *instance, lm_publication *p,

@@ -50,10 +50,26 @@ const char *lm_published_text(const lm_published *published, const char *key); /
 typedef enum lm_form { LM_TRANSFORMERS, LM_GGUF } lm_form;
 typedef struct lm_fact {
     const char *key;
-    lm_option_kind kind; /* LM_INTEGER, LM_REAL, LM_YES_NO: `number`; LM_TEXT: `text`, NULL for none */
-    double number;
-    const char *text;
+    lm_option_kind kind; /* which of these it is: */
+    union {
+        int64_t integer;
+        double real;
+        bool yes;
+        const char *text; /* NULL: none */
+    };
 } lm_fact;
+static inline lm_fact lm_fact_integer(const char *key, int64_t value) {
+    return (lm_fact){.key = key, .kind = LM_INTEGER, .integer = value};
+}
+static inline lm_fact lm_fact_real(const char *key, double value) {
+    return (lm_fact){.key = key, .kind = LM_REAL, .real = value};
+}
+static inline lm_fact lm_fact_yes(const char *key, bool value) {
+    return (lm_fact){.key = key, .kind = LM_YES_NO, .yes = value};
+}
+static inline lm_fact lm_fact_text(const char *key, const char *value) {
+    return (lm_fact){.key = key, .kind = LM_TEXT, .text = value};
+}
 enum { LM_MAX_FACTS = 24 };
 typedef struct lm_publication {
     lm_form form;

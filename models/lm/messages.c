@@ -24,14 +24,13 @@ static void fold(char *text, int used, int columns) {
 }
 
 static void say(const lm_model *model, const char *format, va_list args) {
-    char text[8192], line[sizeof text]; /* hold any path */
+    char text[8192]; /* holds any path */
     vsnprintf(text, sizeof text, format, args);
     for (char *c = text; *c; c++)
         if (*c == '\n' || *c == '\t') *c = '?'; /* a name with a newline stays one line */
-    snprintf(line, sizeof line, "%s", text);
-    if (isatty(STDERR_FILENO)) fold(line, (int)strlen(model->name) + 2, lm_columns());
+    if (isatty(STDERR_FILENO)) fold(text, (int)strlen(model->name) + 2, lm_columns());
     fprintf(stderr, "%s: ", model->name);
-    for (char *part = line, *end; part; part = end) {
+    for (char *part = text, *end; part; part = end) {
         if ((end = strchr(part, '\n'))) *end++ = '\0';
         lm_visible(stderr, part, INT_MAX, true);
         fputs(end ? "\n  " : "\n", stderr); /* what goes on stands further in */

@@ -44,7 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     tensor_error err = {0};
     tensor_arena *arena = tensor_arena_new(NULL);
     lm_tokenizer t;
-    bool ok = lm_tokenizer_of_files(&t, paths[0], paths[1], arena, &err);
+    bool ok = lm_tokenizer_of_files(&t, paths[0], paths[1], NULL, 0, arena, &err);
     CHECK(ok == !err.text[0]);
     CHECK(ok || strstr(err.text, "/dev/fd/"));
     if (ok) check_text(&t, data, size, arena);

@@ -285,7 +285,7 @@ static void expect_fault(const char *entry, const char *merge, const char *fault
     }
     lm_tokenizer t;
     err = (tensor_error){0};
-    bool ok = lm_tokenizer_of_files(&t, paths[0], paths[1], arena, &err);
+    bool ok = lm_tokenizer_of_files(&t, paths[0], paths[1], NULL, 0, arena, &err);
     cr_expect_eq(ok, !fault);
     if (fault) cr_expect(strstr(err.text, fault) && strstr(err.text, folder), "%s", err.text);
     for (int i = 0; i < 2; i++) unlink(paths[i]);
@@ -311,6 +311,7 @@ Test(bpe, faults_are_named) {
     expect_fault("", "i n\ni n\n", "it is there twice");
     lm_tokenizer t;
     err = (tensor_error){0};
-    cr_expect_not(lm_tokenizer_of_files(&t, "/nowhere/vocab.json", "/nowhere/merges.txt", arena, &err));
+    cr_expect_not(
+        lm_tokenizer_of_files(&t, "/nowhere/vocab.json", "/nowhere/merges.txt", NULL, 0, arena, &err));
     cr_expect(strstr(err.text, "/nowhere/vocab.json: cannot be opened"), "%s", err.text);
 }

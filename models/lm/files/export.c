@@ -44,11 +44,11 @@ static void put_fact(FILE *file, const lm_fact *fact) {
     else if (fact->kind == LM_TEXT)
         lm_json_string(file, fact->text);
     else if (fact->kind == LM_YES_NO)
-        fputs(fact->number != 0 ? "true" : "false", file);
+        fputs(fact->yes ? "true" : "false", file);
     else if (fact->kind == LM_INTEGER)
-        fprintf(file, "%" PRId64, (int64_t)fact->number);
+        fprintf(file, "%" PRId64, fact->integer);
     else
-        fprintf(file, "%.9g", fact->number);
+        fprintf(file, "%.9g", fact->real);
     fputs(",\n", file);
 }
 

@@ -38,15 +38,15 @@ static int put_text(FILE *file, const char *key, const char *value) {
 }
 
 static int put_fact(FILE *file, const lm_fact *fact) {
-    const float number = (float)fact->number;
+    const float number = fact->kind == LM_REAL ? (float)fact->real : 0;
     if (fact->kind == LM_TEXT) return put_text(file, fact->key, fact->text);
-    if (fact->kind == LM_INTEGER) return put_number(file, fact->key, (int64_t)fact->number);
+    if (fact->kind == LM_INTEGER) return put_number(file, fact->key, fact->integer);
     put_string(file, fact->key);
     put_u32(file, fact->kind == LM_REAL ? REAL32 : TRUTH);
     if (fact->kind == LM_REAL)
         fwrite(&number, sizeof number, 1, file);
     else
-        fputc(number != 0, file);
+        fputc(fact->yes, file);
     return 1;
 }
 
@@ -86,7 +86,7 @@ static int put_tokenizer(FILE *file, const lm_publication *p, const lm_tokenizer
     for (int32_t i = 0; i < merge_count; i++) put_string(file, merges[i]);
     keys += put_number(file, "tokenizer.ggml.bos_token_id", end);
     keys += put_number(file, "tokenizer.ggml.eos_token_id", end);
-    keys += put_fact(file, &(lm_fact){"tokenizer.ggml.add_bos_token", LM_YES_NO, 0, NULL});
+    keys += put_fact(file, &(lm_fact){.key = "tokenizer.ggml.add_bos_token", .kind = LM_YES_NO});
     return keys;
 }
 

@@ -45,9 +45,8 @@ static bool in_file(bool good, const char *path, const tensor_error *fault, tens
     return good || tensor_fail(err, "%.200s: %s", path, fault->text);
 }
 
-/* `added` NULL: there are none. */
-static bool read_files(lm_tokenizer *t, const char *vocabulary, const char *merges, const char *added,
-                       int64_t rows, tensor_arena *arena, tensor_error *err) {
+bool lm_tokenizer_of_files(lm_tokenizer *t, const char *vocabulary, const char *merges, const char *added,
+                           int64_t rows, tensor_arena *arena, tensor_error *err) {
     lm_bpe_source s = {.rows = rows};
     tensor_error fault = {0};
     const char *json = read_file(vocabulary, arena, err);
@@ -61,11 +60,6 @@ static bool read_files(lm_tokenizer *t, const char *vocabulary, const char *merg
         return false;
     return lm_bpe_make(t, &s, arena, &fault) ||
            in_file(false, strncmp(fault.text, "line ", 5) == 0 ? merges : vocabulary, &fault, err);
-}
-
-bool lm_tokenizer_of_files(lm_tokenizer *t, const char *vocab_path, const char *merges_path,
-                           tensor_arena *arena, tensor_error *err) {
-    return read_files(t, vocab_path, merges_path, NULL, 0, arena, err);
 }
 
 /* ---- tokenizer.json ----------------------------------------------------------------------------------- *
@@ -221,6 +215,6 @@ bool lm_tokenizer_of_folder(lm_tokenizer *t, const char *folder, int64_t rows, t
     if (!is_there(paths[VOCABULARY]) || !is_there(paths[MERGES]))
         return tensor_fail(err, "%.200s: what its tokens are is not known: %s, or %s and %s, must lie there",
                            folder, names[WHOLE], names[VOCABULARY], names[MERGES]);
-    return read_files(t, paths[VOCABULARY], paths[MERGES], is_there(paths[ADDED]) ? paths[ADDED] : NULL, rows,
-                      arena, err);
+    return lm_tokenizer_of_files(t, paths[VOCABULARY], paths[MERGES],
+                                 is_there(paths[ADDED]) ? paths[ADDED] : NULL, rows, arena, err);
 }

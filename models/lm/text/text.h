@@ -92,10 +92,11 @@ bool lm_tokenizer_of_bytes(lm_tokenizer *tokenizer, tensor_arena *arena, tensor_
 enum { LM_BPE_MIN = 256, LM_BPE_MAX = 1 << 20 };
 bool lm_tokenizer_learn(lm_tokenizer *tokenizer, const lm_text *text, int32_t count, tensor_arena *arena,
                         tensor_error *err);
-/* Byte pairs from files such as GPT-2's vocab.json and merges.txt. Entries that are not written as bytes are, and
- * "<|endoftext|>", are one token wherever a text has them. The error text names the file. */
-bool lm_tokenizer_of_files(lm_tokenizer *tokenizer, const char *vocab_path, const char *merges_path,
-                           tensor_arena *arena, tensor_error *err);
+/* Byte pairs from files such as GPT-2's vocab.json, merges.txt and, or NULL, added_tokens.json, for a table of `rows` tokens
+ * (0: as many as there are). Entries that are not written as bytes are, and "<|endoftext|>", are one token wherever a text
+ * has them. The error text names the file. */
+bool lm_tokenizer_of_files(lm_tokenizer *tokenizer, const char *vocabulary, const char *merges,
+                           const char *added, int64_t rows, tensor_arena *arena, tensor_error *err);
 /* The same from a folder with tokenizer.json, or with these two and perhaps added_tokens.json. `rows` is how many tokens the
  * model's table has, and then the tokenizer: those that the files lack are spare, never met and never chosen; added ones
  * behind the table are left out. 0: as many as the files have. */

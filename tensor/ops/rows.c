@@ -1,8 +1,8 @@
 /* Rows of a table by number: embedding lookups and their gradients. */
 #include <string.h>
 
-#include "tensor/columns_internal.h"
 #include "tensor/kernels/kernels.h"
+#include "tensor/ops/columns_internal.h"
 #include "tensor/tensor_internal.h"
 
 enum {

@@ -1,6 +1,6 @@
 /* Softmax cross-entropy with integer targets. */
 #include "tensor/kernels/kernels.h"
-#include "tensor/softmax_internal.h"
+#include "tensor/ops/softmax_internal.h"
 #include "tensor/tensor_internal.h"
 
 enum { GRAIN = 8192, STAGE = 256 };

@@ -1,6 +1,6 @@
 /* Layer normalisation over the last axis. */
-#include "tensor/columns_internal.h"
 #include "tensor/kernels/kernels.h"
+#include "tensor/ops/columns_internal.h"
 #include "tensor/tensor_internal.h"
 
 enum {

@@ -3,8 +3,8 @@
  * are added in double; elsewhere many columns are summed side by side (columns_internal.h). */
 #include <math.h>
 
-#include "tensor/columns_internal.h"
 #include "tensor/kernels/kernels.h"
+#include "tensor/ops/columns_internal.h"
 #include "tensor/tensor_internal.h"
 
 enum {
