@@ -291,7 +291,7 @@ static void gemm_columns(const gemm_args *g, int64_t j0, int64_t j1, int64_t p0,
 }
 
 static void gemm(const gemm_args *g) {
-    if (g->m == 1 && gemv(g)) return;
+    if (gemv(g)) return;
     for (int64_t p = 0; p == 0 || p < g->k; p += GEMM_KC)
         for (int64_t j = 0; j < g->n; j += GEMM_NC)
             gemm_columns(g, j, min64(g->n, j + GEMM_NC), p, min64(g->k, p + GEMM_KC));
