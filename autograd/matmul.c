@@ -103,14 +103,30 @@ static const ag_case linear_cases[] = {
     {"no bias", linear_no_bias_case, 2, {{2, {3, 4}}, {2, {4, 5}}}},
     {"residual, transposed weight", linear_shared_case, 3, {{2, {3, 4}}, {2, {4, 4}}, {1, {4}}}},
 };
-const ag_op ag_op_linear = {"linear", linear_backward, linear_decompose, AG_READS(0) | AG_READS(1),
-                            AG_CASES(linear_cases)};
+const ag_op ag_op_linear = {
+    "linear",       linear_backward, linear_decompose, AG_READS(0) | AG_READS(1), AG_CASES(linear_cases),
+    .compact = true};
+
+static ag_var *linear_compact(ag_var *y, const tensor *x, const tensor_compact *w, const tensor *bias) {
+    int64_t shape[TENSOR_MAX_RANK];
+    const int last = x->rank - 1;
+    if (last < 0) return ag_fail(y->tape, "linear: needs x[..., K]");
+    for (int axis = 0; axis < last; axis++) shape[axis] = x->shape[axis];
+    shape[last] = w->out;
+    const tensor rows = ag_contiguous(y->tape, *x);
+    const int64_t need = tensor_compact_scratch(w, rows);
+    const tensor scratch = need > 0 ? ag_tensor(y->tape, TENSOR_I32, 1, &need) : (tensor){0};
+    if (ag_out(y, TENSOR_F32, x->rank, shape))
+        tensor_compact_linear(y->value, rows, w, *bias, scratch, ag_err(y));
+    return ag_end(y);
+}
 
 static ag_var *linear(int inputs, ag_var *const *in) {
     ag_var *y = ag_begin(&ag_op_linear, inputs, in);
     if (!y) return NULL;
     static const tensor none = {0};
     const tensor *x = &in[0]->value, *w = &in[1]->value, *bias = inputs > 2 ? &in[2]->value : &none;
+    if (in[1]->compact) return linear_compact(y, x, in[1]->compact, bias);
     int rank = x->rank;
     int64_t shape[TENSOR_MAX_RANK];
     if (rank < 1 || w->rank != 2) { /* the text */
@@ -166,18 +182,24 @@ static ag_var *embedding_case(ag_var **in) {
 static const ag_case embedding_cases[] = {
     {"rows repeat", embedding_case, 2, {{2, {4, 3}}, {2, {2, 5}, .ids = 4}}, .not_empty = 4},
 };
-const ag_op ag_op_embedding = {"embedding", embedding_backward, embedding_decompose, AG_READS(1),
-                               AG_CASES(embedding_cases)};
+const ag_op ag_op_embedding = {"embedding", embedding_backward,        embedding_decompose,
+                               AG_READS(1), AG_CASES(embedding_cases), .compact = true};
 
 ag_var *ag_embedding(ag_var *table, ag_var *ids) {
     ag_var *y = ag_begin(&ag_op_embedding, 2, (ag_var *[]){table, ids});
     if (!y) return NULL;
-    const tensor t = table->value, i = ids->value;
+    const tensor_compact *compact = table->compact;
+    const tensor t = table->value, i = compact ? ag_contiguous(y->tape, ids->value) : ids->value;
     if (t.rank != 2 || i.rank + 1 > TENSOR_MAX_RANK)
         return ag_fail(y->tape, "embedding: needs a table [V, C], not one of rank %d", t.rank);
     int64_t shape[TENSOR_MAX_RANK];
     for (int axis = 0; axis < i.rank; axis++) shape[axis] = i.shape[axis];
     shape[i.rank] = t.shape[1];
-    if (ag_out(y, TENSOR_F32, i.rank + 1, shape)) tensor_gather_rows(y->value, t, i, ag_err(y));
+    if (ag_out(y, TENSOR_F32, i.rank + 1, shape)) {
+        if (compact)
+            tensor_compact_gather(y->value, compact, i, ag_err(y));
+        else
+            tensor_gather_rows(y->value, t, i, ag_err(y));
+    }
     return ag_end(y);
 }

@@ -246,6 +246,10 @@ ag_var *ag_use(ag_tape *tape, const ag_var *parameter) {
     if (parameter->tape) return (ag_var *)parameter; /* a variable already */
     ag_var *leaf = ag_used_leaf(tape, parameter);
     if (leaf) return leaf;
+    if (parameter->compact)
+        return ag_fail(tape,
+                       "%s is compact: products and look-ups may read it, but nothing can be trained on it",
+                       parameter->name ? parameter->name : "a parameter");
     if (!tensor_ok(parameter->value))
         return ag_fail(tape, "use: the parameter %s has no value yet; nn_params_finalize gives it one",
                        parameter->name ? parameter->name : "");
@@ -269,7 +273,9 @@ static bool take_operand(ag_var *y, int i, ag_var *x) {
         ag_fail(tape, "%s: operand %d is NULL: it was not made, or of parameters alone, which needs ag_use",
                 y->op->name, i);
     else if (!x->tape)
-        x = tape->recording || !x->value.storage ? ag_use(tape, x) : x;
+        x = x->compact && !tape->recording && y->op->compact     ? x
+            : tape->recording || !x->value.storage || x->compact ? ag_use(tape, x)
+                                                                 : x;
     else if (x->tape != tape)
         ag_fail(tape, "%s: operand %d is on another tape", y->op->name, i);
     else if (tape->phase == AG_FORWARD && x->buffer && x->version < x->buffer->taken)

@@ -34,13 +34,16 @@ void nn_linear_init(struct nn_linear *m, nn_params *params, const char *name, in
     m->weight = options.tied ? tie_weight(params, weight, options.tied, shape)
                              : nn_param(params, weight,
                                         normal ? NN_NORMAL(options.deviation) : NN_UNIFORM(bound), 2, shape);
+    if (!options.tied) nn_set_form(params, m->weight, options.out_in ? NN_OUT_IN : NN_IN_OUT);
     if (!options.no_bias)
         m->bias =
             nn_param(params, part_of(params, name, "bias"), normal ? NN_ZEROS : NN_UNIFORM(bound), 1, &out);
 }
 
 ag_var *nn_linear(const struct nn_linear *m, ag_var *x) {
-    ag_var *w = m->out_in ? ag_transpose(ag_use(ag_tape_of(x), m->weight), 0, 1) : m->weight;
+    ag_var *w = m->out_in && m->weight && !m->weight->compact
+                    ? ag_transpose(ag_use(ag_tape_of(x), m->weight), 0, 1)
+                    : m->weight;
     return m->bias ? ag_linear(x, w, m->bias) : ag_linear_no_bias(x, w);
 }
 
@@ -50,6 +53,7 @@ void nn_embedding_init(struct nn_embedding *m, nn_params *params, const char *na
                        int64_t width, float deviation) {
     m->weight =
         nn_param(params, part_of(params, name, "weight"), NN_NORMAL(deviation), TENSOR_SHAPE(count, width));
+    nn_set_form(params, m->weight, NN_OUT_IN);
 }
 
 ag_var *nn_embedding(const struct nn_embedding *m, ag_var *ids) {
@@ -120,9 +124,9 @@ static ag_var *attend(const struct nn_attention *m, ag_var *x, const nn_cache *c
     if (x && ag_rank(x) != 3) return ag_fail(x->tape, "attention: needs [B, T, C], not rank %d", ag_rank(x));
     const int64_t width = ag_size(x, -1);
     ag_var *q, *k, *v;
-    if (first == 0) {
+    if (first == 0 || (m->c_attn.weight && m->c_attn.weight->compact)) { /* of which no columns can be cut */
         ag_var *qkv = nn_linear(&m->c_attn, x);
-        q = ag_split_heads(qkv, m->heads, 0, 3);
+        q = ag_split_heads(first == 0 ? qkv : ag_slice(qkv, 1, first, INT64_MAX, 1), m->heads, 0, 3);
         k = ag_split_heads(qkv, m->heads, 1, 3);
         v = ag_split_heads(qkv, m->heads, 2, 3);
     } else {

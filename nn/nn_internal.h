@@ -6,11 +6,16 @@
 
 /* ---- The registry --------------------------------------------------------------------------- */
 
+/* What a weight is to the module that registered it: how its numbers are rounded together. */
+typedef enum nn_form { NN_NUMBERS, NN_IN_OUT, NN_OUT_IN } nn_form; /* OUT_IN: tables, too */
+
 typedef struct nn_registered {
     const char *name;
     ag_var *parameter; /* until nn_params_finalize its value is no tensor, but has the shape */
     nn_init init;
     bool alias;
+    nn_form form;
+    tensor_compact compact; /* the value, once data is not NULL */
 } nn_registered;
 
 struct nn_params {
@@ -25,6 +30,18 @@ struct nn_params {
     tensor *gradients;    /* [trained]: their parts of grads */
     bool has_grads;       /* something was put into grads */
 };
+
+/* Says what a weight is. NULL is accepted. */
+void nn_set_form(nn_params *params, const ag_var *weight, nn_form form);
+/* A parameter's tensor in a file, with that of its scales (NULL: it has none); NULL: none that fits, with the reason. */
+const nn_entry *nn_expect_entry(const nn_params *params, const nn_registered *parameter, const nn_file *file,
+                                const nn_entry **scales, tensor_error *err);
+/* The number of elements of a shape that fits. */
+static inline int64_t nn_size_of(const tensor *value) {
+    int64_t size = 1;
+    for (int i = 0; i < value->rank; i++) size *= value->shape[i];
+    return size;
+}
 
 /* The same parts of another flat array of gradients: into [trained]. */
 void nn_params_parts(const nn_params *params, tensor flat, tensor *parts);

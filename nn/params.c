@@ -119,6 +119,12 @@ void nn_tie(nn_params *params, const char *alias, ag_var *parameter) {
         enter(params, (nn_registered){.name = alias, .parameter = parameter, .alias = true});
 }
 
+void nn_set_form(nn_params *params, const ag_var *weight, nn_form form) {
+    for (int i = 0; params && weight && i < params->count; i++)
+        if (params->entries[i].parameter == weight && !params->entries[i].alias)
+            params->entries[i].form = form;
+}
+
 /* ---- Laying out ------------------------------------------------------------------------------- */
 
 static bool fill(tensor value, nn_init init, tensor_rng rng, tensor_error *err) {
@@ -141,8 +147,7 @@ static tensor view(tensor flat, int64_t offset, int64_t size, tensor shape, tens
 static bool place(nn_params *params, const nn_registered *entry, tensor values, tensor grads, int64_t *offset,
                   const tensor_rng *rng, tensor_error *err) {
     tensor shape = entry->parameter->value;
-    int64_t size = 1;
-    for (int i = 0; i < shape.rank; i++) size *= shape.shape[i];
+    const int64_t size = nn_size_of(&shape);
     tensor value = view(values, *offset, size, shape, err), grad = view(grads, *offset, size, shape, err);
     if (!tensor_ok(value) || !tensor_ok(grad) || (rng && !fill(value, entry->init, *rng, err))) return false;
     ag_parameter(entry->parameter, value, true, entry->name);
@@ -165,7 +170,7 @@ static bool lay_out(nn_params *params, tensor_rng *rng) {
     if (!tensor_ok(values) || !tensor_ok(grads) || !params->parameters || !params->gradients) return false;
     int64_t offset = 0;
     for (int i = 0; i < params->count; i++) {
-        if (params->entries[i].alias) continue;
+        if (params->entries[i].alias || params->entries[i].compact.data) continue;
         tensor_error fault = {0};
         if (!place(params, &params->entries[i], values, grads, &offset, rng, &fault))
             return tensor_fail(err, "%s: %s", params->entries[i].name, fault.text);

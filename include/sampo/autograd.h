@@ -79,6 +79,8 @@ struct ag_var {
     ag_tape *tape;    /* NULL: a parameter */
     const char *name; /* of a parameter, for error texts; NULL: none */
     bool needs_grad;
+    const tensor_compact *compact; /* a parameter's value, which `value` then is not; NULL: as usual. ag_linear takes it
+                                    * as w [in, out], ag_embedding as a table [out, in], where nothing is recorded */
 
     /* What follows is for operations and the engine; see "Writing an operation". */
     bool keeps_grad;   /* while gradients are computed: its own is asked for */
@@ -325,6 +327,8 @@ struct ag_op {
     /* Where the result is a view of the only operand that shows each element once: the same view of another tensor of the
      * operand's shape. With it, the view's gradient is added to the operand's in place. */
     tensor (*view)(const ag_var *y, tensor x);
+
+    bool compact; /* where nothing is recorded, operands may be parameters with compact values */
 };
 #define AG_READS(i) (1u << (i))
 #define AG_READS_OUTPUT (1u << 31)

@@ -349,7 +349,7 @@ bool nn_file_join(nn_file *file, nn_file *part, tensor_error *err);
 /* Keeps only the first rows of a tensor; false where there is none with so many. */
 bool nn_file_crop(nn_file *file, const char *name, int64_t rows, tensor_error *err);
 
-/* Writes float32 and int32 entries and metadata into a file that replaces an earlier one as a whole. */
+/* Writes entries (F32, I32, BF16, I8) and metadata into a file that replaces an earlier one as a whole. */
 bool nn_file_save(const char *path, const nn_entry *entries, int count, const nn_metadata *metadata,
                   int metadata_count, tensor_error *err);
 
@@ -357,11 +357,21 @@ bool nn_file_save(const char *path, const nn_entry *entries, int count, const nn
  * list with room for nn_params_entries; returns how many. Once finalized. */
 int nn_params_list(const nn_params *params, nn_entry *list);
 
-/* They as a file, and back. Loading needs each parameter, under its name or an alias, as F32, F16 or BF16 and with
- * its shape, and accepts further tensors in the file. */
+/* The same with the weights of linear layers and tables rounded (see tensor_compact), but for the one named `except` (NULL:
+ * none): as BF16, or as I8 with the scales as BF16 in NAME.scale. Memory is the arena's, the list has room for twice
+ * nn_params_entries; -1: failed. */
+int nn_params_list_rounded(const nn_params *params, tensor_precision precision, const char *except,
+                           nn_entry *list, tensor_arena *arena, tensor_error *err);
+
+/* They as a file, and back. Loading needs each parameter, under its name or an alias, as F32, F16 or BF16, or as I8 with
+ * scales, and with its shape, and accepts further tensors in the file. */
 bool nn_params_save(const nn_params *params, const char *path, const nn_metadata *metadata,
                     int metadata_count, tensor_error *err);
 bool nn_params_load(nn_params *params, const nn_file *file, tensor_error *err);
+/* The same in place of nn_params_finalize: weights of linear layers and tables that the file has as BF16 or as I8 stay
+ * compact, in half or a quarter of the memory. nn_linear and nn_embedding take them on tapes that do not record; they
+ * cannot be trained, and are no part of nn_values. */
+bool nn_params_load_compact(nn_params *params, const nn_file *file, tensor_error *err);
 
 /* AdamW's moments as entries of a checkpoint, "optimizer.exp_avg" and "optimizer.exp_avg_sq", valid as long as the registry;
  * and back: makes the optimizer as nn_adamw_init does, with the moments of a file and `step` steps done. False with a

@@ -272,6 +272,44 @@ bool tensor_matmul_shape(tensor a, tensor b, int *rank, int64_t *shape, tensor_e
 bool tensor_linear(tensor out, tensor x, tensor w, tensor bias, tensor_error *err);
 bool tensor_linear_shape(tensor x, tensor w, tensor bias, int *rank, int64_t *shape, tensor_error *err);
 
+/* ---- Compact weights ---------------------------------------------------------------------- *
+ * A matrix of weights that is only read, in half or a quarter of its memory, in the order in which products with few rows
+ * stream it. TENSOR_BF16: each number rounded to bfloat16, to nearest even. TENSOR_INT8: the 32 numbers that a sum meets
+ * one after the other share a scale s, bfloat16, at least their largest size / 127; each is q s with an integer q of -127
+ * to 127, rounded to nearest: so none is wrong by more than half of s. */
+typedef enum tensor_precision { TENSOR_BF16 = 1, TENSOR_INT8 } tensor_precision;
+typedef struct tensor_compact {
+    tensor_precision precision;
+    int64_t in, out; /* it multiplies x[..., in] to [..., out] */
+    const void *data;
+} tensor_compact;
+
+/* The numbers of w, [in, out] or, with `by_rows`, [out, in], as files hold them: row-major, int8_t or uint16_t, the upper
+ * half of a float32. scales (8 bits): uint16_t [ceil(in / 32), out] or [out, ceil(in / 32)]; tensor_scale_shape says so.
+ * w is contiguous. False where a number is not finite, or too large. */
+bool tensor_round_weights(tensor w, tensor_precision precision, bool by_rows, void *values, uint16_t *scales,
+                          tensor_error *err);
+void tensor_scale_shape(const int64_t shape[2], bool by_rows, int64_t scale_shape[2]);
+/* The same back: float32, exactly. */
+void tensor_unround_weights(tensor w, tensor_precision precision, bool by_rows, const void *values,
+                            const uint16_t *scales);
+
+/* A compact matrix from such numbers, which are copied to the arena. */
+bool tensor_compact_new(tensor_compact *compact, tensor_precision precision, const int64_t shape[2], bool by_rows,
+                        const void *values, const uint16_t *scales, tensor_arena *arena, tensor_error *err);
+int64_t tensor_compact_bytes(const tensor_compact *w);
+
+/* out[..., out] = x[..., in] W + bias[out] (no tensor: 0). With bfloat16 each element is the chain of tensor_linear. With 8
+ * bits x is rounded, too: to 16 bits, in blocks of 32 as well; sums in a block are exact, and their products with the two
+ * scales are added by one chain over ascending blocks that starts from bias. Results do not depend on the rows beside them.
+ * scratch: int32, at least tensor_compact_scratch elements, which are overwritten; no tensor where that is 0. */
+bool tensor_compact_linear(tensor out, tensor x, const tensor_compact *w, tensor bias, tensor scratch,
+                           tensor_error *err);
+int64_t tensor_compact_scratch(const tensor_compact *w, tensor x);
+
+/* out[..., in] = column ids[...] of W, as float32: a table's rows. */
+bool tensor_compact_gather(tensor out, const tensor_compact *w, tensor ids, tensor_error *err);
+
 /* ---- Rows --------------------------------------------------------------------------------- */
 
 /* out[..., C] = table[ids[...], C]; ids int32. An id outside 0..V-1 is an error that names it. */

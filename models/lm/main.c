@@ -18,6 +18,7 @@ static const lm_command commands[] = {
     {"presets", lm_presets_command, "List the sizes of models.", "preset|sizes|models|list"},
     {"info", lm_info_command, "Tell what is in a checkpoint.", "show|inspect|print|summary|describe"},
     {"export", lm_export_command, "Write a model for other programs.", "convert|gguf|huggingface|hf"},
+    {"quantize", lm_quantize_command, "Write a model in less memory.", "quantise|compress|shrink|round"},
     {"plot", lm_plot_command, "Draw the losses of runs.", "graph|draw|curve|curves|chart"},
     {"report", lm_report_command, "Write a page about a run.", "html|page"},
     {"help", help_command, "Print the options of a command.", "man|usage|commands"},

@@ -75,6 +75,25 @@ typedef struct cross_entropy_args {
     int64_t dx_row;
 } cross_entropy_args;
 
+/* C[m, n] = start + X[m, k] W with W in the order that compact.h states; start [n] or NULL: 0. */
+enum {
+    COMPACT_BLOCK = 32,                               /* steps that share a scale */
+    COMPACT_BLOCK_BYTES = COMPACT_BLOCK * 16 + 2 * 16 /* of 16 columns, with their scales */
+};
+typedef struct compact_args {
+    int64_t m, n, k;
+    const void *w;
+    int64_t panel;  /* bytes of 16 columns */
+    const float *x; /* bfloat16: the rows */
+    int64_t x_row;
+    int64_t blocks; /* 8 bits: the rows as compact_round makes them, [m, blocks, 32] and [m, blocks] */
+    const int16_t *rounded;
+    const float *scales;
+    float *c;
+    int64_t c_row;
+    const float *start;
+} compact_args;
+
 /* Rows whose sum is taken in float, before double takes over. */
 enum { SUM_ROWS = 16 };
 
@@ -129,8 +148,11 @@ typedef struct tensor_kernels {
     /* dw += sum of dy (x - mean) rstd over the rows, db += sum of dy, as add_rows */
     void (*add_norm_rows)(int64_t n, double *dw, double *db, const norm_rows *rows);
 
-    /* gemm.h, attention.h */
+    /* gemm.h (with gemv.h), compact.h, attention.h */
     void (*gemm)(const gemm_args *args);
+    void (*compact_bf16)(const compact_args *args);
+    void (*compact_int8)(const compact_args *args);
+    void (*compact_round)(int64_t n, int16_t *q, float *scale, const float *x); /* q: whole blocks */
     void (*attention)(const attention_args *args);
     void (*attention_vjp)(const attention_args *args);
 

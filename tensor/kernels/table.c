@@ -2,6 +2,7 @@
 #include "tensor/kernels/kernels.h"
 
 #include "tensor/kernels/attention.h"
+#include "tensor/kernels/compact.h"
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/gemm.h"
 #include "tensor/kernels/norm.h"
@@ -43,6 +44,9 @@ const tensor_kernels PASTE(tensor_kernels_, SAMPO_ISA) = {
     .layer_norm_vjp = layer_norm_vjp_row,
     .add_norm_rows = add_norm_rows,
     .gemm = gemm,
+    .compact_bf16 = compact_bf16_any,
+    .compact_int8 = compact_int8,
+    .compact_round = compact_round,
     .attention = attention,
     .attention_vjp = attention_vjp,
     .rotary = rotary_row,

@@ -108,6 +108,11 @@ static gemm_args first_product(const tensor *out, const tensor *a, const tensor 
     return g;
 }
 
+/* What a product costs, in operations: a number that is read takes the time of about eight of them. */
+static double work_of(int64_t m, int64_t n, int64_t k) {
+    return (2.0 * (double)m * (double)n + 8.0 * (double)(m + n)) * (double)k;
+}
+
 /* The size of about `parts` equal blocks of n: up to `most`, a multiple of `unit`. */
 static int64_t block_size(int64_t n, int64_t parts, int64_t unit, int64_t most) {
     const int64_t size = (n + parts * unit - 1) / (parts * unit) * unit;
@@ -118,18 +123,26 @@ static int64_t block_size(int64_t n, int64_t parts, int64_t unit, int64_t most) 
 static void multiply(const tensor *out, const tensor *a, const tensor *b, bool accumulate,
                      const tensor *bias) {
     /* Large blocks copy least; a product that is worth it is cut into enough for all threads. Blocks are whole tiles
-     * and panels of every instruction set. */
-    enum { ROWS = 768, COLS = 288, TILE = 12, PANEL = 96, SHARED_FLOPS = 1 << 19, GRAIN_FLOPS = 1 << 18 };
+     * and panels of every instruction set. Products of few rows read whole rows of B (gemv.h): a share for a thread. */
+    enum {
+        ROWS = 768,
+        COLS = 288,
+        TILE = 12,
+        PANEL = 96,
+        SHARED_FLOPS = 1 << 19,
+        GRAIN_FLOPS = 1 << 18,
+        FEW = 8
+    };
     product t = {out, a, b, first_product(out, a, b, accumulate, bias), 0, 0, 0, 0};
     if (t.g.c_col != 1 && t.g.c_row == 1) { /* C is written along its rows: compute its transpose instead */
         t.g = transposed(t.g);
         t.a = b;
         t.b = a;
     }
-    const bool shared = tensor_threads() > 1 && !tensor_is_nested() &&
-                        2.0 * (double)t.g.m * (double)t.g.n * (double)t.g.k >= SHARED_FLOPS;
+    const bool shared =
+        tensor_threads() > 1 && !tensor_is_nested() && work_of(t.g.m, t.g.n, t.g.k) >= SHARED_FLOPS;
     const int64_t parts = shared ? 2 * tensor_threads() : 1;
-    t.cols = block_size(t.g.n, parts, PANEL, COLS);
+    t.cols = block_size(t.g.n, parts, PANEL, t.g.m <= FEW ? t.g.n : COLS);
     t.grid_n = (t.g.n + t.cols - 1) / t.cols;
     t.rows = block_size(t.g.m, (parts - 1) / (t.grid_n > 0 ? t.grid_n : 1) + 1, TILE, ROWS);
     t.grid_m = (t.g.m + t.rows - 1) / t.rows;
@@ -139,9 +152,8 @@ static void multiply(const tensor *out, const tensor *a, const tensor *b, bool a
         tensor_kernels_get()->gemm(&t.g);
         return;
     }
-    const double flops = 2.0 * (double)(t.g.m < t.rows ? t.g.m : t.rows) *
-                         (double)(t.g.n < t.cols ? t.g.n : t.cols) * (double)t.g.k;
-    const double grain = flops > 0 ? GRAIN_FLOPS / flops : (double)tasks;
+    const double work = work_of(t.g.m < t.rows ? t.g.m : t.rows, t.g.n < t.cols ? t.g.n : t.cols, t.g.k);
+    const double grain = work > 0 ? GRAIN_FLOPS / work : (double)tasks;
     tensor_parallel(tasks,
                     grain < 1               ? 1
                     : grain > (double)tasks ? tasks
@@ -224,11 +236,12 @@ bool tensor_linear_shape(tensor x, tensor w, tensor bias, int *rank, int64_t *sh
 
 /* A single row of neighbours, as where text is written token by token: straight to the kernel. */
 static bool multiply_row(const tensor *out, const tensor *x, const tensor *w, const tensor *bias) {
-    enum { MOST = 1 << 20 }; /* numbers of w: more are worth several threads */
+    enum { MOST = 1 << 16 }; /* numbers of w: more are worth several threads */
     const int last = x->rank - 1;
     for (int axis = 0; axis < last; axis++)
         if (x->shape[axis] != 1) return false;
-    if (x->stride[last] != 1 || out->stride[last] != 1 || w->shape[0] * w->shape[1] > MOST) return false;
+    const int64_t most = tensor_threads() > 1 && !tensor_is_nested() ? MOST : INT64_MAX;
+    if (x->stride[last] != 1 || out->stride[last] != 1 || w->shape[0] * w->shape[1] > most) return false;
     tensor_kernels_get()->gemm(&(gemm_args){.m = 1,
                                             .n = w->shape[1],
                                             .k = w->shape[0],

@@ -34,13 +34,22 @@ static nn_entry *list_entries(const nn_params *params, lm_extras extras, int *co
     return list;
 }
 
-bool lm_checkpoint_save(const lm_instance *instance, lm_extras extras, const char *path, tensor_error *err) {
-    nn_metadata metadata[MAX_KEYS + LM_MAX_EXTRAS];
+/* Adds those whose key is not there yet; returns how many there are then. */
+static int add_metadata(nn_metadata *metadata, int count, const nn_metadata *more, int more_count) {
+    for (int i = 0; i < more_count; i++)
+        if (!nn_json_member(metadata, count, more[i].key)) metadata[count++] = more[i];
+    return count;
+}
+
+bool lm_checkpoint_write(const lm_instance *instance, lm_extras all, const char *path, tensor_error *err) {
     char values[MAX_KEYS][VALUE_BYTES], vocab_size[VALUE_BYTES], context_length[VALUE_BYTES];
     tensor_arena *arena = tensor_arena_new(err);
-    if (!arena) return false;
-    int count = configuration(instance->model, metadata, values);
-    int keys = lm_tokenizer_metadata(&instance->tokenizer, metadata + count + 3, arena, err);
+    nn_metadata *metadata =
+        arena ? tensor_arena_alloc(arena, (size_t)(MAX_KEYS + all.metadata_count) * sizeof *metadata, err)
+              : NULL;
+    int count = metadata ? configuration(instance->model, metadata, values) : 0;
+    const int keys =
+        metadata ? lm_tokenizer_metadata(&instance->tokenizer, metadata + count + 3, arena, err) : 0;
     bool ok = keys > 0;
     if (ok) {
         snprintf(vocab_size, sizeof vocab_size, "%d", instance->tokenizer.count);
@@ -48,11 +57,18 @@ bool lm_checkpoint_save(const lm_instance *instance, lm_extras extras, const cha
         metadata[count++] = (nn_metadata){"architecture", instance->model->name};
         metadata[count++] = (nn_metadata){"vocab_size", vocab_size};
         metadata[count++] = (nn_metadata){"context_length", context_length};
-        for (int i = 0; i < extras.metadata_count; i++) metadata[count + keys++] = extras.metadata[i];
-        int entry_count;
-        nn_entry *entries = list_entries(instance->params, extras, &entry_count, arena, err);
-        ok = entries && nn_file_save(path, entries, entry_count, metadata, count + keys, err);
+        count = add_metadata(metadata, count + keys, all.metadata, all.metadata_count);
+        ok = nn_file_save(path, all.entries, all.entry_count, metadata, count, err);
     }
+    tensor_arena_free(arena);
+    return ok;
+}
+
+bool lm_checkpoint_save(const lm_instance *instance, lm_extras extras, const char *path, tensor_error *err) {
+    tensor_arena *arena = tensor_arena_new(err);
+    lm_extras all = extras;
+    all.entries = arena ? list_entries(instance->params, extras, &all.entry_count, arena, err) : NULL;
+    const bool ok = all.entries && lm_checkpoint_write(instance, all, path, err);
     tensor_arena_free(arena);
     return ok;
 }
@@ -148,8 +164,8 @@ bool lm_checkpoint_configure(lm_instance *instance, const lm_model *model, nn_fi
     return configure(instance, model, file, path, 0, err);
 }
 
-bool lm_checkpoint_load_cropped(lm_instance *instance, const lm_model *model, const char *path,
-                                int64_t context, tensor_error *err) {
+static bool load(lm_instance *instance, const lm_model *model, const char *path, int64_t context,
+                 bool compact, tensor_error *err) {
     tensor_error fault = {0};
     tensor_arena *arena = tensor_arena_new(err);
     path = arena ? lm_checkpoint_path(path, arena, err) : NULL;
@@ -157,15 +173,26 @@ bool lm_checkpoint_load_cropped(lm_instance *instance, const lm_model *model, co
     *instance = (lm_instance){0};
     bool ok = file && configure(instance, model, file, path, context, &fault) &&
               expect_size(instance->params, file, &fault);
-    if (ok && !nn_params_reserve(instance->params))
+    if (ok && !compact && !nn_params_reserve(instance->params))
         ok = tensor_fail(&fault, "%s", nn_params_error(instance->params));
     if (file && !ok) tensor_fail(err, "%.100s: %s", path, fault.text);
-    ok = ok && nn_params_load(instance->params, file, err); /* which names the file itself */
+    ok = ok &&
+         (compact ? nn_params_load_compact : nn_params_load)(instance->params, file, err); /* which name it */
     nn_file_close(file);
     tensor_arena_free(arena);
     return ok;
 }
 
+bool lm_checkpoint_load_cropped(lm_instance *instance, const lm_model *model, const char *path,
+                                int64_t context, tensor_error *err) {
+    return load(instance, model, path, context, false, err);
+}
+
+bool lm_checkpoint_load_compact(lm_instance *instance, const lm_model *model, const char *path,
+                                tensor_error *err) {
+    return load(instance, model, path, 0, true, err);
+}
+
 bool lm_checkpoint_load(lm_instance *instance, const lm_model *model, const char *path, tensor_error *err) {
-    return lm_checkpoint_load_cropped(instance, model, path, 0, err);
+    return load(instance, model, path, 0, false, err);
 }

@@ -18,15 +18,6 @@ typedef bool writer(const export *e, FILE *file, tensor_error *err);
 
 /* ---- Files that are written as a whole ---------------------------------------------------------- */
 
-/* Refuses to write over a file, unless forced. */
-static bool may_write(const export *e, const char *path, tensor_error *err) {
-    struct stat status;
-    if (lstat(path, &status) != 0)
-        return errno == ENOENT || tensor_fail(err, "%.200s: %s", path, strerror(errno));
-    if (!S_ISREG(status.st_mode)) return tensor_fail(err, "%.200s is there, and no file", path);
-    return e->force || tensor_fail(err, "%.200s is there; --force writes over it", path);
-}
-
 static bool write_whole(const export *e, const char *path, writer *write, tensor_error *err) {
     tensor_error fault = {0};
     FILE *file = lm_create(path, err);
@@ -108,7 +99,7 @@ static bool export_folder(export *e, const char *folder, tensor_error *err) {
     }
     for (int i = 0; i < 4; i++) {
         paths[i] = lm_path_in(folder, names[i], p->arena, err);
-        if (!paths[i] || !may_write(e, paths[i], err)) return false;
+        if (!paths[i] || !lm_may_write(paths[i], e->force, err)) return false;
     }
     for (int i = 0; i < 3; i++)
         if (!write_whole(e, paths[i], writers[i], err)) return false;
@@ -133,7 +124,7 @@ static int write_form(const lm_instance *instance, lm_form form, const char *pat
                                      .arena = tensor_arena_new(&err)};
     bool ok = e.publication.arena && model->publish(model->self, instance, &e.publication, &err);
     if (ok && form == LM_GGUF)
-        ok = may_write(&e, path, &err) && write_whole(&e, path, write_gguf, &err);
+        ok = lm_may_write(path, force, &err) && write_whole(&e, path, write_gguf, &err);
     else if (ok)
         ok = export_folder(&e, path, &err);
     tensor_arena_free(e.publication.arena);

@@ -13,10 +13,16 @@ typedef struct lm_extras {
     int entry_count, metadata_count; /* the latter up to LM_MAX_EXTRAS */
 } lm_extras;
 enum { LM_MAX_EXTRAS = 96 };
+/* The model's configuration and tokenizer with the extras' strings, but for those that say the same, and the extras'
+ * tensors alone. */
+bool lm_checkpoint_write(const lm_instance *instance, lm_extras all, const char *path, tensor_error *err);
 bool lm_checkpoint_save(const lm_instance *instance, lm_extras extras, const char *path, tensor_error *err);
 /* Fills an instance, and the model's options, from a file; the error text names the file. Free it also after a
  * failure. */
 bool lm_checkpoint_load(lm_instance *instance, const lm_model *model, const char *path, tensor_error *err);
+/* The same to read only: what the file has as BF16 or I8 stays compact (nn_params_load_compact). */
+bool lm_checkpoint_load_compact(lm_instance *instance, const lm_model *model, const char *path,
+                                tensor_error *err);
 /* The same for a context of the first `context` positions of those that the checkpoint has; 0: all. */
 bool lm_checkpoint_load_cropped(lm_instance *instance, const lm_model *model, const char *path,
                                 int64_t context, tensor_error *err);
@@ -42,6 +48,9 @@ bool lm_gguf_write(FILE *file, const lm_publication *publication, const lm_token
 /* The command export: a folder for transformers, a file for llama.cpp. */
 int lm_export_command(const lm_model *model, int argc, char *const *argv);
 
+/* The command quantize: a model in less memory. */
+int lm_quantize_command(const lm_model *model, int argc, char *const *argv);
+
 /* ---- Files that commands write ---------------------------------------------------------------------- */
 
 /* A stream to write a file with. An earlier one stays whole until lm_finish, with all of the new one (`whole`), has it on
@@ -49,6 +58,8 @@ int lm_export_command(const lm_model *model, int argc, char *const *argv);
  * is not whole: that the caller has said. */
 FILE *lm_create(const char *path, tensor_error *err);
 bool lm_finish(FILE *file, const char *path, bool whole, tensor_error *err);
+/* Refuses to write over a file, unless forced, and over what is none. */
+bool lm_may_write(const char *path, bool force, tensor_error *err);
 
 /* ---- The folder of a run --------------------------------------------------------------------------- */
 

@@ -20,6 +20,14 @@ static const char *behind_links(const char *path, char resolved[PATH_MAX]) {
     return realpath(path, resolved) ? resolved : path;
 }
 
+bool lm_may_write(const char *path, bool force, tensor_error *err) {
+    struct stat status;
+    if (lstat(path, &status) != 0)
+        return errno == ENOENT || tensor_fail(err, "%.200s: %s", path, strerror(errno));
+    if (!S_ISREG(status.st_mode)) return tensor_fail(err, "%.200s is there, and no file", path);
+    return force || tensor_fail(err, "%.200s is there; --force writes over it", path);
+}
+
 FILE *lm_create(const char *path, tensor_error *err) {
     char resolved[PATH_MAX];
     struct stat status;

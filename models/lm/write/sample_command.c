@@ -117,7 +117,7 @@ static int sample(const lm_model *model, const char *file, lm_sampling *sampling
     tensor_error err = {0};
     lm_instance instance;
     int status = LM_DONE;
-    if (!lm_checkpoint_load(&instance, model, file, &err))
+    if (!lm_checkpoint_load_compact(&instance, model, file, &err))
         status = lm_fail(model, "%s", err.text);
     else if (interactive)
         status = converse(&instance, sampling);
