@@ -4,6 +4,7 @@
 #include "tensor/kernels/attention.h"
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/gemm.h"
+#include "tensor/kernels/gemm_bf16.h"
 #include "tensor/kernels/norm.h"
 #include "tensor/kernels/optim.h"
 #include "tensor/kernels/reduce.h"
@@ -43,6 +44,7 @@ const tensor_kernels PASTE(tensor_kernels_, SAMPO_ISA) = {
     .layer_norm_vjp = layer_norm_vjp_row,
     .add_norm_rows = add_norm_rows,
     .gemm = gemm,
+    .gemm_bf16 = gemm_bf16,
     .attention = attention,
     .attention_vjp = attention_vjp,
     .rotary = rotary_row,
