@@ -53,6 +53,7 @@ struct ag_tape {
     ag_var *first, *last; /* the oldest and the newest node */
     bool recording;
     ag_phase phase;
+    tensor_precision precision; /* of products */
     uint64_t turn;    /* grows with each reset */
     uint64_t call;    /* number of the call of ag_gradients under way; 0: none, all gradients are asked for */
     uint64_t calls;   /* so far */

@@ -1,6 +1,11 @@
 /* Matrix products and table look-ups. */
 #include "autograd/ops.h"
 
+/* out (+)= a b, in the precision of y's tape. */
+static void multiply(ag_var *y, tensor out, tensor a, tensor b, bool accumulate) {
+    tensor_matmul_at(out, a, b, accumulate, y->tape->precision, ag_err(y));
+}
+
 /* ---- matmul ------------------------------------------------------------------------------- */
 
 /* Adds the product of a and b to x's gradient: as numbers in place, where no batch was broadcast. */
@@ -15,7 +20,7 @@ static void add_product(ag_var *y, ag_var *x, ag_var *a, ag_var *b) {
         ag_add_grad(x, ag_matmul(a, b));
     } else {
         const tensor dx = ag_grad_buffer(y, x, &fresh);
-        tensor_matmul(dx, a->value, b->value, !fresh, ag_err(y));
+        multiply(y, dx, a->value, b->value, !fresh);
     }
 }
 
@@ -49,7 +54,7 @@ ag_var *ag_matmul(ag_var *a, ag_var *b) {
     int64_t shape[TENSOR_MAX_RANK];
     if (y && tensor_matmul_shape(a->value, b->value, &rank, shape, ag_err(y)) &&
         ag_out(y, TENSOR_F32, rank, shape))
-        tensor_matmul(y->value, a->value, b->value, false, ag_err(y));
+        multiply(y, y->value, a->value, b->value, false);
     return ag_end(y);
 }
 
@@ -69,14 +74,13 @@ static void linear_backward(ag_var *y, ag_var *dy) {
     if (ag_needs_grad(x)) { /* of any strides: where x is a view, those of a part of its operand's gradient */
         const tensor dx = ag_grad_buffer(y, x, &fresh), wt = tensor_transpose(w->value, 0, 1, ag_err(y));
         if (x->value.rank > 1)
-            tensor_matmul(dx, tensor_reshape(g, y->value.rank, y->value.shape, ag_err(y)), wt, !fresh,
-                          ag_err(y));
+            multiply(y, dx, tensor_reshape(g, y->value.rank, y->value.shape, ag_err(y)), wt, !fresh);
         else
-            tensor_matmul(tensor_unsqueeze(dx, 0, ag_err(y)), g, wt, !fresh, ag_err(y));
+            multiply(y, tensor_unsqueeze(dx, 0, ag_err(y)), g, wt, !fresh);
     }
     if (ag_needs_grad(w)) {
         const tensor dw = ag_grad_buffer(y, w, &fresh);
-        tensor_matmul(dw, tensor_transpose(as_rows(y, x->value), 0, 1, ag_err(y)), g, !fresh, ag_err(y));
+        multiply(y, dw, tensor_transpose(as_rows(y, x->value), 0, 1, ag_err(y)), g, !fresh);
     }
     if (ag_needs_grad(b)) {
         tensor db = ag_grad_buffer(y, b, &fresh);
@@ -135,7 +139,8 @@ static ag_var *linear(int inputs, ag_var *const *in) {
     }
     for (int axis = 0; axis < rank - 1; axis++) shape[axis] = x->shape[axis];
     shape[rank - 1] = w->shape[1];
-    if (ag_out(y, TENSOR_F32, rank, shape)) tensor_linear(y->value, *x, *w, *bias, ag_err(y));
+    if (ag_out(y, TENSOR_F32, rank, shape))
+        tensor_linear_at(y->value, *x, *w, *bias, y->tape->precision, ag_err(y));
     return ag_end(y);
 }
 

@@ -70,6 +70,10 @@ size_t ag_tape_peak(const ag_tape *tape) {
     return tape ? tape->used : 0;
 }
 
+void ag_set_precision(ag_tape *tape, tensor_precision precision) {
+    if (tape) tape->precision = precision;
+}
+
 void ag_watch(ag_tape *tape, ag_watcher *watcher, void *context) {
     if (!tape) return;
     tape->watcher = watcher;

@@ -16,6 +16,7 @@ typedef struct worker {
 struct nn_parallel {
     nn_params *params;
     int64_t grain;       /* rows of a shard at least */
+    tensor_precision precision;
     tensor_arena *arena; /* owns this struct and the shards' gradients */
     tensor grads;        /* [shards of the largest batch so far, count]; no tensor before the first */
     tensor *parts;       /* [shards, parameters]: of each parameter in grads */
@@ -47,6 +48,10 @@ nn_parallel *nn_parallel_new(nn_params *params) {
 
 void nn_parallel_set_grain(nn_parallel *parallel, int64_t rows) {
     if (parallel) parallel->grain = rows < 1 ? 1 : rows;
+}
+
+void nn_parallel_set_precision(nn_parallel *parallel, tensor_precision precision) {
+    if (parallel) parallel->precision = precision;
 }
 
 void nn_parallel_free(nn_parallel *parallel) {
@@ -84,6 +89,7 @@ static bool run_shard(batch *b, int shard, worker *w, int place) {
     double weight = (double)(end - begin) / (double)b->rows;
     ag_reset(w->tape);
     ag_set_recording(w->tape, b->backward);
+    ag_set_precision(w->tape, b->backward ? b->parallel->precision : TENSOR_FLOAT32);
     ag_var *loss = b->loss(b->context, w->tape, begin, end);
     if (loss && (loss->value.dtype != TENSOR_F32 || tensor_size(loss->value) != 1))
         loss = ag_fail(w->tape, "the loss is not a float32 scalar");

@@ -59,6 +59,11 @@ ag_var *ag_fail(ag_tape *tape, const char *format, ...) TENSOR_PRINTF(2, 3);
  * computes values only. */
 void ag_set_recording(ag_tape *tape, bool recording);
 
+/* In which precision ag_matmul and ag_linear multiply from now on, forward and in backward; float32 on a new tape. Values,
+ * sums and gradients are float32 in any case, and so is all that other operations compute: attention with its products,
+ * softmax, norms, losses. */
+void ag_set_precision(ag_tape *tape, tensor_precision precision);
+
 /* Memory that lives as long as the tape's variables: for data that is handed to them. */
 tensor ag_tensor(ag_tape *tape, tensor_dtype dtype, int rank, const int64_t *shape);
 

@@ -271,6 +271,11 @@ void nn_parallel_free(nn_parallel *parallel);
  * handing them out takes longer than their work. */
 void nn_parallel_set_grain(nn_parallel *parallel, int64_t rows);
 
+/* In which precision nn_parallel_backward multiplies (ag_set_precision), its loss included; float32 unless told otherwise.
+ * Parameters, their gradients and the optimizer stay float32, and nn_parallel_loss multiplies in float32 as ever: what a
+ * model has learned is looked at in one precision, however it was trained. */
+void nn_parallel_set_precision(nn_parallel *parallel, tensor_precision precision);
+
 /* The mean loss of rows begin..end-1 of a batch, a scalar on `tape`. Called by several threads at once, so it
  * reads `context` only; may be called again for the same rows, to size a thread's tape. */
 typedef ag_var *nn_loss(void *context, ag_tape *tape, int64_t begin, int64_t end);

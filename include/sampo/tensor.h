@@ -265,11 +265,24 @@ double tensor_sum_squares(tensor x);
  * out must not overlap a or b. Error: "matmul: inner sizes differ: [256, 64] x [63, 192]". */
 bool tensor_matmul(tensor out, tensor a, tensor b, bool accumulate, tensor_error *err);
 
+/* What the numbers of a product are rounded to before they are multiplied; tensors and sums are float32 in any case. In
+ * bfloat16 (8 bits of mantissa, float32's range) operands are rounded to nearest, ties to even, denormals to zero, and a
+ * chain takes the steps of k by pairs, the second one first: 1, 0, 3, 2, ...; a pair that k does not fill has a zero.
+ * Each multiply-add is rounded once; denormal sums are zero. It is what AVX512_BF16's VDPBF16PS does; other processors
+ * compute the same bits with float32's multiply-add. (But for ARM, where a sum within 2^-151 below 2^-126 is 0 instead.) */
+typedef enum tensor_precision { TENSOR_FLOAT32, TENSOR_BFLOAT16 } tensor_precision;
+
+/* tensor_matmul with such operands. */
+bool tensor_matmul_at(tensor out, tensor a, tensor b, bool accumulate, tensor_precision precision,
+                      tensor_error *err);
+
 /* The shape of the result, by the rules above. */
 bool tensor_matmul_shape(tensor a, tensor b, int *rank, int64_t *shape, tensor_error *err);
 
 /* out[..., N] = x[..., K] w[K, N] + bias[N]: the chain starts from bias; no tensor: from 0. */
 bool tensor_linear(tensor out, tensor x, tensor w, tensor bias, tensor_error *err);
+bool tensor_linear_at(tensor out, tensor x, tensor w, tensor bias, tensor_precision precision,
+                      tensor_error *err);
 bool tensor_linear_shape(tensor x, tensor w, tensor bias, int *rank, int64_t *shape, tensor_error *err);
 
 /* ---- Compact weights ---------------------------------------------------------------------- *
@@ -449,7 +462,7 @@ void tensor_parallel(int64_t n, int64_t grain, tensor_work *work, void *context)
 
 /* ---- Instruction sets ---------------------------------------------------------------------- *
  * Kernels exist once per instruction set; the best one this processor has is chosen at first use. The
- * environment variable SAMPO_ISA forces another: baseline, avx2, avx512, neon. */
+ * environment variable SAMPO_ISA forces another: baseline, avx2, avx512, avx512bf16, neon. */
 
 /* The set in use. Where SAMPO_ISA names one that is unknown or not to be had here, the best one is used
  * and tensor_isa_check fails with a text that says so: programs call it once at their start. */

@@ -148,8 +148,9 @@ typedef struct tensor_kernels {
     /* dw += sum of dy (x - mean) rstd over the rows, db += sum of dy, as add_rows */
     void (*add_norm_rows)(int64_t n, double *dw, double *db, const norm_rows *rows);
 
-    /* gemm.h (with gemv.h), compact.h, attention.h */
+    /* gemm.h (with gemv.h), gemm_bf16.h (A and B rounded to bfloat16; of `part`, GEMM_FULL alone), compact.h, attention.h */
     void (*gemm)(const gemm_args *args);
+    void (*gemm_bf16)(const gemm_args *args);
     void (*compact_bf16)(const compact_args *args);
     void (*compact_int8)(const compact_args *args);
     void (*compact_round)(int64_t n, int16_t *q, float *scale, const float *x); /* q: whole blocks */

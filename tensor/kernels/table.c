@@ -5,6 +5,7 @@
 #include "tensor/kernels/compact.h"
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/gemm.h"
+#include "tensor/kernels/gemm_bf16.h"
 #include "tensor/kernels/norm.h"
 #include "tensor/kernels/optim.h"
 #include "tensor/kernels/reduce.h"
@@ -47,6 +48,7 @@ const tensor_kernels PASTE(tensor_kernels_, SAMPO_ISA) = {
     .compact_bf16 = compact_bf16_any,
     .compact_int8 = compact_int8,
     .compact_round = compact_round,
+    .gemm_bf16 = gemm_bf16,
     .attention = attention,
     .attention_vjp = attention_vjp,
     .rotary = rotary_row,

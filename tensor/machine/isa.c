@@ -26,14 +26,23 @@ static bool runs_avx512(void) {
 }
 #endif
 
+#ifdef SAMPO_HAVE_AVX512BF16
+static bool runs_avx512bf16(void) {
+    return runs_avx512() && __builtin_cpu_supports("avx512bf16");
+}
+#endif
+
 extern const tensor_kernels tensor_kernels_baseline, tensor_kernels_avx2, tensor_kernels_avx512,
-    tensor_kernels_neon;
+    tensor_kernels_avx512bf16, tensor_kernels_neon;
 
 /* Those compiled in, best first. */
 static const struct {
     const tensor_kernels *kernels;
     bool (*runs)(void);
 } sets[] = {
+#ifdef SAMPO_HAVE_AVX512BF16
+    {&tensor_kernels_avx512bf16, runs_avx512bf16},
+#endif
 #ifdef SAMPO_HAVE_AVX512
     {&tensor_kernels_avx512, runs_avx512},
 #endif

@@ -25,9 +25,18 @@ bool tensor_matmul_shape(tensor a, tensor b, int *rank, int64_t *shape, tensor_e
     return true;
 }
 
+/* What computes one product. */
+typedef void product_kernel(const gemm_args *args);
+
+static product_kernel *kernel_of(tensor_precision precision) {
+    const tensor_kernels *kernels = tensor_kernels_get();
+    return precision == TENSOR_BFLOAT16 ? kernels->gemm_bf16 : kernels->gemm;
+}
+
 /* The products of a batch: out, a and b expanded to one batch shape, and a grid of blocks of C. */
 typedef struct product {
     const tensor *out, *a, *b;
+    product_kernel *kernel;
     gemm_args g;            /* of the first product */
     int64_t rows, cols;     /* of a block */
     int64_t grid_m, grid_n; /* blocks of one product */
@@ -36,7 +45,6 @@ typedef struct product {
 static void product_blocks(void *context, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const product *t = context;
-    const tensor_kernels *kernels = tensor_kernels_get();
     for (int64_t task = begin; task < end; task++) {
         gemm_args g = t->g;
         const int64_t block = task % (t->grid_m * t->grid_n);
@@ -59,7 +67,7 @@ static void product_blocks(void *context, int64_t begin, int64_t end, int worker
         else if (g.start)
             g.start += i * g.start_row + j * g.start_col;
         g.c += c;
-        kernels->gemm(&g);
+        t->kernel(&g);
     }
 }
 
@@ -120,8 +128,8 @@ static int64_t block_size(int64_t n, int64_t parts, int64_t unit, int64_t most) 
 }
 
 /* out = start + a b for operands of one rank whose batch axes have out's sizes; `bias`: no tensor, or [N]. */
-static void multiply(const tensor *out, const tensor *a, const tensor *b, bool accumulate,
-                     const tensor *bias) {
+static void multiply(product_kernel *kernel, const tensor *out, const tensor *a, const tensor *b,
+                     bool accumulate, const tensor *bias) {
     /* Large blocks copy least; a product that is worth it is cut into enough for all threads. Blocks are whole tiles
      * and panels of every instruction set. Products of few rows read whole rows of B (gemv.h): a share for a thread. */
     enum {
@@ -133,7 +141,7 @@ static void multiply(const tensor *out, const tensor *a, const tensor *b, bool a
         GRAIN_FLOPS = 1 << 18,
         FEW = 8
     };
-    product t = {out, a, b, first_product(out, a, b, accumulate, bias), 0, 0, 0, 0};
+    product t = {out, a, b, kernel, first_product(out, a, b, accumulate, bias), 0, 0, 0, 0};
     if (t.g.c_col != 1 && t.g.c_row == 1) { /* C is written along its rows: compute its transpose instead */
         t.g = transposed(t.g);
         t.a = b;
@@ -149,7 +157,7 @@ static void multiply(const tensor *out, const tensor *a, const tensor *b, bool a
     int64_t tasks = t.grid_m * t.grid_n;
     for (int axis = 0; axis < out->rank - 2; axis++) tasks *= out->shape[axis];
     if (tasks == 1) {
-        tensor_kernels_get()->gemm(&t.g);
+        kernel(&t.g);
         return;
     }
     const double work = work_of(t.g.m < t.rows ? t.g.m : t.rows, t.g.n < t.cols ? t.g.n : t.cols, t.g.k);
@@ -176,8 +184,8 @@ static bool fold_rows(tensor *x) {
     return true;
 }
 
-static void multiply_batch(const tensor *out, const tensor *a, const tensor *b, bool accumulate,
-                           const tensor *bias, tensor_error *err) {
+static void multiply_batch(product_kernel *kernel, const tensor *out, const tensor *a, const tensor *b,
+                           bool accumulate, const tensor *bias, tensor_error *err) {
     int64_t shape[TENSOR_MAX_RANK];
     for (int axis = 0; axis < out->rank; axis++) shape[axis] = out->shape[axis];
     shape[out->rank - 2] = a->shape[a->rank - 2];
@@ -186,30 +194,35 @@ static void multiply_batch(const tensor *out, const tensor *a, const tensor *b, 
     shape[out->rank - 2] = b->shape[b->rank - 2];
     shape[out->rank - 1] = b->shape[b->rank - 1];
     const tensor all_b = tensor_expand(*b, out->rank, shape, err);
-    multiply(out, &all_a, &all_b, accumulate, bias);
+    multiply(kernel, out, &all_a, &all_b, accumulate, bias);
 }
 
-static void multiply_folded(const tensor *out, const tensor *a, const tensor *b, bool accumulate,
-                            const tensor *bias, tensor_error *err) {
+static void multiply_folded(product_kernel *kernel, const tensor *out, const tensor *a, const tensor *b,
+                            bool accumulate, const tensor *bias, tensor_error *err) {
     tensor rows, a_rows;
     if (out->rank == 2)
-        multiply(out, a, b, accumulate, bias);
+        multiply(kernel, out, a, b, accumulate, bias);
     else if (b->rank == 2 && (rows = *out, fold_rows(&rows)) && (a_rows = *a, fold_rows(&a_rows)))
-        multiply(&rows, &a_rows, b, accumulate, bias);
+        multiply(kernel, &rows, &a_rows, b, accumulate, bias);
     else
-        multiply_batch(out, a, b, accumulate, bias, err);
+        multiply_batch(kernel, out, a, b, accumulate, bias, err);
     tensor_touch(*out);
 }
 
-bool tensor_matmul(tensor out, tensor a, tensor b, bool accumulate, tensor_error *err) {
+bool tensor_matmul_at(tensor out, tensor a, tensor b, bool accumulate, tensor_precision precision,
+                      tensor_error *err) {
     int rank;
     int64_t shape[TENSOR_MAX_RANK];
     if (!tensor_matmul_shape(a, b, &rank, shape, err) ||
         !tensor_expect("matmul", "out", &out, TENSOR_F32, err) ||
         !tensor_expect_shape("matmul", "out", &out, rank, shape, err))
         return false;
-    multiply_folded(&out, &a, &b, accumulate, &(tensor){0}, err);
+    multiply_folded(kernel_of(precision), &out, &a, &b, accumulate, &(tensor){0}, err);
     return true;
+}
+
+bool tensor_matmul(tensor out, tensor a, tensor b, bool accumulate, tensor_error *err) {
+    return tensor_matmul_at(out, a, b, accumulate, TENSOR_FLOAT32, err);
 }
 
 static bool linear_fits(const tensor *x, const tensor *w, const tensor *bias, tensor_error *err) {
@@ -235,25 +248,26 @@ bool tensor_linear_shape(tensor x, tensor w, tensor bias, int *rank, int64_t *sh
 }
 
 /* A single row of neighbours, as where text is written token by token: straight to the kernel. */
-static bool multiply_row(const tensor *out, const tensor *x, const tensor *w, const tensor *bias) {
+static bool multiply_row(product_kernel *kernel, const tensor *out, const tensor *x, const tensor *w,
+                         const tensor *bias) {
     enum { MOST = 1 << 16 }; /* numbers of w: more are worth several threads */
     const int last = x->rank - 1;
     for (int axis = 0; axis < last; axis++)
         if (x->shape[axis] != 1) return false;
     const int64_t most = tensor_threads() > 1 && !tensor_is_nested() ? MOST : INT64_MAX;
     if (x->stride[last] != 1 || out->stride[last] != 1 || w->shape[0] * w->shape[1] > most) return false;
-    tensor_kernels_get()->gemm(&(gemm_args){.m = 1,
-                                            .n = w->shape[1],
-                                            .k = w->shape[0],
-                                            .a = x->f32,
-                                            .a_col = 1,
-                                            .b = w->f32,
-                                            .b_row = w->stride[0],
-                                            .b_col = w->stride[1],
-                                            .c = out->f32,
-                                            .c_col = 1,
-                                            .start = bias->storage ? bias->f32 : NULL,
-                                            .start_col = bias->stride[0]});
+    kernel(&(gemm_args){.m = 1,
+                        .n = w->shape[1],
+                        .k = w->shape[0],
+                        .a = x->f32,
+                        .a_col = 1,
+                        .b = w->f32,
+                        .b_row = w->stride[0],
+                        .b_col = w->stride[1],
+                        .c = out->f32,
+                        .c_col = 1,
+                        .start = bias->storage ? bias->f32 : NULL,
+                        .start_col = bias->stride[0]});
     tensor_touch(*out);
     return true;
 }
@@ -269,15 +283,21 @@ static bool linear_result(const tensor *out, const tensor *x, const tensor *w, t
     return tensor_unexpected_shape("linear", "out", out, x->rank, shape, err);
 }
 
-bool tensor_linear(tensor out, tensor x, tensor w, tensor bias, tensor_error *err) {
+bool tensor_linear_at(tensor out, tensor x, tensor w, tensor bias, tensor_precision precision,
+                      tensor_error *err) {
+    product_kernel *kernel = kernel_of(precision);
     if (!linear_fits(&x, &w, &bias, err) || !tensor_expect("linear", "out", &out, TENSOR_F32, err) ||
         !linear_result(&out, &x, &w, err))
         return false;
-    if (multiply_row(&out, &x, &w, &bias)) return true;
+    if (multiply_row(kernel, &out, &x, &w, &bias)) return true;
     if (x.rank == 1) {
         x = tensor_unsqueeze(x, 0, err);
         out = tensor_unsqueeze(out, 0, err);
     }
-    multiply_folded(&out, &x, &w, false, &bias, err);
+    multiply_folded(kernel, &out, &x, &w, false, &bias, err);
     return true;
+}
+
+bool tensor_linear(tensor out, tensor x, tensor w, tensor bias, tensor_error *err) {
+    return tensor_linear_at(out, x, w, bias, TENSOR_FLOAT32, err);
 }

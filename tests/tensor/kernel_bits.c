@@ -84,6 +84,36 @@ static void products(void) {
     }
 }
 
+/* The same in bfloat16: blocks with edges on all sides, A and B as they are and transposed. */
+static void rounded_products(void) {
+    for (int form = 0; form < 16; form++) {
+        const int64_t m = form & 1 ? 37 : 1, n = 61, k = 319;
+        gemm_args g = {.m = m, .n = n, .k = k, .a = x, .b = y, .c = out, .c_row = n, .c_col = 1};
+        g.a_row = form & 8 ? 1 : k, g.a_col = form & 8 ? m : 1;
+        g.b_row = form & 2 ? 1 : n, g.b_col = form & 2 ? k : 1;
+        if (form & 4) g.start = out, g.start_row = n, g.start_col = 1;
+        kernels->gemm_bf16(&g), add(out, (size_t)(m * n));
+    }
+}
+
+static void fill_bits(float *to, uint64_t seed) {
+    uint64_t state = seed * 0x9e3779b97f4a7c15u + 1;
+    for (int i = 0; i < N; i++) {
+        state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+        const uint32_t bits = (uint32_t)(state >> 20);
+        memcpy(&to[i], &bits, sizeof bits);
+    }
+}
+
+static void rounded_bits(void) {
+    for (int64_t k = 1; k < 8; k++) {
+        gemm_args g = {.m = 100, .n = 90, .k = k, .a = x, .a_row = k, .a_col = 1, .b = y, .b_row = 90, .b_col = 1};
+        g.c = out, g.c_row = 90, g.c_col = 1;
+        if (k & 1) g.start = z, g.start_row = 90, g.start_col = 1;
+        kernels->gemm_bf16(&g), add(out, 100 * 90);
+    }
+}
+
 int main(void) {
     elementwise(-1, 1);
     elementwise(-40, 100);
@@ -92,6 +122,9 @@ int main(void) {
     rows();
     fill(x, 3, -3, 2), fill(y, 4, -1, 1);
     products();
+    rounded_products();
+    fill_bits(x, 6), fill_bits(y, 7), fill_bits(z, 8);
+    rounded_bits();
     printf("%016llx\n", (unsigned long long)hash);
     return 0;
 }

@@ -40,8 +40,12 @@ x86_64)
     grep -q ' fma' /proc/cpuinfo || exit 77
     check avx2 -mavx2 -mfma
     first=$expected
+    check avx2 -mavx2 -mfma -DSAMPO_BF16_PAIRS # AVX512_BF16's way without its instruction
     if grep -q avx512bw /proc/cpuinfo; then
         check avx512 -mavx512f -mavx512vl -mavx512dq -mavx512bw -mfma -mprefer-vector-width=512
+    fi
+    if grep -q avx512_bf16 /proc/cpuinfo; then
+        check avx512bf16 -mavx512f -mavx512vl -mavx512dq -mavx512bw -mfma -mprefer-vector-width=512 -mavx512bf16
     fi
     ;;
 *) check neon ;;

@@ -61,6 +61,7 @@ typedef struct lm_settings {
     bool force, dry_run, quiet;
     int64_t iterations, batch, accumulate, context, vocab_size, seed, threads;
     int64_t schedule, warmup, schedule_end, decay_on; /* schedule: nn_schedule_kind; decay_on: 1: matrices */
+    int64_t precision;                                /* tensor_precision */
     double rate, lowest_rate, decay, beta1, beta2, eps, clip;
     int64_t report_every, report_batches, patience, sample_tokens;
     double temperature;
