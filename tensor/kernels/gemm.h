@@ -2,15 +2,14 @@
  * block of k: per step it reads NR contiguous elements of B and broadcasts MR elements of A, which may
  * have any strides. B is copied to the stack in panels of k x NR, each contiguous, so that it stays in the
  * first-level cache while a block of A's rows passes over it (Goto & van de Geijn 2008); so is A where its
- * steps lie far apart. A product of few rows reads both in place; one of a single row has wider tiles.
+ * steps lie far apart. A product of few rows reads both in place; one of a single row is gemv.h's.
  *
  * Contract with the callers: C[i, j] = fma(A[i, k-1], B[k-1, j], ... fma(A[i, 0], B[0, j], start)), whatever
  * the block sizes, so they may differ between instruction sets. */
 #ifndef SAMPO_TENSOR_GEMM_H
 #define SAMPO_TENSOR_GEMM_H
 
-#include "tensor/kernels/kernels.h"
-#include "tensor/kernels/vec.h"
+#include "tensor/kernels/gemv.h"
 
 /* A tile has as many accumulators as the register file holds beside its vectors of B and one of A. Wide tiles load
  * least for each multiply-add: 4 x 3 vectors take 7 loads for 12, 6 x 2 take 8. */
@@ -27,9 +26,7 @@ static const int gemm_tile_rows[GEMM_NV + 1] = {0, 12, 6, 4}; /* of a tile that 
 #define EACH_MR_6(_, nv) EACH_MR_4(_, nv) _(5, nv) _(6, nv)
 #define EACH_MR_12(_, nv) EACH_MR_6(_, nv) _(7, nv) _(8, nv) _(9, nv) _(10, nv) _(11, nv) _(12, nv)
 enum {
-    GEMM_MR = 12,    /* the most rows of a tile, a multiple of all others */
-    GEMM_ROW_NV = 8, /* of a tile that is one row: enough chains to hide the latency of a multiply-add */
-    GEMM_AHEAD = 8,  /* steps that such a tile fetches ahead */
+    GEMM_MR = 12, /* the most rows of a tile, a multiple of all others */
     GEMM_NR = GEMM_NV * VEC_WIDTH,
     GEMM_KC = 256, /* a panel of B: at most 256 x 32 floats, a first-level cache */
     GEMM_NC = 288, /* columns of B that are packed at once, whole panels: 290 KiB of stack, beside 97 for A */
@@ -47,13 +44,6 @@ typedef struct gemm_strip {
     bool a_packed; /* in groups of GEMM_MR rows, [k][GEMM_MR] each */
     int64_t from, to, rise_from, rise_to;
 } gemm_strip;
-
-static inline int64_t min64(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-static inline int64_t max64(int64_t a, int64_t b) {
-    return a > b ? a : b;
-}
 
 /* One step of the chains of a tile. Between two multiply-adds there is room for hardly anything: where a core runs two
  * threads, every other instruction takes a multiply-add's place. */
@@ -142,61 +132,6 @@ EACH_TILE(STRIPS)
 #define STRIP_ENTRIES(mr, nv) [nv][mr] = {EACH_FORM(STRIP_ENTRY, mr, nv)},
 static void (*const gemm_strips[GEMM_NV + 1][GEMM_MR + 1][FORMS])(const gemm_strip *) = {
     EACH_TILE(STRIP_ENTRIES)};
-
-/* A strip of one row, which takes each element of B once. */
-static inline __attribute__((always_inline)) void row_strip(const int nv, const gemm_strip *s) {
-    vec acc[GEMM_ROW_NV];
-    for (int v = 0; v < nv; v++) acc[v] = s->start ? vec_load(s->start + v * VEC_WIDTH) : vec_splat(0);
-    const float *a = s->a + s->from * s->a_col, *b = s->b + s->from * s->b_row;
-    for (int64_t k = s->to - s->from; k > 0; k--, a += s->a_col, b += s->b_row) {
-        /* Matrices of a model come from the second-level cache or further away, once. */
-        for (int i = 0; nv == GEMM_ROW_NV && i < nv * VEC_WIDTH; i += 16)
-            __builtin_prefetch(b + GEMM_AHEAD * s->b_row + i);
-        const vec x = vec_splat(*a);
-        for (int v = 0; v < nv; v++) acc[v] = vec_accumulate_at(x, b + v * VEC_WIDTH, acc[v]);
-    }
-    for (int v = 0; v < nv; v++) vec_store(s->c + v * VEC_WIDTH, acc[v]);
-}
-
-#define ROW_STRIP(nv)                                                                                        \
-    static void row_strip_##nv(const gemm_strip *s) {                                                        \
-        row_strip(nv, s);                                                                                    \
-    }
-#define EACH_ROW_NV(_) _(1) _(2) _(4) _(8)
-EACH_ROW_NV(ROW_STRIP)
-
-/* The same of the first n < VEC_WIDTH columns. */
-static void row_strip_part(const gemm_strip *s, int64_t n) {
-    vec sum = s->start ? vec_load_part(s->start, n) : vec_splat(0);
-    const float *a = s->a + s->from * s->a_col, *b = s->b + s->from * s->b_row;
-    for (int64_t k = s->to - s->from; k > 0; k--, a += s->a_col, b += s->b_row)
-        sum = vec_accumulate(vec_splat(*a), vec_load_part(b, n), sum);
-    vec_store_part(s->c, sum, n);
-}
-
-/* The columns from j on. */
-static inline void row_columns(gemm_strip *s, const gemm_args *g, int64_t j) {
-    s->b = g->b + j;
-    s->c = g->c + j;
-    s->start = g->start ? g->start + j : NULL;
-}
-
-typedef float lanes4_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
-
-/* out[i][j] = bj[i] for 4 x 4 elements. */
-static inline void transpose_4x4(lanes4 out[4], const float *b0, const float *b1, const float *b2,
-                                 const float *b3) {
-    const lanes4 r0 = *(const lanes4_unaligned *)b0, r1 = *(const lanes4_unaligned *)b1;
-    const lanes4 r2 = *(const lanes4_unaligned *)b2, r3 = *(const lanes4_unaligned *)b3;
-    const lanes4 lo01 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5),
-                 hi01 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
-    const lanes4 lo23 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5),
-                 hi23 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
-    out[0] = __builtin_shufflevector(lo01, lo23, 0, 1, 4, 5);
-    out[1] = __builtin_shufflevector(lo01, lo23, 2, 3, 6, 7);
-    out[2] = __builtin_shufflevector(hi01, hi23, 0, 1, 4, 5);
-    out[3] = __builtin_shufflevector(hi01, hi23, 2, 3, 6, 7);
-}
 
 static int64_t padded_columns(int64_t n) {
     return (n + VEC_WIDTH - 1) / VEC_WIDTH * VEC_WIDTH;
@@ -355,75 +290,8 @@ static void gemm_columns(const gemm_args *g, int64_t j0, int64_t j1, int64_t p0,
     }
 }
 
-/* One row of C over steps from..to-1 where B is stored transposed: eight columns at a time, through registers (the last
- * one stands in for those that are missing). */
-static void gemm_row_transposed(const gemm_args *g, int64_t from, int64_t to) {
-    for (int64_t j = 0; j < g->n; j += 8) {
-        const int64_t n = min64(8, g->n - j);
-        const float *b[8];
-        float c[8] = {0};
-        for (int64_t i = 0; i < 8; i++) b[i] = g->b + (j + min64(i, n - 1)) * g->b_col;
-        for (int64_t i = 0; g->start && i < n; i++) c[i] = g->start[(j + i) * g->start_col];
-        lanes4 low = *(lanes4_unaligned *)c, high = *(lanes4_unaligned *)(c + 4), row[4];
-        int64_t p = from;
-        for (; p + 4 <= to; p += 4) {
-            const float *a = g->a + p * g->a_col;
-            transpose_4x4(row, b[0] + p, b[1] + p, b[2] + p, b[3] + p);
-            for (int i = 0; i < 4; i++) low = lanes4_fma(a[i * g->a_col] - (lanes4){0}, row[i], low);
-            transpose_4x4(row, b[4] + p, b[5] + p, b[6] + p, b[7] + p);
-            for (int i = 0; i < 4; i++) high = lanes4_fma(a[i * g->a_col] - (lanes4){0}, row[i], high);
-        }
-        for (; p < to; p++) {
-            const lanes4 a = g->a[p * g->a_col] - (lanes4){0};
-            low = lanes4_fma(a, (lanes4){b[0][p], b[1][p], b[2][p], b[3][p]}, low);
-            high = lanes4_fma(a, (lanes4){b[4][p], b[5][p], b[6][p], b[7][p]}, high);
-        }
-        *(lanes4_unaligned *)c = low, *(lanes4_unaligned *)(c + 4) = high;
-        for (int64_t i = 0; i < n; i++) g->c[(j + i) * g->c_col] = c[i];
-    }
-}
-
-/* The same where B's rows are contiguous, in whole vectors of columns. Columns left over are taken with the last whole
- * vector, some of whose columns are then computed twice, or, where there is none or a sum in place cannot be taken
- * twice, by themselves. */
-static void gemm_row_vectors(const gemm_args *g, int64_t from, int64_t to) {
-    gemm_strip s = {.from = from, .to = to, .a = g->a, .a_col = g->a_col, .b_row = g->b_row};
-    int64_t left = g->n % VEC_WIDTH, j = 0;
-    const bool twice = left > 0 && g->start != g->c && g->n > VEC_WIDTH;
-    for (int64_t n = g->n / VEC_WIDTH, nv; n > 0; n -= nv, j += nv * VEC_WIDTH) {
-        row_columns(&s, g, j);
-        if (n >= GEMM_ROW_NV)
-            nv = GEMM_ROW_NV, row_strip_8(&s);
-        else if (n >= 4)
-            nv = 4, row_strip_4(&s);
-        else if (n >= 2)
-            nv = 2, row_strip_2(&s);
-        else
-            nv = 1, row_strip_1(&s);
-        if (n == nv && twice && left > 0) j -= VEC_WIDTH - left, n = nv + 1, left = 0;
-    }
-    if (left == 0) return;
-    row_columns(&s, g, j);
-    row_strip_part(&s, left);
-}
-
-/* A single row of C: no other row shares B, which is read in place, from the first to the last step. Whether its layout
- * is one of these. */
-static bool gemm_row(const gemm_args *g) {
-    int64_t from = 0, to = g->k;
-    if (g->part == GEMM_A_LOWER) to = min64(to, max64(0, 1 + g->diagonal));
-    if (g->part == GEMM_A_UPPER) from = min64(to, max64(0, -g->diagonal));
-    if (g->b_col == 1 && g->c_col == 1 && (!g->start || g->start_col == 1))
-        gemm_row_vectors(g, from, to);
-    else if (g->b_row == 1)
-        gemm_row_transposed(g, from, to);
-    else
-        return false;
-    return true;
-}
-
 static void gemm(const gemm_args *g) {
-    if (g->m == 1 && gemm_row(g)) return;
+    if (g->m == 1 && gemv(g)) return;
     for (int64_t p = 0; p == 0 || p < g->k; p += GEMM_KC)
         for (int64_t j = 0; j < g->n; j += GEMM_NC)
             gemm_columns(g, j, min64(g->n, j + GEMM_NC), p, min64(g->k, p + GEMM_KC));

@@ -129,7 +129,7 @@ typedef struct tensor_kernels {
     /* dw += sum of dy (x - mean) rstd over the rows, db += sum of dy, as add_rows */
     void (*add_norm_rows)(int64_t n, double *dw, double *db, const norm_rows *rows);
 
-    /* gemm.h, attention.h */
+    /* gemm.h (with gemv.h), attention.h */
     void (*gemm)(const gemm_args *args);
     void (*attention)(const attention_args *args);
     void (*attention_vjp)(const attention_args *args);

@@ -136,6 +136,23 @@ static inline lanes4 lanes4_fma(lanes4 x, lanes4 y, lanes4 z) {
 #endif
 }
 
+typedef float lanes4_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* out[i][j] = bj[i] for 4 x 4 elements. */
+static inline void transpose_4x4(lanes4 out[4], const float *b0, const float *b1, const float *b2,
+                                 const float *b3) {
+    const lanes4 r0 = *(const lanes4_unaligned *)b0, r1 = *(const lanes4_unaligned *)b1;
+    const lanes4 r2 = *(const lanes4_unaligned *)b2, r3 = *(const lanes4_unaligned *)b3;
+    const lanes4 lo01 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5),
+                 hi01 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
+    const lanes4 lo23 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5),
+                 hi23 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+    out[0] = __builtin_shufflevector(lo01, lo23, 0, 1, 4, 5);
+    out[1] = __builtin_shufflevector(lo01, lo23, 2, 3, 6, 7);
+    out[2] = __builtin_shufflevector(hi01, hi23, 0, 1, 4, 5);
+    out[3] = __builtin_shufflevector(hi01, hi23, 2, 3, 6, 7);
+}
+
 /* Adds the sixteen lanes in a fixed tree: i with i + 8, then + 4, 2, 1. The first half of it leaves four. */
 static inline lanes4 lanes_sum_four(lanes a) {
     lanes8 eight[2];
@@ -148,6 +165,13 @@ static inline lanes4 lanes_sum_four(lanes a) {
 static inline float lanes_sum(lanes a) {
     const lanes4 four = lanes_sum_four(a);
     return (four[0] + four[2]) + (four[1] + four[3]);
+}
+
+static inline int64_t min64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static inline int64_t max64(int64_t a, int64_t b) {
+    return a > b ? a : b;
 }
 
 #endif
