@@ -25,7 +25,6 @@ static const int gemm_tile_rows[GEMM_NV + 1] = {0, 12, 6, 4}; /* of a tile that 
 enum {
     GEMM_KC = 256, /* a panel of B: at most 256 x 32 floats, a first-level cache */
     GEMM_NEAR = 1 << 16, /* elements that steps of A may span: 256 KiB, half of a second-level cache */
-    GEMM_FAR = 512,  /* elements between rows of A that are read in place */
     GEMM_MC = 264 /* rows of A that stay in the second-level cache while the panels change, about */
 };
 
@@ -55,7 +54,7 @@ static inline __attribute__((always_inline)) void tile_step(const int mr, const 
 /* The A of the tile that begins `row` rows after the first; the one before it is at `a`. */
 static inline const float *next_tile(const gemm_strip *s, const float *a, int64_t row, int64_t mr,
                                      int64_t a_row) {
-    return a + mr * a_row + (s->a_packed && row % GEMM_MR == 0 ? packed_stride(GEMM_MR, s->k) - GEMM_MR : 0);
+    return a + mr * a_row + (s->a_packed && row % GEMM_MR == 0 ? group_stride(s->k) - GEMM_MR : 0);
 }
 
 /* The tiles of a strip; mr, nv and, in the usual cases, the strides are constants where this is inlined. What the loop
@@ -203,7 +202,7 @@ static void gemm_panel(const gemm_args *g, const gemm_block *block, int64_t j, i
                     .b = b,
                     .b_row = b_row};
     const float *a = packed ? block->packed : g->a + i0 * g->a_row + block->p0 * g->a_col;
-    for (int64_t i = i0, group; i < i1; a += (group + GEMM_MR - 1) / GEMM_MR * packed_stride(GEMM_MR, k)) {
+    for (int64_t i = i0, group; i < i1; a += (group + GEMM_MR - 1) / GEMM_MR * group_stride(k)) {
         group = packed ? run_of(i1 - i, GEMM_MR) : i1 - i; /* as they are packed */
         s.a = a;
         for (int64_t left = group, rows; left > 0; left -= rows, i += rows, s.a += rows * s.a_row) {
@@ -213,17 +212,17 @@ static void gemm_panel(const gemm_args *g, const gemm_block *block, int64_t j, i
     }
 }
 
-/* Rows of A that are better read from a copy, where several panels share it: those whose steps fall out of the caches
- * before their neighbours are read, and those that lie in a page each. */
+/* Rows of A whose steps are so far apart that they fall out of the second-level cache before their neighbours are read:
+ * copied where several panels share them. (A copy of nearer ones costs more than it wins.) */
 static bool packs_rows(const gemm_args *g, int64_t k) {
-    const bool near = g->a_col == 1 ? g->a_row < GEMM_FAR : g->a_row == 1 && k * max64(g->a_col, -g->a_col) <= GEMM_NEAR;
+    const bool near = g->a_col == 1 || (g->a_row == 1 && k * max64(g->a_col, -g->a_col) <= GEMM_NEAR);
     return g->part == GEMM_FULL && g->n > GEMM_NR && g->m >= GEMM_MR && !near;
 }
 
 /* A block of rows, panel by panel. */
 static void gemm_block_panels(const gemm_args *g, int64_t i0, int64_t i1, int64_t p0, int64_t p1) {
     float panel[GEMM_KC * GEMM_NR] __attribute__((aligned(64)));
-    float packed[(GEMM_KC + 2) * GEMM_MC] __attribute__((aligned(64)));
+    float packed[GEMM_KC * GEMM_MC] __attribute__((aligned(64)));
     const int64_t k = p1 - p0;
     /* A copy pays where several tiles of rows share it. */
     const bool pack_b = g->b_col != 1 || g->n % VEC_WIDTH || g->m > 2 * GEMM_MR;

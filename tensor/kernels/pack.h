@@ -1,5 +1,5 @@
 /* Copies of a matrix product's operands in the order in which its tiles read them: B in panels [k][GEMM_NR], A in groups
- * [k][GEMM_MR], one after the other, packed_stride apart. Whoever packs and whoever reads cuts alike: `piece`. */
+ * [k][GEMM_MR] one after the other. Whoever packs and whoever reads cuts alike: `piece`. */
 #ifndef SAMPO_TENSOR_PACK_H
 #define SAMPO_TENSOR_PACK_H
 
@@ -27,10 +27,9 @@ static inline int64_t vectors_of(int64_t columns) {
     return (columns + VEC_WIDTH - 1) / VEC_WIDTH;
 }
 
-/* From one packed panel of k steps to the next: a cache line more than it needs, so that the panels of a power of two of
- * steps do not lie in the same sets of the first-level cache while they are filled side by side. */
-static inline int64_t packed_stride(int64_t width, int64_t k) {
-    return width * k + 16;
+/* From one group of k steps to the next. */
+static inline int64_t group_stride(int64_t k) {
+    return GEMM_MR * k;
 }
 
 /* Both operands' numbers for each group of four lanes; 4 and above: of the second one. */
@@ -101,37 +100,15 @@ static void pack_panel(float *panel, int64_t k, int64_t n, const float *b, int64
             pack_vec(panel + j, k, min64(VEC_WIDTH, n - j), b + j * b_col, b_row, b_col);
 }
 
-/* One group of n <= GEMM_MR rows of `left`. The last row stands in for those that are missing where the steps of a row are
- * neighbours. */
-static void pack_row_group(float *to, int64_t k, int64_t n, int64_t left, const float *a, int64_t a_row,
-                           int64_t a_col) {
-    if (a_row == 1 && left >= GEMM_MR) {
-        for (int64_t p = 0; p < k; p++) memcpy(to + p * GEMM_MR, a + p * a_col, GEMM_MR * sizeof *to);
-        return;
-    }
-    int64_t done = 0;
-    if (a_col == 1)
-        for (int64_t i = 0; i < n; i += 4) {
-            const float *row[4];
-            for (int64_t r = 0; r < 4; r++) row[r] = a + min64(i + r, n - 1) * a_row;
-            for (done = 0; done + 4 <= k; done += 4) {
-                lanes4 steps[4];
-                transpose_4x4(steps, row[0] + done, row[1] + done, row[2] + done, row[3] + done);
-                for (int s = 0; s < 4; s++) *(lanes4_unaligned *)(to + (done + s) * GEMM_MR + i) = steps[s];
-            }
-        }
-    for (int64_t p = done; p < k; p++)
-        if (a_row == 1)
-            copy_part(to + p * GEMM_MR, a + p * a_col, n);
-        else
-            for (int64_t r = 0; r < n; r++) to[p * GEMM_MR + r] = a[r * a_row + p * a_col];
-}
-
 /* Copies k steps of rows of A to groups. */
 static void pack_rows(float *groups, int64_t k, int64_t rows, const float *a, int64_t a_row, int64_t a_col) {
-    for (int64_t left = rows, n; left > 0; left -= n, a += n * a_row, groups += packed_stride(GEMM_MR, k)) {
+    for (int64_t left = rows, n; left > 0; left -= n, a += n * a_row, groups += group_stride(k)) {
         n = piece(left, GEMM_MR);
-        pack_row_group(groups, k, n, left, a, a_row, a_col);
+        for (int64_t p = 0; p < k; p++)
+            if (a_row == 1 && left >= GEMM_MR)
+                memcpy(groups + p * GEMM_MR, a + p * a_col, GEMM_MR * sizeof *a);
+            else
+                for (int64_t r = 0; r < n; r++) groups[p * GEMM_MR + r] = a[r * a_row + p * a_col];
     }
 }
 
