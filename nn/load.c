@@ -166,7 +166,7 @@ static bool take_compact(nn_params *params, nn_registered *p, const nn_file *fil
     const nn_entry *scales, *entry = nn_expect_entry(params, p, file, &scales, err);
     ag_var *parameter = p->parameter;
     if (p->form == NN_NUMBERS || (!scales && strcmp(entry->dtype, "BF16") != 0)) return true;
-    if (!tensor_compact_new(&p->compact, scales ? TENSOR_INT8 : TENSOR_BF16, entry->shape,
+    if (!tensor_compact_new(&p->compact, scales ? TENSOR_INT8 : TENSOR_BFLOAT16, entry->shape,
                             p->form == NN_OUT_IN, entry->data, scales ? scales->data : NULL, params->arena,
                             err))
         return false;
@@ -188,7 +188,7 @@ bool nn_params_load_compact(nn_params *params, const nn_file *file, tensor_error
 /* Rounds one parameter into an entry, and its scales into the one behind it. */
 static bool round_entry(const nn_registered *p, tensor_precision precision, nn_entry *entry,
                         tensor_arena *arena, tensor_error *err) {
-    const bool by_rows = p->form == NN_OUT_IN, bf16 = precision == TENSOR_BF16;
+    const bool by_rows = p->form == NN_OUT_IN, bf16 = precision == TENSOR_BFLOAT16;
     const tensor value = p->parameter->value;
     nn_entry *scales = entry + 1;
     tensor_error fault = {0};

@@ -270,7 +270,7 @@ bool tensor_matmul(tensor out, tensor a, tensor b, bool accumulate, tensor_error
  * chain takes the steps of k by pairs, the second one first: 1, 0, 3, 2, ...; a pair that k does not fill has a zero.
  * Each multiply-add is rounded once; denormal sums are zero. It is what AVX512_BF16's VDPBF16PS does; other processors
  * compute the same bits with float32's multiply-add. (But for ARM, where a sum within 2^-151 below 2^-126 is 0 instead.) */
-typedef enum tensor_precision { TENSOR_FLOAT32, TENSOR_BFLOAT16 } tensor_precision;
+typedef enum tensor_precision { TENSOR_FLOAT32, TENSOR_BFLOAT16, TENSOR_INT8 } tensor_precision;
 
 /* tensor_matmul with such operands. */
 bool tensor_matmul_at(tensor out, tensor a, tensor b, bool accumulate, tensor_precision precision,
@@ -287,10 +287,9 @@ bool tensor_linear_shape(tensor x, tensor w, tensor bias, int *rank, int64_t *sh
 
 /* ---- Compact weights ---------------------------------------------------------------------- *
  * A matrix of weights that is only read, in half or a quarter of its memory, in the order in which products with few rows
- * stream it. TENSOR_BF16: each number rounded to bfloat16, to nearest even. TENSOR_INT8: the 32 numbers that a sum meets
+ * stream it. TENSOR_BFLOAT16: each number rounded to bfloat16, to nearest even. TENSOR_INT8: the 32 numbers that a sum meets
  * one after the other share a scale s, bfloat16, at least their largest size / 127; each is q s with an integer q of -127
  * to 127, rounded to nearest: so none is wrong by more than half of s. */
-typedef enum tensor_precision { TENSOR_BF16 = 1, TENSOR_INT8 } tensor_precision;
 typedef struct tensor_compact {
     tensor_precision precision;
     int64_t in, out; /* it multiplies x[..., in] to [..., out] */

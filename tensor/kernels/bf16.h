@@ -18,8 +18,8 @@
  * Not used, as their bits are others or nothing is won: AMX's TDPBF16PS adds up the odd and the even products of a tile
  * apart and their sums at the end; ARM's BFDOT and BFMMLA round each product and each sum to odd; its BFMLALB and BFMLALT
  * are the multiply-adds above, but four at a time, as float32's. */
-#ifndef SAMPO_TENSOR_BF16_H
-#define SAMPO_TENSOR_BF16_H
+#ifndef SAMPO_TENSOR_BFLOAT16_H
+#define SAMPO_TENSOR_BFLOAT16_H
 
 #include "tensor/kernels/vec.h"
 

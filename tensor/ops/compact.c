@@ -63,7 +63,7 @@ bool tensor_round_weights(tensor w, tensor_precision precision, bool by_rows, vo
     for (int64_t i = 0; i < tensor_size(w); i++) /* so that bfloat16 does not become infinite either */
         if (!(__builtin_fabsf(w.f32[i]) < 0x1.ffp127f))
             return tensor_fail(err, "round: number %lld is %g", (long long)i, (double)w.f32[i]);
-    if (precision == TENSOR_BF16) {
+    if (precision == TENSOR_BFLOAT16) {
         for (int64_t i = 0; i < tensor_size(w); i++) ((uint16_t *)values)[i] = to_bf16(w.f32[i]);
         return true;
     }
@@ -80,7 +80,7 @@ bool tensor_round_weights(tensor w, tensor_precision precision, bool by_rows, vo
 void tensor_unround_weights(tensor w, tensor_precision precision, bool by_rows, const void *values,
                             const uint16_t *scales) {
     const layout l = layout_of(w.shape, by_rows);
-    if (precision == TENSOR_BF16) {
+    if (precision == TENSOR_BFLOAT16) {
         for (int64_t i = 0; i < tensor_size(w); i++) w.f32[i] = of_bf16(((const uint16_t *)values)[i]);
     } else {
         for (int64_t r = 0; r < w.shape[0]; r++)
@@ -96,7 +96,7 @@ void tensor_unround_weights(tensor w, tensor_precision precision, bool by_rows, 
 /* ---- Order in memory ---------------------------------------------------------------------------- */
 
 static int64_t panel_bytes(const tensor_compact *w) {
-    return w->precision == TENSOR_BF16 ? (w->in + 1) / 2 * 2 * LANES * 2
+    return w->precision == TENSOR_BFLOAT16 ? (w->in + 1) / 2 * 2 * LANES * 2
                                        : blocks_of(w->in) * COMPACT_BLOCK_BYTES;
 }
 
@@ -136,7 +136,7 @@ bool tensor_compact_new(tensor_compact *w, tensor_precision precision, const int
     memset(data, 0, (size_t)tensor_compact_bytes(w));
     for (int64_t j = 0; j < l.out; j++) {
         char *panel = data + j / LANES * panel_bytes(w);
-        if (precision == TENSOR_BF16)
+        if (precision == TENSOR_BFLOAT16)
             pack_bf16((uint16_t *)(void *)panel, l, values, j, j % LANES);
         else
             pack_int8(panel, l, values, scales, j, j % LANES);
@@ -161,7 +161,7 @@ static void some_panels(void *context, int64_t begin, int64_t end, int worker) {
     g.n = (last < t->args.n ? last : t->args.n) - j;
     g.c += j;
     if (g.start) g.start += j;
-    if (t->w->precision == TENSOR_BF16)
+    if (t->w->precision == TENSOR_BFLOAT16)
         tensor_kernels_get()->compact_bf16(&g);
     else
         tensor_kernels_get()->compact_int8(&g);
@@ -174,7 +174,7 @@ static int64_t rows_of(tensor x) {
 }
 
 int64_t tensor_compact_scratch(const tensor_compact *w, tensor x) {
-    return w->precision == TENSOR_BF16 ? 0 : rows_of(x) * blocks_of(w->in) * (BLOCK / 2 + 1);
+    return w->precision == TENSOR_BFLOAT16 ? 0 : rows_of(x) * blocks_of(w->in) * (BLOCK / 2 + 1);
 }
 
 /* Rounds the rows into the scratch: first all of the integers, then the scales. */
@@ -232,7 +232,7 @@ bool tensor_compact_linear(tensor out, tensor x, const tensor_compact *w, tensor
 
 static void gather_column(const tensor_compact *w, int64_t j, float *out) {
     const char *panel = (const char *)w->data + j / LANES * panel_bytes(w);
-    for (int64_t p = 0; p < w->in && w->precision == TENSOR_BF16; p++)
+    for (int64_t p = 0; p < w->in && w->precision == TENSOR_BFLOAT16; p++)
         out[p] = of_bf16(((const uint16_t *)(const void *)panel)[place_of(p, j % LANES)]);
     for (int64_t p = 0; p < w->in && w->precision == TENSOR_INT8; p++) {
         const char *block = panel + p / BLOCK * COMPACT_BLOCK_BYTES;

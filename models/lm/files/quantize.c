@@ -23,7 +23,7 @@ static bool list_metadata(lm_extras *all, const quantized *q, const nn_file *fil
     const int count = nn_file_metadata_count(file);
     nn_metadata *list = tensor_arena_alloc(arena, ((size_t)count + 1) * sizeof *list, err);
     if (!list) return false;
-    list[0] = (nn_metadata){"precision", q->precision == TENSOR_BF16 ? "bf16" : "int8"};
+    list[0] = (nn_metadata){"precision", q->precision == TENSOR_BFLOAT16 ? "bf16" : "int8"};
     for (int i = 0; i < count; i++) list[i + 1] = *nn_file_metadata_at(file, i);
     all->metadata = list;
     all->metadata_count = count + 1;
@@ -101,6 +101,6 @@ int lm_quantize_command(const lm_model *model, int argc, char *const *argv) {
         lm_say(model, "quantize: where to? --out FILE names the file to write");
         return LM_BAD_USAGE;
     }
-    q.precision = to == BF16 ? TENSOR_BF16 : TENSOR_INT8;
+    q.precision = to == BF16 ? TENSOR_BFLOAT16 : TENSOR_INT8;
     return quantize(model, q, force);
 }
