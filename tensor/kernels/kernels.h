@@ -102,6 +102,9 @@ typedef struct tensor_kernels {
     void (*axpy)(int64_t n, float *out, float a, const float *x, const float *y); /* out = a x + y */
     void (*where)(int64_t n, float *out, const float *cond, const float *a, const float *b);
 
+    /* copy.h: out[i, j] = x[j, i], words of any meaning */
+    void (*transpose)(int64_t rows, int64_t cols, float *out, int64_t out_row, const float *x, int64_t x_row);
+
     /* reduce.h: rows of n contiguous elements */
     float (*sum)(int64_t n, const float *x); /* 16 lanes, blocks of REDUCE_BLOCK added in double */
     float (*dot)(int64_t n, const float *a, const float *b); /* likewise */

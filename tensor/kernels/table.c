@@ -2,6 +2,7 @@
 #include "tensor/kernels/kernels.h"
 
 #include "tensor/kernels/attention.h"
+#include "tensor/kernels/copy.h"
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/gemm.h"
 #include "tensor/kernels/norm.h"
@@ -28,6 +29,7 @@ const tensor_kernels PASTE(tensor_kernels_, SAMPO_ISA) = {
     .affine = affine,
     .axpy = axpy,
     .where = where,
+    .transpose = transpose,
     .sum = reduce_sum,
     .dot = reduce_dot,
     .max = reduce_max,
