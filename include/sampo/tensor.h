@@ -296,10 +296,10 @@ bool tensor_log_softmax_vjp(tensor dx, tensor dy, tensor y, int axis, bool accum
 
 /* y = (x - mean) rstd w + b over the last axis C, rstd = 1/sqrt(variance + eps), variance divided by C
  * (Ba et al. 2016). w and b [C] may be no tensor (1 and 0). stats [rows, 2] receives mean and rstd, for the
- * vjp; it may be no tensor. */
+ * vjp; it may be no tensor. The vjp overwrites dx or, with `accumulate`, adds to it; to dw and db it always adds. */
 bool tensor_layer_norm(tensor y, tensor stats, tensor x, tensor w, tensor b, float eps, tensor_error *err);
 bool tensor_layer_norm_vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x, tensor w, tensor stats,
-                           tensor_error *err);
+                           bool accumulate, tensor_error *err);
 
 typedef struct tensor_attention_options {
     float scale;   /* of q . k; above 0 */

@@ -24,6 +24,15 @@ static inline void transpose_four(float *out, int64_t out_row, const float *x, i
     }
 }
 
+static void fill(int64_t n, float *out, const float *x) {
+    int32_t one;
+    memcpy(&one, x, sizeof one); /* as a number it might be a NaN, whose bits may change */
+    const vec all = (vec)(one - (veci){0});
+    int64_t i = 0;
+    for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) vec_store(out + i, all);
+    if (i < n) vec_store_part(out + i, all, n - i);
+}
+
 static void transpose(int64_t rows, int64_t cols, float *out, int64_t out_row, const float *x,
                       int64_t x_row) {
     for (int64_t i = 0; i < rows; i += 4)

@@ -29,6 +29,7 @@ const tensor_kernels PASTE(tensor_kernels_, SAMPO_ISA) = {
     .affine = affine,
     .axpy = axpy,
     .where = where,
+    .fill = fill,
     .transpose = transpose,
     .sum = reduce_sum,
     .dot = reduce_dot,

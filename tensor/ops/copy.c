@@ -22,12 +22,12 @@ static void copy_runs(void *context, int64_t begin, int64_t end, int worker) {
     tensor_run run = tensor_loop_runs(loop, begin, end);
     while (tensor_run_next(&run)) {
         word *out = run.at[0];
-        const word *x = run.at[1], first = *x;
+        const word *x = run.at[1];
         const int64_t n = run.n; /* locals, as `out` may alias anything */
         if (to == 1 && from == 1)
             memcpy(out, x, (size_t)n * sizeof *out);
         else if (to == 1 && from == 0)
-            for (int64_t i = 0; i < n; i++) out[i] = first;
+            tensor_kernels_get()->fill(n, run.at[0], run.at[1]);
         else
             for (int64_t i = 0; i < n; i++) out[i * to] = x[i * from];
     }

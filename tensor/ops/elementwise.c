@@ -30,6 +30,10 @@ struct job {
 };
 
 static void load_strided(float *to, const float *from, int64_t stride, int64_t n) {
+    if (stride == 0) {
+        tensor_kernels_get()->fill(n, to, from);
+        return;
+    }
     for (int64_t i = 0; i < n; i++) to[i] = from[i * stride];
 }
 
