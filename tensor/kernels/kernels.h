@@ -106,6 +106,11 @@ typedef struct tensor_kernels {
     void (*fill)(int64_t n, float *out, const float *x);
     void (*transpose)(int64_t rows, int64_t cols, float *out, int64_t out_row, const float *x, int64_t x_row);
 
+    /* random.h: the four words of each of `blocks` counters from `counter` on; kept where a word is not below `dropped`,
+     * else 0 */
+    void (*philox)(int64_t blocks, uint32_t *words, uint64_t seed, uint64_t stream, uint64_t counter);
+    void (*dropout)(int64_t n, float *out, const uint32_t *words, uint32_t dropped, float kept);
+
     /* reduce.h: rows of n contiguous elements */
     float (*sum)(int64_t n, const float *x); /* 16 lanes, blocks of REDUCE_BLOCK added in double */
     float (*dot)(int64_t n, const float *a, const float *b); /* likewise */

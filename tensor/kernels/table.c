@@ -7,6 +7,7 @@
 #include "tensor/kernels/gemm.h"
 #include "tensor/kernels/norm.h"
 #include "tensor/kernels/optim.h"
+#include "tensor/kernels/random.h"
 #include "tensor/kernels/reduce.h"
 #include "tensor/kernels/rotary.h"
 #include "tensor/kernels/softmax.h"
@@ -31,6 +32,8 @@ const tensor_kernels PASTE(tensor_kernels_, SAMPO_ISA) = {
     .where = where,
     .fill = fill,
     .transpose = transpose,
+    .philox = philox_blocks,
+    .dropout = dropout_mask,
     .sum = reduce_sum,
     .dot = reduce_dot,
     .max = reduce_max,
