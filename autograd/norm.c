@@ -66,9 +66,10 @@ typedef struct layer_norm {
 static void layer_norm_backward(ag_var *y, ag_var *dy) {
     const layer_norm *saved = y->saved;
     ag_var *x = y->in[0], *w = y->in[1], *b = y->in[2];
-    const tensor dx = ag_grad_buffer(y, x, NULL), dw = ag_grad_buffer(y, w, NULL),
+    bool fresh = false;
+    const tensor dx = ag_grad_buffer(y, x, &fresh), dw = ag_grad_buffer(y, w, NULL),
                  db = ag_grad_buffer(y, b, NULL);
-    tensor_layer_norm_vjp(dx, dw, db, dy->value, x->value, w->value, saved->stats, ag_err(y));
+    tensor_layer_norm_vjp(dx, dw, db, dy->value, x->value, w->value, saved->stats, !fresh, ag_err(y));
 }
 static ag_var *layer_norm_decompose(ag_var *y) {
     const layer_norm *saved = y->saved;

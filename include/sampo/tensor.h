@@ -269,7 +269,8 @@ bool tensor_matmul(tensor out, tensor a, tensor b, bool accumulate, tensor_error
  * bfloat16 (8 bits of mantissa, float32's range) operands are rounded to nearest, ties to even, denormals to zero, and a
  * chain takes the steps of k by pairs, the second one first: 1, 0, 3, 2, ...; a pair that k does not fill has a zero.
  * Each multiply-add is rounded once; denormal sums are zero. It is what AVX512_BF16's VDPBF16PS does; other processors
- * compute the same bits with float32's multiply-add. (But for ARM, where a sum within 2^-151 below 2^-126 is 0 instead.) */
+ * compute the same bits with float32's multiply-add. (But for ARM, where a sum within 2^-151 below 2^-126 is 0 instead.)
+ * Blocks of 8 bits are for compact weights alone, see below: as the precision of a product they are an error. */
 typedef enum tensor_precision { TENSOR_FLOAT32, TENSOR_BFLOAT16, TENSOR_INT8 } tensor_precision;
 
 /* tensor_matmul with such operands. */
@@ -307,8 +308,9 @@ void tensor_unround_weights(tensor w, tensor_precision precision, bool by_rows, 
                             const uint16_t *scales);
 
 /* A compact matrix from such numbers, which are copied to the arena. */
-bool tensor_compact_new(tensor_compact *compact, tensor_precision precision, const int64_t shape[2], bool by_rows,
-                        const void *values, const uint16_t *scales, tensor_arena *arena, tensor_error *err);
+bool tensor_compact_new(tensor_compact *compact, tensor_precision precision, const int64_t shape[2],
+                        bool by_rows, const void *values, const uint16_t *scales, tensor_arena *arena,
+                        tensor_error *err);
 int64_t tensor_compact_bytes(const tensor_compact *w);
 
 /* out[..., out] = x[..., in] W + bias[out] (no tensor: 0). With bfloat16 each element is the chain of tensor_linear. With 8
@@ -346,10 +348,10 @@ bool tensor_log_softmax_vjp(tensor dx, tensor dy, tensor y, int axis, bool accum
 
 /* y = (x - mean) rstd w + b over the last axis C, rstd = 1/sqrt(variance + eps), variance divided by C
  * (Ba et al. 2016). w and b [C] may be no tensor (1 and 0). stats [rows, 2] receives mean and rstd, for the
- * vjp; it may be no tensor. */
+ * vjp; it may be no tensor. The vjp overwrites dx or, with `accumulate`, adds to it; to dw and db it always adds. */
 bool tensor_layer_norm(tensor y, tensor stats, tensor x, tensor w, tensor b, float eps, tensor_error *err);
 bool tensor_layer_norm_vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x, tensor w, tensor stats,
-                           tensor_error *err);
+                           bool accumulate, tensor_error *err);
 
 typedef struct tensor_attention_options {
     float scale;   /* of q . k; above 0 */

@@ -121,6 +121,15 @@ typedef struct tensor_kernels {
     void (*axpy)(int64_t n, float *out, float a, const float *x, const float *y); /* out = a x + y */
     void (*where)(int64_t n, float *out, const float *cond, const float *a, const float *b);
 
+    /* copy.h, words of any meaning: out[i] = x[0]; out[i, j] = x[j, i] */
+    void (*fill)(int64_t n, float *out, const float *x);
+    void (*transpose)(int64_t rows, int64_t cols, float *out, int64_t out_row, const float *x, int64_t x_row);
+
+    /* random.h: the four words of each of `blocks` counters from `counter` on; kept where a word is not below `dropped`,
+     * else 0 */
+    void (*philox)(int64_t blocks, uint32_t *words, uint64_t seed, uint64_t stream, uint64_t counter);
+    void (*dropout)(int64_t n, float *out, const uint32_t *words, uint32_t dropped, float kept);
+
     /* reduce.h: rows of n contiguous elements */
     float (*sum)(int64_t n, const float *x); /* 16 lanes, blocks of REDUCE_BLOCK added in double */
     float (*dot)(int64_t n, const float *a, const float *b); /* likewise */
@@ -142,9 +151,8 @@ typedef struct tensor_kernels {
     /* norm.h: one row of n; w, b may be NULL; stats = {mean, rstd} */
     void (*layer_norm)(int64_t n, float *y, float stats[2], const float *x, const float *w, const float *b,
                        float eps);
-    /* dx (+= one row; NULL: not wanted) */
     void (*layer_norm_vjp)(int64_t n, float *dx, const float stats[2], const float *dy, const float *x,
-                           const float *w);
+                           const float *w, bool accumulate);
     /* dw += sum of dy (x - mean) rstd over the rows, db += sum of dy, as add_rows */
     void (*add_norm_rows)(int64_t n, double *dw, double *db, const norm_rows *rows);
 

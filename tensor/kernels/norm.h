@@ -100,10 +100,9 @@ static row_sums gradient_sums(int64_t n, const float stats[2], const float *dy, 
     return total;
 }
 
-/* dx += rstd (g - mean(g) - x^ mean(g x^)). */
+/* dx (+)= rstd (g - mean(g) - x^ mean(g x^)). */
 static void layer_norm_vjp_row(int64_t n, float *dx, const float stats[2], const float *dy, const float *x,
-                               const float *w) {
-    if (!dx) return;
+                               const float *w, bool accumulate) {
     const double part = 1 / (double)n;
     const row_sums sums = gradient_sums(n, stats, dy, x, w);
     const vec mean = vec_splat(stats[0]), rstd = vec_splat(stats[1]);
@@ -112,7 +111,7 @@ static void layer_norm_vjp_row(int64_t n, float *dx, const float stats[2], const
     EACH_LANES(n, i, count, {
         const lanes g = norm_gradient(count, dy + i, w ? w + i : NULL);
         const lanes row = lanes_load_some(x + i, count, 0);
-        lanes d = lanes_load_some(dx + i, count, 0);
+        lanes d = accumulate ? lanes_load_some(dx + i, count, 0) : lanes_splat(0);
         for (int v = 0; v < LANE_VECS; v++) {
             const vec normal = (row.v[v] - mean) * rstd;
             d.v[v] = vec_fma(vec_fma(-normal, mean_dot, g.v[v] - mean_g), rstd, d.v[v]);

@@ -3,11 +3,13 @@
 
 #include "tensor/kernels/attention.h"
 #include "tensor/kernels/compact.h"
+#include "tensor/kernels/copy.h"
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/gemm.h"
 #include "tensor/kernels/gemm_bf16.h"
 #include "tensor/kernels/norm.h"
 #include "tensor/kernels/optim.h"
+#include "tensor/kernels/random.h"
 #include "tensor/kernels/reduce.h"
 #include "tensor/kernels/rotary.h"
 #include "tensor/kernels/softmax.h"
@@ -30,6 +32,10 @@ const tensor_kernels PASTE(tensor_kernels_, SAMPO_ISA) = {
     .affine = affine,
     .axpy = axpy,
     .where = where,
+    .fill = fill,
+    .transpose = transpose,
+    .philox = philox_blocks,
+    .dropout = dropout_mask,
     .sum = reduce_sum,
     .dot = reduce_dot,
     .max = reduce_max,

@@ -1,5 +1,4 @@
 /* Elementwise operations: shapes, broadcasting and threads around kernels that see contiguous memory. */
-#include <string.h>
 
 #include "tensor/kernels/kernels.h"
 #include "tensor/tensor_internal.h"
@@ -31,6 +30,10 @@ struct job {
 };
 
 static void load_strided(float *to, const float *from, int64_t stride, int64_t n) {
+    if (stride == 0) {
+        tensor_kernels_get()->fill(n, to, from);
+        return;
+    }
     for (int64_t i = 0; i < n; i++) to[i] = from[i * stride];
 }
 
@@ -162,56 +165,4 @@ bool tensor_where(tensor out, tensor cond, tensor a, tensor b, tensor_error *err
     job t = {.apply = apply_where};
     return run_job("where", &t, 4, (const tensor *[]){&out, &cond, &a, &b},
                    (const char *[]){"out", "cond", "a", "b"}, err);
-}
-
-/* ---- Copies: of four bytes an element, whatever they mean ------------------------------------- */
-
-typedef uint32_t __attribute__((may_alias)) word;
-
-static void copy_runs(void *context, int64_t begin, int64_t end, int worker) {
-    (void)worker;
-    const tensor_loop *loop = context;
-    const int64_t to = loop->inner_stride[0], from = loop->inner_stride[1];
-    tensor_run run = tensor_loop_runs(loop, begin, end);
-    while (tensor_run_next(&run)) {
-        word *out = run.at[0];
-        const word *x = run.at[1], first = *x;
-        const int64_t n = run.n; /* locals, as `out` may alias anything */
-        if (to == 1 && from == 1)
-            memcpy(out, x, (size_t)n * sizeof *out);
-        else if (to == 1 && from == 0)
-            for (int64_t i = 0; i < n; i++) out[i] = first;
-        else
-            for (int64_t i = 0; i < n; i++) out[i * to] = x[i * from];
-    }
-}
-
-bool tensor_copy(tensor out, tensor x, tensor_error *err) {
-    if (!tensor_expect("copy", "out", &out, out.dtype, err) ||
-        !tensor_expect("copy", "x", &x, out.dtype, err))
-        return false;
-    const bool same = tensor_equal_sizes(x.rank, x.shape, out.rank, out.shape);
-    if (!same) x = tensor_expand(x, out.rank, out.shape, err);
-    if (!tensor_ok(x)) return false;
-    tensor_loop loop;
-    tensor_loop_init(&loop, TENSOR_ANY_ORDER, 2, (tensor[]){out, x});
-    tensor_parallel(loop.size, GRAIN, copy_runs, &loop);
-    tensor_touch(out);
-    return true;
-}
-
-bool tensor_fill(tensor out, double value, tensor_error *err) {
-    if (!tensor_expect("fill", "out", &out, out.dtype, err)) return false;
-    union {
-        float f32;
-        int32_t i32;
-    } element;
-    tensor_storage storage = {&element, sizeof element, 0};
-    if (out.dtype == TENSOR_F32)
-        element.f32 = (float)value;
-    else if (value > -2147483649.0 && value < 2147483648.0)
-        element.i32 = (int32_t)value;
-    else
-        return tensor_fail(err, "fill: %g does not fit into int32", value);
-    return tensor_copy(out, tensor_wrap(&storage, out.dtype, 0, NULL, err), err);
 }

@@ -28,9 +28,13 @@ bool tensor_matmul_shape(tensor a, tensor b, int *rank, int64_t *shape, tensor_e
 /* What computes one product. */
 typedef void product_kernel(const gemm_args *args);
 
-static product_kernel *kernel_of(tensor_precision precision) {
+/* NULL: products of two tensors have no such precision. */
+static product_kernel *kernel_of(const char *what, tensor_precision precision, tensor_error *err) {
     const tensor_kernels *kernels = tensor_kernels_get();
-    return precision == TENSOR_BFLOAT16 ? kernels->gemm_bf16 : kernels->gemm;
+    if (precision == TENSOR_BFLOAT16) return kernels->gemm_bf16;
+    if (precision == TENSOR_FLOAT32) return kernels->gemm;
+    tensor_fail(err, "%s: the precision is neither float32 nor bfloat16", what);
+    return NULL;
 }
 
 /* The products of a batch: out, a and b expanded to one batch shape, and a grid of blocks of C. */
@@ -213,11 +217,12 @@ bool tensor_matmul_at(tensor out, tensor a, tensor b, bool accumulate, tensor_pr
                       tensor_error *err) {
     int rank;
     int64_t shape[TENSOR_MAX_RANK];
-    if (!tensor_matmul_shape(a, b, &rank, shape, err) ||
+    product_kernel *kernel = kernel_of("matmul", precision, err);
+    if (!kernel || !tensor_matmul_shape(a, b, &rank, shape, err) ||
         !tensor_expect("matmul", "out", &out, TENSOR_F32, err) ||
         !tensor_expect_shape("matmul", "out", &out, rank, shape, err))
         return false;
-    multiply_folded(kernel_of(precision), &out, &a, &b, accumulate, &(tensor){0}, err);
+    multiply_folded(kernel, &out, &a, &b, accumulate, &(tensor){0}, err);
     return true;
 }
 
@@ -285,9 +290,9 @@ static bool linear_result(const tensor *out, const tensor *x, const tensor *w, t
 
 bool tensor_linear_at(tensor out, tensor x, tensor w, tensor bias, tensor_precision precision,
                       tensor_error *err) {
-    product_kernel *kernel = kernel_of(precision);
-    if (!linear_fits(&x, &w, &bias, err) || !tensor_expect("linear", "out", &out, TENSOR_F32, err) ||
-        !linear_result(&out, &x, &w, err))
+    product_kernel *kernel = kernel_of("linear", precision, err);
+    if (!kernel || !linear_fits(&x, &w, &bias, err) ||
+        !tensor_expect("linear", "out", &out, TENSOR_F32, err) || !linear_result(&out, &x, &w, err))
         return false;
     if (multiply_row(kernel, &out, &x, &w, &bias)) return true;
     if (x.rank == 1) {

@@ -35,6 +35,8 @@ typedef struct norm_job {
     const float *w, *b;
     float *dw, *db;
     float eps;
+    bool accumulate; /* dx is added to */
+    bool together;   /* dx is computed while its rows are in a cache for the sums of columns */
 } norm_job;
 
 /* x may be no tensor: NULL. */
@@ -147,17 +149,22 @@ bool tensor_layer_norm(tensor y, tensor stats, tensor x, tensor w, tensor b, flo
     return ok;
 }
 
+/* dx of row i of a run. */
+static void vjp_row(const norm_job *t, const tensor_run *run, int64_t i, const float *stats) {
+    const int64_t *step = t->rows.inner_stride;
+    tensor_kernels_get()->layer_norm_vjp(t->n, (float *)run->at[2] + i * step[2],
+                                         (float[]){stats[0], stats[t->stats_column]},
+                                         (const float *)run->at[0] + i * step[0],
+                                         (const float *)run->at[1] + i * step[1], t->w, t->accumulate);
+}
+
 static void vjp_rows(void *context, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const norm_job *t = context;
     const float *stats = t->stats + begin * t->stats_row;
     tensor_run run = tensor_loop_runs(&t->rows, begin, end);
     while (tensor_run_next(&run))
-        for (int64_t i = 0; i < run.n; i++, stats += t->stats_row)
-            tensor_kernels_get()->layer_norm_vjp(t->n, (float *)run.at[2] + i * t->rows.inner_stride[2],
-                                                 (float[]){stats[0], stats[t->stats_column]},
-                                                 (float *)run.at[0] + i * t->rows.inner_stride[0],
-                                                 (float *)run.at[1] + i * t->rows.inner_stride[1], t->w);
+        for (int64_t i = 0; i < run.n; i++, stats += t->stats_row) vjp_row(t, &run, i, stats);
 }
 
 /* Columns first..first+n-1 of dw += sum dy (x - mean) rstd and db += sum dy over all rows, as columns_internal.h sums. */
@@ -174,6 +181,7 @@ static void add_columns(const norm_job *t, int64_t first, int64_t n) {
             batch.x[r] = (const float *)run.at[1] + i * t->rows.inner_stride[1] + first;
             batch.stats[r][0] = stats[0];
             batch.stats[r][1] = stats[t->stats_column];
+            if (t->together) vjp_row(t, &run, i, stats);
             if (batch.rows == SUM_ROWS) {
                 tensor_kernels_get()->add_norm_rows(n, dw, db, &batch);
                 batch.rows = 0;
@@ -194,21 +202,27 @@ static void vjp_columns(void *context, int64_t begin, int64_t end, int worker) {
 }
 
 /* All operands dense. */
-static void vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x, tensor w, tensor stats) {
+static void vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x, tensor w, tensor stats,
+                bool accumulate) {
     norm_job t = norm_init(x, stats);
+    t.accumulate = accumulate;
     t.w = data_of(w);
     t.dw = data_of(dw);
     t.db = data_of(db);
     tensor_loop_init(&t.rows, TENSOR_ROW_MAJOR, tensor_ok(dx) ? 3 : 2,
                      (tensor[]){row_starts(dy), row_starts(x), row_starts(tensor_ok(dx) ? dx : x)});
-    if (tensor_ok(dx)) tensor_parallel(t.rows.size, GRAIN / (t.n + 1) + 1, vjp_rows, &t);
-    if (t.dw || t.db)
+    t.together = tensor_ok(dx) && (t.dw || t.db) && t.n <= COLUMN_SUMS &&
+                 (tensor_threads() == 1 || tensor_is_nested());
+    if (tensor_ok(dx) && !t.together) tensor_parallel(t.rows.size, GRAIN / (t.n + 1) + 1, vjp_rows, &t);
+    if (t.together)
+        add_columns(&t, 0, t.n);
+    else if (t.dw || t.db)
         tensor_parallel((t.n + COLUMNS - 1) / COLUMNS, GRAIN / (COLUMNS * (t.rows.size + 1)) + 1, vjp_columns,
                         &t);
 }
 
 bool tensor_layer_norm_vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x, tensor w, tensor stats,
-                           tensor_error *err) {
+                           bool accumulate, tensor_error *err) {
     const char *what = "layer_norm_vjp";
     if (!tensor_expect(what, "stats", &stats, TENSOR_F32, err) || !check(what, "dy", dy, x, w, stats, err))
         return false;
@@ -223,7 +237,8 @@ bool tensor_layer_norm_vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x,
     bool ok = true;
     for (int i = 0; i < 6 && ok; i++) ok = dense_init(&all[i], given[i], &arena, err);
     if (ok) {
-        vjp(all[0].used, all[1].used, all[2].used, all[3].used, all[4].used, all[5].used, stats);
+        vjp(all[0].used, all[1].used, all[2].used, all[3].used, all[4].used, all[5].used, stats,
+            accumulate);
         for (int i = 0; i < 3; i++) {
             ok = dense_write_back(&all[i], err) && ok;
             if (tensor_ok(given[i])) tensor_touch(given[i]);

@@ -4,6 +4,7 @@
  *   counter = {counter low, counter high, stream low, stream high}
  * This file uses +, -, *, / and sqrt in double and nothing that may be fused or approximated differently on
  * another machine, so its numbers are the same everywhere. */
+#include "tensor/kernels/kernels.h"
 #include "tensor/tensor_internal.h"
 
 #include <math.h>
@@ -63,7 +64,7 @@ typedef struct fill {
     double low, high;       /* uniform */
     double mean, deviation; /* normal */
     int64_t first, range;   /* integers */
-    uint64_t dropped;       /* dropout: the words below become 0 */
+    uint32_t dropped;       /* dropout: the words below become 0 */
     float kept;             /* the others become this */
 } fill;
 
@@ -74,9 +75,9 @@ static void fill_range(void *context, int64_t begin, int64_t end, int worker) {
         to = from - from % CHUNK + CHUNK; /* chunks begin where blocks do */
         if (to > end) to = end;
         uint32_t words[CHUNK];
-        int64_t chunk = from - from % CHUNK;
-        for (int64_t i = (from - chunk) / 4 * 4; i < to - chunk; i += 4)
-            philox(f->rng.seed, f->rng.stream, f->rng.counter + (uint64_t)(chunk + i) / 4, words + i);
+        const int64_t chunk = from - from % CHUNK, first = (from - chunk) / 4 * 4;
+        tensor_kernels_get()->philox((to - chunk - first + 3) / 4, words + first, f->rng.seed, f->rng.stream,
+                                     f->rng.counter + (uint64_t)(chunk + first) / 4);
         tensor_run run = tensor_loop_runs(&f->loop, from, to);
         for (int64_t position = from; tensor_run_next(&run); position += run.n)
             f->convert(f, run.n, run.at[0], f->loop.inner_stride[0], words + (position - chunk), position);
@@ -218,7 +219,10 @@ static void convert_dropout(const fill *f, int64_t n, void *out, int64_t stride,
                             int64_t position) {
     float *x = out;
     (void)position;
-    for (int64_t i = 0; i < n; i++) x[i * stride] = (float)(words[i] >= f->dropped) * f->kept;
+    if (stride == 1)
+        tensor_kernels_get()->dropout(n, x, words, f->dropped, f->kept);
+    else
+        for (int64_t i = 0; i < n; i++) x[i * stride] = words[i] >= f->dropped ? f->kept : 0;
 }
 
 bool tensor_rand_dropout(tensor out, tensor_rng *rng, float p, tensor_error *err) {
@@ -226,7 +230,7 @@ bool tensor_rand_dropout(tensor out, tensor_rng *rng, float p, tensor_error *err
     if (!(p >= 0 && p < 1))
         return tensor_fail(err, "rand_dropout: a probability of %g is not in [0, 1)", (double)p);
     run_fill(
-        &(fill){.convert = convert_dropout, .dropped = (uint64_t)((double)p * 0x1p32), .kept = 1 / (1 - p)},
+        &(fill){.convert = convert_dropout, .dropped = (uint32_t)((double)p * 0x1p32), .kept = 1 / (1 - p)},
         out, rng);
     return true;
 }

@@ -61,7 +61,7 @@ static void rows(void) {
     kernels->cross_entropy_vjp(&(cross_entropy_args){2, ROW, 0.1f, true, z, x, ROW, target, 1, out, ROW});
     add(out, 2 * ROW);
     kernels->layer_norm(N, out, one, x, y, z, 1e-5f), add(out, N), add(one, 2);
-    kernels->layer_norm_vjp(N, out, one, y, x, z), add(out, N);
+    kernels->layer_norm_vjp(N, out, one, y, x, z, true), add(out, N);
     norm_rows batch = {.rows = 16};
     for (int i = 0; i < 16; i++) batch.x[i] = row[i], batch.dy[i] = y + i, batch.stats[i][1] = one[1];
     kernels->add_norm_rows(ROW - 1, total, more, &batch);

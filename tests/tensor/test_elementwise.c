@@ -245,6 +245,28 @@ Test(elementwise, affine_axpy_where_copy_fill) {
             }
 }
 
+/* Every order of three axes, sizes around those of tiles; the words are the bits of NaNs, which must stay. */
+Test(elementwise, copy_of_permuted_axes) {
+    static const int order[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    static const int64_t shape[][3] = {{3, 4, 5}, {4, 4, 4}, {1, 17, 133}, {2, 131, 18}, {129, 3, 16}, {5, 0, 7}};
+    for (size_t s = 0; s < sizeof shape / sizeof *shape; s++)
+        for (size_t o = 0; o < 6; o++)
+            for (int kind = 0; kind < VIEW_WRITABLE; kind++) {
+                tensor x = test_view(arena, TENSOR_I32, kind, 3, shape[s]);
+                for (int64_t i = 0; i < tensor_size(x); i++) *test_int_at(x, i) = 0x7f800001 + (int32_t)i;
+                tensor y = tensor_permute(x, order[o], NULL);
+                tensor out = test_view(arena, TENSOR_I32, VIEW_PLAIN, 3, y.shape);
+                TEST_OK(tensor_copy(out, y, &err));
+                for (int64_t i = 0; i < tensor_size(y); i++)
+                    cr_assert_eq(out.i32[i], *test_int_at(y, i), "shape %zu, order %zu, view %d", s, o, kind);
+                tensor one = tensor_slice(tensor_reshape(out, TENSOR_SHAPE(-1), NULL), 0, 0, 1, 1, NULL);
+                if (tensor_size(out) == 0) continue;
+                TEST_OK(tensor_copy(y, tensor_expand(one, 3, y.shape, &err), &err));
+                for (int64_t i = 0; i < tensor_size(y); i++) cr_assert_eq(*test_int_at(y, i), out.i32[0]);
+                tensor_arena_reset(arena);
+            }
+}
+
 Test(elementwise, errors_name_operation_and_shapes) {
     tensor x = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(3, 4));
     tensor y = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(5));

@@ -123,16 +123,39 @@ Test(norm, gradients_are_added_in_every_layout) {
                 TEST_OK(tensor_layer_norm(o.y, o.stats, o.x, o.w, o.b, 1e-5f, &err));
                 TEST_OK(tensor_fill(o.dx, 1, &err) && tensor_fill(o.dw, 2, &err) &&
                         tensor_fill(o.db, 2, &err));
-                TEST_OK(tensor_layer_norm_vjp(o.dx, o.dw, o.db, o.dy, o.x, o.w, o.stats, &err));
+                TEST_OK(tensor_layer_norm_vjp(o.dx, o.dw, o.db, o.dy, o.x, o.w, o.stats, true, &err));
                 check_dx(&o, has_w ? w : NULL, 1);
                 check_parameters(&o, 2);
-                TEST_OK(tensor_layer_norm_vjp((tensor){0}, (tensor){0}, o.db, o.dy, o.x, o.w, o.stats, &err));
+                TEST_OK(tensor_layer_norm_vjp((tensor){0}, (tensor){0}, o.db, o.dy, o.x, o.w, o.stats, true,
+                                              &err));
                 test_close((double)*test_at(o.dw, 0), (double)*test_at(o.dw, 0), 0, "dw");
-                TEST_OK(tensor_fill(o.dx, 0, &err));
-                TEST_OK(tensor_layer_norm_vjp(o.dx, (tensor){0}, (tensor){0}, o.dy, o.x, o.w, o.stats, &err));
+                TEST_OK(tensor_fill(o.dx, 7, &err)); /* overwritten */
+                TEST_OK(tensor_layer_norm_vjp(o.dx, (tensor){0}, (tensor){0}, o.dy, o.x, o.w, o.stats, false,
+                                              &err));
                 check_dx(&o, has_w ? w : NULL, 0);
                 tensor_arena_reset(arena);
             }
+}
+
+/* One thread takes rows and columns together, several one after the other. */
+Test(norm, gradients_have_the_same_bits_for_any_threads) {
+    enum { R = 500, N = 70 };
+    float sum[2][R * N + 2 * N];
+    for (int threads = 1; threads <= 2; threads++) {
+        tensor_arena_reset(arena);
+        tensor t[7];
+        for (int i = 0; i < 4; i++) t[i] = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(R, N));
+        for (int i = 4; i < 7; i++) t[i] = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(N));
+        tensor stats = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(R, 2));
+        for (int i = 0; i < 7; i++) test_fill(t[i], (uint64_t)i, -2, 2);
+        TEST_OK(tensor_set_threads(threads, &err));
+        TEST_OK(tensor_layer_norm(t[0], stats, t[1], t[4], (tensor){0}, 1e-5f, &err));
+        TEST_OK(tensor_layer_norm_vjp(t[3], t[5], t[6], t[2], t[1], t[4], stats, true, &err));
+        memcpy(sum[threads - 1], t[3].f32, R * N * sizeof(float));
+        memcpy(sum[threads - 1] + R * N, t[5].f32, N * sizeof(float));
+        memcpy(sum[threads - 1] + R * N + N, t[6].f32, N * sizeof(float));
+    }
+    cr_assert_arr_eq(sum[0], sum[1], sizeof sum[0]);
 }
 
 Test(norm, in_place_and_empty) {
@@ -158,7 +181,7 @@ Test(norm, constant_and_empty_rows) {
             TEST_OK(tensor_layer_norm(y, stats, x, w, (tensor){0}, 1e-5f, &err));
             for (int64_t i = 0; i < tensor_size(y); i++)
                 cr_assert(fabsf(y.f32[i]) <= 2e-6f, "width %lld: %g", (long long)width[s], (double)y.f32[i]);
-            TEST_OK(tensor_layer_norm_vjp(y, w, w, x, x, (tensor){0}, stats, &err));
+            TEST_OK(tensor_layer_norm_vjp(y, w, w, x, x, (tensor){0}, stats, true, &err));
         }
 }
 
@@ -171,6 +194,6 @@ Test(norm, errors) {
                "layer_norm: w is [3], expected [7]");
     TEST_FAILS(tensor_layer_norm(o.y, y, o.x, o.w, o.b, 1e-5f, &err),
                "layer_norm: stats is [3], expected [6, 2]");
-    TEST_FAILS(tensor_layer_norm_vjp(o.dx, y, o.db, o.dy, o.x, o.w, o.stats, &err),
+    TEST_FAILS(tensor_layer_norm_vjp(o.dx, y, o.db, o.dy, o.x, o.w, o.stats, true, &err),
                "layer_norm_vjp: dw is [3], expected [7]");
 }

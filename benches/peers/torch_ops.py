@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""The operations of benches/ops in PyTorch: torch_ops.py THREADS, which benches/ops starts.
+
+A line "LABEL/forward ROWS" or "LABEL/backward ROWS" on stdin is answered with the seconds of one run, or with "none" where
+PyTorch has no such operation. Exits with 77 where PyTorch is not installed."""
+
+import sys
+import time
+
+try:
+    import torch
+    from torch.nn import functional as F
+except ImportError:
+    sys.exit(77)
+
+W, T, C, HEADS = 256, 64, 64, 4  # as in benches/ops.c
+
+
+def uniform(*shape, low=-2.0, high=2.0):
+    return torch.empty(shape).uniform_(low, high).requires_grad_()
+
+
+def data(x):
+    return x.detach()
+
+
+def positive(rows):
+    return uniform(rows, W, low=0.5)
+
+
+def ids(high, *shape):
+    return torch.randint(high, shape)
+
+
+def x(rows):
+    return uniform(rows, W)
+
+
+def half(rows):
+    return uniform(rows, W // 2)
+
+
+def weight():
+    return uniform(W, W, low=-0.1, high=0.1)
+
+
+def one(f, operand=x):
+    return lambda rows: [operand(rows)], f
+
+
+def two(f, operand=x):
+    return lambda rows: [operand(rows), operand(rows)], f
+
+
+def attention(qkv):
+    b = qkv.shape[0]
+    q, k, v = qkv.view(b, T, 3, HEADS, C // HEADS).permute(2, 0, 3, 1, 4)
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(b, T, C)
+
+
+# Operands for a number of rows, and the operation.
+OPERATIONS = {
+    "add": two(torch.add),
+    "add a column": (lambda r: [x(r), uniform(r, 1)], torch.add),
+    "add a row": (lambda r: [x(r), uniform(W)], torch.add),
+    "sub": two(torch.sub),
+    "mul": two(torch.mul),
+    "div": two(torch.div, positive),
+    "pow": two(torch.pow, positive),
+    "max": two(torch.maximum),
+    "min": two(torch.minimum),
+    "less": two(lambda a, b: (a < b).float()),
+    "equal": two(lambda a, b: (a == b).float()),
+    "where": (lambda r: [data(x(r)) > 0, x(r), x(r)], torch.where),
+    "affine": one(lambda a: 2 * a + 1),
+    "exp": one(torch.exp),
+    "log": one(torch.log, positive),
+    "sqrt": one(torch.sqrt, positive),
+    "square": one(torch.square),
+    "tanh": one(torch.tanh),
+    "erf": one(torch.erf),
+    "sigmoid": one(torch.sigmoid),
+    "softplus": one(F.softplus),
+    "relu": one(torch.relu),
+    "gelu": one(F.gelu),
+    "gelu_tanh": one(lambda a: F.gelu(a, approximate="tanh")),
+    "dropout": one(lambda a: F.dropout(a, 0.1)),
+    "sum": one(lambda a: a.sum(1)),
+    "sum of columns": one(lambda a: a.sum(0)),
+    "mean": one(lambda a: a.mean(1)),
+    "max_over": one(lambda a: a.amax(1)),
+    "max of columns": one(lambda a: a.amax(0)),
+    "reshape": one(lambda a: a.t().reshape(-1)),
+    "slice": one(lambda a: a[:, : W // 2]),
+    "unslice": one(lambda a: F.pad(a, (0, W // 2)), half),
+    "expand": (lambda r: [uniform(1, W), r], lambda a, r: a.expand(r, W)),
+    "concat": two(lambda a, b: torch.cat((a, b), 1), half),
+    "matmul": (lambda r: [x(r), weight()], torch.matmul),
+    "linear": (lambda r: [x(r), weight(), uniform(W)], lambda a, w, b: torch.addmm(b, a, w)),
+    "embedding": (lambda r: [weight(), ids(W, r)], lambda w, i: F.embedding(i, w)),
+    "softmax": one(lambda a: a.softmax(-1)),
+    "log_softmax": one(lambda a: a.log_softmax(-1)),
+    "layer_norm": (lambda r: [x(r), uniform(W), uniform(W)], lambda a, w, b: F.layer_norm(a, (W,), w, b)),
+    "attention": (lambda r: [uniform(r // T, T, 3 * C)], attention),
+    "cross_entropy": (lambda r: [x(r), ids(W, r)], F.cross_entropy),
+    # of shapes of their own
+    "transpose 2048^2": (lambda _: [uniform(2048, 2048)], lambda a: a.t().contiguous()),
+    "permute 0 2 1 3": (lambda _: [uniform(32, 64, 8, 64)], lambda a: a.permute(0, 2, 1, 3).contiguous()),
+    "permute 0 2 3 1": (lambda _: [uniform(32, 64, 8, 64)], lambda a: a.permute(0, 2, 3, 1).contiguous()),
+    "permute 2 1 0": (lambda _: [uniform(64, 96, 128)], lambda a: a.permute(2, 1, 0).contiguous()),
+    "cross_entropy 51": (lambda _: [uniform(4096, 51), ids(51, 4096)], F.cross_entropy),
+    "cross_entropy 50257": (lambda _: [uniform(64, 50257), ids(50257, 64)], F.cross_entropy),
+    "embedding 64": (lambda _: [uniform(51, 64), ids(51, 4096)], lambda w, i: F.embedding(i, w)),
+}
+
+
+class Work:
+    def __init__(self, label, rows):
+        operands, self.run = OPERATIONS[label]
+        self.operands = operands(rows)
+        self.wanted = [a for a in self.operands if isinstance(a, torch.Tensor) and a.requires_grad]
+        y = self.run(*self.operands)
+        self.dy = torch.ones(()) if y.dim() == 0 else torch.empty(y.shape).uniform_(-1, 1)
+
+    def seconds(self, backward):
+        start = time.perf_counter()
+        y = self.run(*self.operands)
+        if backward:
+            for a in self.wanted:
+                a.grad = None
+            start = time.perf_counter()
+            y.backward(self.dy)
+        return time.perf_counter() - start
+
+
+torch.set_num_threads(int(sys.argv[1]))
+print("PyTorch", torch.__version__, flush=True)
+label, rows, work = "", 0, None
+for line in sys.stdin:
+    what, count = line.rsplit(None, 1)
+    name, backward = what.split("/")
+    if name not in OPERATIONS:
+        print("none", flush=True)
+        continue
+    if (name, count) != (label, rows):
+        label, rows, work = name, count, Work(name, int(count))
+    print(work.seconds(backward == "backward"), flush=True)
