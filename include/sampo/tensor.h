@@ -295,8 +295,9 @@ void tensor_unround_weights(tensor w, tensor_precision precision, bool by_rows, 
                             const uint16_t *scales);
 
 /* A compact matrix from such numbers, which are copied to the arena. */
-bool tensor_compact_new(tensor_compact *compact, tensor_precision precision, const int64_t shape[2], bool by_rows,
-                        const void *values, const uint16_t *scales, tensor_arena *arena, tensor_error *err);
+bool tensor_compact_new(tensor_compact *compact, tensor_precision precision, const int64_t shape[2],
+                        bool by_rows, const void *values, const uint16_t *scales, tensor_arena *arena,
+                        tensor_error *err);
 int64_t tensor_compact_bytes(const tensor_compact *w);
 
 /* out[..., out] = x[..., in] W + bias[out] (no tensor: 0). With bfloat16 each element is the chain of tensor_linear. With 8
