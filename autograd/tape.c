@@ -136,6 +136,7 @@ ag_var *ag_new_var(ag_tape *tape, int inputs) {
     x->tape = tape;
     x->name = NULL;
     x->needs_grad = x->keeps_grad = x->overwritable = false;
+    x->compact = NULL;
     x->inputs = inputs;
     x->views = 0;
     x->op = NULL;

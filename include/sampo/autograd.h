@@ -84,7 +84,8 @@ struct ag_var {
     ag_tape *tape;    /* NULL: a parameter */
     const char *name; /* of a parameter, for error texts; NULL: none */
     bool needs_grad;
-    const tensor_compact *compact; /* a parameter's value, which `value` then is not; NULL: as usual. ag_linear takes it
+    const tensor_compact
+        *compact; /* a parameter's value, which `value` then is not; NULL: as usual. ag_linear takes it
                                     * as w [in, out], ag_embedding as a table [out, in], where nothing is recorded */
 
     /* What follows is for operations and the engine; see "Writing an operation". */

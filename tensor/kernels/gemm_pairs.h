@@ -10,7 +10,9 @@ enum {
     PAIRS_KC = BF16_KC / 2, /* a panel of B: 16 KiB at most, half of a first-level cache */
     PAIRS_MC = 96,          /* rows of A: whole tiles */
     PAIRS_NC = 288,         /* columns of B: 144 KiB of stack, beside 56 for A */
-    PAIRS_PANEL = PAIRS_KC * PAIRS_NR + 16, /* from a panel to the next; in these, 16: a cache line, see packed_stride */
+    PAIRS_PANEL =
+        PAIRS_KC * PAIRS_NR +
+        16, /* from a panel to the next; in these, 16: a cache line, so that they do not all lie in the same sets */
     PAIRS_ROW = PAIRS_KC + 16, /* from a row of A to the next, where its steps are neighbours, */
     PAIRS_STEP = PAIRS_MC + 16 /* and from a step to the next, where its rows are */
 };
@@ -83,8 +85,10 @@ static inline void transpose_pairs(uint32_t *to, int64_t to_row, const uint32_t 
     typedef uint32_t four __attribute__((vector_size(16), aligned(4), may_alias));
     const four r0 = *(const four *)x, r1 = *(const four *)(x + row), r2 = *(const four *)(x + 2 * row),
                r3 = *(const four *)(x + 3 * row);
-    const four lo01 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), hi01 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
-    const four lo23 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5), hi23 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+    const four lo01 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5),
+               hi01 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
+    const four lo23 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5),
+               hi23 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
     *(four *)to = __builtin_shufflevector(lo01, lo23, 0, 1, 4, 5);
     *(four *)(to + to_row) = __builtin_shufflevector(lo01, lo23, 2, 3, 6, 7);
     *(four *)(to + 2 * to_row) = __builtin_shufflevector(hi01, hi23, 0, 1, 4, 5);
@@ -92,14 +96,14 @@ static inline void transpose_pairs(uint32_t *to, int64_t to_row, const uint32_t 
 }
 
 /* A panel of n columns of B: [k / 2][PAIRS_NR]; columns up to a whole vector are zeros. */
-static void pack_panel(uint32_t *to, int64_t k, int64_t n, const float *b, int64_t b_row, int64_t b_col) {
+static void pack_pairs(uint32_t *to, int64_t k, int64_t n, const float *b, int64_t b_row, int64_t b_col) {
     if (b_col == 1) {
         pack_steps(to, PAIRS_NR, k, n, b, b_row);
         return;
     }
     uint32_t runs[PAIRS_NR][PAIRS_ROW] __attribute__((aligned(64)));
     pack_runs(runs[0], PAIRS_ROW, k, n, b, b_col, b_row);
-    const int64_t pairs = even(k) / 2, columns = padded_columns(n);
+    const int64_t pairs = even(k) / 2, columns = vectors_of(n) * VEC_WIDTH;
     for (int64_t j = n; j < columns; j++) memset(runs[j], 0, (size_t)pairs * sizeof **runs);
     for (int64_t p = 0; p < pairs; p += 4) /* the panel has room for what the last four are too many */
         for (int64_t j = 0; j < columns; j += 4)
@@ -155,7 +159,7 @@ static void tile_2_steps(const pairs_tile *t) {
     tile_any(t, 2, 1, PAIRS_STEP);
 }
 static void (*const tiles[PAIRS_NV][2])(const pairs_tile *) = {{tile_1_runs, tile_1_steps},
-                                                              {tile_2_runs, tile_2_steps}};
+                                                               {tile_2_runs, tile_2_steps}};
 
 /* A tile at a ragged or strided edge of C, m x n of it, through a whole one. */
 static void tile_edge(pairs_tile t, void (*tile)(const pairs_tile *), int64_t m, int64_t n, int64_t start_col,
@@ -205,7 +209,7 @@ static void pairs_columns(const gemm_args *g, int64_t j, int64_t n, int64_t p, i
         __attribute__((aligned(64)));
     const bool steps = g->a_row == 1 && g->a_col != 1;
     for (int64_t panel = 0; panel < n; panel += PAIRS_NR)
-        pack_panel(b + panel / PAIRS_NR * PAIRS_PANEL, k, min64(PAIRS_NR, n - panel),
+        pack_pairs(b + panel / PAIRS_NR * PAIRS_PANEL, k, min64(PAIRS_NR, n - panel),
                    g->b + p * g->b_row + (j + panel) * g->b_col, g->b_row, g->b_col);
     for (int64_t i = 0; i < g->m; i += PAIRS_MC) {
         const int64_t m = min64(PAIRS_MC, g->m - i);

@@ -84,13 +84,13 @@ static void gemv_part(const gemm_args *g, int64_t i, int64_t j, int64_t n, int64
     vec_store_part(g->c + i * g->c_row + j, sum, n);
 }
 
-/* A strip of nv vectors of columns whose sums stay in registers, from C to C. */
+/* A strip of nv vectors of columns whose sums stay in registers. */
 static inline __attribute__((always_inline)) void gemv_strip(const int nv, const gemm_args *g, int64_t j,
                                                              int64_t from, int64_t to) {
     vec sum[GEMV_STRIP];
     const float *a = g->a + from * g->a_col, *b = g->b + from * g->b_row + j;
     const int64_t a_col = g->a_col, b_row = g->b_row;
-    for (int v = 0; v < nv; v++) sum[v] = vec_load(g->c + j + v * VEC_WIDTH);
+    for (int v = 0; v < nv; v++) sum[v] = g->start ? vec_load(g->start + j + v * VEC_WIDTH) : vec_splat(0);
     for (int64_t k = to - from; k > 0; k--, a += a_col, b += b_row) {
         const vec x = vec_splat(*a);
         for (int v = 0; v < nv; v++) sum[v] = vec_accumulate_at(x, b + v * VEC_WIDTH, sum[v]);
@@ -128,13 +128,12 @@ static void gemv_columns(const gemm_args *g, int64_t j, int64_t n, int64_t from,
 
 static void gemv_by_rows(const gemm_args *g, int64_t from, int64_t to) {
     const int64_t whole = g->n / VEC_WIDTH * VEC_WIDTH, sums = GEMV_SUMS / g->m / GEMV_WIDTH * GEMV_WIDTH;
+    const bool near = g->m == 1 && g->k * g->n <= GEMV_NEAR;
+    if (near) gemv_strips(g, whole, from, to);
     for (int64_t i = 0; g->start != g->c && i < g->m; i++)
-        for (int64_t j = 0; j < g->n; j++)
+        for (int64_t j = near ? whole : 0; j < g->n; j++)
             g->c[i * g->c_row + j] = g->start ? g->start[i * g->start_row + j] : 0;
-    if (g->m == 1 && g->k * g->n <= GEMV_NEAR)
-        gemv_strips(g, whole, from, to);
-    else
-        for (int64_t j = 0; j < whole; j += sums) gemv_columns(g, j, min64(sums, whole - j), from, to);
+    for (int64_t j = 0; j < whole && !near; j += sums) gemv_columns(g, j, min64(sums, whole - j), from, to);
     for (int64_t i = 0; whole < g->n && i < g->m; i++) gemv_part(g, i, whole, g->n - whole, from, to);
 }
 

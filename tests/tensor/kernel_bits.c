@@ -72,10 +72,11 @@ static void rows(void) {
     kernels->adamw(N, out, y, z, x, &step), add(out, N), add(y, N), add(z, N);
 }
 
-/* One row and several, B as it is and transposed, from 0 and in place. */
+/* One row, few and several, B as it is and transposed, from 0 and in place. */
 static void products(void) {
-    for (int form = 0; form < 8; form++) {
-        const int64_t m = form & 1 ? 37 : 1, n = 61, k = 259;
+    static const int64_t rows[] = {1, 37, 2, 8};
+    for (int form = 0; form < 16; form++) {
+        const int64_t m = rows[form % 2 + form / 8 * 2], n = 61, k = 259;
         const bool transposed = form & 2;
         gemm_args g = {.m = m, .n = n, .k = k, .a = x, .a_row = k, .a_col = 1, .b = y, .c = out};
         g.b_row = transposed ? 1 : n, g.b_col = transposed ? k : 1, g.c_row = n, g.c_col = 1;
@@ -107,10 +108,32 @@ static void fill_bits(float *to, uint64_t seed) {
 
 static void rounded_bits(void) {
     for (int64_t k = 1; k < 8; k++) {
-        gemm_args g = {.m = 100, .n = 90, .k = k, .a = x, .a_row = k, .a_col = 1, .b = y, .b_row = 90, .b_col = 1};
+        gemm_args g = {
+            .m = 100, .n = 90, .k = k, .a = x, .a_row = k, .a_col = 1, .b = y, .b_row = 90, .b_col = 1};
         g.c = out, g.c_row = 90, g.c_col = 1;
         if (k & 1) g.start = z, g.start_row = 90, g.start_col = 1;
         kernels->gemm_bf16(&g), add(out, 100 * 90);
+    }
+}
+
+/* Compact weights from any bytes, for one row, few and many. */
+static void compact_products(void) {
+    static const int64_t rows[] = {1, 2, 7, 14};
+    static uint16_t w[4 * 16 * 20 * COMPACT_BLOCK];
+    static int16_t rounded[14 * 8 * COMPACT_BLOCK];
+    static float scales[14 * 8];
+    const int64_t n = 61, k = 245, blocks = 8;
+    for (size_t i = 0; i < sizeof w / sizeof *w; i++)
+        w[i] = (uint16_t)(0x3c00 + i * 40503 % 0x300 + i % 2 * 0x8000);
+    for (int64_t i = 0; i < 14; i++)
+        kernels->compact_round(k, rounded + i * blocks * COMPACT_BLOCK, scales + i * blocks, x + i * k);
+    add(scales, sizeof scales / sizeof *scales);
+    for (int i = 0; i < 4; i++) {
+        compact_args g = {.m = rows[i], .n = n, .k = k, .w = w, .panel = (k + 1) * 32, .x = x, .x_row = k};
+        g.c = out, g.c_row = n, g.start = i % 2 ? y : NULL;
+        kernels->compact_bf16(&g), add(out, (size_t)(rows[i] * n));
+        g.blocks = blocks, g.rounded = rounded, g.scales = scales, g.panel = blocks * COMPACT_BLOCK_BYTES;
+        kernels->compact_int8(&g), add(out, (size_t)(rows[i] * n));
     }
 }
 
@@ -122,6 +145,7 @@ int main(void) {
     rows();
     fill(x, 3, -3, 2), fill(y, 4, -1, 1);
     products();
+    compact_products();
     rounded_products();
     fill_bits(x, 6), fill_bits(y, 7), fill_bits(z, 8);
     rounded_bits();

@@ -150,8 +150,9 @@ static int evaluate_file(const request *q, const lm_model *model, int i) {
     result r = {.checkpoint = q->files[i], .split = q->split};
     tensor_error err = {0};
     lm_instance instance;
-    int status = lm_checkpoint_load_compact(&instance, model, r.checkpoint, &err) ? measure(q, &instance, &r)
-                                                                          : lm_fail(model, "%s", err.text);
+    int status = lm_checkpoint_load_compact(&instance, model, r.checkpoint, &err)
+                     ? measure(q, &instance, &r)
+                     : lm_fail(model, "%s", err.text);
     if (status == LM_DONE) {
         if (q->json)
             print_json(&r);
