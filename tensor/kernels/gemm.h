@@ -23,9 +23,9 @@ static const int gemm_tile_rows[GEMM_NV + 1] = {0, 12, 6, 4}; /* of a tile that 
 #define EACH_MR_6(_, nv) EACH_MR_4(_, nv) _(5, nv) _(6, nv)
 #define EACH_MR_12(_, nv) EACH_MR_6(_, nv) _(7, nv) _(8, nv) _(9, nv) _(10, nv) _(11, nv) _(12, nv)
 enum {
-    GEMM_KC = 256, /* a panel of B: at most 256 x 32 floats, a first-level cache */
+    GEMM_KC = 256,       /* a panel of B: at most 256 x 32 floats, a first-level cache */
     GEMM_NEAR = 1 << 16, /* elements that steps of A may span: 256 KiB, half of a second-level cache */
-    GEMM_MC = 264 /* rows of A that stay in the second-level cache while the panels change, about */
+    GEMM_MC = 264        /* rows of A that stay in the second-level cache while the panels change, about */
 };
 
 /* Tiles one below the other: rows of C in one panel of columns. Tile number t takes the steps from + t rise_from
@@ -39,15 +39,50 @@ typedef struct gemm_strip {
     int64_t from, to, rise_from, rise_to;
 } gemm_strip;
 
+#define TILE static inline __attribute__((always_inline)) void
+
+/* Loops over a tile leave no loop, so that its accumulators are registers: clang gives up on large ones. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 24")
+#endif
+
+/* Rows of A that are read from one address: an instruction adds once or twice the distance of rows to it. More would
+ * need a register each, of which there are too few for twelve. */
+enum { TILE_REACH = 3, TILE_BASES = (GEMM_MR + TILE_REACH - 1) / TILE_REACH };
+
 /* One step of the chains of a tile. Between two multiply-adds there is room for hardly anything: where a core runs two
  * threads, every other instruction takes a multiply-add's place. */
-static inline __attribute__((always_inline)) void tile_step(const int mr, const int nv, vec *acc,
-                                                            const float *a, int64_t a_row, const float *b) {
+TILE tile_step(const int mr, const int nv, vec *acc, const float *const *a, int64_t a_row, int64_t a_step,
+               const float *b) {
     vec row[GEMM_NV];
+    UNROLL
     for (int v = 0; v < nv; v++) row[v] = vec_load(b + v * VEC_WIDTH);
+    UNROLL
     for (int i = 0; i < mr; i++) {
-        const vec x = vec_splat(a[i * a_row]);
+        const vec x = vec_splat(a[i / TILE_REACH][i % TILE_REACH * a_row + a_step]);
+        UNROLL
         for (int v = 0; v < nv; v++) acc[i * nv + v] = vec_accumulate(x, row[v], acc[i * nv + v]);
+    }
+}
+
+TILE tile_clear(const int mr, const int nv, vec *acc) {
+    UNROLL
+    for (int v = 0; v < mr * nv; v++) acc[v] = vec_splat(0);
+}
+TILE tile_load(const int mr, const int nv, vec *acc, const float *from, int64_t row) {
+    UNROLL
+    for (int r = 0; r < mr; r++) {
+        UNROLL
+        for (int v = 0; v < nv; v++) acc[r * nv + v] = vec_load(from + r * row + v * VEC_WIDTH);
+    }
+}
+TILE tile_store(const int mr, const int nv, const vec *acc, float *to, int64_t row) {
+    UNROLL
+    for (int r = 0; r < mr; r++) {
+        UNROLL
+        for (int v = 0; v < nv; v++) vec_store(to + r * row + v * VEC_WIDTH, acc[r * nv + v]);
     }
 }
 
@@ -59,33 +94,41 @@ static inline const float *next_tile(const gemm_strip *s, const float *a, int64_
 
 /* The tiles of a strip; mr, nv and, in the usual cases, the strides are constants where this is inlined. What the loop
  * needs of *s stands in variables: for all the compiler knows, a store to C could change it. */
-static inline __attribute__((always_inline)) void strip_any(const int mr, const int nv, const gemm_strip *s,
-                                                            int64_t a_row, int64_t a_col, int64_t b_row) {
+TILE strip_any(const int mr, const int nv, const gemm_strip *s, int64_t a_row, int64_t a_col, int64_t b_row) {
     const float *tile_a = s->a, *start = s->start, *const panel = s->b;
     float *c = s->c;
     const int64_t rows = s->rows, all = s->k, c_row = s->c_row, start_row = s->start_row;
     const int64_t rise_from = s->rise_from, rise_to = s->rise_to;
+    const bool near = __builtin_constant_p(a_row); /* one address reaches all rows */
+    const int bases = (mr + TILE_REACH - 1) / TILE_REACH;
     int64_t from = s->from, to = s->to;
     for (int64_t i = 0; i < rows; i += mr) {
         vec acc[GEMM_ACCS]; /* [mr][nv] */
         if (start)
-            for (int r = 0; r < mr; r++)
-                for (int v = 0; v < nv; v++)
-                    acc[r * nv + v] = vec_load(start + r * start_row + v * VEC_WIDTH);
+            tile_load(mr, nv, acc, start, start_row);
         else
-            for (int v = 0; v < mr * nv; v++) acc[v] = vec_splat(0);
+            tile_clear(mr, nv, acc);
         const int64_t first = min64(max64(from, 0), all);
         int64_t k = min64(to, all) - first;
-        const float *a = tile_a + first * a_col, *b = panel + first * b_row;
-        for (; k >= 4; k -= 4, a += 4 * a_col, b += 4 * b_row) {
-            tile_step(mr, nv, acc, a, a_row, b);
-            tile_step(mr, nv, acc, a + a_col, a_row, b + b_row);
-            tile_step(mr, nv, acc, a + 2 * a_col, a_row, b + 2 * b_row);
-            tile_step(mr, nv, acc, a + 3 * a_col, a_row, b + 3 * b_row);
+        const float *a[TILE_BASES], *b = panel + first * b_row;
+        UNROLL
+        for (int at = 0; at < bases; at++) {
+            a[at] = tile_a + first * a_col + at * TILE_REACH * a_row;
+            if (at > 0 && !near) __asm__("" : "+r"(a[at])); /* not to be found from the others */
         }
-        for (; k > 0; k--, a += a_col, b += b_row) tile_step(mr, nv, acc, a, a_row, b);
-        for (int r = 0; r < mr; r++)
-            for (int v = 0; v < nv; v++) vec_store(c + r * c_row + v * VEC_WIDTH, acc[r * nv + v]);
+        for (; k >= 4; k -= 4, b += 4 * b_row) {
+            UNROLL
+            for (int step = 0; step < 4; step++)
+                tile_step(mr, nv, acc, a, a_row, step * a_col, b + step * b_row);
+            UNROLL
+            for (int at = 0; at < bases; at++) a[at] += 4 * a_col;
+        }
+        for (; k > 0; k--, b += b_row) {
+            tile_step(mr, nv, acc, a, a_row, 0, b);
+            UNROLL
+            for (int at = 0; at < bases; at++) a[at] += a_col;
+        }
+        tile_store(mr, nv, acc, c, c_row);
         tile_a = next_tile(s, tile_a, i + mr, mr, a_row);
         c += mr * c_row;
         if (start) start += mr * start_row;
