@@ -1,14 +1,15 @@
 /* The matrix product. One register tile of MR x NR elements of C is computed at a time, over all of a
  * block of k: per step it reads NR contiguous elements of B and broadcasts MR elements of A, which may
- * have any strides. B is copied to the stack in panels of k x NR, each contiguous, so that it stays in the
- * first-level cache while a block of A's rows passes over it (Goto & van de Geijn 2008); so is A where its
- * steps lie far apart. A product of few rows reads both in place; one of a single row is gemv.h's.
+ * have any strides. B is copied to the stack panel by panel, k x NR elements each, just before a block of A's rows passes
+ * over it, so that it is still in the first-level cache (Goto & van de Geijn 2008); A is copied only where its steps lie
+ * far apart. A product of few rows reads both in place; one of a single row is gemv.h's.
  *
  * Contract with the callers: C[i, j] = fma(A[i, k-1], B[k-1, j], ... fma(A[i, 0], B[0, j], start)), whatever
  * the block sizes, so they may differ between instruction sets. */
 #ifndef SAMPO_TENSOR_GEMM_H
 #define SAMPO_TENSOR_GEMM_H
 
+#include "tensor/kernels/edge.h"
 #include "tensor/kernels/gemv.h"
 #include "tensor/kernels/pack.h"
 
@@ -255,6 +256,26 @@ static void gemm_panel(const gemm_args *g, const gemm_block *block, int64_t j, i
     }
 }
 
+/* The last columns of a block's rows, from j on, which are an edge. The last row stands in for those that a tile
+ * misses. */
+static void gemm_edge(const gemm_args *g, const gemm_block *block, int64_t j, const float *b) {
+    const bool first = block->p0 == 0;
+    const int64_t n = g->n - j;
+    const int64_t start_row = first ? g->start_row : g->c_row, start_col = first ? g->start_col : g->c_col;
+    for (int64_t i = block->i0; i < block->i1; i += EDGE_ROWS) {
+        const int64_t rows = min64(EDGE_ROWS, block->i1 - i);
+        float tile[EDGE_ROWS][EDGE_COLS] = {{0}}, *c = g->c + i * g->c_row + j * g->c_col;
+        int64_t at[EDGE_ROWS];
+        for (int64_t r = 0; r < EDGE_ROWS; r++) at[r] = min64(r, rows - 1) * g->a_row;
+        const float *start = !first ? c : g->start ? g->start + i * start_row + j * start_col : NULL;
+        for (int64_t r = 0; start && r < rows; r++)
+            for (int64_t e = 0; e < n; e++) tile[r][e] = start[r * start_row + e * start_col];
+        edge_tile(tile[0], block->p1 - block->p0, g->a + i * g->a_row + block->p0, at, b, GEMM_NR);
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t e = 0; e < n; e++) c[r * g->c_row + e * g->c_col] = tile[r][e];
+    }
+}
+
 /* Rows of A whose steps are so far apart that they fall out of the second-level cache before their neighbours are read:
  * copied where several panels share them. (A copy of nearer ones costs more than it wins.) */
 static bool packs_rows(const gemm_args *g, int64_t k) {
@@ -262,7 +283,7 @@ static bool packs_rows(const gemm_args *g, int64_t k) {
     return g->part == GEMM_FULL && g->n > GEMM_NR && g->m >= GEMM_MR && !near;
 }
 
-/* A block of rows, panel by panel. */
+/* A block of rows over steps p0..p1-1 of the chains, panel by panel. */
 static void gemm_block_panels(const gemm_args *g, int64_t i0, int64_t i1, int64_t p0, int64_t p1) {
     float panel[GEMM_KC * GEMM_NR] __attribute__((aligned(64)));
     float packed[GEMM_KC * GEMM_MC] __attribute__((aligned(64)));
@@ -272,11 +293,18 @@ static void gemm_block_panels(const gemm_args *g, int64_t i0, int64_t i1, int64_
     const bool pack_a = pack_b && packs_rows(g, k);
     const gemm_block block = {i0, i1, p0, p1, pack_a ? packed : NULL};
     if (pack_a) pack_rows(packed, k, i1 - i0, g->a + i0 * g->a_row + p0 * g->a_col, g->a_row, g->a_col);
-    for (int64_t j = 0, n; j < g->n; j += n) {
-        n = min64(g->n - j, piece(vectors_of(g->n - j), GEMM_NV) * VEC_WIDTH);
-        const float *b = g->b + p0 * g->b_row + j * g->b_col;
-        if (pack_b) pack_panel(panel, k, n, b, g->b_row, g->b_col);
-        gemm_panel(g, &block, j, n, pack_b ? panel : b, pack_b ? GEMM_NR : g->b_row);
+    const bool edged = g->part == GEMM_FULL && g->a_col == 1 && i1 - i0 >= EDGE_ROWS;
+    const int64_t edge = edged ? edge_of(g->n) : 0, whole = g->n - edge;
+    const float *b = g->b + p0 * g->b_row;
+    for (int64_t j = 0, n; j < whole; j += n) {
+        n = min64(whole - j, piece(vectors_of(whole - j), GEMM_NV) * VEC_WIDTH);
+        const float *from = b + j * g->b_col;
+        if (pack_b) pack_panel(panel, k, n, from, g->b_row, g->b_col);
+        gemm_panel(g, &block, j, n, pack_b ? panel : from, pack_b ? GEMM_NR : g->b_row);
+    }
+    if (edge) {
+        pack_panel(panel, k, edge, b + whole * g->b_col, g->b_row, g->b_col);
+        gemm_edge(g, &block, whole, panel);
     }
 }
 
