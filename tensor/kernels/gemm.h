@@ -1,14 +1,15 @@
 /* The matrix product. One register tile of MR x NR elements of C is computed at a time, over all of a
  * block of k: per step it reads NR contiguous elements of B and broadcasts MR elements of A, which may
- * have any strides. B is copied to the stack in panels of k x NR, each contiguous, so that it stays in the
- * first-level cache while a block of A's rows passes over it (Goto & van de Geijn 2008); so is A where its
- * steps lie far apart. A product of few rows reads both in place; one of a single row is gemv.h's.
+ * have any strides. B is copied to the stack panel by panel, k x NR elements each, just before a block of A's rows passes
+ * over it, so that it is still in the first-level cache (Goto & van de Geijn 2008); A is copied only where its steps lie
+ * far apart. A product of few rows reads both in place; one of a single row is gemv.h's.
  *
  * Contract with the callers: C[i, j] = fma(A[i, k-1], B[k-1, j], ... fma(A[i, 0], B[0, j], start)), whatever
  * the block sizes, so they may differ between instruction sets. */
 #ifndef SAMPO_TENSOR_GEMM_H
 #define SAMPO_TENSOR_GEMM_H
 
+#include "tensor/kernels/edge.h"
 #include "tensor/kernels/gemv.h"
 #include "tensor/kernels/pack.h"
 
@@ -23,9 +24,9 @@ static const int gemm_tile_rows[GEMM_NV + 1] = {0, 12, 6, 4}; /* of a tile that 
 #define EACH_MR_6(_, nv) EACH_MR_4(_, nv) _(5, nv) _(6, nv)
 #define EACH_MR_12(_, nv) EACH_MR_6(_, nv) _(7, nv) _(8, nv) _(9, nv) _(10, nv) _(11, nv) _(12, nv)
 enum {
-    GEMM_KC = 256, /* a panel of B: at most 256 x 32 floats, a first-level cache */
+    GEMM_KC = 256,       /* a panel of B: at most 256 x 32 floats, a first-level cache */
     GEMM_NEAR = 1 << 16, /* elements that steps of A may span: 256 KiB, half of a second-level cache */
-    GEMM_MC = 264 /* rows of A that stay in the second-level cache while the panels change, about */
+    GEMM_MC = 264        /* rows of A that stay in the second-level cache while the panels change, about */
 };
 
 /* Tiles one below the other: rows of C in one panel of columns. Tile number t takes the steps from + t rise_from
@@ -39,15 +40,50 @@ typedef struct gemm_strip {
     int64_t from, to, rise_from, rise_to;
 } gemm_strip;
 
+#define TILE static inline __attribute__((always_inline)) void
+
+/* Loops over a tile leave no loop, so that its accumulators are registers: clang gives up on large ones. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 24")
+#endif
+
+/* Rows of A that are read from one address: an instruction adds once or twice the distance of rows to it. More would
+ * need a register each, of which there are too few for twelve. */
+enum { TILE_REACH = 3, TILE_BASES = (GEMM_MR + TILE_REACH - 1) / TILE_REACH };
+
 /* One step of the chains of a tile. Between two multiply-adds there is room for hardly anything: where a core runs two
  * threads, every other instruction takes a multiply-add's place. */
-static inline __attribute__((always_inline)) void tile_step(const int mr, const int nv, vec *acc,
-                                                            const float *a, int64_t a_row, const float *b) {
+TILE tile_step(const int mr, const int nv, vec *acc, const float *const *a, int64_t a_row, int64_t a_step,
+               const float *b) {
     vec row[GEMM_NV];
+    UNROLL
     for (int v = 0; v < nv; v++) row[v] = vec_load(b + v * VEC_WIDTH);
+    UNROLL
     for (int i = 0; i < mr; i++) {
-        const vec x = vec_splat(a[i * a_row]);
+        const vec x = vec_splat(a[i / TILE_REACH][i % TILE_REACH * a_row + a_step]);
+        UNROLL
         for (int v = 0; v < nv; v++) acc[i * nv + v] = vec_accumulate(x, row[v], acc[i * nv + v]);
+    }
+}
+
+TILE tile_clear(const int mr, const int nv, vec *acc) {
+    UNROLL
+    for (int v = 0; v < mr * nv; v++) acc[v] = vec_splat(0);
+}
+TILE tile_load(const int mr, const int nv, vec *acc, const float *from, int64_t row) {
+    UNROLL
+    for (int r = 0; r < mr; r++) {
+        UNROLL
+        for (int v = 0; v < nv; v++) acc[r * nv + v] = vec_load(from + r * row + v * VEC_WIDTH);
+    }
+}
+TILE tile_store(const int mr, const int nv, const vec *acc, float *to, int64_t row) {
+    UNROLL
+    for (int r = 0; r < mr; r++) {
+        UNROLL
+        for (int v = 0; v < nv; v++) vec_store(to + r * row + v * VEC_WIDTH, acc[r * nv + v]);
     }
 }
 
@@ -59,33 +95,41 @@ static inline const float *next_tile(const gemm_strip *s, const float *a, int64_
 
 /* The tiles of a strip; mr, nv and, in the usual cases, the strides are constants where this is inlined. What the loop
  * needs of *s stands in variables: for all the compiler knows, a store to C could change it. */
-static inline __attribute__((always_inline)) void strip_any(const int mr, const int nv, const gemm_strip *s,
-                                                            int64_t a_row, int64_t a_col, int64_t b_row) {
+TILE strip_any(const int mr, const int nv, const gemm_strip *s, int64_t a_row, int64_t a_col, int64_t b_row) {
     const float *tile_a = s->a, *start = s->start, *const panel = s->b;
     float *c = s->c;
     const int64_t rows = s->rows, all = s->k, c_row = s->c_row, start_row = s->start_row;
     const int64_t rise_from = s->rise_from, rise_to = s->rise_to;
+    const bool near = __builtin_constant_p(a_row); /* one address reaches all rows */
+    const int bases = (mr + TILE_REACH - 1) / TILE_REACH;
     int64_t from = s->from, to = s->to;
     for (int64_t i = 0; i < rows; i += mr) {
         vec acc[GEMM_ACCS]; /* [mr][nv] */
         if (start)
-            for (int r = 0; r < mr; r++)
-                for (int v = 0; v < nv; v++)
-                    acc[r * nv + v] = vec_load(start + r * start_row + v * VEC_WIDTH);
+            tile_load(mr, nv, acc, start, start_row);
         else
-            for (int v = 0; v < mr * nv; v++) acc[v] = vec_splat(0);
+            tile_clear(mr, nv, acc);
         const int64_t first = min64(max64(from, 0), all);
         int64_t k = min64(to, all) - first;
-        const float *a = tile_a + first * a_col, *b = panel + first * b_row;
-        for (; k >= 4; k -= 4, a += 4 * a_col, b += 4 * b_row) {
-            tile_step(mr, nv, acc, a, a_row, b);
-            tile_step(mr, nv, acc, a + a_col, a_row, b + b_row);
-            tile_step(mr, nv, acc, a + 2 * a_col, a_row, b + 2 * b_row);
-            tile_step(mr, nv, acc, a + 3 * a_col, a_row, b + 3 * b_row);
+        const float *a[TILE_BASES], *b = panel + first * b_row;
+        UNROLL
+        for (int at = 0; at < bases; at++) {
+            a[at] = tile_a + first * a_col + at * TILE_REACH * a_row;
+            if (at > 0 && !near) __asm__("" : "+r"(a[at])); /* not to be found from the others */
         }
-        for (; k > 0; k--, a += a_col, b += b_row) tile_step(mr, nv, acc, a, a_row, b);
-        for (int r = 0; r < mr; r++)
-            for (int v = 0; v < nv; v++) vec_store(c + r * c_row + v * VEC_WIDTH, acc[r * nv + v]);
+        for (; k >= 4; k -= 4, b += 4 * b_row) {
+            UNROLL
+            for (int step = 0; step < 4; step++)
+                tile_step(mr, nv, acc, a, a_row, step * a_col, b + step * b_row);
+            UNROLL
+            for (int at = 0; at < bases; at++) a[at] += 4 * a_col;
+        }
+        for (; k > 0; k--, b += b_row) {
+            tile_step(mr, nv, acc, a, a_row, 0, b);
+            UNROLL
+            for (int at = 0; at < bases; at++) a[at] += a_col;
+        }
+        tile_store(mr, nv, acc, c, c_row);
         tile_a = next_tile(s, tile_a, i + mr, mr, a_row);
         c += mr * c_row;
         if (start) start += mr * start_row;
@@ -212,6 +256,26 @@ static void gemm_panel(const gemm_args *g, const gemm_block *block, int64_t j, i
     }
 }
 
+/* The last columns of a block's rows, from j on, which are an edge. The last row stands in for those that a tile
+ * misses. */
+static void gemm_edge(const gemm_args *g, const gemm_block *block, int64_t j, const float *b) {
+    const bool first = block->p0 == 0;
+    const int64_t n = g->n - j;
+    const int64_t start_row = first ? g->start_row : g->c_row, start_col = first ? g->start_col : g->c_col;
+    for (int64_t i = block->i0; i < block->i1; i += EDGE_ROWS) {
+        const int64_t rows = min64(EDGE_ROWS, block->i1 - i);
+        float tile[EDGE_ROWS][EDGE_COLS] = {{0}}, *c = g->c + i * g->c_row + j * g->c_col;
+        int64_t at[EDGE_ROWS];
+        for (int64_t r = 0; r < EDGE_ROWS; r++) at[r] = min64(r, rows - 1) * g->a_row;
+        const float *start = !first ? c : g->start ? g->start + i * start_row + j * start_col : NULL;
+        for (int64_t r = 0; start && r < rows; r++)
+            for (int64_t e = 0; e < n; e++) tile[r][e] = start[r * start_row + e * start_col];
+        edge_tile(tile[0], block->p1 - block->p0, g->a + i * g->a_row + block->p0, at, b, GEMM_NR);
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t e = 0; e < n; e++) c[r * g->c_row + e * g->c_col] = tile[r][e];
+    }
+}
+
 /* Rows of A whose steps are so far apart that they fall out of the second-level cache before their neighbours are read:
  * copied where several panels share them. (A copy of nearer ones costs more than it wins.) */
 static bool packs_rows(const gemm_args *g, int64_t k) {
@@ -219,7 +283,7 @@ static bool packs_rows(const gemm_args *g, int64_t k) {
     return g->part == GEMM_FULL && g->n > GEMM_NR && g->m >= GEMM_MR && !near;
 }
 
-/* A block of rows, panel by panel. */
+/* A block of rows over steps p0..p1-1 of the chains, panel by panel. */
 static void gemm_block_panels(const gemm_args *g, int64_t i0, int64_t i1, int64_t p0, int64_t p1) {
     float panel[GEMM_KC * GEMM_NR] __attribute__((aligned(64)));
     float packed[GEMM_KC * GEMM_MC] __attribute__((aligned(64)));
@@ -229,11 +293,18 @@ static void gemm_block_panels(const gemm_args *g, int64_t i0, int64_t i1, int64_
     const bool pack_a = pack_b && packs_rows(g, k);
     const gemm_block block = {i0, i1, p0, p1, pack_a ? packed : NULL};
     if (pack_a) pack_rows(packed, k, i1 - i0, g->a + i0 * g->a_row + p0 * g->a_col, g->a_row, g->a_col);
-    for (int64_t j = 0, n; j < g->n; j += n) {
-        n = min64(g->n - j, piece(vectors_of(g->n - j), GEMM_NV) * VEC_WIDTH);
-        const float *b = g->b + p0 * g->b_row + j * g->b_col;
-        if (pack_b) pack_panel(panel, k, n, b, g->b_row, g->b_col);
-        gemm_panel(g, &block, j, n, pack_b ? panel : b, pack_b ? GEMM_NR : g->b_row);
+    const bool edged = g->part == GEMM_FULL && g->a_col == 1 && i1 - i0 >= EDGE_ROWS;
+    const int64_t edge = edged ? edge_of(g->n) : 0, whole = g->n - edge;
+    const float *b = g->b + p0 * g->b_row;
+    for (int64_t j = 0, n; j < whole; j += n) {
+        n = min64(whole - j, piece(vectors_of(whole - j), GEMM_NV) * VEC_WIDTH);
+        const float *from = b + j * g->b_col;
+        if (pack_b) pack_panel(panel, k, n, from, g->b_row, g->b_col);
+        gemm_panel(g, &block, j, n, pack_b ? panel : from, pack_b ? GEMM_NR : g->b_row);
+    }
+    if (edge) {
+        pack_panel(panel, k, edge, b + whole * g->b_col, g->b_row, g->b_col);
+        gemm_edge(g, &block, whole, panel);
     }
 }
 

@@ -45,17 +45,17 @@ static inline int64_t group_stride(int64_t k) {
 #define FOURS(x, y, a, b, c, d) __builtin_shufflevector(x, y, FOUR(a, b, c, d, 0))
 #endif
 
-/* Four numbers each from x, x + at[4], x + at[8] and so on, as many as a vector holds. */
-static inline vec gather_fours(const float *x, const int64_t *at) {
-#define FROM(i) (*(const lanes4_unaligned *)(x + at[i]))
+/* Four numbers each from x + at[0], x + at[apart] and so on, as many as a vector holds. */
+static inline vec gather_fours(const float *x, const int64_t *at, const int apart) {
+#define FROM(i) (*(const lanes4_unaligned *)(x + at[(i)*apart]))
 #if VEC_WIDTH == 4
     return FROM(0);
 #else
-    const lanes8 low = __builtin_shufflevector(FROM(0), FROM(4), 0, 1, 2, 3, 4, 5, 6, 7);
+    const lanes8 low = __builtin_shufflevector(FROM(0), FROM(1), 0, 1, 2, 3, 4, 5, 6, 7);
 #if VEC_WIDTH == 8
     return low;
 #else
-    const lanes8 high = __builtin_shufflevector(FROM(8), FROM(12), 0, 1, 2, 3, 4, 5, 6, 7);
+    const lanes8 high = __builtin_shufflevector(FROM(2), FROM(3), 0, 1, 2, 3, 4, 5, 6, 7);
     return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 #endif
 #endif
@@ -64,8 +64,8 @@ static inline vec gather_fours(const float *x, const int64_t *at) {
 
 /* out[p][i] = x[at[i] + p] for four p. */
 static inline void transpose_vec(vec out[4], const float *x, const int64_t at[VEC_WIDTH]) {
-    const vec r0 = gather_fours(x, at), r1 = gather_fours(x, at + 1);
-    const vec r2 = gather_fours(x, at + 2), r3 = gather_fours(x, at + 3);
+    const vec r0 = gather_fours(x, at, 4), r1 = gather_fours(x, at + 1, 4);
+    const vec r2 = gather_fours(x, at + 2, 4), r3 = gather_fours(x, at + 3, 4);
     const vec lo01 = FOURS(r0, r1, 0, 4, 1, 5), hi01 = FOURS(r0, r1, 2, 6, 3, 7);
     const vec lo23 = FOURS(r2, r3, 0, 4, 1, 5), hi23 = FOURS(r2, r3, 2, 6, 3, 7);
     out[0] = FOURS(lo01, lo23, 0, 1, 4, 5);

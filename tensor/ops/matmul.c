@@ -125,26 +125,50 @@ static double work_of(int64_t m, int64_t n, int64_t k) {
     return (2.0 * (double)m * (double)n + 8.0 * (double)(m + n)) * (double)k;
 }
 
-/* The size of about `parts` equal blocks of n: up to `most`, a multiple of `unit`. */
-static int64_t block_size(int64_t n, int64_t parts, int64_t unit, int64_t most) {
-    const int64_t size = (n + parts * unit - 1) / (parts * unit) * unit;
-    return size < unit ? unit : size > most ? most : size;
+/* How many pieces of `size` n makes, at least one. */
+static int64_t pieces(int64_t n, int64_t size) {
+    return n > size ? (n + size - 1) / size : 1;
+}
+
+/* The grid of blocks for `threads` that each take the next when they are done with one: as few as the caches permit, or,
+ * where those are not many, the ones that are done first. A block costs its area and a border, for what is read and copied
+ * anew; it is whole panels of every instruction set. Products of few rows read whole rows of B (gemv.h): a share for a
+ * thread. */
+static void cut(product *t, int threads) {
+    enum {
+        ROWS = 768,
+        COLS = 288,
+        ROW = 2,
+        PANEL = 32,
+        BORDER_ROWS = 6,
+        BORDER_COLS = 8,
+        ENOUGH = 4,
+        FEW = 8
+    };
+    const int64_t m = t->g.m, n = t->g.n, least_m = pieces(m, ROWS), least_n = m <= FEW ? 1 : pieces(n, COLS);
+    const int64_t most = threads > 1 ? ENOUGH * threads : 1;
+    double best = 0;
+    for (int64_t i = least_m; i == least_m || i * least_n <= most; i++)
+        for (int64_t j = least_n; j == least_n || i * j <= most; j++) {
+            const int64_t rows = pieces(pieces(m, i), ROW) * ROW, cols = pieces(pieces(n, j), PANEL) * PANEL;
+            const int64_t grid_m = pieces(m, rows), grid_n = pieces(n, cols);
+            const double turns = (double)pieces(grid_m * grid_n, threads);
+            const double cost =
+                turns * (double)(rows + BORDER_ROWS) * (double)((cols < n ? cols : n) + BORDER_COLS);
+            if (best > 0 && cost >= best) continue;
+            best = cost;
+            t->rows = rows, t->grid_m = grid_m;
+            t->cols = cols, t->grid_n = grid_n;
+        }
 }
 
 /* out = start + a b for operands of one rank whose batch axes have out's sizes; `bias`: no tensor, or [N]. */
 static void multiply(product_kernel *kernel, const tensor *out, const tensor *a, const tensor *b,
                      bool accumulate, const tensor *bias) {
-    /* Large blocks copy least; a product that is worth it is cut into enough for all threads. Blocks are whole tiles
-     * and panels of every instruction set. Products of few rows read whole rows of B (gemv.h): a share for a thread. */
     enum {
-        ROWS = 768,
-        COLS = 288,
-        TILE = 12,
-        PANEL = 96,
         SHARED_FLOPS = 1 << 19,
-        GRAIN_FLOPS = 1 << 18,
-        FEW = 8
-    };
+        GRAIN_FLOPS = 1 << 18
+    }; /* of a product that is cut; of a thread's share */
     product t = {out, a, b, kernel, first_product(out, a, b, accumulate, bias), 0, 0, 0, 0};
     if (t.g.c_col != 1 && t.g.c_row == 1) { /* C is written along its rows: compute its transpose instead */
         t.g = transposed(t.g);
@@ -153,13 +177,10 @@ static void multiply(product_kernel *kernel, const tensor *out, const tensor *a,
     }
     const bool shared =
         tensor_threads() > 1 && !tensor_is_nested() && work_of(t.g.m, t.g.n, t.g.k) >= SHARED_FLOPS;
-    const int64_t parts = shared ? 2 * tensor_threads() : 1;
-    t.cols = block_size(t.g.n, parts, PANEL, t.g.m <= FEW ? t.g.n : COLS);
-    t.grid_n = (t.g.n + t.cols - 1) / t.cols;
-    t.rows = block_size(t.g.m, (parts - 1) / (t.grid_n > 0 ? t.grid_n : 1) + 1, TILE, ROWS);
-    t.grid_m = (t.g.m + t.rows - 1) / t.rows;
-    int64_t tasks = t.grid_m * t.grid_n;
+    int64_t tasks = 1; /* products first */
     for (int axis = 0; axis < out->rank - 2; axis++) tasks *= out->shape[axis];
+    cut(&t, shared && tasks < tensor_threads() ? tensor_threads() : 1);
+    tasks *= t.grid_m * t.grid_n;
     if (tasks == 1) {
         kernel(&t.g);
         return;

@@ -92,7 +92,7 @@ Test(matmul, several_blocks_of_rows_columns_and_k) {
 /* One chain of fused multiply-adds over ascending k, whatever the blocks: the reference is fmaf. */
 Test(matmul, each_element_is_one_chain) {
     if (strcmp(tensor_isa(), "baseline") == 0) cr_skip_test("the baseline has no fused multiply-add");
-    const int64_t m = 19, n = 37, k = 600;
+    const int64_t m = 41, n = 35, k = 602;
     const tensor a = normal(1, TENSOR_SHAPE(m, k)), b = normal(2, TENSOR_SHAPE(k, n)),
                  c = normal(3, TENSOR_SHAPE(m, n));
     const tensor bias = normal(4, TENSOR_SHAPE(n)), y = normal(5, TENSOR_SHAPE(m, n)),
@@ -112,6 +112,26 @@ Test(matmul, each_element_is_one_chain) {
             cr_assert_eq(at(y, i, j), biased);
             cr_assert_eq(at(zt, i, j), sum);
         }
+}
+
+/* However a product is cut into blocks, and in whatever order of B's elements it is read. */
+Test(matmul, any_number_of_threads_gives_the_same_bits) {
+    const int64_t sizes[][3] = {{64, 64, 700}, {256, 64, 300}, {51, 64, 1030}, {65, 300, 200}, {300, 51, 64}};
+    const int before = tensor_threads();
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        const int64_t m = sizes[i][0], n = sizes[i][1], k = sizes[i][2];
+        const tensor a = normal(1, TENSOR_SHAPE(k, m)), b = normal(2, TENSOR_SHAPE(k, n));
+        const tensor at = tensor_transpose(a, 0, 1, NULL), one = normal(3, TENSOR_SHAPE(m, n));
+        cr_assert(tensor_set_threads(1, NULL));
+        cr_assert(tensor_matmul(one, at, b, true, NULL));
+        for (int threads = 2; threads <= 5; threads++) {
+            const tensor many = normal(3, TENSOR_SHAPE(m, n));
+            cr_assert(tensor_set_threads(threads, NULL));
+            cr_assert(tensor_matmul(many, at, b, true, NULL));
+            cr_assert_arr_eq(many.f32, one.f32, (size_t)(m * n) * sizeof(float), "%d threads", threads);
+        }
+    }
+    cr_assert(tensor_set_threads(before, NULL));
 }
 
 Test(matmul, batches_broadcast) {
