@@ -10,7 +10,8 @@ enum {
     PAIRS_KC = BF16_KC / 2, /* a panel of B: 16 KiB at most, half of a first-level cache */
     PAIRS_MC = 96,          /* rows of A: whole tiles */
     PAIRS_NC = 288,         /* columns of B: 144 KiB of stack, beside 56 for A */
-    PAIRS_PANEL = PAIRS_KC * PAIRS_NR + 16, /* from a panel to the next; in these, 16: a cache line, see packed_stride */
+    PAIRS_PANEL = PAIRS_KC * PAIRS_NR +
+                  16,          /* from a panel to the next; in these, 16: a cache line, see packed_stride */
     PAIRS_ROW = PAIRS_KC + 16, /* from a row of A to the next, where its steps are neighbours, */
     PAIRS_STEP = PAIRS_MC + 16 /* and from a step to the next, where its rows are */
 };
@@ -83,8 +84,10 @@ static inline void transpose_pairs(uint32_t *to, int64_t to_row, const uint32_t 
     typedef uint32_t four __attribute__((vector_size(16), aligned(4), may_alias));
     const four r0 = *(const four *)x, r1 = *(const four *)(x + row), r2 = *(const four *)(x + 2 * row),
                r3 = *(const four *)(x + 3 * row);
-    const four lo01 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), hi01 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
-    const four lo23 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5), hi23 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+    const four lo01 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5),
+               hi01 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
+    const four lo23 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5),
+               hi23 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
     *(four *)to = __builtin_shufflevector(lo01, lo23, 0, 1, 4, 5);
     *(four *)(to + to_row) = __builtin_shufflevector(lo01, lo23, 2, 3, 6, 7);
     *(four *)(to + 2 * to_row) = __builtin_shufflevector(hi01, hi23, 0, 1, 4, 5);
@@ -155,7 +158,7 @@ static void tile_2_steps(const pairs_tile *t) {
     tile_any(t, 2, 1, PAIRS_STEP);
 }
 static void (*const tiles[PAIRS_NV][2])(const pairs_tile *) = {{tile_1_runs, tile_1_steps},
-                                                              {tile_2_runs, tile_2_steps}};
+                                                               {tile_2_runs, tile_2_steps}};
 
 /* A tile at a ragged or strided edge of C, m x n of it, through a whole one. */
 static void tile_edge(pairs_tile t, void (*tile)(const pairs_tile *), int64_t m, int64_t n, int64_t start_col,

@@ -236,24 +236,25 @@ bool tensor_linear_shape(tensor x, tensor w, tensor bias, int *rank, int64_t *sh
 }
 
 /* A single row of neighbours, as where text is written token by token: straight to the kernel. */
-static bool multiply_row(product_kernel *kernel, const tensor *out, const tensor *x, const tensor *w, const tensor *bias) {
+static bool multiply_row(product_kernel *kernel, const tensor *out, const tensor *x, const tensor *w,
+                         const tensor *bias) {
     enum { MOST = 1 << 20 }; /* numbers of w: more are worth several threads */
     const int last = x->rank - 1;
     for (int axis = 0; axis < last; axis++)
         if (x->shape[axis] != 1) return false;
     if (x->stride[last] != 1 || out->stride[last] != 1 || w->shape[0] * w->shape[1] > MOST) return false;
     kernel(&(gemm_args){.m = 1,
-                                            .n = w->shape[1],
-                                            .k = w->shape[0],
-                                            .a = x->f32,
-                                            .a_col = 1,
-                                            .b = w->f32,
-                                            .b_row = w->stride[0],
-                                            .b_col = w->stride[1],
-                                            .c = out->f32,
-                                            .c_col = 1,
-                                            .start = bias->storage ? bias->f32 : NULL,
-                                            .start_col = bias->stride[0]});
+                        .n = w->shape[1],
+                        .k = w->shape[0],
+                        .a = x->f32,
+                        .a_col = 1,
+                        .b = w->f32,
+                        .b_row = w->stride[0],
+                        .b_col = w->stride[1],
+                        .c = out->f32,
+                        .c_col = 1,
+                        .start = bias->storage ? bias->f32 : NULL,
+                        .start_col = bias->stride[0]});
     tensor_touch(*out);
     return true;
 }

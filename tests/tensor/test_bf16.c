@@ -86,7 +86,8 @@ static tensor matrix(int layout, int64_t m, int64_t n) {
     return test_view(arena, TENSOR_F32, layout, TENSOR_SHAPE(m, n));
 }
 
-static void check_product(int64_t m, int64_t n, int64_t k, int la, int lb, int lc, void (*fill)(tensor, uint64_t)) {
+static void check_product(int64_t m, int64_t n, int64_t k, int la, int lb, int lc,
+                          void (*fill)(tensor, uint64_t)) {
     const tensor a = matrix(la, m, k), b = matrix(lb, k, n), c = matrix(lc, m, n), before = matrix(0, m, n);
     fill(a, 1), fill(b, 2), fill(before, 3);
     TEST_OK(tensor_matmul_at(c, a, b, false, TENSOR_BFLOAT16, &err));
@@ -114,7 +115,8 @@ static void tiny(tensor x, uint64_t seed) {
     uint64_t state = seed * 0x9e3779b97f4a7c15u + 1;
     for (int64_t i = 0; i < tensor_size(x); i++) {
         state ^= state << 13, state ^= state >> 7, state ^= state << 17;
-        *test_at(x, i) = ldexpf((float)(int32_t)(state >> 32) * 0x1p-31f, -(int)(seed == 3 ? 124 : 60) - (int)(state >> 9 & 3));
+        *test_at(x, i) = ldexpf((float)(int32_t)(state >> 32) * 0x1p-31f,
+                                -(int)(seed == 3 ? 124 : 60) - (int)(state >> 9 & 3));
     }
 }
 
@@ -159,8 +161,8 @@ Test(bf16, a_single_row_and_batches) {
                  out = tensor_zeros(arena, TENSOR_F32, TENSOR_SHAPE(3, 20, 90), NULL);
     ordinary(many, 4);
     TEST_OK(tensor_matmul_at(out, many, w, false, TENSOR_BFLOAT16, &err));
-    check(tensor_reshape(out, TENSOR_SHAPE(60, 90), NULL), tensor_reshape(many, TENSOR_SHAPE(60, 77), NULL), w,
-          (tensor){0});
+    check(tensor_reshape(out, TENSOR_SHAPE(60, 90), NULL), tensor_reshape(many, TENSOR_SHAPE(60, 77), NULL),
+          w, (tensor){0});
     tensor_arena_reset(arena);
     const tensor a = tensor_zeros(arena, TENSOR_F32, TENSOR_SHAPE(2, 13, 9), NULL),
                  b = tensor_zeros(arena, TENSOR_F32, TENSOR_SHAPE(2, 9, 17), NULL),
@@ -185,8 +187,7 @@ Test(bf16, numbers_of_every_size) {
 Test(bf16, sums_near_the_least_normal_number) {
     skip_baseline();
     for (int layouts = 0; layouts < 4; layouts++)
-        for (int64_t k = 1; k < 40; k += 5)
-            check_product(50, 70, k, layouts & 1, layouts >> 1, 0, tiny);
+        for (int64_t k = 1; k < 40; k += 5) check_product(50, 70, k, layouts & 1, layouts >> 1, 0, tiny);
 }
 
 /* 2^-126 less something so small that rounding brings it back: tiny where that is said before rounding, as on ARM. */
@@ -212,7 +213,8 @@ Test(bf16, every_number_is_rounded_to_nearest_even) {
     one.f32[0] = 1;
     for (int64_t i = 0; i < count; i++) x.f32[i] = float_of((uint32_t)(i / 6) << 16 | lower[i % 6]);
     for (int columns = 0; columns < 2; columns++) {
-        TEST_OK(columns ? tensor_matmul_at(tensor_transpose(y, 0, 1, &err), one, tensor_transpose(x, 0, 1, &err), false, TENSOR_BFLOAT16, &err)
+        TEST_OK(columns ? tensor_matmul_at(tensor_transpose(y, 0, 1, &err), one,
+                                           tensor_transpose(x, 0, 1, &err), false, TENSOR_BFLOAT16, &err)
                         : tensor_matmul_at(y, x, one, false, TENSOR_BFLOAT16, &err));
         for (int64_t i = 0; i < count; i++) {
             const float expected = rounded(x.f32[i]) + 0; /* -0 + 0 is 0 */
@@ -257,6 +259,8 @@ Test(bf16, threads_do_not_matter) {
 
 Test(bf16, faults_are_those_of_matmul) {
     const tensor a = matrix(0, 3, 4);
-    TEST_FAILS(tensor_matmul_at(a, a, a, false, TENSOR_BFLOAT16, &err), "matmul: inner sizes differ: [3, 4] x [3, 4]");
-    TEST_FAILS(tensor_linear_at(a, a, a, (tensor){0}, TENSOR_BFLOAT16, &err), "linear: inner sizes differ: [3, 4] x [3, 4]");
+    TEST_FAILS(tensor_matmul_at(a, a, a, false, TENSOR_BFLOAT16, &err),
+               "matmul: inner sizes differ: [3, 4] x [3, 4]");
+    TEST_FAILS(tensor_linear_at(a, a, a, (tensor){0}, TENSOR_BFLOAT16, &err),
+               "linear: inner sizes differ: [3, 4] x [3, 4]");
 }
