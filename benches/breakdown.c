@@ -1,4 +1,6 @@
 /* Where the time of a training step goes, on one thread: its parts, and each operation forward and backward. */
+#include <string.h>
+
 #include "benches/step.h"
 
 enum {
@@ -13,6 +15,7 @@ typedef struct times {
     double part[PARTS], forward[MOST_OPERATIONS],
         backward[MOST_OPERATIONS]; /* operations by their place in ag_ops */
     double whole;
+    double peak; /* GFLOP/s, measured beside it */
 } times;
 
 typedef struct observer {
@@ -46,7 +49,7 @@ static ag_var *watched_loss(void *context, ag_tape *tape, int64_t begin, int64_t
 
 /* The shards are added after the last operation. What is left is tapes and leaves. */
 static bool take(training *t, times *x) {
-    *x = (times){0};
+    *x = (times){.peak = peak_gflops()};
     observer o = {.t = t, .times = x};
     x->part[DATA] = training_draw(t);
     const double start = now(), seconds = training_backward(t, watched_loss, &o);
@@ -58,36 +61,48 @@ static bool take(training *t, times *x) {
     return true;
 }
 
-/* A row of the table: the seconds at `offset` bytes of each turn's times. */
+/* A row of the table: the seconds at `offset` bytes of each turn's times, in which so many operations are done. */
 static void print_row(bench *b, const setting *s, const char *what, const char *pass, const times *x,
-                      int turns, size_t offset) {
-    double seconds[TURNS], share[TURNS];
+                      int turns, size_t offset, double flops) {
+    double seconds[TURNS], share[TURNS], of_peak[TURNS];
     for (int i = 0; i < turns; i++) {
         seconds[i] = *(const double *)((const char *)&x[i] + offset);
         share[i] = 100 * seconds[i] / x[i].whole;
+        of_peak[i] = 1e-9 * 100 * flops / seconds[i] / x[i].peak;
     }
     const figure f = figure_of(seconds, turns);
     if (f.median <= 0) return;
     bench_row(b,
               (bench_cell[]){cell_text(s->what), cell_text(what), cell_text(pass),
-                             cell_figure(figure_times(f, 1e3)), cell_number(figure_of(share, turns).median)});
+                             cell_figure(figure_times(f, 1e3)), cell_number(figure_of(share, turns).median),
+                             flops > 0 ? cell_number(figure_of(of_peak, turns).median) : (bench_cell){0}});
 }
 
-static void print_rows(bench *b, const setting *s, const times *x, int turns) {
+static double flops_of(const training *t, const char *operation) {
+    if (strcmp(operation, "linear") == 0) return t->linear_flops;
+    return strcmp(operation, "attention") == 0 ? t->attention_flops : 0;
+}
+
+static void print_rows(bench *b, const setting *s, const training *t, const times *x, int turns) {
     static const char *const names[PARTS] = {"data", "adding the shards", "AdamW", "the rest"};
     for (int i = 0; ag_ops[i] && i < MOST_OPERATIONS; i++) {
         const size_t at = (size_t)i * sizeof(double);
-        print_row(b, s, ag_ops[i]->name, "forward", x, turns, offsetof(times, forward) + at);
-        print_row(b, s, ag_ops[i]->name, "backward", x, turns, offsetof(times, backward) + at);
+        const double flops = flops_of(t, ag_ops[i]->name);
+        print_row(b, s, ag_ops[i]->name, "forward", x, turns, offsetof(times, forward) + at, flops);
+        print_row(b, s, ag_ops[i]->name, "backward", x, turns, offsetof(times, backward) + at, 2 * flops);
     }
     for (int i = 0; i < PARTS; i++)
-        print_row(b, s, names[i], "", x, turns, offsetof(times, part) + (size_t)i * sizeof(double));
+        print_row(b, s, names[i], "", x, turns, offsetof(times, part) + (size_t)i * sizeof(double), 0);
 }
 
 bool breakdown_begin(bench *b, tensor_error *err) {
-    static const bench_column columns[] = {{"model", "model", -10, 0},   {"part", "part", -18, 0},
-                                           {"pass", "", -8, 0},          {"ms", "ms a step", 15, 4},
-                                           {"percent", "% of it", 7, 1}, {0}};
+    static const bench_column columns[] = {{"model", "model", -10, 0},
+                                           {"part", "part", -18, 0},
+                                           {"pass", "", -8, 0},
+                                           {"ms", "ms a step", 15, 4},
+                                           {"percent", "% of it", 7, 1},
+                                           {"percent_of_peak", "% of peak", 9, 0},
+                                           {0}};
     b->threads = 1;
     bench_table(b, "where the time of a step goes", columns);
     return tensor_set_threads(1, err);
@@ -99,7 +114,7 @@ bool breakdown(bench *b, const setting *s, tensor_error *err) {
     const int most = s->turns < TURNS ? s->turns : TURNS, turns = b->quick ? 1 : most;
     bool ok = training_begin(&t, s, err) && take(&t, x);
     for (int i = 0; ok && i < turns; i++) ok = take(&t, &x[i]);
-    if (ok) print_rows(b, s, x, turns);
+    if (ok) print_rows(b, s, &t, x, turns);
     training_end(&t);
     return ok;
 }

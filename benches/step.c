@@ -16,12 +16,18 @@ static double number_of(const lm_model *model, const char *name) {
     return o ? (double)*(const int64_t *)o->value : 0;
 }
 
-/* Products of the forward pass and twice as many backward, the causal half of attention once: the multiply-adds of a
- * token with each parameter but the tables, and of its query with half of the keys and values. */
-static double step_flops(const lm_model *model, const setting *s, int64_t tokens, int64_t context) {
+/* Two for each multiply-add of the forward pass: of a token with each parameter of the linear layers, and of its query with
+ * the keys and values that it sees, on average half of them. */
+static void count_flops(training *t, const lm_model *model, const setting *s) {
     const double layers = number_of(model, "layers"), width = number_of(model, "width");
-    const double parameters = layers * 12 * width * width + (double)s->vocabulary * width;
-    return 6 * (double)tokens * (parameters + layers * (double)context * width);
+    const double tokens = (double)(t->rows * t->context);
+    t->linear_flops = 2 * tokens * (layers * 12 * width * width + (double)s->vocabulary * width);
+    t->attention_flops = 2 * tokens * layers * (double)(t->context + 1) * width;
+    if (width == 0) t->linear_flops = 0; /* a table alone */
+}
+
+double training_flops(const training *t) {
+    return 3 * (t->linear_flops + t->attention_flops);
 }
 
 static bool set_options(const lm_model *model, const char *const *options, tensor_error *err) {
@@ -31,6 +37,17 @@ static bool set_options(const lm_model *model, const char *const *options, tenso
         if (!lm_option_set(o, options[1], err)) return false;
     }
     return !model->check || model->check(model->self, err);
+}
+
+void setting_print(const setting *s, tensor_error *err) {
+    const lm_model *model = s->program();
+    if (err->text[0] || !set_options(model, s->options, err)) return;
+    const lm_option *tied = option_of(model, "tied-head");
+    if (!option_of(model, "width")) return;
+    printf("%s vocabulary=%lld context=%lld batch=%lld width=%.0f layers=%.0f heads=%.0f gpt2=%d\n", s->name,
+           (long long)s->vocabulary, (long long)(s->context ? s->context : model->defaults.context),
+           (long long)(s->rows ? s->rows : model->defaults.batch), number_of(model, "width"),
+           number_of(model, "layers"), number_of(model, "heads"), tied && *(const bool *)tied->value);
 }
 
 static bool make_model(training *t, const lm_model *model, const setting *s, tensor_error *err) {
@@ -52,7 +69,7 @@ bool training_begin(training *t, const setting *s, tensor_error *err) {
                     .c.model = model,
                     .err = err};
     if (!t->arena || !make_model(t, model, s, err)) return false;
-    t->flops = step_flops(model, s, t->rows * t->context, t->context);
+    count_flops(t, model, s);
     t->text = tensor_new(t->arena, TENSOR_I32, TENSOR_SHAPE(TEXT), err);
     tensor_rng rng = {.seed = 1};
     return tensor_ok(t->text) && tensor_rand_integers(t->text, &rng, 0, (int32_t)s->vocabulary, err) &&

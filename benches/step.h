@@ -22,9 +22,15 @@ typedef struct training {
     struct nn_adamw adamw;
     lm_loss_context c;
     int64_t rows, context, steps;
-    double flops; /* of a step; 0: not to speak of */
+    double linear_flops, attention_flops; /* of the forward pass; the backward pass has twice as many */
     tensor_error *err;
 } training;
+
+/* Of a step; 0: not to speak of. */
+double training_flops(const training *t);
+
+/* A line with its name and sizes, where it is a GPT: gpt vocabulary=51 context=64 batch=64 width=64 layers=3 heads=4 gpt2=0. */
+void setting_print(const setting *s, tensor_error *err);
 
 /* End it also after a failure. */
 bool training_begin(training *t, const setting *s, tensor_error *err);

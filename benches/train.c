@@ -1,8 +1,8 @@
 /* A training step on random tokens: the batch, forward, backward, the addition of the shards, AdamW; of the bigram, of the
- * GPT with its default configuration and of GPT-2 124M's shape, on one thread and more, and where its time goes (with
- * --threads, on that many alone and without that).
+ * GPT with its default configuration and of other shapes, on one thread and more, and where its time goes (with --threads,
+ * on that many alone and without that).
  *
- *     build/benches/train [--threads N] [--model NAME] [--large] [--json FILE]
+ *     build/benches/train [--threads N] [--model NAME] [--large] [--list] [--json FILE]
  */
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -14,18 +14,40 @@
 const lm_model *bench_bigram(void);
 const lm_model *bench_gpt(void);
 
-static const char *const gpt2[] = {"layers",     "12",   "heads",     "12",  "width",           "768",
-                                   "activation", "gelu", "qkv-bias",  "yes", "final-norm",      "yes",
-                                   "tied-head",  "yes",  "head-bias", "no",  "attention-scale", "0.125",
-                                   NULL};
+/* A model of other sizes than the default's: what its row varies. */
+#define OPTIONS(...)                                                                                         \
+    (const char *const[]) {                                                                                  \
+        __VA_ARGS__, NULL                                                                                    \
+    }
+#define GPT2                                                                                                 \
+    OPTIONS("layers", "12", "heads", "12", "width", "768", "activation", "gelu", "qkv-bias", "yes",          \
+            "final-norm", "yes", "tied-head", "yes", "head-bias", "no", "attention-scale", "0.125")
+
 static const setting settings[] = {
-    {"bigram", "bigram", bench_bigram, 51, 0, 0, 0, NULL, 41, false},
-    {"gpt", "GPT", bench_gpt, 51, 0, 0, 0, NULL, 21, false},
-    {"gpt2", "GPT-2 124M", bench_gpt, 50257, 1024, 64, 4, gpt2, 3, true},
-    {"gpt2-long", "GPT-2 124M", bench_gpt, 50257, 1024, 1024, 1, gpt2, 3, true},
+    {"bigram", "bigram", bench_bigram, .vocabulary = 51, .turns = 41},
+    {"gpt", "GPT", bench_gpt, .vocabulary = 51, .turns = 21},
+    {"heads-1", "1 head", bench_gpt, 51, .options = OPTIONS("heads", "1"), .turns = 11, .large = true},
+    {"heads-16", "16 heads", bench_gpt, 51, .options = OPTIONS("heads", "16"), .turns = 11, .large = true},
+    {"context-1", "context 1", bench_gpt, 51, .context = 1, .rows = 4096, .turns = 11, .large = true},
+    {"batch-4", "batch 4", bench_gpt, 51, .rows = 4, .turns = 21, .large = true},
+    {"vocabulary-8", "50257 words", bench_gpt, 50257, .rows = 8, .turns = 7, .large = true},
+    {"vocabulary-1", "50257 words", bench_gpt, 50257, .rows = 1, .turns = 11, .large = true},
+    {"width-32", "width 32", bench_gpt, 51, .options = OPTIONS("width", "32"), .turns = 11, .large = true},
+    {"width-128", "width 128", bench_gpt, 51, .options = OPTIONS("width", "128"), .turns = 7, .large = true},
+    {"width-512", "width 512", bench_gpt, 51, .options = OPTIONS("width", "512"), .turns = 3, .large = true},
+    {"width-2048", "width 2048", bench_gpt, 51, .rows = 8, .options = OPTIONS("width", "2048"), .turns = 3,
+     .large = true},
+    {"char", "nanoGPT char", bench_gpt, 65, .context = 256, .rows = 8,
+     .options = OPTIONS("layers", "6", "heads", "6", "width", "384"), .turns = 3, .large = true},
+    {"gpt2", "GPT-2 124M", bench_gpt, 50257, .positions = 1024, .rows = 4, .options = GPT2, .turns = 3,
+     .large = true},
+    {"gpt2-long", "GPT-2 124M", bench_gpt, 50257, .positions = 1024, .context = 1024, .rows = 1,
+     .options = GPT2, .turns = 3, .large = true},
 };
 enum { SETTINGS = sizeof settings / sizeof *settings };
-#define NAMES "all|bigram|gpt|gpt2|gpt2-long"
+#define NAMES                                                                                                \
+    "all|bigram|gpt|heads-1|heads-16|context-1|batch-4|vocabulary-8|vocabulary-1|width-32|width-128|"        \
+    "width-512|width-2048|char|gpt2|gpt2-long"
 
 /* ---- Measuring ------------------------------------------------------------------------------ */
 
@@ -52,19 +74,18 @@ static bool measure(bench *b, const setting *s, double *single, tensor_error *er
     forget_peak_memory();
     const bool ok = training_begin(&t, s, err) && bench_alternate(b, sides, 2, s->turns);
     if (ok) {
-        const double seconds = sides[0].seconds.median;
+        const double seconds = sides[0].seconds.median, flops = training_flops(&t);
         char shape[48];
         snprintf(shape, sizeof shape, "B %lld T %lld", (long long)t.rows, (long long)t.context);
         if (b->threads == 1) *single = seconds;
-        bench_row(b,
-                  (bench_cell[]){cell_text(s->what), cell_text(shape), cell_number((double)b->threads),
-                                 cell_figure(figure_times(sides[0].seconds, 1e3)),
-                                 cell_number((double)(t.rows * t.context) / seconds),
-                                 t.flops > 0 ? cell_number(1e-9 * t.flops) : (bench_cell){0},
-                                 t.flops > 0 ? cell_number(100 * sides[1].lead.median * t.flops / peak.flops)
-                                             : (bench_cell){0},
-                                 *single > 0 ? cell_number(*single / seconds) : (bench_cell){0},
-                                 cell_number(peak_megabytes())});
+        bench_row(b, (bench_cell[]){cell_text(s->what), cell_text(shape), cell_number((double)b->threads),
+                                    cell_figure(figure_times(sides[0].seconds, 1e3)),
+                                    cell_number((double)(t.rows * t.context) / seconds),
+                                    flops > 0 ? cell_number(1e-9 * flops) : (bench_cell){0},
+                                    flops > 0 ? cell_number(100 * sides[1].lead.median * flops / peak.flops)
+                                              : (bench_cell){0},
+                                    *single > 0 ? cell_number(*single / seconds) : (bench_cell){0},
+                                    cell_number(peak_megabytes())});
     }
     training_end(&t);
     return ok;
@@ -87,13 +108,19 @@ static bool is_chosen(int i, int64_t only, bool large) {
 int main(int argc, char **argv) {
     bench b;
     int64_t only = 0;
-    bool large = false;
+    bool large = false, list = false;
     const lm_option options[] = {
-        lm_choice("model", &only, NAMES, "which step; gpt2 only by name or with --large"),
-        lm_flag("large", &large, "GPT-2 124M too: minutes, and 4 GB of memory"),
+        lm_choice("model", &only, NAMES, "which step; those after gpt only by name or with --large"),
+        lm_flag("large", &large, "all of them: a quarter of an hour, and 4 GB of memory"),
+        lm_flag("list", &list, "print their sizes alone, for other frameworks to repeat"),
         {0}};
     const int status = bench_begin(&b, "train", "A training step", options, argc, argv);
     if (status >= 0) return status;
+    tensor_error err = {0};
+    if (list) {
+        for (int i = 0; i < SETTINGS; i++) setting_print(&settings[i], &err);
+        return bench_end(&b, &err);
+    }
     static const bench_column columns[] = {{"model", "model", -10, 0},
                                            {"shape", "batch", -12, 0},
                                            {"", "threads", 7, 0},
@@ -105,7 +132,6 @@ int main(int argc, char **argv) {
                                            {"peak_mb", "MiB", 7, 0},
                                            {0}};
     bench_table(&b, "a training step", columns);
-    tensor_error err = {0};
     const int64_t most = b.threads;
     bool ok = true;
     for (int i = 0; ok && i < SETTINGS; i++)

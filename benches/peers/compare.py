@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""The GPT's training step and sampling beside other frameworks, in turns: benches/peers/compare.py [options].
+"""A GPT's training step and sampling beside other frameworks, in turns: benches/peers/compare.py [options].
+
+--shape takes the names that benches/train --list prints; without it the default GPT is compared, and sampling from it.
 
 Needs the built programs, and any of: PyTorch, JAX (in the Python that runs this, or --python), llama2.c's `run` with a
 model (--llama2), llm.c's `train_gpt2` in a folder with its data (--llmc). What is missing is left out; where nothing is
@@ -18,7 +20,8 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-STEPS, TOKENS = 10, 200  # of a peer in a turn
+STEPS, TOKENS = 10, 200  # of a peer in a turn, of the default GPT
+VARIANTS = ("eager", "compile", "eager+bf16", "compile+bf16")  # of PyTorch
 
 
 class Peer:
@@ -50,6 +53,8 @@ class Sampo:
 
     def __init__(self, build, threads, folder):
         self.build, self.threads, self.folder = build, threads, folder
+        listing = subprocess.run([f"{build}/benches/train", "--list"], check=True, capture_output=True, text=True)
+        self.shapes = {line.split()[0]: line.split()[1:] for line in listing.stdout.splitlines()}
         subprocess.run(
             [f"{build}/models/gpt", "train", "--iters", "1", "--eval-batches", "1", "--force", "--out", folder],
             check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -111,15 +116,29 @@ def alternate(turns, ours, theirs):
     return statistics.median(a), statistics.median(b), statistics.median(ratios), ratios[0], ratios[-1]
 
 
-def comparisons(sampo, peers, options):
+def start_peers(options, sizes):
+    """PyTorch's variants and JAX at these sizes, where they are installed."""
+    threads = str(options.threads)
+    for python in options.python or [sys.executable]:
+        for arguments in [("torch_gpt.py", threads, variant) for variant in VARIANTS] + [("jax_gpt.py", threads)]:
+            peer = Peer(python, *arguments, *sizes)
+            if peer.name:
+                yield peer
+
+
+def comparisons(sampo, options):
     """What is compared: its text, the peer's name, our work, theirs."""
-    for peer in peers:
-        yield "step", peer.name, sampo.step, lambda peer=peer: peer.ask("step", STEPS)
-        yield "token", peer.name, sampo.sample, lambda peer=peer: peer.ask("sample", TOKENS)
+    for shape in options.shape or ["gpt"]:
+        steps = STEPS if shape == "gpt" else 1
+        for peer in start_peers(options, sampo.shapes[shape]):
+            yield shape, peer.name, lambda: sampo.step(shape), lambda: peer.ask("step", steps)
+            if not options.shape:
+                yield "token", peer.name, sampo.sample, lambda: peer.ask("sample", TOKENS)
+            peer.end()
     if options.llama2:
         yield "token", "llama2.c", sampo.sample, lambda: llama2(options.llama2, options.threads)
     if options.llmc:
-        yield "step of GPT-2", "llm.c", lambda: sampo.step("gpt2"), lambda: llmc(options.llmc, options.threads)
+        yield "gpt2", "llm.c", lambda: sampo.step("gpt2"), lambda: llmc(options.llmc, options.threads)
 
 
 class Parser(argparse.ArgumentParser):
@@ -131,6 +150,7 @@ def command_line():
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=os.path.join(HERE, "../../build"), help="build folder (default: build)")
     parser.add_argument("--python", action="append", help="Python that has PyTorch or JAX; may be repeated")
+    parser.add_argument("--shape", action="append", metavar="NAME", help="compare the step of this shape; may be repeated")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--llama2", metavar="COMMAND", help="'path/run model.bin ...'; a model of its own size")
@@ -146,27 +166,23 @@ def command_line():
 
 def main():
     options = command_line()
-    threads, peers = str(options.threads), []
-    for python in options.python or [sys.executable]:
-        for args in (["torch_gpt.py", threads], ["torch_gpt.py", threads, "compile"], ["jax_gpt.py", threads]):
-            peers.append(Peer(python, *args))
-    peers = [peer for peer in peers if peer.name]
-    if not peers and not options.llama2 and not options.llmc:
-        print("neither PyTorch nor JAX is installed, and no other program is named: nothing to compare")
-        return 77
-
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         sampo = Sampo(options.build, options.threads, folder)
-        print(f"{options.threads} threads, {options.turns} turns\n")
-        print(f"{'what':<14} {'peer':<24} {'ours ms':>9} {'theirs ms':>10} {'theirs/ours':>12}   range")
-        for what, name, ours, theirs in comparisons(sampo, peers, options):
+        for shape in options.shape or []:
+            if shape not in sampo.shapes:
+                sys.exit(f"compare.py: no shape {shape}; there are {', '.join(sampo.shapes)}")
+        for what, name, ours, theirs in comparisons(sampo, options):
+            if not rows:
+                print(f"{options.threads} threads, {options.turns} turns\n")
+                print(f"{'what':<14} {'peer':<32} {'ours ms':>9} {'theirs ms':>10} {'theirs/ours':>12}   range")
             x, y, ratio, low, high = alternate(options.turns, ours, theirs)
-            print(f"{what:<14} {name:<24} {1e3 * x:9.3f} {1e3 * y:10.3f} {ratio:12.2f}   {low:.2f} to {high:.2f}", flush=True)
+            print(f"{what:<14} {name:<32} {1e3 * x:9.3f} {1e3 * y:10.3f} {ratio:12.2f}   {low:.2f} to {high:.2f}", flush=True)
             rows.append({"what": what, "peer": name, "threads": options.threads, "ours_s": x, "theirs_s": y,
                          "ratio": ratio, "low": low, "high": high})
-    for peer in peers:
-        peer.end()
+    if not rows:
+        print("neither PyTorch nor JAX is installed, and no other program is named: nothing to compare")
+        return 77
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump({"program": "peers", "rows": rows}, file, indent=1)

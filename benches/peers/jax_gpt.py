@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""The default GPT's step and sampling in JAX, for compare.py: jax_gpt.py THREADS.
+"""A GPT's step and sampling in JAX, for compare.py: jax_gpt.py THREADS [NAME=SIZE ...].
 
-Exits with 77 where JAX is not installed."""
+The sizes are those that `train --list` prints, else the default GPT's. Exits with 77 where JAX is not installed, and for
+GPT-2, whose parts are not all here."""
 
 import math
 import os
@@ -18,9 +19,12 @@ try:
 except ImportError:
     sys.exit(77)
 
-from serve import serve
+from serve import serve, sizes
 
-V, T, B, C, LAYERS, HEADS = 51, 64, 64, 64, 3, 4
+S = sizes(sys.argv[2:])
+V, T, B, C, LAYERS, HEADS = (S[name] for name in ("vocabulary", "context", "batch", "width", "layers", "heads"))
+if S["gpt2"]:
+    sys.exit(77)
 
 
 def linear(key, rows, columns, bias=True):

@@ -3,21 +3,32 @@
 import sys
 import time
 
+DEFAULTS = {"vocabulary": 51, "context": 64, "batch": 64, "width": 64, "layers": 3, "heads": 4, "gpt2": 0}
+
+
+def sizes(arguments):
+    """The default GPT's sizes with those of NAME=SIZE."""
+    return DEFAULTS | {name: int(size) for name, size in (argument.split("=") for argument in arguments)}
+
+
+def median_step(step, count):
+    times = []
+    for _ in range(count):
+        start = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - start)
+    return sorted(times)[len(times) // 2]
+
+
+def seconds_of(sample, tokens):
+    start = time.perf_counter()
+    sample(tokens)
+    return (time.perf_counter() - start) / tokens
+
 
 def serve(name, step, sample):
-    for _ in range(3):
-        step()
-    sample(2)
+    median_step(step, 3)
     print("ready:", name, flush=True)
     for line in sys.stdin:
         what, count = line.split()[0], int(line.split()[1])
-        times = []
-        for _ in range(count if what == "step" else 1):
-            start = time.perf_counter()
-            if what == "step":
-                step()
-            else:
-                sample(count)
-            times.append(time.perf_counter() - start)
-        times.sort()
-        print(times[len(times) // 2] / (1 if what == "step" else count), flush=True)
+        print(median_step(step, count) if what == "step" else seconds_of(sample, count), flush=True)

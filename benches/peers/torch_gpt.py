@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The default GPT's step and sampling in PyTorch, for compare.py: torch_gpt.py THREADS [compile].
+"""A GPT's step and sampling in PyTorch, for compare.py: torch_gpt.py THREADS VARIANT [NAME=SIZE ...].
 
-Exits with 77 where PyTorch, or its compiler, is not installed."""
+VARIANT is some of eager, compile and bf16 (autocast), joined by +; the sizes are those that `train --list` prints, else the
+default GPT's. Attention is PyTorch's fused one. Exits with 77 where PyTorch, or its compiler, is not installed."""
 
-import math
 import sys
 
 try:
@@ -13,23 +13,22 @@ try:
 except ImportError:
     sys.exit(77)
 
-from serve import serve
+from serve import serve, sizes
 
-V, T, B, C, LAYERS, HEADS = 51, 64, 64, 64, 3, 4
+S = sizes(sys.argv[3:])
+V, T, B, C, LAYERS, HEADS = (S[name] for name in ("vocabulary", "context", "batch", "width", "layers", "heads"))
+GPT2 = S["gpt2"] != 0
 
 
 class Attention(nn.Module):
     def __init__(self):
         super().__init__()
-        self.c_attn, self.c_proj = nn.Linear(C, 3 * C, bias=False), nn.Linear(C, C)
-        self.register_buffer("future", torch.ones(T, T, dtype=torch.bool).triu(1))
+        self.c_attn, self.c_proj = nn.Linear(C, 3 * C, bias=GPT2), nn.Linear(C, C)
 
     def forward(self, x):
         b, t, _ = x.shape
         q, k, v = self.c_attn(x).view(b, t, 3, HEADS, C // HEADS).permute(2, 0, 3, 1, 4)
-        scores = (q @ k.transpose(-2, -1)) * C**-0.5
-        scores = scores.masked_fill(self.future[:t, :t], -math.inf)
-        y = F.softmax(scores, dim=-1) @ v
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=(C // HEADS if GPT2 else C) ** -0.5)
         return self.c_proj(y.transpose(1, 2).reshape(b, t, C))
 
 
@@ -37,7 +36,8 @@ class Block(nn.Module):
     def __init__(self):
         super().__init__()
         self.ln_1, self.attn, self.ln_2 = nn.LayerNorm(C), Attention(), nn.LayerNorm(C)
-        self.mlp = nn.Sequential(nn.Linear(C, 4 * C), nn.ReLU(), nn.Linear(4 * C, C))
+        activation = nn.GELU(approximate="tanh") if GPT2 else nn.ReLU()
+        self.mlp = nn.Sequential(nn.Linear(C, 4 * C), activation, nn.Linear(4 * C, C))
 
     def forward(self, x):
         x = x + self.attn(self.ln_1(x))
@@ -49,17 +49,21 @@ class GPT(nn.Module):
         super().__init__()
         self.wte, self.wpe = nn.Embedding(V, C), nn.Embedding(T, C)
         self.h = nn.Sequential(*[Block() for _ in range(LAYERS)])
-        self.lm_head = nn.Linear(C, V)
+        self.ln_f = nn.LayerNorm(C) if GPT2 else nn.Identity()
+        self.lm_head = nn.Linear(C, V, bias=not GPT2)
+        if GPT2:
+            self.lm_head.weight = self.wte.weight
 
     def forward(self, ids):
-        return self.lm_head(self.h(self.wte(ids) + self.wpe(torch.arange(ids.shape[1]))))
+        return self.lm_head(self.ln_f(self.h(self.wte(ids) + self.wpe(torch.arange(ids.shape[1])))))
 
 
 def main():
+    variant = sys.argv[2].split("+")
     torch.manual_seed(1)
     torch.set_num_threads(int(sys.argv[1]))
     model = GPT()
-    if "compile" in sys.argv[2:]:
+    if "compile" in variant:
         if not hasattr(torch, "compile"):
             sys.exit(77)
         model = torch.compile(model)
@@ -68,7 +72,9 @@ def main():
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(model(ids).view(-1, V), targets.view(-1)).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled="bf16" in variant):
+            loss = F.cross_entropy(model(ids).view(-1, V), targets.view(-1))
+        loss.backward()
         optimizer.step()
 
     @torch.no_grad()
@@ -78,8 +84,7 @@ def main():
             probabilities = F.softmax(model(text[:, -T:])[:, -1], dim=-1)
             text = torch.cat([text, torch.multinomial(probabilities, 1)], dim=1)
 
-    name = "torch.compile" if "compile" in sys.argv[2:] else "PyTorch"
-    serve(name + " " + torch.__version__, step, sample)
+    serve(f"PyTorch {torch.__version__} {sys.argv[2]}", step, sample)
 
 
 main()
