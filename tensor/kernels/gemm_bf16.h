@@ -14,16 +14,19 @@ static inline int64_t even(int64_t k) {
     return k + (k & 1);
 }
 
-#if defined(__AVX512BF16__) || defined(SAMPO_BF16_PAIRS) /* the latter: for tests, where there is no AVX512_BF16 */
+#if defined(__AVX512BF16__) ||                                                                               \
+    defined(SAMPO_BF16_PAIRS) /* the latter: for tests, where there is no AVX512_BF16 */
 #include "tensor/kernels/gemm_pairs.h"
 #else
 
 /* ---- Rounded copies -------------------------------------------------------------------------------- */
 
 enum {
-    BF16_MC = 96,   /* rows of A, and */
-    BF16_NC = 192,  /* columns of B that are rounded at once: 119 and 221 KiB of stack beside what gemm takes */
-    BF16_APART = 16 /* between runs of a copy: a cache line, so that those of a power of two do not share their sets */
+    BF16_MC = 96, /* rows of A, and */
+    BF16_NC =
+        192, /* columns of B that are rounded at once: 119 and 221 KiB of stack beside what gemm takes */
+    BF16_APART =
+        16 /* between runs of a copy: a cache line, so that those of a power of two do not share their sets */
 };
 
 /* One operand's block: k steps of `count` rows of A or columns of B. */
@@ -69,10 +72,12 @@ static bf16_block round_block(float *to, int64_t k, int64_t count, bf16_block fr
 /* The columns j..j+n-1 over k steps of the chains, which begin at step p. */
 static void bf16_columns(const gemm_args *g, int64_t j, int64_t n, int64_t p, int64_t k, float *copy_a,
                          float *copy_b) {
-    const bf16_block b = round_block(copy_b, k, n, (bf16_block){g->b + p * g->b_row + j * g->b_col, g->b_row, g->b_col});
+    const bf16_block b =
+        round_block(copy_b, k, n, (bf16_block){g->b + p * g->b_row + j * g->b_col, g->b_row, g->b_col});
     for (int64_t i = 0; i < g->m; i += BF16_MC) {
         gemm_args part = {.m = min64(BF16_MC, g->m - i), .n = n, .k = even(k)};
-        const bf16_block a = round_block(copy_a, k, part.m, (bf16_block){g->a + i * g->a_row + p * g->a_col, g->a_col, g->a_row});
+        const bf16_block a = round_block(
+            copy_a, k, part.m, (bf16_block){g->a + i * g->a_row + p * g->a_col, g->a_col, g->a_row});
         part.a = a.x, part.a_row = a.apart, part.a_col = a.step;
         part.b = b.x, part.b_row = b.step, part.b_col = b.apart;
         part.c = g->c + i * g->c_row + j * g->c_col, part.c_row = g->c_row, part.c_col = g->c_col;

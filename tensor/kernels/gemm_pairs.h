@@ -10,9 +10,8 @@ enum {
     PAIRS_KC = BF16_KC / 2, /* a panel of B: 16 KiB at most, half of a first-level cache */
     PAIRS_MC = 96,          /* rows of A: whole tiles */
     PAIRS_NC = 288,         /* columns of B: 144 KiB of stack, beside 56 for A */
-    PAIRS_PANEL =
-        PAIRS_KC * PAIRS_NR +
-        16, /* from a panel to the next; in these, 16: a cache line, so that they do not all lie in the same sets */
+    /* From a panel to the next: in this and the two below, 16 keep them from lying in the same sets of a cache. */
+    PAIRS_PANEL = PAIRS_KC * PAIRS_NR + 16,
     PAIRS_ROW = PAIRS_KC + 16, /* from a row of A to the next, where its steps are neighbours, */
     PAIRS_STEP = PAIRS_MC + 16 /* and from a step to the next, where its rows are */
 };

@@ -414,3 +414,51 @@ Test(engine, dropout_is_a_function_of_its_stream) {
     cr_expect_eq(ag_dropout(x, 0, &a), x);
     ag_tape_free(tape);
 }
+
+/* ---- Precision ------------------------------------------------------------------------------ */
+
+/* Numbers that bfloat16 does not hold, on a tape's memory. */
+static tensor thirds(ag_tape *tape, int64_t m, int64_t n, float first) {
+    const tensor x = ag_tensor(tape, TENSOR_F32, TENSOR_SHAPE(m, n));
+    for (int64_t i = 0; i < m * n; i++) x.f32[i] = (first + (float)(i % 7)) / 3;
+    return x;
+}
+
+static bool same_bits(tensor a, tensor b) {
+    return memcmp(a.f32, b.f32, (size_t)tensor_size(a) * sizeof(float)) == 0;
+}
+
+/* Products and their gradients are those of tensor_matmul_at; all else is as on any tape. */
+Test(engine, products_have_the_precision_of_their_tape) {
+    ag_tape *tape = ag_tape_new();
+    ag_set_precision(tape, TENSOR_BFLOAT16);
+    for (int form = 0; form < 2; form++) {
+        ag_reset(tape);
+        const tensor x = thirds(tape, 5, 9, 1), w = thirds(tape, 9, 4, 2), s = thirds(tape, 5, 4, 3);
+        const tensor y = thirds(tape, 5, 4, 0), dx = thirds(tape, 5, 9, 0), dw = thirds(tape, 9, 4, 0);
+        ag_var *a = ag_variable(tape, x), *b = ag_variable(tape, w);
+        ag_var *product = form == 0 ? ag_matmul(a, b) : ag_linear_no_bias(a, b);
+        cr_assert(ag_backward(total(ag_mul(product, ag_input(tape, s)))), "%s", ag_error(tape));
+        tensor_matmul_at(y, x, w, false, TENSOR_BFLOAT16, NULL);
+        tensor_matmul_at(dx, s, tensor_transpose(w, 0, 1, NULL), false, TENSOR_BFLOAT16, NULL);
+        tensor_matmul_at(dw, tensor_transpose(x, 0, 1, NULL), s, false, TENSOR_BFLOAT16, NULL);
+        cr_expect(same_bits(product->value, y) && same_bits(ag_grad(a), dx) && same_bits(ag_grad(b), dw));
+        tensor_matmul(y, x, w, false, NULL);
+        cr_expect_not(same_bits(product->value, y));
+    }
+    ag_tape_free(tape);
+    ag_set_precision(NULL, TENSOR_BFLOAT16);
+}
+
+Test(engine, attention_is_float32_on_any_tape) {
+    ag_tape *tape = ag_tape_new();
+    ag_var *y[2];
+    for (int precision = 0; precision < 2; precision++) {
+        ag_set_precision(tape, (tensor_precision)precision);
+        ag_var *x = ag_input(tape, tensor_reshape(thirds(tape, 6, 8, 1), TENSOR_SHAPE(1, 1, 6, 8), NULL));
+        y[precision] = ag_attention(x, x, x, (ag_attention_options){.scale = 0.3f, .causal = true});
+        cr_assert(y[precision], "%s", ag_error(tape));
+    }
+    cr_expect(same_bits(y[0]->value, y[1]->value));
+    ag_tape_free(tape);
+}

@@ -2,17 +2,18 @@
 # 200 steps of the GPT give one checkpoint, byte for byte: with any number of threads, on every instruction set with
 # fused multiply-add, and from every compiler, which is why its hash stands here. $1 is the folder of the executables.
 # Hashed is what follows the file's header: the weights and the optimizer's moments. The header names the text's path.
-# A change of the arithmetic changes the hash; a failure prints the new one.
+# A change of the arithmetic changes the hash; a failure prints the new one. The second is that of --precision bf16.
 set -u
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 expected=c1302344748e75ca82bfb34d3c7c50d4fe2d8e6493904599388ea7ca3d6bc243
+expected_bf16=543ee1e1312652befc8186da430d903a37d83c405916a491a3c544cdd3ae7e7a
 passed=0 failed=0 skipped=0
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 
-train() { # FOLDER THREADS
+train() { # FOLDER THREADS PRECISION
     "$1/gpt" train --data "$here/../../models/data/verses.txt" --iters 200 --eval-every 1000 --eval-batches 1 \
-        --sample-tokens 0 --seed 1 --threads "$2" --out "$work" --force >"$work/log" 2>&1
+        --sample-tokens 0 --seed 1 --threads "$2" --precision "$3" --out "$work" --force >"$work/log" 2>&1
 }
 # hash FILE: of the data behind the header, whose length is the first eight bytes, little-endian.
 hash() {
@@ -20,25 +21,27 @@ hash() {
     tail -c +$((8 + header + 1)) "$1" | { sha256sum 2>/dev/null || shasum -a 256; } | cut -d ' ' -f 1
 }
 
-check() { # ISA THREADS
-    SAMPO_ISA=$1 train "$folder" "$2"
+check() { # ISA THREADS PRECISION HASH
+    SAMPO_ISA=$1 train "$folder" "$2" "$3"
     case $? in
     0) ;;
     2) skipped=$((skipped + 1)) && echo "skipped: $(cat "$work/log")" && return ;;
-    *) failed=$((failed + 1)) && echo "FAILED: $1, $2 threads: $(cat "$work/log")" && return ;;
+    *) failed=$((failed + 1)) && echo "FAILED: $1, $2 threads, $3: $(cat "$work/log")" && return ;;
     esac
     found=$(hash "$work/last.safetensors")
-    if [ "$found" = "$expected" ]; then
-        passed=$((passed + 1)) && echo "ok: $1, $2 threads"
+    if [ "$found" = "$4" ]; then
+        passed=$((passed + 1)) && echo "ok: $1, $2 threads, $3"
     else
-        failed=$((failed + 1)) && echo "FAILED: $1, $2 threads: $found, not $expected"
+        failed=$((failed + 1)) && echo "FAILED: $1, $2 threads, $3: $found, not $4"
     fi
 }
 
 folder=$1
 for isa in avx2 neon; do
-    for threads in 1 2 4; do check "$isa" "$threads"; done
+    for threads in 1 2 4; do check "$isa" "$threads" float32 "$expected"; done
+    for threads in 1 2; do check "$isa" "$threads" bf16 "$expected_bf16"; done
 done
-check avx512 2
+check avx512 2 float32 "$expected"
+for isa in avx512 avx512bf16; do check "$isa" 2 bf16 "$expected_bf16"; done
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]

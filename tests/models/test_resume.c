@@ -138,6 +138,21 @@ Test(resume, from_every_point) {
     cr_expect_gt(interrupted, 40);
 }
 
+/* The precision stays with the run: part of it in another would end with other bytes. */
+Test(resume, in_bfloat16) {
+    cr_assert_eq(start(0, 1, "float32", ""), LM_DONE);
+    cr_assert_eq(start(0, 1, "whole", "--precision bf16"), LM_DONE);
+    cr_expect_not(same("whole", "float32", "last.safetensors"));
+    int interrupted = 0;
+    for (long at = 15; at <= 60; at += 15) {
+        const int status = start(at, 2, "part", "--force --precision bf16");
+        interrupted += status != LM_DONE;
+        if (status != LM_DONE) cr_assert_eq(resume(0, 1, "part", ""), LM_DONE);
+        expect_same_run("part", "whole", at);
+    }
+    cr_expect_gt(interrupted, 1);
+}
+
 Test(resume, again_and_again) {
     cr_assert_eq(start(0, 2, "whole", ""), LM_DONE);
     int all = 0;

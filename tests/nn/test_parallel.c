@@ -132,6 +132,44 @@ Test(parallel, same_bits_with_any_number_of_threads) {
     free(first);
 }
 
+/* Gradients of rounded products: the same with any number of threads, near those of float32. The loss alone is float32's. */
+Test(parallel, bfloat16_is_for_gradients) {
+    model m;
+    model_init(&m);
+    const int64_t count = nn_params_count(m.params);
+    const size_t bytes = (size_t)count * sizeof(float);
+    float *exact = malloc(bytes), *first = malloc(bytes);
+    double mean, rounded, alone, error = 0, norm = 0;
+    nn_parallel *parallel = nn_parallel_new(m.params);
+    cr_assert(nn_parallel_backward(parallel, ROWS, model_loss, &m, &mean, NULL));
+    memcpy(exact, nn_grads(m.params).f32, bytes);
+    nn_parallel_set_precision(parallel, TENSOR_BFLOAT16);
+    for (int threads = 1; threads <= 3; threads++) {
+        cr_assert(tensor_set_threads(threads, NULL));
+        cr_assert(nn_parallel_backward(parallel, ROWS, model_loss, &m, &rounded, NULL));
+        if (threads == 1) memcpy(first, nn_grads(m.params).f32, bytes);
+        cr_assert(memcmp(first, nn_grads(m.params).f32, bytes) == 0, "%d threads", threads);
+    }
+    for (int64_t i = 0; i < count; i++) {
+        error += (double)(first[i] - exact[i]) * (double)(first[i] - exact[i]);
+        norm += (double)exact[i] * (double)exact[i];
+    }
+    cr_expect_gt(sqrt(error / norm), 1e-5);
+    cr_expect_lt(sqrt(error / norm), 2e-2);
+    cr_expect_neq(rounded, mean);
+    cr_expect_float_eq(rounded, mean, 1e-2);
+    cr_assert(nn_parallel_loss(parallel, ROWS, model_loss, &m, &alone, NULL));
+    cr_expect_eq(alone, mean);
+    nn_parallel_set_precision(parallel, TENSOR_FLOAT32);
+    cr_assert(nn_parallel_backward(parallel, ROWS, model_loss, &m, &rounded, NULL));
+    cr_expect_eq(rounded, mean);
+    cr_expect(memcmp(exact, nn_grads(m.params).f32, bytes) == 0);
+    nn_parallel_free(parallel);
+    nn_params_free(m.params);
+    free(exact);
+    free(first);
+}
+
 static int compare_rows(const void *a, const void *b) {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
     return (x > y) - (x < y);
