@@ -3,7 +3,8 @@
 
 enum {
     MAX_SHARDS = 16,
-    SHARD_BYTES = 64 << 20 /* gradients of all shards together; a larger model gets fewer shards */
+    SHARD_BYTES = 64 << 20, /* gradients of all shards together; a larger model gets fewer shards */
+    FEW_SHARDS = 4          /* fewer do not pay for their addition: operations then run parallel inside */
 };
 
 /* A thread's tape, and the largest shard it has held: without and with recording. */
@@ -108,7 +109,7 @@ int nn_parallel_shards(const nn_parallel *parallel, int64_t rows) {
     if (count > 0) fit = SHARD_BYTES / (int64_t)sizeof(float) / count;
     int64_t shards = rows / parallel->grain;
     if (shards > MAX_SHARDS) shards = MAX_SHARDS;
-    if (shards > fit) shards = fit;
+    if (shards > fit) shards = fit < FEW_SHARDS ? 1 : fit;
     return shards < 1 ? 1 : (int)shards;
 }
 

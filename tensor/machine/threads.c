@@ -42,11 +42,12 @@ static struct {
     _Alignas(64) atomic_bool taken; /* by the caller of tensor_parallel or tensor_set_threads, who owns: */
     int started;                    /* workers running: numbers 1..started */
     pthread_t thread[TENSOR_MAX_THREADS];
-    atomic_int threads;    /* the caller included; a worker whose number is not below it ends */
-    atomic_int sleepers;   /* workers that have to be woken */
-    atomic_int waiting;    /* the caller has to be woken */
-    int processors;        /* with fewer of them than threads nobody spins */
-    pthread_mutex_t mutex; /* for the two conditions only */
+    atomic_int threads; /* the caller included; a worker whose number is not below it ends */
+    atomic_int processor[TENSOR_MAX_THREADS]; /* on which a thread has last begun to work; -1: not known */
+    atomic_int sleepers;                      /* workers that have to be woken */
+    atomic_int waiting;                       /* the caller has to be woken */
+    int processors;                           /* with fewer of them than threads nobody spins */
+    pthread_mutex_t mutex;                    /* for the two conditions only */
     pthread_cond_t work_there, work_done;
 } pool = {.mutex = PTHREAD_MUTEX_INITIALIZER,
           .work_there = PTHREAD_COND_INITIALIZER,
@@ -177,6 +178,44 @@ static void wake(atomic_int *waiters, pthread_cond_t *condition) {
     pthread_mutex_unlock(&pool.mutex);
 }
 
+/* ---- Places ---------------------------------------------------------------------------------------- *
+ * Linux may put two threads of the pool on one processor, and beside a busy process of somebody else it leaves them there:
+ * two of three threads have to share, and it does not mind which. All of the pool then advances as one thread would. So a
+ * thread that finds another one of the pool on its processor moves to one where there is none. */
+#ifdef __linux__
+
+static bool is_crowded(int me, int here) {
+    if (atomic_load_explicit(&pool.threads, memory_order_relaxed) > pool.processors) return false;
+    for (int i = 0; i < me; i++)
+        if (atomic_load_explicit(&pool.processor[i], memory_order_relaxed) == here) return true;
+    return false;
+}
+
+static void move_away(int me) {
+    cpu_set_t allowed, others;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+    others = allowed;
+    for (int i = 0, at; i <= pool.started; i++)
+        if (i != me && (at = atomic_load_explicit(&pool.processor[i], memory_order_relaxed)) >= 0 &&
+            at < CPU_SETSIZE)
+            CPU_CLR(at, &others);
+    if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0) return;
+    sched_setaffinity(0, sizeof allowed, &allowed); /* it may move again, but stays where it is for now */
+}
+
+/* The caller, number 0, only says where it is: its affinity is the application's. */
+static void take_place(int me) {
+    const int here = sched_getcpu();
+    if (me > 0 && here >= 0 && is_crowded(me, here)) move_away(me);
+    atomic_store_explicit(&pool.processor[me], me > 0 ? sched_getcpu() : here, memory_order_relaxed);
+}
+
+#else
+static void take_place(int me) {
+    (void)me;
+}
+#endif
+
 /* ---- Work --------------------------------------------------------------------------------------------- */
 
 /* The index at which a chunk begins: whole grains, dealt out evenly; the last one takes what is left over. */
@@ -202,6 +241,7 @@ static void *worker_main(void *number) {
         if (!(state & STATE_OPEN) || !atomic_compare_exchange_strong(&pool.state, &state, state + 1))
             continue;
         seen = state / STATE_JOB;
+        take_place(this_worker);
         run_chunks(&pool.job, this_worker);
         atomic_fetch_sub(&pool.state, 1);
         wake(&pool.waiting, &pool.work_done);
@@ -219,6 +259,7 @@ static bool start_workers(int threads) {
     pthread_sigmask(SIG_SETMASK, &all, &before);
     while (pool.started < threads - 1) {
         intptr_t number = pool.started + 1;
+        atomic_store(&pool.processor[number], -1);
         if (pthread_create(&pool.thread[number], &attributes, worker_main, (void *)number) != 0) break;
         pool.started++;
     }
@@ -244,6 +285,7 @@ static void release_pool(void) {
 
 static void run_job(void) {
     atomic_store_explicit(&pool.next, 0, memory_order_relaxed);
+    take_place(0);
     uint64_t number = atomic_load(&pool.state) / STATE_JOB + 1;
     atomic_store(&pool.state, number * STATE_JOB | STATE_OPEN);
     wake(&pool.sleepers, &pool.work_there);

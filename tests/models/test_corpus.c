@@ -55,6 +55,8 @@ Test(corpus, tokens_are_as_small_as_the_vocabulary_allows) {
         int32_t *ids = malloc((size_t)count * sizeof *ids);
         lm_tokens_read(corpus.tokens, 0, count, ids);
         for (int k = 0; k < count; k++) cr_assert_eq(ids[k], k);
+        cr_expect_eq(corpus.hash, lm_hash(LM_HASH_BEGIN, ids, (size_t)count * sizeof *ids), "%d tokens",
+                     count);
         lm_tokens_read(lm_tokens_from(corpus.tokens, 1, count - 1), 0, count - 1, ids);
         cr_expect_eq(ids[count - 2], count - 1);
         free(ids);

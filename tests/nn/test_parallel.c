@@ -264,7 +264,7 @@ static ag_var *large_loss(void *context, ag_tape *tape, int64_t begin, int64_t e
     return ag_affine(sum, (float)(begin + end + 1) / 2, 0);
 }
 
-/* 64 MiB of gradients: a larger model gets fewer shards, and at the end one that writes to nn_grads. */
+/* 64 MiB of gradients: a larger model gets fewer shards, and where they would be few, one that writes to nn_grads. */
 static void check_large(int64_t count, int shards) {
     nn_params *params = nn_params_new();
     large l = {.w = nn_param(params, "w", NN_ZEROS, TENSOR_SHAPE(count))};
@@ -285,7 +285,8 @@ static void check_large(int64_t count, int shards) {
 }
 
 Test(parallel, gradients_of_shards_are_limited) {
-    check_large((8 << 20) - 1, 2);
-    check_large((8 << 20) + 1, 1);
+    check_large((3 << 20) - 1, 5);
+    check_large(4 << 20, 4);
+    check_large((4 << 20) + 1, 1);
     check_large(16 << 20, 1);
 }

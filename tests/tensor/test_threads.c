@@ -1,8 +1,10 @@
 /* The thread pool. */
+#define _GNU_SOURCE /* sched_getcpu */
 #include "sampo/tensor.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,6 +113,47 @@ Test(threads, work_runs_on_all_threads_at_once, .timeout = 30) {
         }
     }
 }
+
+#ifdef __linux__
+/* Where the worker of two threads is, and where it may be. */
+typedef struct place {
+    meeting all;
+    int processor;
+    cpu_set_t allowed;
+} place;
+
+static void look_around(void *context, int64_t begin, int64_t end, int worker) {
+    place *p = context;
+    if (worker == 1) {
+        p->processor = sched_getcpu();
+        sched_getaffinity(0, sizeof p->allowed, &p->allowed);
+    }
+    meet(&p->all, begin, end, worker);
+}
+
+/* The caller binds itself to the worker's processor, again and again. */
+Test(threads, a_worker_leaves_the_processor_of_the_caller, .timeout = 30) {
+    cpu_set_t all, one;
+    cr_assert_eq(sched_getaffinity(0, sizeof all, &all), 0);
+    if (CPU_COUNT(&all) < 2 || tensor_threads() < 2) return; /* nowhere to go */
+    set_threads(2);
+    int moved = 0;
+    for (int turn = 0; turn < 50; turn++) {
+        place p = {.all.expected = 2};
+        tensor_parallel(2, 1, look_around, &p);
+        CPU_ZERO(&one);
+        CPU_SET(p.processor, &one);
+        cr_assert_eq(sched_setaffinity(0, sizeof one, &one), 0);
+        const int before = p.processor;
+        p.all.present = 0;
+        tensor_parallel(2, 1, look_around, &p);
+        cr_assert(CPU_EQUAL(&p.allowed, &all), "the worker may run where it might before");
+        moved += p.processor != before;
+        sched_setaffinity(0, sizeof all, &all);
+    }
+    cr_assert_gt(moved, 25, "the worker moved %d times of 50", moved);
+}
+#endif
 
 typedef struct nest {
     atomic_int wrong, calls;

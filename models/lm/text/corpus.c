@@ -1,6 +1,7 @@
 /* A text as tokens in a file, its two parts, and batches drawn from them. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -35,21 +36,33 @@ lm_tokens lm_split_of(lm_tokens tokens, lm_split split) {
     return lm_tokens_from(tokens, begin, end - begin);
 }
 
-bool lm_extent_of(lm_extent *extent, const lm_tokenizer *tokenizer, lm_tokens tokens, tensor_error *err) {
-    *extent = (lm_extent){.tokens = tokens.count};
+/* How often each token occurs. */
+static bool count_tokens(int64_t *times, int32_t vocabulary, lm_tokens tokens, tensor_error *err) {
     int32_t ids[1024];
     for (int64_t at = 0; at < tokens.count; at += 1024) {
         int64_t count = tokens.count - at < 1024 ? tokens.count - at : 1024;
         lm_tokens_read(tokens, at, count, ids);
         for (int64_t i = 0; i < count; i++) {
-            if (ids[i] < 0 || ids[i] >= tokenizer->count)
+            if (ids[i] < 0 || ids[i] >= vocabulary)
                 return tensor_fail(err, "token %d is not in the vocabulary", ids[i]);
-            lm_piece piece = lm_decode(tokenizer, ids[i]);
-            extent->bytes += (int64_t)piece.size;
-            for (size_t k = 0; k < piece.size; k++) extent->characters += (piece.bytes[k] & 0xc0) != 0x80;
+            times[ids[i]]++;
         }
     }
     return true;
+}
+
+bool lm_extent_of(lm_extent *extent, const lm_tokenizer *tokenizer, lm_tokens tokens, tensor_error *err) {
+    *extent = (lm_extent){.tokens = tokens.count};
+    int64_t *times = calloc((size_t)tokenizer->count + 1, sizeof *times);
+    bool ok = times ? count_tokens(times, tokenizer->count, tokens, err) : tensor_fail(err, "out of memory");
+    for (int32_t id = 0; ok && id < tokenizer->count; id++) {
+        const lm_piece piece = lm_decode(tokenizer, id);
+        extent->bytes += times[id] * (int64_t)piece.size;
+        for (size_t k = 0; k < piece.size; k++)
+            extent->characters += (piece.bytes[k] & 0xc0) != 0x80 ? times[id] : 0;
+    }
+    free(times);
+    return ok;
 }
 
 /* ---- The file ------------------------------------------------------------------------------ */
@@ -66,6 +79,23 @@ typedef struct writer {
     int fd;
     header *head;
 } writer;
+
+/* lm_hash of the ids' four bytes, the lowest first. A byte that is 0 only multiplies, and most ids are small. */
+static uint64_t hash_ids(uint64_t hash, const int32_t *ids, int64_t count) {
+    const uint64_t one = LM_HASH_PRIME, two = one * one, three = two * one, four = two * two;
+    for (int64_t i = 0; i < count; i++) {
+        const uint32_t id = (uint32_t)ids[i];
+        if (id < 1 << 8)
+            hash = (hash ^ id) * four;
+        else if (id < 1 << 16)
+            hash = (((hash ^ (id & 0xff)) * one) ^ id >> 8) * three;
+        else
+            hash = (((((((hash ^ (id & 0xff)) * one) ^ (id >> 8 & 0xff)) * one) ^ (id >> 16 & 0xff)) * one) ^
+                    id >> 24) *
+                   one;
+    }
+    return hash;
+}
 
 static bool write_tokens(void *context, const int32_t *ids, int64_t count, tensor_error *err) {
     union {
@@ -84,7 +114,7 @@ static bool write_tokens(void *context, const int32_t *ids, int64_t count, tenso
         if (!lm_write_all(w->fd, &buffer, (size_t)n * w->head->width, err)) return false;
     }
     w->head->count += (uint64_t)count;
-    w->head->token_hash = lm_hash(w->head->token_hash, ids, (size_t)count * sizeof *ids);
+    w->head->token_hash = hash_ids(w->head->token_hash, ids, count);
     return true;
 }
 
@@ -94,7 +124,7 @@ static uint64_t hash_tokens(lm_tokens tokens) {
     for (int64_t at = 0; at < tokens.count; at += 1024) {
         int64_t count = tokens.count - at < 1024 ? tokens.count - at : 1024;
         lm_tokens_read(tokens, at, count, ids);
-        hash = lm_hash(hash, ids, (size_t)count * sizeof *ids);
+        hash = hash_ids(hash, ids, count);
     }
     return hash;
 }

@@ -44,7 +44,7 @@ int64_t lm_utf8_count(const char *bytes, size_t size, tensor_error *err) {
     int64_t count = 0;
     uint32_t code;
     for (size_t at = 0; at < size; count++) {
-        int length = lm_utf8_decode(bytes + at, size - at, &code);
+        int length = lm_utf8_next(bytes + at, size - at, &code);
         if (length == 0) {
             tensor_fail(err,
                         "byte %zu is not valid UTF-8 (0x%02x); convert it, e.g. iconv -f latin1 -t utf-8",

@@ -10,6 +10,19 @@ enum { LM_MAX_VOCABULARY = 0x110000 /* all of Unicode */ };
 
 /* Length in bytes, 1 to 4, of the UTF-8 character at `bytes`, and its code point; 0: not valid. */
 int lm_utf8_decode(const char *bytes, size_t size, uint32_t *code);
+/* The same, without a call for the characters of one or two bytes: where a whole text is read. */
+static inline int lm_utf8_next(const char *bytes, size_t size, uint32_t *code) {
+    const unsigned char *b = (const unsigned char *)bytes;
+    if (size > 0 && b[0] < 0x80) {
+        *code = b[0];
+        return 1;
+    }
+    if (size > 1 && b[0] >= 0xc2 && b[0] < 0xe0 && (b[1] & 0xc0) == 0x80) {
+        *code = (b[0] & 0x1fu) << 6 | (b[1] & 0x3fu);
+        return 2;
+    }
+    return lm_utf8_decode(bytes, size, code);
+}
 /* Writes the character and a NUL; returns its length. */
 int lm_utf8_encode(uint32_t code, char bytes[5]);
 /* The number of characters; -1 and a text that names the first byte (counted from 1) that is not UTF-8. */
@@ -67,6 +80,7 @@ const char *lm_text_default(tensor_arena *arena, tensor_error *err);
 
 /* FNV-1a of 64 bits, going on from LM_HASH_BEGIN or from what came before. */
 #define LM_HASH_BEGIN 0xcbf29ce484222325u
+#define LM_HASH_PRIME 0x100000001b3u
 uint64_t lm_hash(uint64_t hash, const void *bytes, size_t size);
 
 /* ---- Tokenizers ------------------------------------------------------------------------------------ */

@@ -8,7 +8,7 @@
 
 uint64_t lm_hash(uint64_t hash, const void *bytes, size_t size) {
     const unsigned char *b = bytes;
-    for (size_t i = 0; i < size; i++) hash = (hash ^ b[i]) * 0x100000001b3;
+    for (size_t i = 0; i < size; i++) hash = (hash ^ b[i]) * LM_HASH_PRIME;
     return hash;
 }
 
@@ -33,7 +33,7 @@ bool lm_tokenizer_of_text(lm_tokenizer *t, const lm_text *text, tensor_arena *ar
     if (!seen) return tensor_fail(err, "out of memory");
     uint32_t code = 0;
     for (size_t at = 0; at < text->size;) {
-        at += (size_t)lm_utf8_decode(text->bytes + at, text->size - at, &code);
+        at += (size_t)lm_utf8_next(text->bytes + at, text->size - at, &code);
         seen[code] = true;
     }
     for (code = 0; ok && code < LM_MAX_VOCABULARY; code++) {
@@ -171,13 +171,16 @@ bool lm_fail_unknown(const char *bytes, size_t size, size_t at, tensor_error *er
 /* Lines of people's texts end in "\r\n", too: where the vocabulary has no "\r", they are read as if in "\n" alone. */
 static bool encode_characters(const lm_tokenizer *t, const char *bytes, size_t size, lm_outlet *outlet,
                               tensor_error *err) {
-    int32_t ascii[128]; /* the tokens of most characters of most texts */
-    for (int i = 0; i < 128; i++) ascii[i] = lm_tokenizer_find(t, &(char){(char)i}, 1);
+    int32_t near[0x800]; /* the tokens of the characters of one or two bytes, most of those of most texts */
+    for (uint32_t code = 0; code < 0x800; code++) {
+        char character[5];
+        near[code] = lm_tokenizer_find(t, character, (size_t)lm_utf8_encode(code, character));
+    }
     for (size_t at = 0; at < size;) {
         uint32_t code = 0;
-        int length = lm_utf8_decode(bytes + at, size - at, &code);
+        int length = lm_utf8_next(bytes + at, size - at, &code);
         if (length == 0) return lm_utf8_count(bytes, size, err) >= 0; /* says where */
-        int32_t id = code < 128 ? ascii[code] : lm_tokenizer_find(t, bytes + at, (size_t)length);
+        int32_t id = code < 0x800 ? near[code] : lm_tokenizer_find(t, bytes + at, (size_t)length);
         const bool line_end = code == '\r' && at + 1 < size && bytes[at + 1] == '\n';
         if (id < 0 && !line_end) return lm_fail_unknown(bytes, size, at, err);
         if (id >= 0 && !lm_outlet_put(outlet, id, err)) return false;
