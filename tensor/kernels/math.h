@@ -59,13 +59,27 @@ static inline vec exp_reduced(vec x, veci *n) {
 #endif
 }
 
+/* p 2^n in two factors. */
+static inline vec exp_scaled(vec p, veci n) {
+    const veci half = n >> 1;
+    return p * (vec)((half + 127) << 23) * (vec)((n - half + 127) << 23);
+}
+
 /* e^x; 0.91 ulp [1.00]. The scale 2^n goes on in two factors, so that overflow gives infinity and
  * underflow rounds once, through the denormals to 0. */
 static inline vec vec_exp(vec x) {
     veci n;
     const vec p = exp_reduced(vec_clamp(x, -150, 150), &n);
-    const veci half = n >> 1;
-    return p * (vec)((half + 127) << 23) * (vec)((n - half + 127) << 23);
+    return exp_scaled(p, n);
+}
+
+/* e^-|x|, the same. */
+static inline vec exp_minus_size(vec x) {
+    veci n;
+    const vec low = vec_splat(-150);
+    x = (vec)((veci)x | ~0x7fffffff);
+    const vec p = exp_reduced(vec_select(x < low, low, x), &n);
+    return exp_scaled(p, n);
 }
 
 /* e^x for |x| < 87, where one factor does. */
@@ -140,13 +154,13 @@ static inline vec vec_erf(vec x) {
 
 /* 1 / (1 + e^-x); 2.41 ulp [2.41]. By e^-|x|, so that both tails keep their digits. */
 static inline vec vec_sigmoid(vec x) {
-    const vec e = vec_exp((vec)((veci)x | ~0x7fffffff));
+    const vec e = exp_minus_size(x);
     return vec_select(x < vec_splat(0), e, vec_splat(1)) / (e + 1);
 }
 
 /* 1 / cosh x, from e^-|x|: no digits are lost where it is small. */
 static inline vec vec_sech(vec x) {
-    const vec e = vec_exp((vec)((veci)x | ~0x7fffffff));
+    const vec e = exp_minus_size(x);
     return (e + e) / vec_fma(e, e, vec_splat(1));
 }
 
@@ -174,7 +188,7 @@ static inline vec vec_erf_vjp(vec dy, vec x) {
 /* log(1 + e^x) = max(x, 0) + log(1 + e), e = e^-|x|. What 1 + e rounds away comes back as the factor e / ((1 + e) - 1)
  * (Kahan), so that the left tail keeps its digits. */
 static inline vec vec_softplus(vec x) {
-    const vec e = vec_exp((vec)((veci)x | ~0x7fffffff)), u = e + 1, rounded = u - 1;
+    const vec e = exp_minus_size(x), u = e + 1, rounded = u - 1;
     const vec tail = vec_select(rounded == vec_splat(0), e, vec_log(u) * (e / rounded));
     return vec_select(x > vec_splat(0), x, vec_splat(0)) + tail;
 }
@@ -193,7 +207,7 @@ static inline vec vec_gelu_tanh(vec x) {
 /* dy (s + x s (1 - s) (2 u)'), s = sigmoid(2 u), where s (1 - s) = e / (1 + e)^2, e = e^-|2 u|. */
 static inline vec vec_gelu_tanh_vjp(vec dy, vec x) {
     const vec t = vec_clamp(x, -16, 16), g = gelu_tanh_argument(x);
-    const vec e = vec_exp((vec)((veci)g | ~0x7fffffff)), d = e + 1;
+    const vec e = exp_minus_size(g), d = e + 1;
     const vec s = vec_select(g < vec_splat(0), e, vec_splat(1)) / d;
     const vec slope = horner(vec_splat(0x1.b6676cp-3f), t * t, 0x1.988454p0f);
     return dy * vec_fma(t * (e / (d * d)), slope, s);
@@ -206,7 +220,9 @@ static inline vec vec_gelu_erf(vec x) {
 static inline vec vec_gelu_erf_vjp(vec dy, vec x) {
     const vec t = vec_clamp(x, -16, 16);
     const vec half = horner(vec_erf(t * 0x1.6a09e6p-1f), vec_splat(0.5f), 0.5f);
-    return dy * vec_fma(t * 0x1.988454p-2f, vec_exp(t * t * -0.5f), half);
+    veci n;
+    const vec p = exp_reduced(t * t * -0.5f, &n); /* of -128 at least */
+    return dy * vec_fma(t * 0x1.988454p-2f, exp_scaled(p, n), half);
 }
 
 /* ---- Powers, in double: half as many elements in a vector of the same width ------------------- */

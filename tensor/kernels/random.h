@@ -4,6 +4,7 @@
 #define SAMPO_TENSOR_RANDOM_H
 
 #include "tensor/kernels/copy.h"
+#include "tensor/kernels/lanes.h"
 #include "tensor/kernels/math.h"
 
 /* x times m in full, of the low halves of each 64 bits. */
@@ -19,42 +20,53 @@ static inline vecdu wide_product(vecdu x, uint32_t m) {
 #endif
 }
 
-/* Both halves of x m. */
-static inline vecu product_halves(vecu x, uint32_t m, vecu *high) {
+/* The high halves of x m; the low ones are x * m. */
+static inline vecu high_product(vecu x, uint32_t m) {
     const vecdu even = wide_product((vecdu)x, m), odd = wide_product((vecdu)x >> 32, m);
-    *high = (vecu)((even >> 32) | (odd & 0xffffffff00000000u));
-    return (vecu)((even & 0xffffffffu) | (odd << 32));
+    return (vecu)((even >> 32) | (odd & 0xffffffff00000000u));
 }
 
-/* The words of VEC_WIDTH counters from `counter` on: word w of all of them is c[w]. */
-static inline void philox_words(vecu c[4], uint64_t seed, uint64_t stream, uint64_t counter) {
-    uint32_t lane[VEC_WIDTH];
-    for (uint32_t i = 0; i < VEC_WIDTH; i++) lane[i] = i;
-    memcpy(&c[0], lane, sizeof c[0]);
-    c[0] += (uint32_t)counter;
-    c[1] = (uint32_t)(counter >> 32) - (vecu)(c[0] < (uint32_t)counter - (vecu){0}); /* the carry */
-    c[2] = (uint32_t)stream - (vecu){0};
-    c[3] = (uint32_t)(stream >> 32) - (vecu){0};
-    uint32_t key0 = (uint32_t)seed, key1 = (uint32_t)(seed >> 32);
-    for (int round = 0; round < 10; round++) {
-        vecu high0, high1;
-        const vecu low0 = product_halves(c[0], 0xD2511F53u, &high0);
-        const vecu low1 = product_halves(c[2], 0xCD9E8D57u, &high1);
-        c[0] = high1 ^ c[1] ^ key0;
-        c[2] = high0 ^ c[3] ^ key1;
-        c[1] = low1;
-        c[3] = low0;
-        key0 += 0x9E3779B9u;
-        key1 += 0xBB67AE85u;
-    }
+/* The four words of VEC_WIDTH counters. */
+typedef struct philox_words {
+    vecu w[4];
+} philox_words;
+
+/* The counters from `counter` on. */
+static inline philox_words philox_begin(uint64_t stream, uint64_t counter) {
+    const vecu zero = {0}, low = (vecu)lane_numbers(0) + (uint32_t)counter;
+    const vecu carry = (vecu)(low < zero + (uint32_t)counter); /* -1 where there is one */
+    return (philox_words){
+        {low, (uint32_t)(counter >> 32) - carry, zero + (uint32_t)stream, zero + (uint32_t)(stream >> 32)}};
 }
 
+static inline philox_words philox_round(philox_words c, uint32_t key0, uint32_t key1) {
+    const vecu high0 = high_product(c.w[0], 0xD2511F53u), high1 = high_product(c.w[2], 0xCD9E8D57u);
+    return (philox_words){
+        {high1 ^ c.w[1] ^ key0, c.w[2] * 0xCD9E8D57u, high0 ^ c.w[3] ^ key1, c.w[0] * 0xD2511F53u}};
+}
+
+/* Words in the order of the counters, `blocks` at most. */
+static inline void philox_store(int64_t blocks, uint32_t *words, philox_words c) {
+    float from[4][VEC_WIDTH];
+    memcpy(from, &c, sizeof from);
+    if (blocks > 0)
+        transpose(blocks < VEC_WIDTH ? blocks : VEC_WIDTH, 4, (float *)(void *)words, 4, from[0], VEC_WIDTH);
+}
+
+/* Two vectors of counters side by side: each round waits for the one before. */
 static void philox_blocks(int64_t blocks, uint32_t *words, uint64_t seed, uint64_t stream, uint64_t counter) {
-    for (int64_t i = 0; i < blocks; i += VEC_WIDTH) {
-        vecu c[4];
-        philox_words(c, seed, stream, counter + (uint64_t)i);
-        transpose(blocks - i < VEC_WIDTH ? blocks - i : VEC_WIDTH, 4, (float *)(void *)(words + 4 * i), 4,
-                  (const float *)(const void *)c, VEC_WIDTH);
+    for (int64_t i = 0; i < blocks; i += 2 * VEC_WIDTH) {
+        philox_words a = philox_begin(stream, counter + (uint64_t)i);
+        philox_words b = philox_begin(stream, counter + (uint64_t)i + VEC_WIDTH);
+        uint32_t key0 = (uint32_t)seed, key1 = (uint32_t)(seed >> 32);
+        for (int round = 0; round < 10; round++) {
+            a = philox_round(a, key0, key1);
+            b = philox_round(b, key0, key1);
+            key0 += 0x9E3779B9u; /* golden ratio */
+            key1 += 0xBB67AE85u; /* sqrt 3 - 1 */
+        }
+        philox_store(blocks - i, words + 4 * i, a);
+        philox_store(blocks - i - VEC_WIDTH, words + 4 * (i + VEC_WIDTH), b);
     }
 }
 

@@ -121,6 +121,9 @@ static inline void vec_store_part(float *p, vec v, int64_t n) {
 
 /* mask ? a : b, where mask is the result of a vector comparison (all bits or none). */
 static inline vec vec_select(veci mask, vec a, vec b) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+    return _mm256_blendv_ps(b, a, (vec)mask); /* one operation for three */
+#endif
     return (vec)((mask & (veci)a) | (~mask & (veci)b));
 }
 
