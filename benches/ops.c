@@ -250,26 +250,26 @@ static bool measure(bench *b, task *t, int64_t rows, tensor_arena *arena, tensor
     enum { TURNS = 11 };
     const cost c = t->backward ? t->line.backward : t->line.forward;
     const double bytes = 4 * c.floats * (double)rows, flops = c.flops * (double)rows;
-    limit_peak peak;
     limit_stream stream;
     bench_side sides[] = {{.run = run, .context = t},
-                          limit_peak_side(&peak, NULL),
+                          limit_peak_side(&b->peak, NULL),
                           limit_stream_side(&stream, LIMIT_TRIAD, (int64_t)bytes, arena, err)};
     if (!bench_alternate(b, sides, 3, TURNS))
         return tensor_fail(err, "%s: %.200s", t->line.op, ag_error(t->tape));
-    const double by_flops = sides[1].lead.median * flops / peak.flops;
-    const double by_bytes = sides[2].lead.median * bytes / stream.moved;
     const double seconds = sides[0].seconds.median;
+    const double by_bytes = 100 * sides[2].lead.median * bytes / stream.moved;
+    double by_flops;
+    if (!limit_percent(&sides[1], flops, seconds, &by_flops, err)) return false;
     const bool work = bytes > 0;
-    bench_row(b, (bench_cell[]){cell_text(t->line.op), cell_text(t->backward ? "backward" : "forward"),
-                                cell_figure(figure_times(sides[0].seconds, 1e6)),
-                                work ? cell_number(1e-9 * bytes / seconds) : (bench_cell){0},
-                                flops > 0 ? cell_number(1e-9 * flops / seconds) : (bench_cell){0},
-                                cell_text(!work                 ? "no work"
-                                          : by_bytes > by_flops ? "traffic"
-                                                                : "arithmetic"),
-                                work ? cell_number(100 * (by_bytes > by_flops ? by_bytes : by_flops))
-                                     : (bench_cell){0}});
+    bench_row(
+        b, (bench_cell[]){cell_text(t->line.op), cell_text(t->backward ? "backward" : "forward"),
+                          cell_figure(figure_times(sides[0].seconds, 1e6)),
+                          work ? cell_number(1e-9 * bytes / seconds) : (bench_cell){0},
+                          flops > 0 ? cell_number(1e-9 * flops / seconds) : (bench_cell){0},
+                          cell_text(!work                 ? "no work"
+                                    : by_bytes > by_flops ? "traffic"
+                                                          : "arithmetic"),
+                          work ? cell_number(by_bytes > by_flops ? by_bytes : by_flops) : (bench_cell){0}});
     return true;
 }
 
