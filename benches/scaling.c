@@ -179,7 +179,7 @@ static bool draw(scaling *x, const char *path, const char *title, const char *un
         if (limit) lm_chart_add(&chart, (lm_curve){&limit[i], axes[i].name, "limit", LM_REPORTS, i, false});
     }
     if (chart.count == 0) return tensor_fail(&x->err, "%.200s: there is nothing to draw", path);
-    lm_chart_fit(&chart, (lm_frame){LM_EVERYTHING, LM_EVERYTHING, true, true, 8});
+    lm_chart_fit(&chart, (lm_frame){{1, 1e6}, LM_EVERYTHING, true, true, 8}); /* the legend is at the right */
     FILE *file = lm_create(path, &x->err);
     if (file) lm_svg_file(file, &chart);
     return file && lm_finish(file, path, true, &x->err);
