@@ -9,7 +9,7 @@ failed=0 seen=0
 # count FUNCTION PATTERN EXPECTED: instructions between the loop's label and its jump back. Absent functions belong to
 # other processors.
 count() {
-    body=$(objdump -d --no-show-raw-insn "$1" | awk -v name="<$2>:" '$2 == name { inside = 1; next } /^$/ { inside = 0 } inside')
+    body=$(objdump -d --no-show-raw-insn "$1" 2>/dev/null | awk -v name="<$2>:" '$2 == name { inside = 1; next } /^$/ { inside = 0 } inside')
     [ -n "$body" ] || return 0
     seen=$((seen + 1))
     found=$(echo "$body" | awk -v pattern="$3" '
