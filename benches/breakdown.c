@@ -15,7 +15,6 @@ typedef struct times {
     double part[PARTS], forward[MOST_OPERATIONS],
         backward[MOST_OPERATIONS]; /* operations by their place in ag_ops */
     double whole;
-    double peak; /* GFLOP/s, measured beside it */
 } times;
 
 typedef struct observer {
@@ -49,7 +48,7 @@ static ag_var *watched_loss(void *context, ag_tape *tape, int64_t begin, int64_t
 
 /* The shards are added after the last operation. What is left is tapes and leaves. */
 static bool take(training *t, times *x) {
-    *x = (times){.peak = peak_gflops()};
+    *x = (times){0};
     observer o = {.t = t, .times = x};
     x->part[DATA] = training_draw(t);
     const double start = now(), seconds = training_backward(t, watched_loss, &o);
@@ -62,20 +61,22 @@ static bool take(training *t, times *x) {
 }
 
 /* A row of the table: the seconds at `offset` bytes of each turn's times, in which so many operations are done. */
-static void print_row(bench *b, const setting *s, const char *what, const char *pass, const times *x,
-                      int turns, size_t offset, double flops) {
-    double seconds[TURNS], share[TURNS], of_peak[TURNS];
+static bool print_row(bench *b, const setting *s, const char *what, const char *pass, const times *x,
+                      int turns, size_t offset, double flops, tensor_error *err) {
+    double seconds[TURNS], share[TURNS], percent;
     for (int i = 0; i < turns; i++) {
         seconds[i] = *(const double *)((const char *)&x[i] + offset);
         share[i] = 100 * seconds[i] / x[i].whole;
-        of_peak[i] = 1e-9 * 100 * flops / seconds[i] / x[i].peak;
     }
     const figure f = figure_of(seconds, turns);
-    if (f.median <= 0) return;
+    if (f.median <= 0) return true;
+    const bench_side peak = limit_peak_side(&b->peak, NULL);
+    if (!limit_percent(&peak, flops, f.median, &percent, err)) return false;
     bench_row(b,
               (bench_cell[]){cell_text(s->what), cell_text(what), cell_text(pass),
                              cell_figure(figure_times(f, 1e3)), cell_number(figure_of(share, turns).median),
-                             flops > 0 ? cell_number(figure_of(of_peak, turns).median) : (bench_cell){0}});
+                             flops > 0 ? cell_number(percent) : (bench_cell){0}});
+    return true;
 }
 
 static double flops_of(const training *t, const char *operation) {
@@ -83,16 +84,22 @@ static double flops_of(const training *t, const char *operation) {
     return strcmp(operation, "attention") == 0 ? t->attention_flops : 0;
 }
 
-static void print_rows(bench *b, const setting *s, const training *t, const times *x, int turns) {
+static bool print_rows(bench *b, const setting *s, const training *t, const times *x, int turns) {
     static const char *const names[PARTS] = {"data", "adding the shards", "AdamW", "the rest"};
     for (int i = 0; ag_ops[i] && i < MOST_OPERATIONS; i++) {
         const size_t at = (size_t)i * sizeof(double);
         const double flops = flops_of(t, ag_ops[i]->name);
-        print_row(b, s, ag_ops[i]->name, "forward", x, turns, offsetof(times, forward) + at, flops);
-        print_row(b, s, ag_ops[i]->name, "backward", x, turns, offsetof(times, backward) + at, 2 * flops);
+        if (!print_row(b, s, ag_ops[i]->name, "forward", x, turns, offsetof(times, forward) + at, flops,
+                       t->err) ||
+            !print_row(b, s, ag_ops[i]->name, "backward", x, turns, offsetof(times, backward) + at, 2 * flops,
+                       t->err))
+            return false;
     }
     for (int i = 0; i < PARTS; i++)
-        print_row(b, s, names[i], "", x, turns, offsetof(times, part) + (size_t)i * sizeof(double), 0);
+        if (!print_row(b, s, names[i], "", x, turns, offsetof(times, part) + (size_t)i * sizeof(double), 0,
+                       t->err))
+            return false;
+    return true;
 }
 
 bool breakdown_begin(bench *b, tensor_error *err) {
@@ -109,12 +116,13 @@ bool breakdown_begin(bench *b, tensor_error *err) {
 }
 
 bool breakdown(bench *b, const setting *s, tensor_error *err) {
+    const bench_side peak = limit_peak_side(&b->peak, NULL);
     times x[TURNS];
     training t;
     const int most = s->turns < TURNS ? s->turns : TURNS, turns = b->quick ? 1 : most;
     bool ok = training_begin(&t, s, err) && take(&t, x);
-    for (int i = 0; ok && i < turns; i++) ok = take(&t, &x[i]);
-    if (ok) print_rows(b, s, &t, x, turns);
+    for (int i = 0; ok && i < turns; i++) ok = take(&t, &x[i]) && peak.run(peak.context) >= 0;
+    ok = ok && print_rows(b, s, &t, x, turns);
     training_end(&t);
     return ok;
 }

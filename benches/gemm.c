@@ -66,22 +66,22 @@ static bool measure(bench *b, product *p, const blas *library, tensor_arena *are
     tensor_arena_reset(arena);
     if (!operands(p, arena, err)) return false;
     p->blas = library;
-    limit_peak peak;
     /* OpenBLAS's threads spin on for some 30 ms, on processors that ours need. */
     const double settle = library->library && tensor_threads() > 1 && !b->quick ? 0.04 : 0;
     bench_side sides[] = {
-        {.run = ours, .context = p}, limit_peak_side(&peak, NULL), {theirs, p, settle, {0}, {0}}};
+        {.run = ours, .context = p}, limit_peak_side(&b->peak, NULL), {theirs, p, settle, {0}, {0}}};
     const double flops = 2.0 * (double)p->m * (double)p->n * (double)p->k;
     const bool beside = library->library;
-    if (!bench_alternate(b, sides, beside ? 3 : 2, flops > 5e9 ? FEW : TURNS) || (beside && !agree(p)))
+    double percent;
+    if (!bench_alternate(b, sides, beside ? 3 : 2, flops > 5e9 ? FEW : TURNS) || (beside && !agree(p)) ||
+        !limit_percent(&sides[1], flops, sides[0].seconds.median, &percent, err))
         return false;
     char shape[64];
     snprintf(shape, sizeof shape, "[%lld, %lld] x [%lld, %lld]%s%s", (long long)p->m, (long long)p->k,
              (long long)p->k, (long long)p->n, p->at ? " A^T" : "", p->bt ? " B^T" : "");
     bench_row(b,
               (bench_cell[]){cell_text(p->what), cell_text(shape),
-                             cell_figure(figure_rate(1e-9 * flops, sides[0].seconds)),
-                             cell_number(100 * sides[1].lead.median * flops / peak.flops),
+                             cell_figure(figure_rate(1e-9 * flops, sides[0].seconds)), cell_number(percent),
                              beside ? cell_number(1e-9 * flops / sides[2].seconds.median) : (bench_cell){0},
                              beside ? cell_figure(sides[2].lead) : (bench_cell){0}});
     return true;

@@ -38,6 +38,8 @@ typedef struct limit_loops {
                          : "memory", "cc", __VA_ARGS__);                                                     \
         return out[0];                                                                                       \
     }
+/* Of a list above, the number of its chains: what the loop does and what is counted come from one place. */
+#define ONE(v, i) +1
 #define CLOBBERS_8_TO_15 "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15"
 
 #define LOOPS(name, target, width)                                                                           \
@@ -67,7 +69,7 @@ typedef struct limit_loops {
         return 0;                                                                                            \
     }
 #define ENTRY(name, width, chains)                                                                           \
-    { #name, width, chains, fma_##name, read_##name, write_##name, triad_##name }
+    { #name, width, 0 chains(ONE, ), fma_##name, read_##name, write_##name, triad_##name }
 
 #if defined(__x86_64__)
 #define COPY(v, i) "vmovaps %%" #v "mm1, %%" #v "mm" #i "\n"
@@ -91,7 +93,8 @@ PEAK_LOOP(baseline, , 4,
 LOOPS(avx512, __attribute__((target("avx512f"))), 16)
 LOOPS(avx2, __attribute__((target("avx2,fma"))), 8)
 LOOPS(baseline, , 4)
-static const limit_loops all[] = {ENTRY(avx512, 16, 24), ENTRY(avx2, 8, 12), ENTRY(baseline, 4, 12)};
+static const limit_loops all[] = {ENTRY(avx512, 16, CHAINS_24), ENTRY(avx2, 8, CHAINS_12),
+                                  ENTRY(baseline, 4, CHAINS_12)};
 #elif defined(__aarch64__)
 #define COPY(v, i) "mov v" #i ".16b, v1.16b\n"
 #define FMA(v, i) "fmla v" #i ".4s, v1.4s, v0.4s\n"
@@ -102,7 +105,7 @@ PEAK_LOOP(neon, , 4, "ld1r {v0.4s}, [%1]\n ld1r {v1.4s}, [%2]\n" CHAINS_24(COPY,
 #define fma_baseline fma_neon
 LOOPS(neon, , 4)
 LOOPS(baseline, , 4)
-static const limit_loops all[] = {ENTRY(neon, 4, 24), ENTRY(baseline, 4, 24)};
+static const limit_loops all[] = {ENTRY(neon, 4, CHAINS_24), ENTRY(baseline, 4, CHAINS_24)};
 #endif
 
 static const limit_loops *loops_of(const char *isa) {
@@ -127,28 +130,36 @@ static void peak_work(void *context, int64_t begin, int64_t end, int worker) {
     for (int64_t i = begin; i < end; i++) keep(loops->fma(ROUNDS));
 }
 
-static const char *isa_of(const limit_peak *peak) {
-    return peak->isa ? peak->isa : tensor_isa();
-}
-
 static double peak_run(void *context) {
-    limit_loops loops = *loops_of(isa_of(context));
+    limit_peak *peak = context;
+    limit_loops loops = *loops_of(peak->isa);
     const double start = now();
     tensor_parallel(tensor_threads(), 1, peak_work, &loops);
-    return now() - start;
+    const double seconds = now() - start;
+    if (peak->best < peak->flops / seconds) peak->best = peak->flops / seconds;
+    return seconds;
 }
 
 bench_side limit_peak_side(limit_peak *peak, const char *isa) {
-    peak->isa = isa;
-    const limit_loops *loops = loops_of(isa_of(peak));
-    peak->flops = 2.0 * loops->chains * loops->width * ROUNDS * tensor_threads();
+    if (!isa) isa = tensor_isa();
+    const limit_loops *loops = loops_of(isa);
+    const double flops = 2.0 * loops->chains * loops->width * ROUNDS * tensor_threads();
+    if (peak->isa != isa || peak->flops != flops) *peak = (limit_peak){.isa = isa, .flops = flops};
     return (bench_side){.run = peak_run, .context = peak};
 }
 
-double peak_gflops(void) {
-    limit_peak peak;
-    const bench_side side = limit_peak_side(&peak, NULL);
-    return 1e-9 * peak.flops / side.run(side.context);
+bool limit_percent(const bench_side *side, double flops, double seconds, double *percent, tensor_error *err) {
+    enum { TRIES = 500 };
+    const double most = 1.05, rate = flops / seconds;
+    const limit_peak *peak = side->context;
+    for (int i = 0; i < TRIES && rate > most * peak->best; i++)
+        if (side->run(side->context) < 0) return tensor_fail(err, "the peak cannot be measured");
+    *percent = rate > 0 ? 100 * rate / peak->best : 0;
+    return rate <= most * peak->best ||
+           tensor_fail(err,
+                       "%.1f GFLOP/s are %.0f %% of the peak, which is %.1f: it was measured too low, or the "
+                       "work is less than was counted",
+                       1e-9 * rate, *percent, 1e-9 * peak->best);
 }
 
 /* ---- Traffic --------------------------------------------------------------------------------- */

@@ -12,10 +12,18 @@ double median(double *x, int n); /* sorts x */
 
 /* ---- The program -------------------------------------------------------------------------- */
 
+/* Fused multiply-adds in registers, on all threads: a fraction of a millisecond. */
+typedef struct limit_peak {
+    const char *isa;
+    double flops; /* of a run */
+    double best;  /* flop/s: the most that a run has shown so far */
+} limit_peak;
+
 typedef struct bench {
     const char *name;
     int64_t threads;  /* --threads, or one a processor; set for the tensor library */
     bool threads_set; /* --threads was given */
+    limit_peak peak;  /* of the instruction set in use */
     bool quick;       /* --quick: hardly any turns, to see that the program works */
     const char *path; /* --json */
     FILE *json;
@@ -80,14 +88,13 @@ void bench_row(bench *b, const bench_cell *cells);
 
 /* ---- Limits ------------------------------------------------------------------------------- */
 
-/* Fused multiply-adds in registers, on all threads; about 2 ms. */
-typedef struct limit_peak {
-    const char *isa; /* NULL: the one in use */
-    double flops;    /* of a run */
-} limit_peak;
+/* The side that measures it; isa NULL: the one in use. What `peak` knows of the same set and as many threads is kept; let
+ * it begin as {0}. */
 bench_side limit_peak_side(limit_peak *peak, const char *isa);
-/* The same once: GFLOP/s. */
-double peak_gflops(void);
+/* What percentage of the peak `flops` in `seconds` are. A loaded machine shows less than its peak, never more; so the
+ * peak is the best of all runs, and where the work seems to surpass it by 5 % the side runs on until it does not. False,
+ * with the reason in err, where it still does: then the peak or the work is counted wrongly. */
+bool limit_percent(const bench_side *side, double flops, double seconds, double *percent, tensor_error *err);
 
 /* Memory traffic of all threads, each in its own share of `bytes`. */
 typedef enum limit_traffic { LIMIT_READ, LIMIT_WRITE, LIMIT_TRIAD /* a = b c + a */ } limit_traffic;

@@ -294,31 +294,31 @@ static bool measure(bench *b, task *t, tensor_arena *arena, tensor_error *err) {
     const double bytes = 4 * c.floats * (double)t->rows, flops = c.flops * (double)t->rows;
     /* PyTorch's threads spin on, on processors that ours need. */
     const double settle = tensor_threads() > 1 && !b->quick ? 0.04 : 0;
-    limit_peak peak;
     limit_stream stream;
     bench_side sides[] = {{.run = ours, .context = t},
-                          limit_peak_side(&peak, NULL),
+                          limit_peak_side(&b->peak, NULL),
                           limit_stream_side(&stream, LIMIT_TRIAD, (int64_t)bytes, arena, err),
                           {.run = theirs, .context = t, .settle = settle}};
     const bool beside = t->torch->to && theirs(t) >= 0;
     if (!bench_alternate(b, sides, beside ? 4 : 3, TURNS))
         return tensor_fail(err, "%s: %.200s", name_of(&t->line),
                            ag_error(t->tape) ? ag_error(t->tape) : "PyTorch has ended");
-    const double by_flops = sides[1].lead.median * flops / peak.flops;
-    const double by_bytes = sides[2].lead.median * bytes / stream.moved;
     const double seconds = sides[0].seconds.median;
+    const double by_bytes = 100 * sides[2].lead.median * bytes / stream.moved;
+    double by_flops;
+    if (!limit_percent(&sides[1], flops, seconds, &by_flops, err)) return false;
     const bool work = bytes > 0;
-    bench_row(b, (bench_cell[]){cell_text(name_of(&t->line)), cell_text(t->backward ? "backward" : "forward"),
-                                cell_figure(figure_times(sides[0].seconds, 1e6)),
-                                work ? cell_number(1e-9 * bytes / seconds) : (bench_cell){0},
-                                flops > 0 ? cell_number(1e-9 * flops / seconds) : (bench_cell){0},
-                                cell_text(!work                 ? "no work"
-                                          : by_bytes > by_flops ? "traffic"
-                                                                : "arithmetic"),
-                                work ? cell_number(100 * (by_bytes > by_flops ? by_bytes : by_flops))
-                                     : (bench_cell){0},
-                                beside ? cell_number(1e6 * sides[3].seconds.median) : (bench_cell){0},
-                                beside ? cell_number(sides[3].lead.median) : (bench_cell){0}});
+    bench_row(b,
+              (bench_cell[]){cell_text(name_of(&t->line)), cell_text(t->backward ? "backward" : "forward"),
+                             cell_figure(figure_times(sides[0].seconds, 1e6)),
+                             work ? cell_number(1e-9 * bytes / seconds) : (bench_cell){0},
+                             flops > 0 ? cell_number(1e-9 * flops / seconds) : (bench_cell){0},
+                             cell_text(!work                 ? "no work"
+                                       : by_bytes > by_flops ? "traffic"
+                                                             : "arithmetic"),
+                             work ? cell_number(by_bytes > by_flops ? by_bytes : by_flops) : (bench_cell){0},
+                             beside ? cell_number(1e6 * sides[3].seconds.median) : (bench_cell){0},
+                             beside ? cell_number(sides[3].lead.median) : (bench_cell){0}});
     return true;
 }
 
@@ -345,7 +345,8 @@ static bool all(bench *b, task *t, const char *only, tensor_arena *arena, tensor
                                            {"torch_by_ours", "by ours", 7, 2},
                                            {0}};
     char title[64];
-    snprintf(title, sizeof title, t->rows > 1 ? "%lld rows of %d" : "sizes of their own", (long long)t->rows, W);
+    snprintf(title, sizeof title, t->rows > 1 ? "%lld rows of %d" : "sizes of their own", (long long)t->rows,
+             W);
     bench_table(b, title, columns);
     for (int i = 0; ag_ops[i]; i++) {
         const char *name = ag_ops[i]->name;
@@ -370,15 +371,17 @@ static void begin_torch(peer *torch, const char *python) {
     if (peer_begin(torch, python, PEERS_FOLDER "/torch_ops.py", threads))
         printf("beside %s, %s thread%s\n", torch->name, threads, tensor_threads() == 1 ? "" : "s");
     else
-        printf("PyTorch is not installed for %s (--torch names another Python): its columns stay empty\n", python);
+        printf("PyTorch is not installed for %s (--torch names another Python): its columns stay empty\n",
+               python);
 }
 
 int main(int argc, char **argv) {
     bench b;
     const char *only = NULL, *python = "python3";
-    const lm_option options[] = {lm_string("only", &only, "NAME", "this operation alone"),
-                                 lm_string("torch", &python, "PYTHON", "the Python that has PyTorch, to compare"),
-                                 {0}};
+    const lm_option options[] = {
+        lm_string("only", &only, "NAME", "this operation alone"),
+        lm_string("torch", &python, "PYTHON", "the Python that has PyTorch, to compare"),
+        {0}};
     const int status = bench_begin(&b, "ops", "The operations of autograd", options, argc, argv);
     if (status >= 0) return status;
     tensor_error err = {0};

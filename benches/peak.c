@@ -11,7 +11,7 @@ static bool multiply_adds(bench *b) {
         {"isa", "set", -10, 0}, {"gflops", "GFLOP/s", 14, 1}, {"per_thread", "a thread", 10, 1}, {0}};
     bench_table(b, "multiply-adds in registers", columns);
     for (int i = 0; tensor_isa_available(i); i++) {
-        limit_peak peak;
+        limit_peak peak = {0};
         bench_side side = limit_peak_side(&peak, tensor_isa_available(i));
         if (!bench_alternate(b, &side, 1, TURNS)) return false;
         const figure rate = figure_rate(1e-9 * peak.flops, side.seconds);

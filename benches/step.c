@@ -50,6 +50,23 @@ void setting_print(const setting *s, tensor_error *err) {
            number_of(model, "layers"), number_of(model, "heads"), tied && *(const bool *)tied->value);
 }
 
+bool setting_estimate(const setting *s, setting_cost *cost, tensor_error *err) {
+    enum { GRADIENTS = 64 << 20, PROGRAM = 16 << 20 /* of the shards together; code and stacks */ };
+    const lm_model *model = s->program();
+    training t = {.rows = s->rows ? s->rows : model->defaults.batch,
+                  .context = s->context ? s->context : model->defaults.context};
+    if (!set_options(model, s->options, err)) return false;
+    count_flops(&t, model, s);
+    const double tokens = (double)(t.rows * t.context), width = number_of(model, "width");
+    const double parameters = t.linear_flops / tokens / 2 + (double)(s->vocabulary + t.context) * width;
+    const bool shards = parameters * 4 * 16 <= GRADIENTS && t.rows >= 16;
+    const double at_once = shards ? tokens / 16 * tensor_threads() : tokens;
+    cost->flops = training_flops(&t);
+    cost->bytes = 16 * parameters + 4 * model->activations(model->self, (int32_t)s->vocabulary) * at_once +
+                  GRADIENTS + PROGRAM;
+    return true;
+}
+
 static bool make_model(training *t, const lm_model *model, const setting *s, tensor_error *err) {
     t->params = nn_params_new();
     if (!t->params) return tensor_fail(err, "out of memory");

@@ -32,6 +32,12 @@ double training_flops(const training *t);
 /* A line with its name and sizes, where it is a GPT: gpt vocabulary=51 context=64 batch=64 width=64 layers=3 heads=4 gpt2=0. */
 void setting_print(const setting *s, tensor_error *err);
 
+/* What a step will take, before it is begun: arithmetic, and bytes of memory, rather too many. */
+typedef struct setting_cost {
+    double flops, bytes;
+} setting_cost;
+bool setting_estimate(const setting *s, setting_cost *cost, tensor_error *err);
+
 /* End it also after a failure. */
 bool training_begin(training *t, const setting *s, tensor_error *err);
 void training_end(training *t);

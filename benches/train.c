@@ -69,10 +69,11 @@ static double peak_megabytes(void) {
 /* One row; *single is the time of a step on one thread, 0 where that is not known. */
 static bool measure(bench *b, const setting *s, double *single, tensor_error *err) {
     training t;
-    limit_peak peak;
-    bench_side sides[] = {{.run = training_step, .context = &t}, limit_peak_side(&peak, NULL)};
+    bench_side sides[] = {{.run = training_step, .context = &t}, limit_peak_side(&b->peak, NULL)};
+    double percent;
     forget_peak_memory();
-    const bool ok = training_begin(&t, s, err) && bench_alternate(b, sides, 2, s->turns);
+    const bool ok = training_begin(&t, s, err) && bench_alternate(b, sides, 2, s->turns) &&
+                    limit_percent(&sides[1], training_flops(&t), sides[0].seconds.median, &percent, err);
     if (ok) {
         const double seconds = sides[0].seconds.median, flops = training_flops(&t);
         char shape[48];
@@ -82,8 +83,7 @@ static bool measure(bench *b, const setting *s, double *single, tensor_error *er
                                     cell_figure(figure_times(sides[0].seconds, 1e3)),
                                     cell_number((double)(t.rows * t.context) / seconds),
                                     flops > 0 ? cell_number(1e-9 * flops) : (bench_cell){0},
-                                    flops > 0 ? cell_number(100 * sides[1].lead.median * flops / peak.flops)
-                                              : (bench_cell){0},
+                                    flops > 0 ? cell_number(percent) : (bench_cell){0},
                                     *single > 0 ? cell_number(*single / seconds) : (bench_cell){0},
                                     cell_number(peak_megabytes())});
     }

@@ -80,6 +80,10 @@ void lm_chart_add(lm_chart *chart, lm_curve curve) {
     if (curve.series->count > 0 && chart->count < chart->room) chart->curves[chart->count++] = curve;
 }
 
+const char *lm_chart_x(const lm_chart *chart) {
+    return chart->x_label ? chart->x_label : "iteration";
+}
+
 int lm_chart_names(const lm_chart *chart) {
     int names = 0;
     for (int i = 0; i < chart->count; i++) names += chart->curves[i].in_legend;

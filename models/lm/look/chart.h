@@ -64,7 +64,7 @@ typedef struct lm_curve {
 } lm_curve;
 enum { LM_RUN_CURVES = 3 }; /* of a run's losses, at most */
 typedef struct lm_chart {
-    const char *title, *y_label; /* the other axis is that of iterations */
+    const char *title, *y_label, *x_label; /* x_label NULL: "iteration" */
     int count, room;
     lm_curve *curves; /* the caller's memory */
     double fence;     /* values above it do not widen the axis; 0: there is none */
@@ -87,6 +87,9 @@ char *lm_chart_cut(const lm_chart *chart, char *buffer, size_t size);
 /* The legend has at most so many names within the chart; more stand below it. */
 enum { LM_LEGEND = 8 };
 int lm_chart_names(const lm_chart *chart);
+
+/* What the other axis counts. */
+const char *lm_chart_x(const lm_chart *chart);
 
 /* The classes c0, c1, ... and d0, d1, ... of a run: beyond the colours, dashes tell runs apart. */
 int lm_colour_of(int run);

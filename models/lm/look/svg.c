@@ -186,8 +186,8 @@ static void hits(FILE *file, const lm_chart *chart) {
         const double next = k + 1 < bands ? s->points[(k + 1) * s->count / bands].x : x;
         double right = k + 1 < bands ? lm_axis_at(&chart->x, (x + next) / 2) : 1;
         if (!(right > left)) continue;
-        fprintf(file, "<rect class=\"hit\" x=\"%g%%\" width=\"%g%%\" height=\"100%%\"><title>iteration %.15g",
-                percent(left), percent(right - left), round(x));
+        fprintf(file, "<rect class=\"hit\" x=\"%g%%\" width=\"%g%%\" height=\"100%%\"><title>%s %.15g",
+                percent(left), percent(right - left), lm_chart_x(chart), round(x));
         for (int i = 0; i < chart->count && i < MOST_WORDS; i++) {
             const lm_curve *c = &chart->curves[i];
             const lm_point *p = nearest(c->series, x);
@@ -206,7 +206,7 @@ static void hits(FILE *file, const lm_chart *chart) {
 /* Who cannot see the chart reads where its curves begin, end and are lowest. */
 static void words(FILE *file, const lm_chart *chart) {
     char cut[128];
-    fprintf(file, "<title>%s</title><desc>%s by iteration%s%s.", chart->title, chart->title,
+    fprintf(file, "<title>%s</title><desc>%s by %s%s%s.", chart->title, chart->title, lm_chart_x(chart),
             chart->y_label ? ", " : "", chart->y_label ? chart->y_label : "");
     for (int i = 0; i < chart->count && i < MOST_WORDS; i++) {
         const lm_series *s = chart->curves[i].series;
@@ -215,8 +215,8 @@ static void words(FILE *file, const lm_chart *chart) {
             if (s->points[k].mean < low->mean) low = &s->points[k];
         fputc(' ', file);
         curve_name(file, &chart->curves[i]);
-        fprintf(file, "%.4g at iteration %.15g, %.4g at %.15g, lowest %.4g at %.15g.", first->mean,
-                round(first->x), last->mean, round(last->x), low->mean, round(low->x));
+        fprintf(file, "%.4g at %s %.15g, %.4g at %.15g, lowest %.4g at %.15g.", first->mean,
+                lm_chart_x(chart), round(first->x), last->mean, round(last->x), low->mean, round(low->x));
     }
     if (*lm_chart_cut(chart, cut, sizeof cut)) fprintf(file, " %s.", cut);
     fputs("</desc>\n", file);
@@ -289,8 +289,8 @@ void lm_svg_file(FILE *file, const lm_chart *chart) {
     fprintf(file,
             "</style>\n<rect class=\"paper\" width=\"100%%\" height=\"100%%\"/>\n"
             "<text x=\"%d\" y=\"22\">%s, %s%s%s</text><text x=\"%d\" y=\"%d\" "
-            "text-anchor=\"end\">iteration</text>\n",
-            LEFT, chart->title, chart->y_label, *cut ? "; " : "", cut, W - RIGHT, H - 12);
+            "text-anchor=\"end\">%s</text>\n",
+            LEFT, chart->title, chart->y_label, *cut ? "; " : "", cut, W - RIGHT, H - 12, lm_chart_x(chart));
     fprintf(file, "<svg x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" overflow=\"visible\">\n", LEFT, TOP,
             WIDTH, HEIGHT);
     lm_svg_chart(file, chart);
