@@ -154,19 +154,19 @@ static void gemv_by_rows(const gemm_args *g, int64_t from, int64_t to) {
 
 /* Four steps from p on of the columns r, r + 4, r + 8, ..., one in each group of four lanes. */
 static inline vec gemv_load_fours(const float *const *b, int r, int64_t p) {
-#define FOUR(g) (*(const lanes4_unaligned *)(b[r + 4 * (g)] + p))
+#define QUARTER(g) (*(const lanes4_unaligned *)(b[r + 4 * (g)] + p))
 #if VEC_WIDTH == 4
-    return FOUR(0);
+    return QUARTER(0);
 #else
-    const lanes8 low = __builtin_shufflevector(FOUR(0), FOUR(1), 0, 1, 2, 3, 4, 5, 6, 7);
+    const lanes8 low = __builtin_shufflevector(QUARTER(0), QUARTER(1), 0, 1, 2, 3, 4, 5, 6, 7);
 #if VEC_WIDTH == 8
     return low;
 #else
-    const lanes8 high = __builtin_shufflevector(FOUR(2), FOUR(3), 0, 1, 2, 3, 4, 5, 6, 7);
+    const lanes8 high = __builtin_shufflevector(QUARTER(2), QUARTER(3), 0, 1, 2, 3, 4, 5, 6, 7);
     return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 #endif
 #endif
-#undef FOUR
+#undef QUARTER
 }
 
 /* row[i] = step p + i of VEC_WIDTH columns, which begin at b[0], b[1], ... */
