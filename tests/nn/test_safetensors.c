@@ -586,7 +586,9 @@ static nn_params *small_model(struct nn_linear *linear, struct nn_embedding *tab
     return params;
 }
 
-static int write_rounded(tensor_precision precision, nn_entry list[8], tensor_arena *arena) {
+/* Returns the parameters, which own names and numbers of the list. */
+static nn_params *write_rounded(tensor_precision precision, nn_entry list[8], int *entries,
+                                tensor_arena *arena) {
     struct nn_linear linear;
     struct nn_embedding table;
     nn_params *params = small_model(&linear, &table);
@@ -594,8 +596,8 @@ static int write_rounded(tensor_precision precision, nn_entry list[8], tensor_ar
     const int count = nn_params_list_rounded(params, precision, NULL, list, arena, NULL);
     cr_assert(count == (precision == TENSOR_INT8 ? 5 : 3));
     cr_assert(nn_file_save(path, list, count, NULL, 0, NULL));
-    nn_params_free(params);
-    return count;
+    *entries = count;
+    return params;
 }
 
 static const float *forward(const struct nn_linear *linear, const struct nn_embedding *table, ag_tape *tape) {
@@ -610,7 +612,8 @@ Test(safetensors, compact_parameters_compute_and_are_not_trained) {
     for (int precision = TENSOR_BFLOAT16; precision <= TENSOR_INT8; precision++) {
         nn_entry list[8];
         tensor_arena *arena = tensor_arena_new(NULL);
-        write_rounded((tensor_precision)precision, list, arena);
+        int count;
+        nn_params *written = write_rounded((tensor_precision)precision, list, &count, arena);
         nn_file *file = nn_file_open(path, NULL);
         struct nn_linear linear[2];
         struct nn_embedding table[2];
@@ -644,6 +647,7 @@ Test(safetensors, compact_parameters_compute_and_are_not_trained) {
                          "can be trained on it");
         for (int i = 0; i < 2; i++) nn_params_free(params[i]), ag_tape_free(tapes[i]);
         nn_file_close(file);
+        nn_params_free(written);
         tensor_arena_free(arena);
     }
 }
@@ -651,7 +655,8 @@ Test(safetensors, compact_parameters_compute_and_are_not_trained) {
 Test(safetensors, faulty_scales_are_refused) {
     nn_entry list[8];
     tensor_arena *arena = tensor_arena_new(NULL);
-    const int count = write_rounded(TENSOR_INT8, list, arena);
+    int count;
+    nn_params *written = write_rounded(TENSOR_INT8, list, &count, arena);
     const struct {
         const char *name, *dtype, *text;
         int64_t rows;
@@ -677,6 +682,7 @@ Test(safetensors, faulty_scales_are_refused) {
             nn_file_close(file);
             nn_params_free(params);
         }
+    nn_params_free(written);
     tensor_arena_free(arena);
 }
 
