@@ -22,7 +22,7 @@ static inline int64_t even(int64_t k) {
 /* ---- Rounded copies -------------------------------------------------------------------------------- */
 
 enum {
-    BF16_MC = 192,/* rows of A, and */
+    BF16_MC = 96, /* rows of A, and */
     BF16_NC =
         192, /* columns of B that are rounded at once: 119 and 221 KiB of stack beside what gemm takes */
     BF16_APART =
