@@ -29,10 +29,9 @@ typedef uint32_t vecu_unaligned __attribute__((vector_size(4 * VEC_WIDTH), align
 
 /* The upper half of each element is x as bfloat16, the lower half is 0: the same number as float32. */
 static inline vecu bf16_round(vec x) {
-    const vecu u = (vecu)x, size = u & 0x7fffffff;
-    const vecu is_nan = (vecu)(size > 0x7f800000), is_normal = (vecu)(size > 0x007fffff);
-    const vecu rounded = u + 0x7fff + ((u >> 16) & 1);
-    return ((rounded & ~is_nan) | ((u | 0x00400000) & is_nan)) & (is_normal | 0x80000000) & 0xffff0000;
+    const vecu u = (vecu)x, is_nan = (vecu)(x != x), is_tiny = (vecu)((u & 0x7f800000) == 0);
+    const vecu carry = ((u >> 16) & 1) + 0x7fff;
+    return ((u + (carry & ~is_nan)) | (is_nan & 0x00400000)) & ~(is_tiny & 0x7fffffff) & 0xffff0000;
 }
 
 static inline float bf16_round_one(float x) {
