@@ -345,7 +345,8 @@ static bool all(bench *b, task *t, const char *only, tensor_arena *arena, tensor
                                            {"torch_by_ours", "by ours", 7, 2},
                                            {0}};
     char title[64];
-    snprintf(title, sizeof title, t->rows > 1 ? "%lld rows of %d" : "sizes of their own", (long long)t->rows, W);
+    snprintf(title, sizeof title, t->rows > 1 ? "%lld rows of %d" : "sizes of their own", (long long)t->rows,
+             W);
     bench_table(b, title, columns);
     for (int i = 0; ag_ops[i]; i++) {
         const char *name = ag_ops[i]->name;
@@ -370,15 +371,17 @@ static void begin_torch(peer *torch, const char *python) {
     if (peer_begin(torch, python, PEERS_FOLDER "/torch_ops.py", threads))
         printf("beside %s, %s thread%s\n", torch->name, threads, tensor_threads() == 1 ? "" : "s");
     else
-        printf("PyTorch is not installed for %s (--torch names another Python): its columns stay empty\n", python);
+        printf("PyTorch is not installed for %s (--torch names another Python): its columns stay empty\n",
+               python);
 }
 
 int main(int argc, char **argv) {
     bench b;
     const char *only = NULL, *python = "python3";
-    const lm_option options[] = {lm_string("only", &only, "NAME", "this operation alone"),
-                                 lm_string("torch", &python, "PYTHON", "the Python that has PyTorch, to compare"),
-                                 {0}};
+    const lm_option options[] = {
+        lm_string("only", &only, "NAME", "this operation alone"),
+        lm_string("torch", &python, "PYTHON", "the Python that has PyTorch, to compare"),
+        {0}};
     const int status = bench_begin(&b, "ops", "The operations of autograd", options, argc, argv);
     if (status >= 0) return status;
     tensor_error err = {0};

@@ -248,7 +248,8 @@ Test(elementwise, affine_axpy_where_copy_fill) {
 /* Every order of three axes, sizes around those of tiles; the words are the bits of NaNs, which must stay. */
 Test(elementwise, copy_of_permuted_axes) {
     static const int order[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
-    static const int64_t shape[][3] = {{3, 4, 5}, {4, 4, 4}, {1, 17, 133}, {2, 131, 18}, {129, 3, 16}, {5, 0, 7}};
+    static const int64_t shape[][3] = {{3, 4, 5},    {4, 4, 4},    {1, 17, 133},
+                                       {2, 131, 18}, {129, 3, 16}, {5, 0, 7}};
     for (size_t s = 0; s < sizeof shape / sizeof *shape; s++)
         for (size_t o = 0; o < 6; o++)
             for (int kind = 0; kind < VIEW_WRITABLE; kind++) {

@@ -418,8 +418,7 @@ Test(random, fills_refuse) {
 /* Where the low word of the counter overflows, and wherever a tensor ends. */
 Test(random, words_of_a_tensor_are_those_of_its_counters) {
     for (int64_t n = 1; n < 140; n++) {
-        tensor_error err = {0};
-        tensor_arena *arena = tensor_arena_new(&err);
+        tensor_arena_reset(arena);
         tensor x = tensor_new(arena, TENSOR_F32, TENSOR_SHAPE(n), &err);
         tensor_rng rng = {.seed = 77, .stream = 0x123456789a, .counter = UINT32_MAX - 7}, same = rng;
         cr_assert(tensor_rand_uniform(x, &rng, 0, 1, &err));
@@ -430,6 +429,5 @@ Test(random, words_of_a_tensor_are_those_of_its_counters) {
                 cr_assert_eq(x.f32[i + j], (float)((double)(words[j] >> 8) * 0x1p-24), "n %d", (int)n);
         }
         cr_assert_eq(rng.counter, same.counter);
-        tensor_arena_free(arena);
     }
 }
