@@ -38,7 +38,8 @@ static void copy_runs(void *context, int64_t begin, int64_t end, int worker) {
 typedef struct tiling {
     tensor_loop planes; /* the first element of each */
     int64_t rows, columns, row_tiles, column_tiles;
-    int64_t out_row, x_row; /* from a row of the result to the next; from a column of it to the next, in the source */
+    int64_t out_row,
+        x_row; /* from a row of the result to the next; from a column of it to the next, in the source */
 } tiling;
 
 static void copy_tiles(void *context, int64_t begin, int64_t end, int worker) {
@@ -51,7 +52,8 @@ static void copy_tiles(void *context, int64_t begin, int64_t end, int worker) {
         const int64_t row = tile % each / t->column_tiles * TILE_ROWS,
                       column = tile % t->column_tiles * TILE_COLUMNS;
         tensor_kernels_get()->transpose(t->rows - row < TILE_ROWS ? t->rows - row : TILE_ROWS,
-                                        t->columns - column < TILE_COLUMNS ? t->columns - column : TILE_COLUMNS,
+                                        t->columns - column < TILE_COLUMNS ? t->columns - column
+                                                                           : TILE_COLUMNS,
                                         (float *)plane.at[0] + row * t->out_row + column, t->out_row,
                                         (const float *)plane.at[1] + column * t->x_row + row, t->x_row);
     }

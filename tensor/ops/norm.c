@@ -237,8 +237,7 @@ bool tensor_layer_norm_vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x,
     bool ok = true;
     for (int i = 0; i < 6 && ok; i++) ok = dense_init(&all[i], given[i], &arena, err);
     if (ok) {
-        vjp(all[0].used, all[1].used, all[2].used, all[3].used, all[4].used, all[5].used, stats,
-            accumulate);
+        vjp(all[0].used, all[1].used, all[2].used, all[3].used, all[4].used, all[5].used, stats, accumulate);
         for (int i = 0; i < 3; i++) {
             ok = dense_write_back(&all[i], err) && ok;
             if (tensor_ok(given[i])) tensor_touch(given[i]);
