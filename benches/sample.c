@@ -137,9 +137,10 @@ static bool reload(lm_instance *instance, const size *s, int precision, const ch
     if (list) {
         all.entries = list;
         all.entry_count =
-            precision == 0 ? nn_params_list(whole.params, list)
-                           : nn_params_list_rounded(whole.params, precision == 1 ? TENSOR_BFLOAT16 : TENSOR_INT8,
-                                                    whole.model->positions, list, arena, err);
+            precision == 0
+                ? nn_params_list(whole.params, list)
+                : nn_params_list_rounded(whole.params, precision == 1 ? TENSOR_BFLOAT16 : TENSOR_INT8,
+                                         whole.model->positions, list, arena, err);
     }
     ok = list && all.entry_count >= 0 && lm_checkpoint_write(&whole, all, path, err);
     lm_instance_free(&whole);

@@ -97,7 +97,7 @@ void tensor_unround_weights(tensor w, tensor_precision precision, bool by_rows, 
 
 static int64_t panel_bytes(const tensor_compact *w) {
     return w->precision == TENSOR_BFLOAT16 ? (w->in + 1) / 2 * 2 * LANES * 2
-                                       : blocks_of(w->in) * COMPACT_BLOCK_BYTES;
+                                           : blocks_of(w->in) * COMPACT_BLOCK_BYTES;
 }
 
 static int64_t panels_of(const tensor_compact *w) {
