@@ -54,7 +54,7 @@ struct ag_tape {
     bool recording;
     ag_phase phase;
     tensor_precision precision; /* of products */
-    uint64_t turn;    /* grows with each reset */
+    uint64_t turn;              /* grows with each reset */
     uint64_t call;    /* number of the call of ag_gradients under way; 0: none, all gradients are asked for */
     uint64_t calls;   /* so far */
     bool accumulates; /* this call adds to what its places hold */

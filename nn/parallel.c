@@ -15,7 +15,7 @@ typedef struct worker {
 
 struct nn_parallel {
     nn_params *params;
-    int64_t grain;       /* rows of a shard at least */
+    int64_t grain; /* rows of a shard at least */
     tensor_precision precision;
     tensor_arena *arena; /* owns this struct and the shards' gradients */
     tensor grads;        /* [shards of the largest batch so far, count]; no tensor before the first */
