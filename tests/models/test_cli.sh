@@ -191,7 +191,7 @@ refuses 2 "--dropout 0.2: out/r/last.safetensors has 0.1" "$gpt" train --resume 
 refuses 2 "--context 9: out/r/last.safetensors has 8" "$gpt" train --resume out/r --context 9
 refuses 2 "--tokenizer byte: out/r/last.safetensors has char" "$gpt" train --resume out/r --tokenizer byte
 refuses 2 "--precision bf16: out/r/last.safetensors has float32" "$gpt" train --resume out/r --precision bf16
-refuses 2 "--precision 'bf' is none of float32|bf16; did you mean bf16?" "$gpt" train $tiny --precision bf
+refuses 2 "--precision 'bf15' is none of float32|bf16; did you mean bf16?" "$gpt" train $tiny --precision bf15
 refuses 2 "--width 16: out/r/last.safetensors has 8" "$gpt" train --data text --init out/r/last.safetensors --width 16
 refuses 1 "'Z' U+005A in line 61, column 1 is not in the checkpoint's vocabulary" "$gpt" train --resume out/r --data zebra
 head -n 59 text >shorter
