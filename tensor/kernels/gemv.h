@@ -225,11 +225,14 @@ static inline __attribute__((always_inline)) void gemv_block(const int m, const 
     }
 }
 
-/* Few rows need several vectors of columns, as a chain alone waits for its own last result. */
+/* Few rows need several vectors of columns, as a chain alone waits for its own last result; columns that fill no more than
+ * one vector get one. */
 #define GEMV_BY_COLUMNS(m, width)                                                                            \
     static void gemv_by_columns_##m(const gemm_args *g, int64_t from, int64_t to) {                          \
         enum { NV = (width) / VEC_WIDTH > 0 ? (width) / VEC_WIDTH : 1 };                                     \
-        for (int64_t j = 0; j < g->n; j += NV * VEC_WIDTH) gemv_block(m, NV, g, j, from, to);                \
+        int64_t j = 0;                                                                                       \
+        for (; g->n - j > (NV > 1 ? VEC_WIDTH : 0); j += NV * VEC_WIDTH) gemv_block(m, NV, g, j, from, to);  \
+        if (NV > 1 && j < g->n) gemv_block(m, 1, g, j, from, to);                                            \
     }
 GEMV_BY_COLUMNS(1, 32)
 GEMV_BY_COLUMNS(2, 16)
