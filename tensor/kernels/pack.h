@@ -100,15 +100,18 @@ static void pack_panel(float *panel, int64_t k, int64_t n, const float *b, int64
             pack_vec(panel + j, k, min64(VEC_WIDTH, n - j), b + j * b_col, b_row, b_col);
 }
 
-/* Copies k steps of rows of A to groups. */
+/* Copies k steps of rows of A to groups: step by step, as steps that are copied lie far apart and rows are neighbours. */
 static void pack_rows(float *groups, int64_t k, int64_t rows, const float *a, int64_t a_row, int64_t a_col) {
-    for (int64_t left = rows, n; left > 0; left -= n, a += n * a_row, groups += group_stride(k)) {
-        n = piece(left, GEMM_MR);
-        for (int64_t p = 0; p < k; p++)
+    for (int64_t p = 0; p < k; p++, a += a_col, groups += GEMM_MR) {
+        const float *from = a;
+        float *to = groups;
+        for (int64_t left = rows, n; left > 0; left -= n, from += n * a_row, to += group_stride(k)) {
+            n = piece(left, GEMM_MR);
             if (a_row == 1 && left >= GEMM_MR)
-                memcpy(groups + p * GEMM_MR, a + p * a_col, GEMM_MR * sizeof *a);
+                memcpy(to, from, GEMM_MR * sizeof *to);
             else
-                for (int64_t r = 0; r < n; r++) groups[p * GEMM_MR + r] = a[r * a_row + p * a_col];
+                for (int64_t r = 0; r < n; r++) to[r] = from[r * a_row];
+        }
     }
 }
 
