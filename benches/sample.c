@@ -2,7 +2,7 @@
  * is set up once, and the tokens a second within the context, where each is computed alone, for one text and for a batch
  * of them, and past it, where each is computed with the window before it: with each token, or with every 32nd where
  * the window hops. Times of n tokens less those of one or of a full context. Then, by size and precision: how fast weights
- * stream, beside the speed of memory.
+ * stream, beside reading as many bytes.
  *
  *     build/benches/sample [--threads N] [--large] [--folder DIR] [--json FILE]
  */
@@ -183,9 +183,9 @@ static bool stream_row(bench *b, const size *s, int precision, const lm_instance
     stream run = {instance, file, s->context < 4 * MORE ? s->context - 1 : MORE, err};
     limit_stream read;
     tensor_arena *arena = tensor_arena_new(err);
-    bench_side sides[] = {{.run = stream_run, .context = &run},
-                          limit_stream_side(&read, LIMIT_READ, (int64_t)256 << 20, arena, err)};
     const double bytes = bytes_of(instance);
+    bench_side sides[] = {{.run = stream_run, .context = &run},
+                          limit_stream_side(&read, LIMIT_READ, (int64_t)bytes, arena, err)};
     const bool ok = arena && sides[1].run && bench_alternate(b, sides, 2, b->quick ? 1 : LARGE_TURNS);
     if (ok) {
         const double tokens = (double)run.tokens, speed = bytes * tokens / sides[0].seconds.median;
@@ -201,10 +201,10 @@ static bool stream_row(bench *b, const size *s, int precision, const lm_instance
 
 static bool stream_sizes(bench *b, bool large, const char *folder, FILE *file, tensor_error *err) {
     static const bench_column columns[] = {
-        {"model", "model", -10, 0},        {"precision", "weights", -8, 0},
-        {"threads", "threads", 7, 0},      {"per_second", "tokens/s", 16, 0},
-        {"mb", "MB a token", 10, 1},       {"gb_per_s", "GB/s", 6, 1},
-        {"percent", "% of memory", 11, 0}, {0}};
+        {"model", "model", -10, 0},         {"precision", "weights", -8, 0},
+        {"threads", "threads", 7, 0},       {"per_second", "tokens/s", 16, 0},
+        {"mb", "MB a token", 10, 1},        {"gb_per_s", "GB/s", 6, 1},
+        {"percent", "% of reading", 12, 0}, {0}};
     const int64_t most = b->threads;
     bool ok = true;
     bench_table(b, "sampling within the context: weights that are read for each token", columns);
