@@ -27,7 +27,8 @@ Test(limits, work_below_the_peak_measures_nothing_anew) {
     shown s = {.peak = {.best = 100e9}, .rates = (double[]){1}, .count = 1};
     double percent;
     cr_assert(percent_of(&s, 75e9, 1, &percent, NULL) && percent == 75 && s.runs == 0);
-    cr_assert(percent_of(&s, 208e9, 2, &percent, NULL) && percent == 104 && s.runs == 0, "a twentieth is noise");
+    cr_assert(percent_of(&s, 208e9, 2, &percent, NULL) && percent == 104 && s.runs == 0,
+              "a twentieth is noise");
     cr_assert(percent_of(&s, 0, 1, &percent, NULL) && percent == 0, "no arithmetic");
 }
 
