@@ -6,7 +6,7 @@
 #define SAMPO_TENSOR_GEMV_H
 
 #include "tensor/kernels/kernels.h"
-#include "tensor/kernels/vec.h"
+#include "tensor/kernels/pack.h"
 
 enum {
     GEMV_ROWS = 8,      /* the most rows of A */
@@ -139,56 +139,17 @@ static void gemv_by_rows(const gemm_args *g, int64_t from, int64_t to) {
 
 /* ---- B by columns: transposed in registers ---------------------------------------------------------- */
 
-/* Picks four of eight floats, those of a and then those of b, in each group of four lanes. */
-#define LANE_OF(g, i) ((i) < 4 ? (i) + 4 * (g) : (i)-4 + VEC_WIDTH + 4 * (g))
-#define LANES_OF(g, i, j, k, l) LANE_OF(g, i), LANE_OF(g, j), LANE_OF(g, k), LANE_OF(g, l)
-#if VEC_WIDTH == 16
-#define PICK(a, b, ...)                                                                                      \
-    __builtin_shufflevector(a, b, LANES_OF(0, __VA_ARGS__), LANES_OF(1, __VA_ARGS__),                        \
-                            LANES_OF(2, __VA_ARGS__), LANES_OF(3, __VA_ARGS__))
-#elif VEC_WIDTH == 8
-#define PICK(a, b, ...) __builtin_shufflevector(a, b, LANES_OF(0, __VA_ARGS__), LANES_OF(1, __VA_ARGS__))
-#else
-#define PICK(a, b, ...) __builtin_shufflevector(a, b, LANES_OF(0, __VA_ARGS__))
-#endif
-
-/* Four steps from p on of the columns r, r + 4, r + 8, ..., one in each group of four lanes. */
-static inline vec gemv_load_fours(const float *const *b, int r, int64_t p) {
-#define QUARTER(g) (*(const lanes4_unaligned *)(b[r + 4 * (g)] + p))
-#if VEC_WIDTH == 4
-    return QUARTER(0);
-#else
-    const lanes8 low = __builtin_shufflevector(QUARTER(0), QUARTER(1), 0, 1, 2, 3, 4, 5, 6, 7);
-#if VEC_WIDTH == 8
-    return low;
-#else
-    const lanes8 high = __builtin_shufflevector(QUARTER(2), QUARTER(3), 0, 1, 2, 3, 4, 5, 6, 7);
-    return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-#endif
-#endif
-#undef QUARTER
-}
-
-/* row[i] = step p + i of VEC_WIDTH columns, which begin at b[0], b[1], ... */
-static inline void gemv_transpose(vec row[4], const float *const *b, int64_t p) {
-    const vec r0 = gemv_load_fours(b, 0, p), r1 = gemv_load_fours(b, 1, p);
-    const vec r2 = gemv_load_fours(b, 2, p), r3 = gemv_load_fours(b, 3, p);
-    const vec lo01 = PICK(r0, r1, 0, 4, 1, 5), hi01 = PICK(r0, r1, 2, 6, 3, 7);
-    const vec lo23 = PICK(r2, r3, 0, 4, 1, 5), hi23 = PICK(r2, r3, 2, 6, 3, 7);
-    row[0] = PICK(lo01, lo23, 0, 1, 4, 5), row[1] = PICK(lo01, lo23, 2, 3, 6, 7);
-    row[2] = PICK(hi01, hi23, 0, 1, 4, 5), row[3] = PICK(hi01, hi23, 2, 3, 6, 7);
-}
-
 /* nv vectors of columns from j on, for m rows of A; the last column stands in for those that are missing. A line of each
  * column is used as a whole, as columns of a power of two of steps push one another out of the cache. */
 static inline __attribute__((always_inline)) void gemv_block(const int m, const int nv, const gemm_args *g,
                                                              int64_t j, int64_t from, int64_t to) {
     enum { MOST = GEMV_WIDTH };
     const int64_t n = min64(nv * VEC_WIDTH, g->n - j), a_col = g->a_col;
-    const float *b[MOST], *const next = g->b + (j + nv * VEC_WIDTH) * g->b_col;
+    const float *const next = g->b + (j + nv * VEC_WIDTH) * g->b_col;
+    int64_t at[MOST]; /* where the columns begin */
     float c[GEMV_ROWS][MOST];
     vec sum[GEMV_ROWS][MOST / VEC_WIDTH];
-    for (int64_t i = 0; i < nv * VEC_WIDTH; i++) b[i] = g->b + (j + min64(i, n - 1)) * g->b_col;
+    for (int64_t i = 0; i < nv * VEC_WIDTH; i++) at[i] = (j + min64(i, n - 1)) * g->b_col;
     for (int i = 0; i < m; i++) {
         for (int64_t l = 0; l < nv * VEC_WIDTH; l++)
             c[i][l] = g->start && l < n ? g->start[i * g->start_row + (j + l) * g->start_col] : 0;
@@ -198,13 +159,13 @@ static inline __attribute__((always_inline)) void gemv_block(const int m, const 
     for (; p < to; p += GEMV_LINE) {
         const int64_t steps = min64(GEMV_LINE, to - p);
         for (int v = 0; v < nv; v++) {
-            const float *const *const columns = b + v * VEC_WIDTH;
+            const int64_t *const columns = at + v * VEC_WIDTH;
             for (int i = 0; i < VEC_WIDTH; i++) /* of the next columns, which follow in memory as a rule */
                 __builtin_prefetch(next + p * nv * VEC_WIDTH + (v * VEC_WIDTH + i) * GEMV_LINE, 0, 2);
             int64_t q = 0;
             for (; q + 4 <= steps; q += 4) {
                 vec row[4];
-                gemv_transpose(row, columns, p + q);
+                transpose_vec(row, g->b + p + q, columns);
                 for (int s = 0; s < 4; s++)
                     for (int i = 0; i < m; i++)
                         sum[i][v] = vec_accumulate(vec_splat(g->a[i * g->a_row + (p + q + s) * a_col]),
@@ -212,7 +173,7 @@ static inline __attribute__((always_inline)) void gemv_block(const int m, const 
             }
             for (; q < steps; q++) {
                 float column[VEC_WIDTH];
-                for (int i = 0; i < VEC_WIDTH; i++) column[i] = columns[i][p + q];
+                for (int i = 0; i < VEC_WIDTH; i++) column[i] = g->b[columns[i] + p + q];
                 for (int i = 0; i < m; i++)
                     sum[i][v] = vec_accumulate(vec_splat(g->a[i * g->a_row + (p + q) * a_col]),
                                                vec_load(column), sum[i][v]);
