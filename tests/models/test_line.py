@@ -135,16 +135,27 @@ def narrow(gpt, model):
 
 def ends(gpt, model):
     for name, stop, expected in [
-        ("Ctrl-C on an empty line", lambda t: t.press("\x03"), 130),
+        ("Ctrl-C on an empty line", lambda t: t.press("\x03"), -signal.SIGINT),
         ("SIGTERM", lambda t: t.child.send_signal(signal.SIGTERM), -signal.SIGTERM),
         ("SIGHUP", lambda t: t.child.send_signal(signal.SIGHUP), -signal.SIGHUP),
-        ("SIGINT", lambda t: t.child.send_signal(signal.SIGINT), 130),
+        ("SIGINT", lambda t: t.child.send_signal(signal.SIGINT), -signal.SIGINT),
     ]:
         t = Terminal(gpt, model)
         t.read(r"> \033\[K\r\033\[2C")
         stop(t)
         status = t.end()
         check(f"{name} ends, and restores the terminal", status == (expected, True), status)
+    t = Terminal(gpt, model)
+    t.read(r"> \033\[K\r\033\[2C")
+    termios.tcflow(t.slave, termios.TCOOFF)
+    t.press("a")  # the line cannot be shown: the program does not read yet
+    time.sleep(0.5)
+    t.child.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    termios.tcflow(t.slave, termios.TCOON)
+    status = t.end()
+    check("SIGINT just before a key is read ends, too", status == (-signal.SIGINT, True), status)
+
     t = Terminal(gpt, model, "--tokens", "1e9")
     t.read("> ")
     t.press("a\r")

@@ -9,7 +9,7 @@
 #include "models/lm/write/line.h"
 
 static struct termios before; /* how the terminal was */
-static const int ending[] = {SIGTERM, SIGHUP, SIGQUIT};
+static const int ending[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 enum { ENDING = sizeof ending / sizeof *ending };
 static struct sigaction were[ENDING];
 

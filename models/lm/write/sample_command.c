@@ -66,12 +66,21 @@ static void interrupt(int signal) {
     interrupted = 1;
 }
 
-/* The person types a beginning, the model goes on. Ctrl-C ends the text, or the program where there is none under way;
- * the end of the input ends it too. */
-static int converse(const lm_instance *instance, lm_sampling *sampling) {
-    struct sigaction action = {.sa_handler = interrupt}, before; /* without SA_RESTART: reading ends */
+/* Writes a text that Ctrl-C ends. Only here the signal is caught: where the program waits for a line, it ends it, as
+ * a flag that is looked at before reading would miss one that comes between the two. */
+static void answer(const lm_instance *instance, lm_sampling *sampling) {
+    struct sigaction action = {.sa_handler = interrupt}, before;
+    tensor_error err = {0};
     sigemptyset(&action.sa_mask);
+    interrupted = 0;
     sigaction(SIGINT, &action, &before);
+    if (!lm_sample(instance, sampling, stdout, &err)) lm_say(instance->model, "%s", err.text);
+    sigaction(SIGINT, &before, NULL);
+    sampling->number += sampling->samples;
+}
+
+/* The person types a beginning, the model goes on, until the input ends. */
+static int converse(const lm_instance *instance, lm_sampling *sampling) {
     sampling->interrupted = &interrupted;
     char *line = NULL;
     size_t room = 0;
@@ -82,7 +91,6 @@ static int converse(const lm_instance *instance, lm_sampling *sampling) {
     if (terminal) lm_say(instance->model, "type how a text begins, then Enter; Ctrl-C stops it, Ctrl-D ends");
     while (status < 0) {
         tensor_error err = {0};
-        interrupted = 0;
         if (terminal && !edited) fputs("> ", stdout);
         if (!lm_flush(stdout, &err)) {
             status = lm_fail(instance->model, "%s", err.text);
@@ -93,21 +101,19 @@ static int converse(const lm_instance *instance, lm_sampling *sampling) {
             edited ? lm_line_read(&editor, "> ", &line, &room) : getline(&line, &room, stdin);
         if (length < 0) {
             if (terminal && !edited) fputc('\n', stdout);
-            status = interrupted ? LM_SIGNALLED + SIGINT : LM_DONE;
-            if (!interrupted && ferror(stdin))
-                status = lm_fail(instance->model, "standard input: cannot be read: %s", strerror(errno));
+            status = ferror(stdin)
+                         ? lm_fail(instance->model, "standard input: cannot be read: %s", strerror(errno))
+                         : LM_DONE;
             break;
         }
         line[without_newline(line, (size_t)length)] = '\0';
         sampling->prompt = line + (first ? lm_byte_order_mark(line, (size_t)length) : 0);
         first = false;
-        if (!lm_sample(instance, sampling, stdout, &err)) lm_say(instance->model, "%s", err.text);
+        answer(instance, sampling);
         if (ferror(stdout)) status = LM_FAILED;
-        sampling->number += sampling->samples;
     }
     free(line);
     lm_line_free(&editor);
-    sigaction(SIGINT, &before, NULL);
     return status;
 }
 
