@@ -1,7 +1,7 @@
 # The rule of includes: each folder, and each room of models/lm, includes only itself and what is below it, and what is
 # private to a folder (*_internal.h) stays inside it; a test also sees what is private to the folder that it mirrors.
 BEGIN {
-    count = split("tensor autograd nn models/lm/cli models/lm/text models/lm/files models/lm/write " \
+    count = split("tensor autograd nn models/lm/cli models/lm/text models/lm/count models/lm/files models/lm/write " \
         "models/lm/train models/lm/look models", order)
     for (i = 1; i <= count; i++) floor[order[i]] = i
 }

@@ -5,10 +5,9 @@ struct bigram {
     struct nn_embedding table; /* [V, V] */
 };
 
-static ag_var *forward(const void *self, ag_var *ids, nn_cache *cache, tensor_rng *dropout) {
+static ag_var *forward(const void *self, const lm_input *in) {
     const struct bigram *m = self;
-    (void)cache, (void)dropout;
-    return nn_embedding(&m->table, ids); /* [B, T] -> [B, T, V] */
+    return nn_embedding(&m->table, in->ids); /* [B, T] -> [B, T, V] */
 }
 
 static void init(void *self, nn_params *params, int64_t vocabulary, int64_t context) {

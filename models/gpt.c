@@ -6,7 +6,7 @@
 #include "models/gpt/gpt.h"
 #include "models/gpt/presets.h"
 
-enum { OPTIONS = 16 };
+enum { OPTIONS = 17 };
 enum { BY_WIDTH, BY_HEAD }; /* what attention's scale is 1/sqrt of */
 
 struct gpt {
@@ -17,6 +17,8 @@ struct gpt {
     struct nn_block h[GPT_MAX_LAYERS];
     struct nn_layer_norm ln_f;
     struct nn_linear lm_head;
+    struct nn_linear prior_in; /* with a prior: its probabilities [V] -> C */
+    ag_var *prior_weight;      /* [1]: of its logarithms among the logits */
 };
 
 /* What the preset kalevala is to reach with the Kalevala: by the PyTorch program that Sampo replaces. */
@@ -26,24 +28,36 @@ static const lm_reference references[] = {
     {0},
 };
 
-static ag_var *forward(const void *self, ag_var *ids, nn_cache *cache, tensor_rng *dropout) {
+/* Tokens, positions and what the prior [B, T, V] (NULL: none) says: [B, T, C]. */
+static ag_var *embed(const struct gpt *m, const lm_input *in, ag_var *prior) {
+    enum { PRIOR_SCALE = 8 }; /* probabilities are small beside embeddings */
+    ag_var *positions = lm_positions(in->ids, in->cache);
+    ag_var *x = ag_add(nn_embedding(&m->wte, in->ids), nn_embedding(&m->wpe, positions));
+    return prior ? ag_add(x, ag_affine(nn_linear(&m->prior_in, prior), PRIOR_SCALE, 0)) : x;
+}
+
+static ag_var *forward(const void *self, const lm_input *in) {
     const struct gpt *m = self;
-    ag_var *positions = lm_positions(ids, cache);
-    ag_var *x = ag_add(nn_embedding(&m->wte, ids), nn_embedding(&m->wpe, positions)); /* [B, T, C] */
-    x = nn_dropout(&m->dropout, x, dropout);
+    nn_cache *cache = in->cache;
+    tensor_rng *dropout = in->dropout;
+    ag_var *prior = m->config.prior > 0 ? lm_counted(in) : NULL;
+    ag_var *x = nn_dropout(&m->dropout, embed(m, in, prior), dropout); /* [B, T, C] */
     for (int64_t i = 0; i < m->config.layers; i++) {
         const bool last = i == m->config.layers - 1; /* what follows needs the last token alone */
         x = cache ? nn_block_cached(&m->h[i], x, cache, i, last ? -1 : 0) : nn_block(&m->h[i], x, dropout);
     }
     if (m->config.final_norm) x = nn_layer_norm(&m->ln_f, x);
-    return nn_linear(&m->lm_head, x); /* [B, T, V] */
+    ag_var *logits = nn_linear(&m->lm_head, x); /* [B, T, V] */
+    if (m->config.prior == 0) return logits;
+    if (cache) prior = ag_slice(prior, 1, -1, INT64_MAX, 1);
+    return ag_add(logits, ag_mul(ag_log(prior), m->prior_weight));
 }
 
-static ag_var *attention(const void *self, ag_var *ids) {
+static ag_var *attention(const void *self, const lm_input *in) {
     const struct gpt *m = self;
     const int64_t layers = m->config.layers;
     ag_var *weights[GPT_MAX_LAYERS]; /* [B, 1, H, T, T] each */
-    ag_var *x = ag_add(nn_embedding(&m->wte, ids), nn_embedding(&m->wpe, lm_positions(ids, NULL)));
+    ag_var *x = embed(m, in, m->config.prior > 0 ? lm_counted(in) : NULL);
     for (int64_t i = 0; i < layers; i++) {
         weights[i] = ag_unsqueeze(nn_attention_weights(&m->h[i].attn, nn_layer_norm(&m->h[i].ln_1, x)), 1);
         x = nn_block(&m->h[i], x, NULL);
@@ -86,6 +100,10 @@ static void init(void *self, nn_params *params, int64_t vocabulary, int64_t cont
                                        .no_bias = !c->head_bias,
                                        .deviation = deviation,
                                        .tied = c->tied_head ? m->wte.weight : NULL});
+    if (c->prior == 0) return;
+    nn_linear_init(&m->prior_in, params, "prior.in", vocabulary, c->width,
+                   (nn_linear_options){.no_bias = true, .deviation = deviation});
+    m->prior_weight = nn_param(params, "prior.weight", NN_ONES, TENSOR_SHAPE(1));
 }
 
 static bool make_cache(const void *self, nn_cache *cache, int64_t batch, int64_t context, tensor_arena *arena,
@@ -160,6 +178,11 @@ const lm_model *lm_program(void) {
         lm_kept("final_norm", lm_yes_no("final-norm", &c->final_norm, "A layer norm precedes the output.")),
         lm_kept("tied_head", lm_yes_no("tied-head", &c->tied_head, "Output and input share a table.")),
         lm_kept("head_bias", lm_yes_no("head-bias", &c->head_bias, "The output has biases.")),
+        lm_kept_since(
+            "prior", "0",
+            lm_integer("prior", &c->prior, 0, LM_MAX_ORDER,
+                       "Count how the text goes on after up to this many tokens, and learn on top of "
+                       "what that predicts; 0 counts nothing.")),
         lm_real("init-deviation", &c->deviation, 1e-6, 10,
                 "Draw first weights with this deviation, as GPT-2 does; else as PyTorch does."),
     };
@@ -172,6 +195,7 @@ const lm_model *lm_program(void) {
                        .check = check,
                        .init = init,
                        .forward = forward,
+                       .order = &c->prior,
                        .activations = activations,
                        .cache = make_cache,
                        .adopt = adopt,

@@ -19,7 +19,7 @@ static bool valid_text(const char *text) {
 static bool check_entry(const char *path, const nn_entry *entry, tensor_error *err) {
     if (!valid_text(entry->name) || strcmp(entry->name, "__metadata__") == 0)
         return nn_file_fail(err, path, "%s cannot be a tensor's name", NN_QUOTED(entry->name));
-    static const char *const types[] = {"F32", "I32", "BF16", "I8"};
+    static const char *const types[] = {"F32", "I32", "BF16", "I8", "U8", "U16", "U32"};
     bool known = false;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) known |= strcmp(entry->dtype, types[i]) == 0;
     if (!known)

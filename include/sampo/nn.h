@@ -354,7 +354,7 @@ bool nn_file_join(nn_file *file, nn_file *part, tensor_error *err);
 /* Keeps only the first rows of a tensor; false where there is none with so many. */
 bool nn_file_crop(nn_file *file, const char *name, int64_t rows, tensor_error *err);
 
-/* Writes entries (F32, I32, BF16, I8) and metadata into a file that replaces an earlier one as a whole. */
+/* Writes entries (F32, I32, BF16, I8, U8, U16, U32) and metadata into a file that replaces an earlier one as a whole. */
 bool nn_file_save(const char *path, const nn_entry *entries, int count, const nn_metadata *metadata,
                   int metadata_count, tensor_error *err);
 

@@ -15,6 +15,7 @@ struct gpt_config {
     double norm_epsilon;
     double dropout;
     double deviation; /* of initial weights, as GPT-2 draws them; 0: PyTorch's defaults */
+    int64_t prior;    /* tokens of the contexts that are counted; 0: none */
     bool scale_by_layer, qkv_bias, final_norm, tied_head, head_bias;
 };
 

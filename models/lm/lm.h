@@ -10,7 +10,7 @@
 #define SAMPO_LM_H
 
 #include "models/lm/cli/cli.h"
-#include "models/lm/text/text.h"
+#include "models/lm/count/count.h"
 
 enum { LM_MAX_CONTEXT = 65536 };
 
@@ -88,6 +88,23 @@ typedef struct lm_reference {
     double train, validation;
 } lm_reference;
 
+/* What a model computes from. */
+typedef struct lm_input {
+    ag_var *ids; /* [B, N] int32 */
+    nn_cache
+        *cache; /* NULL, or what is known of the tokens before them: only the last logits are needed then */
+    tensor_rng *dropout;     /* NULL: none */
+    const lm_counts *counts; /* NULL: the model counts nothing */
+    tensor
+        window; /* [B, W] int32: all tokens that the model sees, the last of which are ids; no tensor: ids */
+    tensor
+        without; /* [B, N] int32: the token after each one where the text that was counted goes on with it, else -1; no
+                       tensor: nowhere */
+} lm_input;
+/* P [B, N, V] of the token after each one, by the counts and the tokens of the window alone, as a constant. What stands in the
+ * text that was counted is counted without itself. */
+ag_var *lm_counted(const lm_input *in);
+
 struct lm_instance;
 typedef struct lm_model {
     const char *name;    /* of the program, and the architecture in checkpoints */
@@ -95,16 +112,17 @@ typedef struct lm_model {
     const char *typed;   /* how the program was called: what lines to type begin with */
     void *self;          /* configuration and parameters */
     const lm_option *options;
-    struct { /* what `train` does unless told otherwise */
+    struct { /* what `train` does unless told otherwise; no iterations: there is nothing to train */
         int64_t context, batch, iterations;
         double rate;
     } defaults;
     /* Whether the options fit together; completes those that were not given. NULL: always. */
     bool (*check)(void *self, tensor_error *err);
     void (*init)(void *self, nn_params *params, int64_t vocabulary, int64_t context);
-    /* ids [B, T] -> logits [B, T, V]. Called by several threads at once. Dropout NULL: none. With a cache, ids
-     * [B, N] are the tokens after the cache's, and only the last logits need to be there: [B, 1 or N, V]. */
-    ag_var *(*forward)(const void *self, ag_var *ids, nn_cache *cache, tensor_rng *dropout);
+    /* ids [B, N] -> logits [B, N, V], or with a cache [B, 1 or N, V]. Called by several threads at once. */
+    ag_var *(*forward)(const void *self, const lm_input *in);
+    /* An option: how many tokens the contexts have that are counted in the text for it. NULL, or 0: nothing is counted. */
+    const int64_t *order;
     /* How many float32 numbers a step of training holds at once for each token. NULL: not known, few. */
     double (*activations)(const void *self, int64_t vocabulary);
     /* Makes the cache that forward takes, for B rows of T tokens. NULL: the model needs none. */
@@ -119,9 +137,8 @@ typedef struct lm_model {
                     tensor_error *err);
     /* The tensor with a row for each token of the context; NULL: the context is no part of the parameters. */
     const char *positions;
-    /* How much each token attends to those before it: ids [B, T] -> [B, layers, H, T, T]. NULL: it has no
-     * attention. */
-    ag_var *(*attention)(const void *self, ag_var *ids);
+    /* How much each token attends to those before it: [B, layers, H, N, N], without a cache. NULL: it has no attention. */
+    ag_var *(*attention)(const void *self, const lm_input *in);
     const lm_reference *references; /* NULL: none */
 } lm_model;
 
@@ -141,6 +158,7 @@ typedef struct lm_instance {
     lm_tokenizer tokenizer;
     int64_t context;
     nn_params *params;
+    lm_counts *counts; /* NULL: none */
 } lm_instance;
 void lm_instance_free(lm_instance *instance);
 

@@ -16,12 +16,50 @@ ag_var *lm_positions(ag_var *ids, const nn_cache *cache) {
     return ag_input(ids->tape, positions);
 }
 
+/* The rows of what a model sees, each token of which gets its probabilities. */
+typedef struct rows {
+    const lm_input *in;
+    tensor window, p;
+} rows;
+
+static void predict_rows(void *context, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const rows *r = context;
+    const lm_input *in = r->in;
+    const int64_t count = r->p.shape[1], vocabulary = r->p.shape[2], before = r->window.shape[1] - count;
+    for (int64_t i = begin; i < end; i++) {
+        const int64_t row = i / count, at = i % count, seen = before + at + 1;
+        const int32_t without =
+            tensor_ok(in->without) ? in->without.i32[row * in->without.stride[0] + at] : -1;
+        lm_counts_predict(in->counts, r->window.i32 + row * r->window.stride[0] + seen, seen, without,
+                          r->p.f32 + i * vocabulary);
+    }
+}
+
+ag_var *lm_counted(const lm_input *in) {
+    enum { GRAIN = 64 }; /* rows, of about a microsecond each */
+    if (!in->ids) return NULL;
+    ag_tape *tape = in->ids->tape;
+    const tensor ids = in->ids->value;
+    if (!in->counts) {
+        ag_fail(tape, "nothing has been counted for this model");
+        return NULL;
+    }
+    rows r = {.in = in, .window = tensor_ok(in->window) ? in->window : ids};
+    r.p = ag_tensor(tape, TENSOR_F32,
+                    TENSOR_SHAPE(ids.shape[0], ids.shape[1], lm_counts_vocabulary(in->counts)));
+    if (!tensor_ok(r.p)) return NULL;
+    tensor_parallel(ids.shape[0] * ids.shape[1], GRAIN, predict_rows, &r);
+    return ag_input(tape, r.p);
+}
+
 const char *lm_typed(const lm_model *model) {
     const char *script = getenv("SAMPO_PROGRAM"); /* which has called the program */
     return script && *script ? script : model->typed ? model->typed : model->name;
 }
 
 void lm_instance_free(lm_instance *instance) {
+    lm_counts_free(instance->counts);
     nn_params_free(instance->params);
     tensor_arena_free(instance->arena);
     *instance = (lm_instance){0};

@@ -12,10 +12,9 @@ typedef struct toy {
     struct nn_dropout dropout;
 } toy;
 
-static ag_var *forward(const void *state, ag_var *ids, nn_cache *cache, tensor_rng *dropout) {
-    (void)cache;
+static ag_var *forward(const void *state, const lm_input *in) {
     const toy *m = state;
-    return nn_dropout(&m->dropout, nn_embedding(&m->table, ids), dropout);
+    return nn_dropout(&m->dropout, nn_embedding(&m->table, in->ids), in->dropout);
 }
 
 static toy self = {.dropout = {0.5f}};
@@ -123,23 +122,26 @@ Test(loss, evaluation_covers_the_windows) {
     int64_t predicted;
     for (int i = 0; i < LENGTH; i++) tokens.i32[i] = (int32_t)(i * i % 7 % VOCABULARY);
     cr_assert(tensor_set_threads(1, &err) &&
-              lm_evaluate(&instance, parallel, all, false, &loss, &predicted, &err));
+              lm_evaluate(&instance, parallel, (lm_measured){.tokens = all}, &loss, &predicted, &err));
     cr_expect_eq(predicted, 40 * CONTEXT);
     cr_expect_float_eq(loss, mean_of(table, tokens.i32, 40 * CONTEXT), 1e-6);
     cr_assert(tensor_set_threads(3, &err) &&
-              lm_evaluate(&instance, parallel, all, false, &again, &predicted, &err));
+              lm_evaluate(&instance, parallel, (lm_measured){.tokens = all}, &again, &predicted, &err));
     cr_expect_eq(loss, again);
 
     const lm_tokens one = lm_tokens_from(all, 0, CONTEXT + 1), none = lm_tokens_from(all, 0, CONTEXT);
-    cr_expect(lm_evaluate(&instance, parallel, one, false, &loss, &predicted, &err) && predicted == CONTEXT);
-    cr_expect(lm_evaluate(&instance, parallel, none, false, &loss, &predicted, &err) &&
+    cr_expect(lm_evaluate(&instance, parallel, (lm_measured){.tokens = one}, &loss, &predicted, &err) &&
+              predicted == CONTEXT);
+    cr_expect(lm_evaluate(&instance, parallel, (lm_measured){.tokens = none}, &loss, &predicted, &err) &&
               predicted == CONTEXT - 1);
     cr_expect_float_eq(loss, mean_of(table, tokens.i32, CONTEXT - 1), 1e-6);
-    cr_expect(lm_evaluate(&instance, parallel, all, true, &loss, &predicted, &err) &&
+    cr_expect(lm_evaluate(&instance, parallel, (lm_measured){.tokens = all, .all = true}, &loss, &predicted,
+                          &err) &&
               predicted == LENGTH - 1);
     cr_expect_float_eq(loss, mean_of(table, tokens.i32, LENGTH - 1), 1e-6);
     const lm_tokens single = lm_tokens_from(all, 0, 1);
-    cr_expect_not(lm_evaluate(&instance, parallel, single, true, &loss, &predicted, &err));
+    cr_expect_not(lm_evaluate(&instance, parallel, (lm_measured){.tokens = single, .all = true}, &loss,
+                              &predicted, &err));
     cr_expect_str_eq(err.text, "this part of the text has 1 token; a loss needs 2 at least");
     nn_parallel_free(parallel);
 }

@@ -104,8 +104,8 @@ static void check_logits(trace *t) {
     ag_tape *tape = ag_tape_new();
     ag_set_recording(tape, false);
     const lm_model *model = t->instance.model;
-    ag_var *logits =
-        model->forward(model->self, ag_input(tape, tensor_slice(t->ids, 0, 0, BATCH, 1, NULL)), NULL, NULL);
+    const lm_input in = {.ids = ag_input(tape, tensor_slice(t->ids, 0, 0, BATCH, 1, NULL))};
+    ag_var *logits = model->forward(model->self, &in);
     cr_assert(logits, "%s", ag_error(tape));
     double size;
     const double off = difference(logits->value, find(t, "", "first_logits"), 0, INT64_MAX, &size);

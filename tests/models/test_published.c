@@ -19,7 +19,7 @@ static char folder[64];
 static tensor logits_of(const lm_instance *instance, ag_tape *tape, const int32_t *ids, int64_t count) {
     const tensor x = ag_tensor(tape, TENSOR_I32, TENSOR_SHAPE(1, count));
     memcpy(x.i32, ids, (size_t)count * sizeof *ids);
-    const ag_var *y = instance->model->forward(instance->model->self, ag_input(tape, x), NULL, NULL);
+    const ag_var *y = instance->model->forward(instance->model->self, &(lm_input){.ids = ag_input(tape, x)});
     cr_assert(y, "%s", ag_error(tape));
     return y->value;
 }

@@ -13,17 +13,17 @@
 enum { MAX_FILE = 1 << 16 };
 
 static lm_model model; /* the GPT, whose forward counts its calls and presses Ctrl-C at one of them */
-static ag_var *(*real_forward)(const void *, ag_var *, nn_cache *, tensor_rng *);
+static ag_var *(*real_forward)(const void *, const lm_input *);
 static _Atomic long calls;
 static long press_at; /* 0: never */
 static char folder[64];
 
 static int64_t allocations[2]; /* before calls number 100 and 300 */
 
-static ag_var *forward(const void *self, ag_var *ids, nn_cache *cache, tensor_rng *dropout) {
+static ag_var *forward(const void *self, const lm_input *in) {
     if (++calls == press_at) raise(SIGINT);
     if (calls == 100 || calls == 300) allocations[calls == 300] = fault_calls(FAULT_MEMORY);
-    return real_forward(self, ids, cache, dropout);
+    return real_forward(self, in);
 }
 
 static void ignore(int signal) { /* Ctrl-C after the loop, in the last sample */

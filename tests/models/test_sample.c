@@ -61,8 +61,8 @@ TestSuite(sample, .fini = free_instance);
 static tensor logits_of(tensor ids, int64_t begin, int64_t end, nn_cache *cache) {
     const lm_model *model = instance.model;
     ag_reset(tape);
-    ag_var *x =
-        model->forward(model->self, ag_input(tape, tensor_slice(ids, 1, begin, end, 1, &err)), cache, NULL);
+    const lm_input in = {.ids = ag_input(tape, tensor_slice(ids, 1, begin, end, 1, &err)), .cache = cache};
+    ag_var *x = model->forward(model->self, &in);
     cr_assert(x, "%s", ag_error(tape));
     return x->value;
 }

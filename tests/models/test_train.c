@@ -50,10 +50,9 @@ typedef struct toy {
     struct nn_linear head;
 } toy;
 
-static ag_var *forward(const void *state, ag_var *ids, nn_cache *cache, tensor_rng *dropout) {
+static ag_var *forward(const void *state, const lm_input *in) {
     const toy *m = state;
-    (void)cache, (void)dropout;
-    return nn_linear(&m->head, ag_exp(nn_embedding(&m->table, ids)));
+    return nn_linear(&m->head, ag_exp(nn_embedding(&m->table, in->ids)));
 }
 
 static toy self;

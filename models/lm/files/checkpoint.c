@@ -41,6 +41,18 @@ static int add_metadata(nn_metadata *metadata, int count, const nn_metadata *mor
     return count;
 }
 
+/* Adds the tensors of what was counted, if anything was. */
+static bool add_counts(lm_extras *all, const lm_counts *counts, tensor_arena *arena, tensor_error *err) {
+    if (!counts) return true;
+    const size_t most = (size_t)all->entry_count + LM_COUNT_ENTRIES;
+    nn_entry *list = tensor_arena_alloc(arena, most * sizeof *list, err);
+    if (!list) return false;
+    if (all->entry_count > 0) memcpy(list, all->entries, (size_t)all->entry_count * sizeof *list);
+    all->entry_count += lm_counts_list(counts, list + all->entry_count);
+    all->entries = list;
+    return true;
+}
+
 bool lm_checkpoint_write(const lm_instance *instance, lm_extras all, const char *path, tensor_error *err) {
     char values[MAX_KEYS][VALUE_BYTES], vocab_size[VALUE_BYTES], context_length[VALUE_BYTES];
     tensor_arena *arena = tensor_arena_new(err);
@@ -50,7 +62,7 @@ bool lm_checkpoint_write(const lm_instance *instance, lm_extras all, const char 
     int count = metadata ? configuration(instance->model, metadata, values) : 0;
     const int keys =
         metadata ? lm_tokenizer_metadata(&instance->tokenizer, metadata + count + 3, arena, err) : 0;
-    bool ok = keys > 0;
+    bool ok = keys > 0 && add_counts(&all, instance->counts, arena, err);
     if (ok) {
         snprintf(vocab_size, sizeof vocab_size, "%d", instance->tokenizer.count);
         snprintf(context_length, sizeof context_length, "%" PRId64, instance->context);
@@ -164,6 +176,14 @@ bool lm_checkpoint_configure(lm_instance *instance, const lm_model *model, nn_fi
     return configure(instance, model, file, path, 0, err);
 }
 
+/* What was counted for the model. */
+static bool load_counts(lm_instance *instance, const nn_file *file, tensor_error *err) {
+    const int64_t *order = instance->model->order;
+    if (!order || *order == 0) return true;
+    instance->counts = lm_counts_of_file(file, instance->tokenizer.count, (int)*order, err);
+    return instance->counts;
+}
+
 static bool load(lm_instance *instance, const lm_model *model, const char *path, int64_t context,
                  bool compact, tensor_error *err) {
     tensor_error fault = {0};
@@ -172,7 +192,7 @@ static bool load(lm_instance *instance, const lm_model *model, const char *path,
     nn_file *file = path ? lm_checkpoint_open(path, err) : NULL;
     *instance = (lm_instance){0};
     bool ok = file && configure(instance, model, file, path, context, &fault) &&
-              expect_size(instance->params, file, &fault);
+              expect_size(instance->params, file, &fault) && load_counts(instance, file, &fault);
     if (ok && !compact && !nn_params_reserve(instance->params))
         ok = tensor_fail(&fault, "%s", nn_params_error(instance->params));
     if (file && !ok) tensor_fail(err, "%.100s: %s", path, fault.text);

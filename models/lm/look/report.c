@@ -108,7 +108,8 @@ static bool attend(lm_page *p, tensor_error *err) {
     if (!tensor_ok(p->ids)) return tensor_fail(err, "the prompt: %s", fault.text);
     p->ids = tensor_slice(p->ids, 0, 0, most, 1, err);
     ag_var *ids = ag_unsqueeze(ag_input(p->tape, p->ids), 0);
-    ag_var *weights = ag_squeeze(instance->model->attention(instance->model->self, ids), 0);
+    const lm_input in = {.ids = ids, .counts = instance->counts};
+    ag_var *weights = ag_squeeze(instance->model->attention(instance->model->self, &in), 0);
     if (!weights) return tensor_fail(err, "%s", ag_error(p->tape));
     p->weights = tensor_contiguous(p->arena, weights->value, err);
     return tensor_ok(p->weights);
@@ -122,7 +123,8 @@ static bool tabulate(lm_page *p, tensor_error *err) {
     tensor ids = tensor_new(p->arena, TENSOR_I32, TENSOR_SHAPE(count, 1), err);
     if (!tensor_ok(ids)) return false;
     for (int32_t i = 0; i < count; i++) ids.i32[i] = i;
-    ag_var *logits = instance->model->forward(instance->model->self, ag_input(p->tape, ids), NULL, NULL);
+    const lm_input in = {.ids = ag_input(p->tape, ids), .counts = instance->counts};
+    ag_var *logits = instance->model->forward(instance->model->self, &in);
     ag_var *table = ag_squeeze(ag_softmax(logits, -1), 1);
     if (!table) return tensor_fail(err, "%s", ag_error(p->tape));
     p->table = tensor_contiguous(p->arena, table->value, err);

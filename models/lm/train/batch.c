@@ -26,11 +26,19 @@ nn_parallel *lm_parallel_new(nn_params *params, int64_t context) {
     return parallel;
 }
 
+static tensor rows_of(tensor x, int64_t begin, int64_t end) {
+    return tensor_ok(x) ? tensor_slice(x, 0, begin, end, 1, NULL) : x;
+}
+
 ag_var *lm_loss(void *context, ag_tape *tape, int64_t begin, int64_t end) {
     const lm_loss_context *c = context;
-    ag_var *ids = ag_input(tape, tensor_slice(c->batch.ids, 0, begin, end, 1, NULL));
-    ag_var *targets = ag_input(tape, tensor_slice(c->batch.targets, 0, begin, end, 1, NULL));
+    ag_var *ids = ag_input(tape, rows_of(c->batch.ids, begin, end));
+    ag_var *targets = ag_input(tape, rows_of(c->batch.targets, begin, end));
     tensor_rng rng = c->dropout ? *c->dropout : (tensor_rng){0};
     rng.counter = (uint64_t)begin << 40;
-    return nn_cross_entropy(c->model->forward(c->model->self, ids, NULL, c->dropout ? &rng : NULL), targets);
+    const lm_input in = {.ids = ids,
+                         .dropout = c->dropout ? &rng : NULL,
+                         .counts = c->counts,
+                         .without = rows_of(c->without, begin, end)};
+    return nn_cross_entropy(c->model->forward(c->model->self, &in), targets);
 }

@@ -11,35 +11,45 @@
 enum { WINDOWS = 16 };
 
 /* The sum of the losses of `rows` windows, `context` tokens each, from token `begin` on. */
-static bool add_windows(lm_loss_context *c, nn_parallel *parallel, lm_tokens tokens, int64_t begin,
+static bool add_windows(lm_loss_context *c, nn_parallel *parallel, const lm_measured *on, int64_t begin,
                         int64_t rows, double *sum, tensor_error *err) {
     const int64_t context = c->batch.ids.shape[1];
     double mean;
-    lm_tokens_read(tokens, begin, rows * context, c->batch.ids.i32);
-    lm_tokens_read(tokens, begin + 1, rows * context, c->batch.targets.i32);
+    lm_tokens_read(on->tokens, begin, rows * context, c->batch.ids.i32);
+    lm_tokens_read(on->tokens, begin + 1, rows * context, c->batch.targets.i32);
+    for (int64_t i = 0; i < rows * context; i++)
+        c->without.i32[i] = begin + 1 + i < on->counted ? c->batch.targets.i32[i] : -1;
     if (!nn_parallel_loss(parallel, rows, lm_loss, c, &mean, err)) return false;
     *sum += mean * (double)rows;
     return true;
 }
 
-bool lm_evaluate(const lm_instance *instance, nn_parallel *parallel, lm_tokens tokens, bool all, double *loss,
+/* Room for so many windows. */
+static bool make_room(lm_loss_context *c, int64_t rows, int64_t context, tensor_arena *arena,
+                      tensor_error *err) {
+    c->without = tensor_new(arena, TENSOR_I32, TENSOR_SHAPE(rows, context), err);
+    return tensor_ok(c->without) && lm_batch_new(&c->batch, rows, context, arena, err);
+}
+
+bool lm_evaluate(const lm_instance *instance, nn_parallel *parallel, lm_measured on, double *loss,
                  int64_t *predicted, tensor_error *err) {
-    const int64_t context = instance->context, windows = tokens.count > 0 ? (tokens.count - 1) / context : 0;
-    const int64_t rest = all || windows == 0 ? tokens.count - 1 - windows * context : 0;
-    if (tokens.count < 2)
+    const int64_t count = on.tokens.count;
+    const int64_t context = instance->context, windows = count > 0 ? (count - 1) / context : 0;
+    const int64_t rest = on.all || windows == 0 ? count - 1 - windows * context : 0;
+    if (count < 2)
         return tensor_fail(err, "this part of the text has %" PRId64 " token%s; a loss needs 2 at least",
-                           tokens.count, tokens.count == 1 ? "" : "s");
-    lm_loss_context c = {.model = instance->model};
+                           count, count == 1 ? "" : "s");
+    lm_loss_context c = {.model = instance->model, .counts = instance->counts};
     tensor_arena *arena = tensor_arena_new(err);
-    bool ok = arena && lm_batch_new(&c.batch, WINDOWS, context, arena, err);
+    bool ok = arena && make_room(&c, WINDOWS, context, arena, err);
     double sum = 0, last = 0;
     for (int64_t begin = 0; ok && begin < windows; begin += WINDOWS) {
         const int64_t rows = windows - begin < WINDOWS ? windows - begin : WINDOWS;
-        ok = add_windows(&c, parallel, tokens, begin * context, rows, &sum, err);
+        ok = add_windows(&c, parallel, &on, begin * context, rows, &sum, err);
     }
     if (rest > 0) {
-        ok = ok && lm_batch_new(&c.batch, 1, rest, arena, err) &&
-             add_windows(&c, parallel, tokens, windows * context, 1, &last, err);
+        ok = ok && make_room(&c, 1, rest, arena, err) &&
+             add_windows(&c, parallel, &on, windows * context, 1, &last, err);
     }
     *predicted = windows * context + rest;
     *loss = rest == 0 ? sum / (double)windows
@@ -48,13 +58,26 @@ bool lm_evaluate(const lm_instance *instance, nn_parallel *parallel, lm_tokens t
     return ok;
 }
 
+static ag_var *forward_counts(const void *self, const lm_input *in) {
+    (void)self;
+    return ag_log(lm_counted(in));
+}
+
+bool lm_evaluate_counts(const lm_instance *instance, nn_parallel *parallel, lm_measured on, double *loss,
+                        int64_t *predicted, tensor_error *err) {
+    static const lm_model model = {.name = "counts", .forward = forward_counts};
+    lm_instance alone = *instance;
+    alone.model = &model;
+    return lm_evaluate(&alone, parallel, on, loss, predicted, err);
+}
+
 /* ---- Printing it --------------------------------------------------------------------------- */
 
 /* What eval finds out about a checkpoint. */
 typedef struct result {
     const char *checkpoint, *text;
     int64_t split;
-    double loss;
+    double loss, counted; /* the latter of the counts alone; NaN: there are none */
     lm_extent seen;
 } result;
 
@@ -69,6 +92,7 @@ static double per_character(const result *r) {
 static void print_lines(const result *r) {
     printf("loss %.6f over %" PRId64 " tokens\n", r->loss, r->seen.tokens);
     printf("bits per token %.6f\nperplexity %.6f\n", r->loss / log(2), exp(r->loss));
+    if (!isnan(r->counted)) printf("loss of the counts alone %.6f\n", r->counted);
     if (r->seen.characters > 0)
         printf("loss per character %.6f over %" PRId64 "\n", per_character(r), r->seen.characters);
     printf("bits per byte %.6f over %" PRId64 "\n", bits_per_byte(r), r->seen.bytes);
@@ -85,6 +109,7 @@ static void print_json(const result *r) {
     }
     printf(", \"tokens\": %" PRId64 ", \"loss\": %.9g, \"bits_per_token\": %.9g, \"perplexity\": %.9g",
            r->seen.tokens, r->loss, r->loss / log(2), exp(r->loss));
+    if (!isnan(r->counted)) printf(", \"loss_of_counts\": %.9g", r->counted);
     printf(", \"characters\": %" PRId64, r->seen.characters);
     if (r->seen.characters > 0) printf(", \"loss_per_character\": %.9g", per_character(r));
     printf(", \"bytes\": %" PRId64 ", \"bits_per_byte\": %.9g}\n", r->seen.bytes, bits_per_byte(r));
@@ -122,19 +147,25 @@ static int measure(const request *q, const lm_instance *instance, result *r) {
     lm_corpus corpus;
     lm_paths data = q->data;
     int64_t predicted;
-    int status = lm_open_own_text(instance, r->checkpoint, &data, &corpus);
+    bool own;
+    int status = lm_open_own_text(instance, r->checkpoint, &data, &corpus, &own);
     if (status != LM_DONE) {
         lm_corpus_free(&corpus);
         return status;
     }
     r->text = data.name;
     nn_parallel *parallel = lm_parallel_new(instance->params, instance->context);
-    const lm_tokens tokens = lm_split_of(corpus.tokens, (lm_split)q->split);
+    const int64_t learned = lm_split_of(corpus.tokens, LM_TRAIN).count;
+    const lm_measured on = {.tokens = lm_split_of(corpus.tokens, (lm_split)q->split),
+                            .counted = own && q->split != LM_VALIDATION ? learned : 0,
+                            .all = q->all};
     lm_busy *busy = lm_busy_begin(model->name, "evaluating");
-    bool ok = lm_evaluate(instance, parallel, tokens, q->all, &r->loss, &predicted, &err);
+    bool ok =
+        lm_evaluate(instance, parallel, on, &r->loss, &predicted, &err) &&
+        (!instance->counts || lm_evaluate_counts(instance, parallel, on, &r->counted, &predicted, &err));
     lm_busy_end(busy);
     if (ok) { /* the first token is not predicted */
-        const lm_tokens seen = lm_tokens_from(tokens, 1, predicted);
+        const lm_tokens seen = lm_tokens_from(on.tokens, 1, predicted);
         ok = lm_extent_of(&r->seen, &instance->tokenizer, seen, &err);
     }
     lm_corpus_free(&corpus);
@@ -147,7 +178,7 @@ static int measure(const request *q, const lm_instance *instance, result *r) {
 }
 
 static int evaluate_file(const request *q, const lm_model *model, int i) {
-    result r = {.checkpoint = q->files[i], .split = q->split};
+    result r = {.checkpoint = q->files[i], .split = q->split, .counted = (double)NAN};
     tensor_error err = {0};
     lm_instance instance;
     int status = lm_checkpoint_load_compact(&instance, model, r.checkpoint, &err)

@@ -99,7 +99,8 @@ static int estimate(lm_trainer *t, lm_split split, double *loss) {
         lm_progress_evaluating(&t->progress, split * t->set.report_batches + i, 2 * t->set.report_batches);
         rng.counter = (uint64_t)i << 32;
         lm_batch_draw(&t->batch, t->parts[split], rng);
-        lm_loss_context c = {.model = t->instance.model, .batch = t->batch};
+        lm_loss_context c = {.model = t->instance.model, .counts = t->instance.counts, .batch = t->batch};
+        if (split == LM_TRAIN) c.without = t->batch.targets;
         if (!nn_parallel_loss(t->parallel, t->set.batch, lm_loss, &c, &mean, &err)) return fail(t, err.text);
         if (!isfinite(mean)) return not_finite(t, "the loss is", &c);
         sum += mean;
@@ -197,7 +198,11 @@ static int micro_batch(lm_trainer *t, int64_t j, double *loss) {
     double mean;
     tensor_rng dropout = lm_rng(seed, LM_STREAM_DROPOUT, index);
     lm_batch_draw(&t->batch, t->parts[LM_TRAIN], lm_rng(seed, LM_STREAM_BATCHES, index));
-    lm_loss_context c = {.model = t->instance.model, .batch = t->batch, .dropout = &dropout};
+    lm_loss_context c = {.model = t->instance.model,
+                         .counts = t->instance.counts,
+                         .batch = t->batch,
+                         .without = t->batch.targets,
+                         .dropout = &dropout};
     if (!nn_parallel_backward(t->parallel, set->batch, lm_loss, &c, &mean, &err)) return fail(t, err.text);
     if (!isfinite(mean)) return not_finite(t, "the loss is", &c);
     *loss += mean;
@@ -314,6 +319,7 @@ int lm_train_loop(lm_trainer *t) {
         status = fail(t, err.text);
     lm_progress_begin(&t->progress, t->state.iteration, t->set.iterations, t->set.report_every);
     t->progress.quiet = t->set.quiet;
+    if (status == LM_DONE && t->set.iterations == 0) status = report(t); /* of what was counted */
     while (status == LM_DONE && !is_over(t)) {
         if (report_is_due(t)) status = report(t);
         if (status == LM_DONE && !is_over(t)) status = step(t);

@@ -87,15 +87,20 @@ static int open_text(const lm_instance *instance, lm_paths *data, lm_corpus *cor
     return status;
 }
 
-int lm_open_own_text(const lm_instance *instance, const char *checkpoint, lm_paths *data, lm_corpus *corpus) {
+int lm_open_own_text(const lm_instance *instance, const char *checkpoint, lm_paths *data, lm_corpus *corpus,
+                     bool *own) {
     const lm_model *model = instance->model;
     tensor_error err = {0};
     origin o;
     *corpus = (lm_corpus){0};
-    if (data->count > 0) return open_text(instance, data, corpus);
     const char *path = lm_checkpoint_path(checkpoint, instance->arena, &err);
     if (!path || !read_origin(&o, path, instance->arena, &err)) return lm_fail(model, "%s", err.text);
-    if (!o.names) return open_text(instance, data, corpus);
+    *own = true;
+    if (data->count > 0 || !o.names) {
+        const int status = open_text(instance, data, corpus);
+        *own = status == LM_DONE && is_it(corpus, &o);
+        return status;
+    }
     data->name = strchr(o.names, '\n') ? "its texts" : strcmp(o.names, "-") == 0 ? "standard input" : o.names;
     if (open_kept(instance, path, &o, corpus)) return LM_DONE;
     int status = name_files(model, path, &o, data, instance->arena);

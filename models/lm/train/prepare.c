@@ -66,6 +66,19 @@ int lm_prepare_tokens(lm_trainer *t, const lm_text *text) {
     return ok && lm_resume_text(t, &err) ? LM_DONE : lm_fail(model, "%s: %s", t->set.data.name, err.text);
 }
 
+int lm_prepare_counts(lm_trainer *t) {
+    lm_instance *instance = &t->instance;
+    const lm_model *model = instance->model;
+    tensor_error err = {0};
+    if (!model->order || *model->order == 0) return LM_DONE;
+    lm_busy *busy = lm_busy_begin(model->name, "counting the text");
+    lm_counts_free(instance->counts); /* of another text, perhaps */
+    instance->counts =
+        lm_counts_learn(t->parts[LM_TRAIN], instance->tokenizer.count, (int)*model->order, &err);
+    lm_busy_end(busy);
+    return instance->counts ? LM_DONE : lm_fail(model, "%s", err.text);
+}
+
 int lm_prepare_model(lm_trainer *t) {
     lm_instance *instance = &t->instance;
     if (!instance->params) {

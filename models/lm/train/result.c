@@ -4,15 +4,28 @@
 
 #include "models/lm/train/train_internal.h"
 
+/* "160051 parameters", "489447 counts of up to 7 tokens" */
+static void size_text(const lm_trainer *t, char *text, size_t size) {
+    const lm_counts *counts = t->instance.counts;
+    const int64_t parameters = nn_params_count(t->instance.params);
+    char counted[96] = "";
+    if (counts)
+        snprintf(counted, sizeof counted, "%" PRId64 " counted sequences of up to %d tokens",
+                 lm_counts_grams(counts), lm_counts_order(counts) + 1);
+    if (parameters > 0 || !counts)
+        snprintf(text, size, "%" PRId64 " parameters%s%s", parameters, counts ? ", " : "", counted);
+    else
+        snprintf(text, size, "%s", counted);
+}
+
 void lm_train_introduce(const lm_trainer *t) {
-    char resumed[64] = "";
+    char resumed[64] = "", sizes[160];
+    size_text(t, sizes, sizeof sizes);
     if (t->set.resume)
         snprintf(resumed, sizeof resumed, "; going on after %" PRId64 " iterations", t->state.iteration);
-    lm_say(t->instance.model,
-           "%" PRId64 " parameters, %d distinct %s; %" PRId64 " to train on, %" PRId64 " to validate%s",
-           nn_params_count(t->instance.params), t->instance.tokenizer.count,
-           t->instance.tokenizer.kind == LM_CHAR ? "characters" : "tokens", t->parts[LM_TRAIN].count,
-           t->parts[LM_VALIDATION].count, resumed);
+    lm_say(t->instance.model, "%s, %d distinct %s; %" PRId64 " to train on, %" PRId64 " to validate%s", sizes,
+           t->instance.tokenizer.count, t->instance.tokenizer.kind == LM_CHAR ? "characters" : "tokens",
+           t->parts[LM_TRAIN].count, t->parts[LM_VALIDATION].count, resumed);
 }
 
 /* Whether weights of a report were kept: those before the first step are not. */
@@ -66,8 +79,12 @@ static void say_result(const lm_trainer *t) {
     if (t->time_up && state->iteration < t->set.iterations)
         lm_say(model, "the time is over after %" PRId64 " of %" PRId64 " iterations", state->iteration,
                t->set.iterations);
-    lm_say(model, "done in %s; the best validation loss, %.3f, was at iteration %" PRId64,
-           lm_duration(lm_now() - t->begun, took, sizeof took), state->best_loss, state->best_iteration);
+    lm_duration(lm_now() - t->begun, took, sizeof took);
+    if (t->set.iterations == 0)
+        lm_say(model, "done in %s; the validation loss is %.3f", took, state->best_loss);
+    else
+        lm_say(model, "done in %s; the best validation loss, %.3f, was at iteration %" PRId64, took,
+               state->best_loss, state->best_iteration);
     if (!t->last) return;
     if (has_best(t))
         lm_say(model, "saved %s, and the best weights in %s", t->last, t->best);

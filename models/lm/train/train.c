@@ -137,7 +137,8 @@ static int prepare(lm_trainer *t) {
     if (status != LM_DONE) return status;
     lm_plan_fit(t);
     if (set->dry_run) return LM_DONE;
-    status = lm_prepare_parameters(t);
+    status = lm_prepare_counts(t);
+    if (status == LM_DONE) status = lm_prepare_parameters(t);
     if (status == LM_DONE && set->seconds > 0 && !set->resume) {
         lm_busy *busy = lm_busy_begin(t->instance.model->name, "timing an iteration");
         status = lm_train_timing(t, &step_seconds);
@@ -188,6 +189,22 @@ int lm_train_command(const lm_model *model, int argc, char *const *argv) {
     return lm_train_with(model, argc, argv, train, NULL);
 }
 
+/* Drops the options that have no meaning for a model with nothing to train. */
+static void drop_training(lm_option *options) {
+    static const char left[] =
+        "data|tokenizer|vocab-size|out|force|dry-run|quiet|context|seed|threads|eval-batches|"
+        "sample-tokens|temperature";
+    int kept = 0;
+    lm_group group = options->group;
+    for (lm_option *o = options; o->name; o++) {
+        if (o->group) group = o->group; /* the first of its run may go */
+        if (!lm_has_word(left, o->name)) continue;
+        options[kept] = *o;
+        options[kept++].group = group;
+    }
+    options[kept] = (lm_option){0};
+}
+
 int lm_train_with(const lm_model *model, int argc, char *const *argv,
                   int (*then)(lm_trainer *t, const void *context), const void *context) {
     lm_trainer t = {.instance.model = model,
@@ -213,7 +230,7 @@ int lm_train_with(const lm_model *model, int argc, char *const *argv,
                             .tokenizer = "char",
                             .vocab_size = 1024}};
     lm_settings *s = &t.set;
-    const lm_option options[] = {
+    lm_option options[] = {
         lm_about(LM_ABOUT_DATA,
                  lm_resumed(
                      LM_CHANGEABLE,
@@ -310,6 +327,7 @@ int lm_train_with(const lm_model *model, int argc, char *const *argv,
                             NULL,
                             {options, model->options}};
     const char *operand;
+    if (model->defaults.iterations == 0) drop_training(options);
     int status = lm_begin(model, &usage, argc, argv, &operand, &s->threads);
     if (status >= 0) return status;
     t.usage = &usage;

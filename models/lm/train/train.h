@@ -20,7 +20,9 @@ nn_parallel *lm_parallel_new(nn_params *params, int64_t context);
 /* The mean loss of a batch's rows, as an nn_loss whose context is this. */
 typedef struct lm_loss_context {
     const lm_model *model;
+    const lm_counts *counts; /* as in lm_input */
     lm_batch batch;
+    tensor without;            /* [B, T], as in lm_input */
     const tensor_rng *dropout; /* NULL: none; else row i's numbers begin at counter i 2^40 */
 } lm_loss_context;
 ag_var *lm_loss(void *context, ag_tape *tape, int64_t begin, int64_t end);
@@ -35,15 +37,25 @@ int lm_presets_command(const lm_model *model, int argc, char *const *argv);
 
 /* ---- Evaluation ------------------------------------------------------------------------------------ */
 
-/* Mean loss over consecutive windows of T tokens, summed in double; *predicted receives the number of tokens. What is
- * left over behind the last whole window counts where `all` is set, and where there is no whole window. */
-bool lm_evaluate(const lm_instance *instance, nn_parallel *parallel, lm_tokens tokens, bool all, double *loss,
+/* What to measure on: */
+typedef struct lm_measured {
+    lm_tokens tokens;
+    int64_t counted; /* so many of the first ones are what the model has counted */
+    bool all; /* what is left over behind the last whole window, too; it is where there is no whole window */
+} lm_measured;
+/* Mean loss over consecutive windows of T tokens, summed in double; *predicted receives the number of tokens. */
+bool lm_evaluate(const lm_instance *instance, nn_parallel *parallel, lm_measured on, double *loss,
                  int64_t *predicted, tensor_error *err);
+/* The same of an instance's counts alone. */
+bool lm_evaluate_counts(const lm_instance *instance, nn_parallel *parallel, lm_measured on, double *loss,
+                        int64_t *predicted, tensor_error *err);
 
 /* The tokens of `data` or, where that names nothing, of the text that the checkpoint was trained on: tokens.bin beside
  * it, or the files that its metadata name, which must still have that text. A checkpoint that knows of no text gets the
- * default one. Completes data->name. Returns LM_DONE or LM_FAILED, with the fault printed; free the corpus after both. */
-int lm_open_own_text(const lm_instance *instance, const char *checkpoint, lm_paths *data, lm_corpus *corpus);
+ * default one. Completes data->name; *own: whether it is the text that the model was trained on. Returns LM_DONE or
+ * LM_FAILED, with the fault printed; free the corpus after both. */
+int lm_open_own_text(const lm_instance *instance, const char *checkpoint, lm_paths *data, lm_corpus *corpus,
+                     bool *own);
 /* Of these, what lies beside the checkpoint at `path`, in silence; false: nothing that fits. */
 bool lm_open_kept_text(const lm_instance *instance, const char *path, lm_corpus *corpus);
 

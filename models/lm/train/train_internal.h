@@ -118,6 +118,8 @@ int lm_prepare_text(lm_trainer *t, lm_text *text);
 int lm_prepare_model(lm_trainer *t);
 /* The text's tokens and their two parts. */
 int lm_prepare_tokens(lm_trainer *t, const lm_text *text);
+/* Counts the part to train on, for a model that asks for it. */
+int lm_prepare_counts(lm_trainer *t);
 /* The values of the parameters, the optimizer, room for batches. */
 int lm_prepare_parameters(lm_trainer *t);
 

@@ -92,10 +92,15 @@ static void run_shares(void *context, int64_t begin, int64_t end, int worker) {
     for (lm_share *s = (lm_share *)&g->share[begin]; s < &g->share[end]; s++) {
         ag_reset(s->tape);
         s->cache.length = g->cache.length;
-        tensor ids = tensor_slice(g->window, 0, s->begin, s->end, 1, NULL);
-        ids = tensor_slice(ids, 1, g->sampling->no_cache ? 0 : g->cache.length, g->length, 1, NULL);
-        s->logits = model->forward(model->self, ag_input(s->tape, ids),
-                                   g->sampling->no_cache ? NULL : &s->cache, NULL);
+        const tensor rows = tensor_slice(g->window, 0, s->begin, s->end, 1, NULL),
+                     window = tensor_slice(rows, 1, 0, g->length, 1, NULL),
+                     ids = g->sampling->no_cache
+                               ? window
+                               : tensor_slice(window, 1, g->cache.length, g->length, 1, NULL);
+        s->logits = model->forward(model->self, &(lm_input){.ids = ag_input(s->tape, ids),
+                                                            .cache = g->sampling->no_cache ? NULL : &s->cache,
+                                                            .counts = g->instance->counts,
+                                                            .window = window});
     }
 }
 
