@@ -5,6 +5,7 @@
 
 #include "models/gpt/gpt.h"
 #include "models/gpt/presets.h"
+#include "models/lm/prior.h"
 
 enum { OPTIONS = 17 };
 enum { BY_WIDTH, BY_HEAD }; /* what attention's scale is 1/sqrt of */
@@ -17,8 +18,7 @@ struct gpt {
     struct nn_block h[GPT_MAX_LAYERS];
     struct nn_layer_norm ln_f;
     struct nn_linear lm_head;
-    struct nn_linear prior_in; /* with a prior: its probabilities [V] -> C */
-    ag_var *prior_weight;      /* [1]: of its logarithms among the logits */
+    struct lm_prior prior; /* if the configuration has one */
 };
 
 /* What the preset kalevala is to reach with the Kalevala: by the PyTorch program that Sampo replaces. */
@@ -28,36 +28,37 @@ static const lm_reference references[] = {
     {0},
 };
 
-/* Tokens, positions and what the prior [B, T, V] (NULL: none) says: [B, T, C]. */
-static ag_var *embed(const struct gpt *m, const lm_input *in, ag_var *prior) {
-    enum { PRIOR_SCALE = 8 }; /* probabilities are small beside embeddings */
+/* Tokens, positions and what was counted: [B, T, C]. */
+static ag_var *embed(const struct gpt *m, const lm_input *in, lm_counted counted) {
     ag_var *positions = lm_positions(in->ids, in->cache);
     ag_var *x = ag_add(nn_embedding(&m->wte, in->ids), nn_embedding(&m->wpe, positions));
-    return prior ? ag_add(x, ag_affine(nn_linear(&m->prior_in, prior), PRIOR_SCALE, 0)) : x;
+    return m->config.prior > 0 ? ag_add(x, lm_prior_embed(&m->prior, counted)) : x;
+}
+
+static lm_counted count(const struct gpt *m, const lm_input *in) {
+    return m->config.prior > 0 ? lm_count(in) : (lm_counted){0};
 }
 
 static ag_var *forward(const void *self, const lm_input *in) {
     const struct gpt *m = self;
     nn_cache *cache = in->cache;
     tensor_rng *dropout = in->dropout;
-    ag_var *prior = m->config.prior > 0 ? lm_counted(in) : NULL;
-    ag_var *x = nn_dropout(&m->dropout, embed(m, in, prior), dropout); /* [B, T, C] */
+    const lm_counted counted = count(m, in);
+    ag_var *x = nn_dropout(&m->dropout, embed(m, in, counted), dropout); /* [B, T, C] */
     for (int64_t i = 0; i < m->config.layers; i++) {
         const bool last = i == m->config.layers - 1; /* what follows needs the last token alone */
         x = cache ? nn_block_cached(&m->h[i], x, cache, i, last ? -1 : 0) : nn_block(&m->h[i], x, dropout);
     }
     if (m->config.final_norm) x = nn_layer_norm(&m->ln_f, x);
     ag_var *logits = nn_linear(&m->lm_head, x); /* [B, T, V] */
-    if (m->config.prior == 0) return logits;
-    if (cache) prior = ag_slice(prior, 1, -1, INT64_MAX, 1);
-    return ag_add(logits, ag_mul(ag_log(prior), m->prior_weight));
+    return m->config.prior > 0 ? lm_prior_add(&m->prior, counted, x, logits) : logits;
 }
 
 static ag_var *attention(const void *self, const lm_input *in) {
     const struct gpt *m = self;
     const int64_t layers = m->config.layers;
     ag_var *weights[GPT_MAX_LAYERS]; /* [B, 1, H, T, T] each */
-    ag_var *x = embed(m, in, m->config.prior > 0 ? lm_counted(in) : NULL);
+    ag_var *x = embed(m, in, count(m, in));
     for (int64_t i = 0; i < layers; i++) {
         weights[i] = ag_unsqueeze(nn_attention_weights(&m->h[i].attn, nn_layer_norm(&m->h[i].ln_1, x)), 1);
         x = nn_block(&m->h[i], x, NULL);
@@ -100,10 +101,7 @@ static void init(void *self, nn_params *params, int64_t vocabulary, int64_t cont
                                        .no_bias = !c->head_bias,
                                        .deviation = deviation,
                                        .tied = c->tied_head ? m->wte.weight : NULL});
-    if (c->prior == 0) return;
-    nn_linear_init(&m->prior_in, params, "prior.in", vocabulary, c->width,
-                   (nn_linear_options){.no_bias = true, .deviation = deviation});
-    m->prior_weight = nn_param(params, "prior.weight", NN_ONES, TENSOR_SHAPE(1));
+    if (c->prior > 0) lm_prior_init(&m->prior, params, "prior", c->prior, vocabulary, c->width);
 }
 
 static bool make_cache(const void *self, nn_cache *cache, int64_t batch, int64_t context, tensor_arena *arena,

@@ -101,9 +101,14 @@ typedef struct lm_input {
         without; /* [B, N] int32: the token after each one where the text that was counted goes on with it, else -1; no
                        tensor: nowhere */
 } lm_input;
-/* P [B, N, V] of the token after each one, by the counts and the tokens of the window alone, as a constant. What stands in the
- * text that was counted is counted without itself. */
-ag_var *lm_counted(const lm_input *in);
+/* What the counts say of the token after each one, by the tokens of the window alone; constants. What stands in the text that
+ * was counted is counted without itself. NULL: failed. */
+typedef struct lm_counted {
+    ag_var *p; /* [B, N, V]: its probabilities */
+    ag_var *
+        seen; /* [B, N, order + 1]: how often the text has had the last 0, 1, ... tokens, as lm_counts_predict has it */
+} lm_counted;
+lm_counted lm_count(const lm_input *in);
 
 struct lm_instance;
 typedef struct lm_model {

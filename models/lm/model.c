@@ -17,14 +17,14 @@ ag_var *lm_positions(ag_var *ids, const nn_cache *cache) {
 }
 
 /* The rows of what a model sees, each token of which gets its probabilities. */
-typedef struct rows {
+typedef struct counting {
     const lm_input *in;
-    tensor window, p;
-} rows;
+    tensor window, p, seen;
+} counting;
 
 static void predict_rows(void *context, int64_t begin, int64_t end, int worker) {
     (void)worker;
-    const rows *r = context;
+    const counting *r = context;
     const lm_input *in = r->in;
     const int64_t count = r->p.shape[1], vocabulary = r->p.shape[2], before = r->window.shape[1] - count;
     for (int64_t i = begin; i < end; i++) {
@@ -32,25 +32,27 @@ static void predict_rows(void *context, int64_t begin, int64_t end, int worker) 
         const int32_t without =
             tensor_ok(in->without) ? in->without.i32[row * in->without.stride[0] + at] : -1;
         lm_counts_predict(in->counts, r->window.i32 + row * r->window.stride[0] + seen, seen, without,
-                          r->p.f32 + i * vocabulary);
+                          r->p.f32 + i * vocabulary, r->seen.f32 + i * r->seen.shape[2]);
     }
 }
 
-ag_var *lm_counted(const lm_input *in) {
-    enum { GRAIN = 64 }; /* rows, of about a microsecond each */
-    if (!in->ids) return NULL;
+lm_counted lm_count(const lm_input *in) {
+    enum { GRAIN = 64 }; /* tokens, of about a microsecond each */
+    const lm_counted none = {0};
+    if (!in->ids) return none;
     ag_tape *tape = in->ids->tape;
     const tensor ids = in->ids->value;
     if (!in->counts) {
         ag_fail(tape, "nothing has been counted for this model");
-        return NULL;
+        return none;
     }
-    rows r = {.in = in, .window = tensor_ok(in->window) ? in->window : ids};
-    r.p = ag_tensor(tape, TENSOR_F32,
-                    TENSOR_SHAPE(ids.shape[0], ids.shape[1], lm_counts_vocabulary(in->counts)));
-    if (!tensor_ok(r.p)) return NULL;
-    tensor_parallel(ids.shape[0] * ids.shape[1], GRAIN, predict_rows, &r);
-    return ag_input(tape, r.p);
+    counting r = {.in = in, .window = tensor_ok(in->window) ? in->window : ids};
+    const int64_t rows = ids.shape[0], count = ids.shape[1];
+    r.p = ag_tensor(tape, TENSOR_F32, TENSOR_SHAPE(rows, count, lm_counts_vocabulary(in->counts)));
+    r.seen = ag_tensor(tape, TENSOR_F32, TENSOR_SHAPE(rows, count, lm_counts_order(in->counts) + 1));
+    if (!tensor_ok(r.p) || !tensor_ok(r.seen)) return none;
+    tensor_parallel(rows * count, GRAIN, predict_rows, &r);
+    return (lm_counted){ag_input(tape, r.p), ag_input(tape, r.seen)};
 }
 
 const char *lm_typed(const lm_model *model) {

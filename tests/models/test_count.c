@@ -96,7 +96,7 @@ static void compare(const lm_counts *counts, const int32_t *end, int available, 
     float p[VOCABULARY];
     const int longest = available < ORDER ? available : ORDER;
     double sum = 0;
-    lm_counts_predict(counts, end, available, place < 0 ? -1 : text[place], p);
+    lm_counts_predict(counts, end, available, place < 0 ? -1 : text[place], p, NULL);
     for (int32_t v = 0; v < VOCABULARY; v++) {
         const double expected = plain(place, end, longest, longest, v);
         cr_expect_float_eq(p[v], expected, 1e-6, "after %d tokens, without %d: %g, not %g", available, place,
@@ -142,8 +142,8 @@ Test(count, only_the_tokens_that_are_available_are_looked_at) {
         int32_t other[ORDER + 1];
         memcpy(other, text + 100 - ORDER, sizeof other);
         for (int i = 0; i < ORDER - available; i++) other[i] = -77;
-        lm_counts_predict(counts, text + 100, available, -1, p);
-        lm_counts_predict(counts, other + ORDER, available, -1, q);
+        lm_counts_predict(counts, text + 100, available, -1, p, NULL);
+        lm_counts_predict(counts, other + ORDER, available, -1, q, NULL);
         cr_expect_arr_eq(p, q, sizeof p, "of %d tokens", available);
     }
     lm_counts_free(counts);
@@ -167,8 +167,8 @@ static void expect_same(const lm_counts *a, const lm_counts *b) {
     float p[VOCABULARY], q[VOCABULARY];
     cr_expect_eq(lm_counts_grams(a), lm_counts_grams(b));
     for (int i = 0; i < LENGTH; i++) {
-        lm_counts_predict(a, text + i, i, i % 2 ? text[i] : -1, p);
-        lm_counts_predict(b, text + i, i, i % 2 ? text[i] : -1, q);
+        lm_counts_predict(a, text + i, i, i % 2 ? text[i] : -1, p, NULL);
+        lm_counts_predict(b, text + i, i, i % 2 ? text[i] : -1, q, NULL);
         cr_assert_arr_eq(p, q, sizeof p);
     }
 }
@@ -228,7 +228,7 @@ Test(count, damaged_files_are_refused_or_harmless) {
         taken += damaged != NULL;
         float p[VOCABULARY];
         for (int i = 0; damaged && i < LENGTH; i++)
-            lm_counts_predict(damaged, text + i, i, i % 2 ? text[i] : -1, p);
+            lm_counts_predict(damaged, text + i, i, i % 2 ? text[i] : -1, p, NULL);
         lm_counts_free(damaged);
         nn_file_close(file);
         free(bytes);
@@ -247,7 +247,7 @@ Test(count, short_and_strange_texts) {
             cr_assert(counts, "%s", err.text);
             for (int64_t i = 0; i < length; i++) {
                 double sum = 0;
-                lm_counts_predict(counts, same + i, i, i % 2 ? 0 : -1, p);
+                lm_counts_predict(counts, same + i, i, i % 2 ? 0 : -1, p, NULL);
                 for (int v = 0; v < VOCABULARY; v++) sum += p[v];
                 cr_expect_float_eq(sum, 1, 1e-5);
             }

@@ -31,9 +31,10 @@ size_t lm_counts_bytes(const lm_counts *counts);
 /* p[v] = P(v | context) for each token v of the vocabulary. The context are up to `order` of the `available` tokens that
  * end before `end`; where fewer are available than the order, they are the longest context, and have their own counts. These
  * probabilities add up to 1. `without`, unless it is -1, is left out once: the probabilities are those of a text that had this
- * token one time less after this context, with the same discounts. That text must have had it. */
+ * token one time less after this context, with the same discounts. That text must have had it. seen[k], of order + 1, unless
+ * NULL, is N(c) of the context of k tokens: 0 where the text has not had it. */
 void lm_counts_predict(const lm_counts *counts, const int32_t *end, int64_t available, int32_t without,
-                       float *p);
+                       float *p, float *seen);
 
 /* The tensors that keep it in a checkpoint, valid as long as the counts: how many were written to `entries`. And back: NULL
  * with a text where the file has none that fit, in all of its numbers. */

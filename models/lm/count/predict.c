@@ -22,6 +22,7 @@ typedef struct view {
     const double *discount;
     uint32_t begin, end; /* of its n-grams */
     int64_t without;     /* the one that counts one less; -1: none */
+    float total;         /* of its numbers */
     double weight;       /* by which its discounted numbers count */
 } view;
 
@@ -73,6 +74,7 @@ static double weigh(view *v, double share) {
         total += number;
         with[number < 3 ? number : 3]++;
     }
+    v->total = (float)total;
     if (total == 0) return share;
     const double freed = (double)with[1] * v->discount[1] + (double)with[2] * v->discount[2] +
                          (double)with[3] * v->discount[3];
@@ -80,12 +82,14 @@ static double weigh(view *v, double share) {
     return v->weight * freed;
 }
 
-void lm_counts_predict(const lm_counts *c, const int32_t *end, int64_t available, int32_t without, float *p) {
+void lm_counts_predict(const lm_counts *c, const int32_t *end, int64_t available, int32_t without, float *p,
+                       float *seen) {
     view views[LM_MAX_ORDER + 1];
     const int longest = find_contexts(c, end, available, views);
     if (without >= 0) leave_out(views, longest, (uint32_t)without);
     double share = 1;
     for (int k = longest; k >= 0; k--) share = weigh(&views[k], share);
+    for (int k = 0; seen && k <= c->order; k++) seen[k] = k <= longest ? views[k].total : 0;
     const float rest = (float)(share / (double)c->vocabulary);
     for (int64_t i = 0; i < c->vocabulary; i++) p[i] = rest;
     for (int k = 0; k <= longest; k++) {
