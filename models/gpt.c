@@ -7,7 +7,7 @@
 #include "models/gpt/presets.h"
 #include "models/lm/prior.h"
 
-enum { OPTIONS = 17 };
+enum { OPTIONS = 19, GRAM_TOKENS = 3 };
 enum { BY_WIDTH, BY_HEAD }; /* what attention's scale is 1/sqrt of */
 
 struct gpt {
@@ -18,7 +18,10 @@ struct gpt {
     struct nn_block h[GPT_MAX_LAYERS];
     struct nn_layer_norm ln_f;
     struct nn_linear lm_head;
-    struct lm_prior prior; /* if the configuration has one */
+    struct lm_prior prior;     /* if the configuration has one */
+    struct nn_embedding grams; /* of the last tokens, [rows, C]; as the next one, if there are rows */
+    struct nn_embedding values[GPT_MAX_LAYERS]; /* of the last two, for each layer's attention */
+    int64_t vocabulary;
 };
 
 /* What the preset kalevala is to reach with the Kalevala: by the PyTorch program that Sampo replaces. */
@@ -32,7 +35,24 @@ static const lm_reference references[] = {
 static ag_var *embed(const struct gpt *m, const lm_input *in, lm_counted counted) {
     ag_var *positions = lm_positions(in->ids, in->cache);
     ag_var *x = ag_add(nn_embedding(&m->wte, in->ids), nn_embedding(&m->wpe, positions));
+    if (m->config.gram_rows > 0)
+        x = ag_add(x, nn_embedding(&m->grams, lm_grams(in, GRAM_TOKENS, m->vocabulary, m->config.gram_rows)));
     return m->config.prior > 0 ? ag_add(x, lm_prior_embed(&m->prior, counted)) : x;
+}
+
+static ag_var *block(const struct gpt *m, int64_t i, ag_var *x, ag_var *pairs, const lm_input *in) {
+    const struct nn_block *h = &m->h[i];
+    const int64_t first = i == m->config.layers - 1 ? -1 : 0; /* what follows needs the last token alone */
+    if (!m->config.value_rows)
+        return in->cache ? nn_block_cached(h, x, in->cache, i, first) : nn_block(h, x, in->dropout);
+    ag_var *values = nn_embedding(&m->values[i], pairs);
+    return in->cache ? nn_block_with_values_cached(h, x, values, in->cache, i, first)
+                     : nn_block_with_values(h, x, values, in->dropout);
+}
+
+/* Which rows of the tables of values belong to the tokens. */
+static ag_var *pairs_of(const struct gpt *m, const lm_input *in) {
+    return m->config.value_rows ? lm_grams(in, 2, m->vocabulary, m->config.value_rows) : NULL;
 }
 
 static lm_counted count(const struct gpt *m, const lm_input *in) {
@@ -41,14 +61,10 @@ static lm_counted count(const struct gpt *m, const lm_input *in) {
 
 static ag_var *forward(const void *self, const lm_input *in) {
     const struct gpt *m = self;
-    nn_cache *cache = in->cache;
-    tensor_rng *dropout = in->dropout;
     const lm_counted counted = count(m, in);
-    ag_var *x = nn_dropout(&m->dropout, embed(m, in, counted), dropout); /* [B, T, C] */
-    for (int64_t i = 0; i < m->config.layers; i++) {
-        const bool last = i == m->config.layers - 1; /* what follows needs the last token alone */
-        x = cache ? nn_block_cached(&m->h[i], x, cache, i, last ? -1 : 0) : nn_block(&m->h[i], x, dropout);
-    }
+    ag_var *pairs = pairs_of(m, in);
+    ag_var *x = nn_dropout(&m->dropout, embed(m, in, counted), in->dropout); /* [B, T, C] */
+    for (int64_t i = 0; i < m->config.layers; i++) x = block(m, i, x, pairs, in);
     if (m->config.final_norm) x = nn_layer_norm(&m->ln_f, x);
     ag_var *logits = nn_linear(&m->lm_head, x); /* [B, T, V] */
     return m->config.prior > 0 ? lm_prior_add(&m->prior, counted, x, logits) : logits;
@@ -58,10 +74,10 @@ static ag_var *attention(const void *self, const lm_input *in) {
     const struct gpt *m = self;
     const int64_t layers = m->config.layers;
     ag_var *weights[GPT_MAX_LAYERS]; /* [B, 1, H, T, T] each */
-    ag_var *x = embed(m, in, count(m, in));
+    ag_var *x = embed(m, in, count(m, in)), *pairs = pairs_of(m, in);
     for (int64_t i = 0; i < layers; i++) {
         weights[i] = ag_unsqueeze(nn_attention_weights(&m->h[i].attn, nn_layer_norm(&m->h[i].ln_1, x)), 1);
-        x = nn_block(&m->h[i], x, NULL);
+        x = block(m, i, x, pairs, in);
     }
     return ag_concat(weights, (int)layers, 1);
 }
@@ -101,6 +117,11 @@ static void init(void *self, nn_params *params, int64_t vocabulary, int64_t cont
                                        .no_bias = !c->head_bias,
                                        .deviation = deviation,
                                        .tied = c->tied_head ? m->wte.weight : NULL});
+    m->vocabulary = vocabulary;
+    if (c->gram_rows > 0) nn_embedding_init(&m->grams, params, "grams", c->gram_rows, c->width, 0);
+    for (int i = 0; c->value_rows > 0 && i < c->layers; i++)
+        nn_embedding_init(&m->values[i], params, nn_name(params, "h.%d.values", i), c->value_rows, c->width,
+                          0);
     if (c->prior > 0) lm_prior_init(&m->prior, params, "prior", c->prior, vocabulary, c->width);
 }
 
@@ -181,6 +202,15 @@ const lm_model *lm_program(void) {
             lm_integer("prior", &c->prior, 0, LM_MAX_ORDER,
                        "Count how the text goes on after up to this many tokens, and learn on top of "
                        "what that predicts; 0 counts nothing.")),
+        lm_kept_since(
+            "gram_rows", "0",
+            lm_integer("gram-rows", &c->gram_rows, 0, GPT_MAX_ROWS,
+                       "Add a row of a table with this many to the input, chosen by the last 3 tokens.")),
+        lm_kept_since(
+            "value_rows", "0",
+            lm_integer("value-rows", &c->value_rows, 0, GPT_MAX_ROWS,
+                       "Add a row of such a table to the values of each layer's attention, chosen by the "
+                       "last 2 tokens.")),
         lm_real("init-deviation", &c->deviation, 1e-6, 10,
                 "Draw first weights with this deviation, as GPT-2 does; else as PyTorch does."),
     };

@@ -118,9 +118,10 @@ static ag_attention_options causal(const struct nn_attention *m) {
     return (ag_attention_options){.scale = m->scale, .causal = true};
 }
 
-/* What the tokens x[:, first:] attend to, of x and of what the cache (NULL: none) holds: [B, T - first, C]. */
-static ag_var *attend(const struct nn_attention *m, ag_var *x, const nn_cache *cache, int64_t layer,
-                      int64_t first) {
+/* What the tokens x[:, first:] attend to, of x and of what the cache (NULL: none) holds: [B, T - first, C]. *more (NULL: there
+ * is none) is added to the values. */
+static ag_var *attend(const struct nn_attention *m, ag_var *x, ag_var *const *more, const nn_cache *cache,
+                      int64_t layer, int64_t first) {
     if (x && ag_rank(x) != 3) return ag_fail(x->tape, "attention: needs [B, T, C], not rank %d", ag_rank(x));
     const int64_t width = ag_size(x, -1);
     ag_var *q, *k, *v;
@@ -136,12 +137,17 @@ static ag_var *attend(const struct nn_attention *m, ag_var *x, const nn_cache *c
         k = ag_split_heads(kv, m->heads, 0, 2);
         v = ag_split_heads(kv, m->heads, 1, 2);
     }
+    if (more) v = ag_add(v, ag_split_heads(*more, m->heads, 0, 1));
     if (cache && !nn_cache_append(cache, layer, &k, &v)) return NULL;
     return ag_merge_heads(ag_attention(q, k, v, causal(m)));
 }
 
+static ag_var *attention(const struct nn_attention *m, ag_var *x, ag_var *const *more, tensor_rng *dropout) {
+    return nn_dropout(&m->dropout, nn_linear(&m->c_proj, attend(m, x, more, NULL, 0, 0)), dropout);
+}
+
 ag_var *nn_attention(const struct nn_attention *m, ag_var *x, tensor_rng *dropout) {
-    return nn_dropout(&m->dropout, nn_linear(&m->c_proj, attend(m, x, NULL, 0, 0)), dropout);
+    return attention(m, x, NULL, dropout);
 }
 
 ag_var *nn_attention_weights(const struct nn_attention *m, ag_var *x) {
@@ -179,20 +185,39 @@ void nn_block_init(struct nn_block *m, nn_params *params, const char *name, int6
     nn_mlp_init(&m->mlp, params, part_of(params, name, "mlp"), width, mlp);
 }
 
-ag_var *nn_block(const struct nn_block *m, ag_var *x, tensor_rng *dropout) {
-    x = ag_add_in_place(nn_attention(&m->attn, nn_layer_norm(&m->ln_1, x), dropout), x);
+static ag_var *block(const struct nn_block *m, ag_var *x, ag_var *const *more, tensor_rng *dropout) {
+    x = ag_add_in_place(attention(&m->attn, nn_layer_norm(&m->ln_1, x), more, dropout), x);
     return ag_add_in_place(nn_mlp(&m->mlp, nn_layer_norm(&m->ln_2, x), dropout), x);
 }
 
-ag_var *nn_block_cached(const struct nn_block *m, ag_var *x, const nn_cache *cache, int64_t layer,
-                        int64_t first) {
+ag_var *nn_block(const struct nn_block *m, ag_var *x, tensor_rng *dropout) {
+    return block(m, x, NULL, dropout);
+}
+
+ag_var *nn_block_with_values(const struct nn_block *m, ag_var *x, ag_var *values, tensor_rng *dropout) {
+    return block(m, x, &values, dropout);
+}
+
+static ag_var *block_cached(const struct nn_block *m, ag_var *x, ag_var *const *more, const nn_cache *cache,
+                            int64_t layer, int64_t first) {
     if (!x) return NULL;
     if (x->value.rank != 3) return ag_fail(x->tape, "block: needs [B, N, C], not rank %d", x->value.rank);
     const int64_t n = x->value.shape[1], from = first < 0 ? first + n : first;
     if (from < 0 || from > n)
         return ag_fail(x->tape, "block: row %lld is outside of %lld", (long long)first, (long long)n);
-    ag_var *y = nn_linear(&m->attn.c_proj, attend(&m->attn, nn_layer_norm(&m->ln_1, x), cache, layer, from));
+    ag_var *y =
+        nn_linear(&m->attn.c_proj, attend(&m->attn, nn_layer_norm(&m->ln_1, x), more, cache, layer, from));
     if (from > 0) x = ag_slice(x, 1, from, n, 1);
     x = ag_add_in_place(y, x);
     return ag_add_in_place(nn_mlp(&m->mlp, nn_layer_norm(&m->ln_2, x), NULL), x);
+}
+
+ag_var *nn_block_cached(const struct nn_block *m, ag_var *x, const nn_cache *cache, int64_t layer,
+                        int64_t first) {
+    return block_cached(m, x, NULL, cache, layer, first);
+}
+
+ag_var *nn_block_with_values_cached(const struct nn_block *m, ag_var *x, ag_var *values,
+                                    const nn_cache *cache, int64_t layer, int64_t first) {
+    return block_cached(m, x, &values, cache, layer, first);
 }

@@ -173,6 +173,9 @@ struct nn_block {
 void nn_block_init(struct nn_block *m, nn_params *params, const char *name, int64_t width,
                    nn_attention_options attention, nn_mlp_options mlp);
 ag_var *nn_block(const struct nn_block *m, ag_var *x, tensor_rng *dropout);
+/* The same where `values` [B, T, C] is added to the values of attention, all heads side by side: such as rows of a table for
+ * each token, or for each pair of tokens, which then need not go through the block's input. */
+ag_var *nn_block_with_values(const struct nn_block *m, ag_var *x, ag_var *values, tensor_rng *dropout);
 
 /* ---- Writing token by token: keys and values are kept --------------------------------------- */
 
@@ -197,6 +200,9 @@ bool nn_cache_append(const nn_cache *cache, int64_t layer, ag_var **k, ag_var **
  * to its layer `layer` and returns the results of x[:, first:], -1 being the last. */
 ag_var *nn_block_cached(const struct nn_block *m, ag_var *x, const nn_cache *cache, int64_t layer,
                         int64_t first);
+ag_var *nn_block_with_values_cached(const struct nn_block *m, ag_var *x, ag_var *values,
+                                    const nn_cache *cache, int64_t layer,
+                                    int64_t first); /* values [B, N, C] */
 
 /* ---- Losses ------------------------------------------------------------------------------- */
 

@@ -4,7 +4,7 @@
 
 #include "models/lm/lm.h"
 
-enum { GPT_MAX_LAYERS = 256, GPT_MAX_HEADS = 1024, GPT_MAX_HIDDEN = 1 << 20 };
+enum { GPT_MAX_LAYERS = 256, GPT_MAX_HEADS = 1024, GPT_MAX_HIDDEN = 1 << 20, GPT_MAX_ROWS = 1 << 24 };
 
 struct gpt_config {
     int64_t layers, heads, width; /* C = width */
@@ -14,8 +14,9 @@ struct gpt_config {
     int64_t scale_by;
     double norm_epsilon;
     double dropout;
-    double deviation; /* of initial weights, as GPT-2 draws them; 0: PyTorch's defaults */
-    int64_t prior;    /* tokens of the contexts that are counted; 0: none */
+    double deviation;              /* of initial weights, as GPT-2 draws them; 0: PyTorch's defaults */
+    int64_t prior;                 /* tokens of the contexts that are counted; 0: none */
+    int64_t gram_rows, value_rows; /* of tables for sequences of tokens; 0: none */
     bool scale_by_layer, qkv_bias, final_norm, tied_head, head_bias;
 };
 

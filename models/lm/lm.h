@@ -153,6 +153,10 @@ const lm_model *lm_program(void);
 /* The program: returns its exit status. */
 int lm_main(const lm_model *model, int argc, char **argv);
 
+/* A number below `rows` for the last n tokens of the window up to each of ids: [B, N] int32, on the same tape. Different for
+ * all sequences where rows is (V + 1)^n or more, else by hashing. What stands before the window is a token of its own. */
+ag_var *lm_grams(const lm_input *in, int n, int64_t vocabulary, int64_t rows);
+
 /* Positions of ids [B, T] after the cache's tokens (NULL: 0..T-1), on the same tape. */
 ag_var *lm_positions(ag_var *ids, const nn_cache *cache);
 

@@ -17,6 +17,11 @@ static const struct {
 };
 enum { FIRST_STEPS = sizeof first_steps / sizeof *first_steps };
 
+/* Where nothing is trained, nothing can go on. */
+static int steps_of(const lm_model *model) {
+    return FIRST_STEPS - (model->defaults.iterations == 0);
+}
+
 void lm_manual_help(const lm_model *model, const lm_command *commands, FILE *file) {
     const int columns = lm_help_columns(file);
     char text[1024];
@@ -26,7 +31,7 @@ void lm_manual_help(const lm_model *model, const lm_command *commands, FILE *fil
     snprintf(text, sizeof text, "%s: learns from any UTF-8 text and writes text like it.", model->summary);
     lm_wrap(file, text, 0, 0, columns);
     fputs("\nFirst steps\n", file);
-    for (int i = 0; i < FIRST_STEPS; i++) {
+    for (int i = 0; i < steps_of(model); i++) {
         snprintf(text, sizeof text, "%s %s", name, first_steps[i].line);
         fputs("  ", file);
         lm_wrap(file, text, 2, 4, columns);
@@ -68,7 +73,7 @@ void lm_manual_man(const lm_model *model, const lm_command *commands) {
     snprintf(text, sizeof text, "%s: learns from any UTF-8 text and writes text like it.", model->summary);
     lm_man_text(stdout, text);
     printf(".SH EXAMPLES\n");
-    for (int i = 0; i < FIRST_STEPS; i++) {
+    for (int i = 0; i < steps_of(model); i++) {
         snprintf(text, sizeof text, "sampo-%s %s", model->name, first_steps[i].line);
         lm_man_entry(stdout, text, "", first_steps[i].help);
     }

@@ -43,7 +43,8 @@ check() { # check NAME TEST...: passes where the test command does
 
 # faults: how many lines of stderr are neither what train says of itself, nor a warning, nor progress.
 faults() {
-  grep -vc -e '^[a-z]*: [0-9]* parameters, ' -e '^[a-z]*: [0-9]* iterations, ' -e '^[a-z]*: about .* of memory; ' \
+  grep -vc -e '^[a-z]*: [0-9]* parameters, ' -e '^[a-z]*: [0-9]* counted sequences ' \
+    -e '^[a-z]*: [0-9]* iterations, ' -e '^[a-z]*: about .* of memory; ' \
     -e '^[a-z]*: an iteration takes ' -e '^[a-z]*: warning: ' -e '^[a-z]*: [a-z ]*, [0-9]* s$' -e '^iteration' stderr
 }
 
@@ -55,7 +56,7 @@ refuses() {
   if [ "$status" -ne "$expected" ]; then fault="exit status $status, not $expected"
   elif [ "$(faults)" -ne 1 ]; then fault='not one line of fault on stderr'
   elif ! grep -qF -e "$text" stderr; then fault="stderr does not say '$text'"
-  elif ! grep -q '^\(gpt\|bigram\): ' stderr; then fault='the line does not begin with the name of the program'
+  elif ! grep -q '^\(gpt\|bigram\|ngram\): ' stderr; then fault='the line does not begin with the name of the program'
   fi
   program=${1##*/}
   shift

@@ -153,6 +153,22 @@ Test(resume, in_bfloat16) {
     cr_expect_gt(interrupted, 1);
 }
 
+/* What was counted, and the tables, come back. */
+Test(resume, with_counts_and_tables) {
+    static const char options[] = "--prior 3 --gram-rows 100 --value-rows 50 --final-norm yes";
+    char forced[128];
+    snprintf(forced, sizeof forced, "--force %s", options);
+    cr_assert_eq(start(0, 1, "whole", options), LM_DONE);
+    int interrupted = 0;
+    for (long at = 15; at <= 60; at += 15) {
+        const int status = start(at, 2, "part", forced);
+        interrupted += status != LM_DONE;
+        if (status != LM_DONE) cr_assert_eq(resume(0, 1, "part", ""), LM_DONE);
+        expect_same_run("part", "whole", at);
+    }
+    cr_expect_gt(interrupted, 1);
+}
+
 Test(resume, again_and_again) {
     cr_assert_eq(start(0, 2, "whole", ""), LM_DONE);
     int all = 0;

@@ -22,12 +22,38 @@ static void set(const char *name, const char *value) {
     cr_assert_fail("no option %s", name);
 }
 
-/* A GPT with random weights: of the defaults, or with everything that they leave out. The variant's context is longer
- * than a tile of attention's keys. */
-static void make_instance(bool variant) {
-    static const char *const options[][2] = {
-        {"layers", "2"},     {"heads", "3"},        {"width", "36"},      {"activation", "gelu"},
-        {"qkv-bias", "yes"}, {"final-norm", "yes"}, {"tied-head", "yes"}, {"head-bias", "no"}};
+/* Counts of a text in which sequences come again. */
+static lm_counts *make_counts(int order) {
+    enum { LENGTH = 3000 };
+    static int32_t text[LENGTH];
+    tensor_rng rng = {.seed = 4};
+    for (int i = 0; i < LENGTH; i++)
+        text[i] =
+            (int32_t)(i < 100 || i % 9 == 0 ? tensor_rng_below(&rng, VOCABULARY) : (uint64_t)text[i - 97]);
+    lm_counts *counts = lm_counts_learn((lm_tokens){text, LENGTH, 4}, VOCABULARY, order, &err);
+    cr_assert(counts, "%s", err.text);
+    return counts;
+}
+
+/* A GPT with random weights: of the defaults, or with everything that they leave out, or with counts and tables. The
+ * variant's context is longer than a tile of attention's keys. */
+typedef enum model_kind { PLAIN, VARIANT, COUNTED } model_kind;
+static void make_instance(model_kind kind) {
+    static const char *const options[][8][2] = {{{0}},
+                                                {{"layers", "2"},
+                                                 {"heads", "3"},
+                                                 {"width", "36"},
+                                                 {"activation", "gelu"},
+                                                 {"qkv-bias", "yes"},
+                                                 {"final-norm", "yes"},
+                                                 {"tied-head", "yes"},
+                                                 {"head-bias", "no"}},
+                                                {{"layers", "2"},
+                                                 {"width", "16"},
+                                                 {"prior", "4"},
+                                                 {"gram-rows", "300"},
+                                                 {"value-rows", "2704"},
+                                                 {"final-norm", "yes"}}};
     const char *strings[VOCABULARY];
     char texts[VOCABULARY][2] = {"\n"};
     for (int i = 0; i < VOCABULARY; i++) {
@@ -37,9 +63,9 @@ static void make_instance(bool variant) {
     instance =
         (lm_instance){.model = lm_program(), .arena = tensor_arena_new(&err), .params = nn_params_new()};
     const lm_model *model = instance.model;
-    instance.context = variant ? MAX_CONTEXT : model->defaults.context;
-    for (size_t i = 0; variant && i < sizeof options / sizeof options[0]; i++)
-        set(options[i][0], options[i][1]);
+    instance.context = kind == VARIANT ? MAX_CONTEXT : kind == COUNTED ? 24 : model->defaults.context;
+    for (int i = 0; i < 8 && options[kind][i][0]; i++) set(options[kind][i][0], options[kind][i][1]);
+    if (kind == COUNTED) instance.counts = make_counts(4);
     cr_assert(model->check(model->self, &err), "%s", err.text);
     cr_assert(lm_tokenizer_of_strings(&instance.tokenizer, strings, VOCABULARY, instance.arena, &err));
     model->init(model->self, instance.params, VOCABULARY, instance.context);
@@ -61,7 +87,10 @@ TestSuite(sample, .fini = free_instance);
 static tensor logits_of(tensor ids, int64_t begin, int64_t end, nn_cache *cache) {
     const lm_model *model = instance.model;
     ag_reset(tape);
-    const lm_input in = {.ids = ag_input(tape, tensor_slice(ids, 1, begin, end, 1, &err)), .cache = cache};
+    const lm_input in = {.ids = ag_input(tape, tensor_slice(ids, 1, begin, end, 1, &err)),
+                         .cache = cache,
+                         .counts = instance.counts,
+                         .window = tensor_slice(ids, 1, cache ? 0 : begin, end, 1, &err)};
     ag_var *x = model->forward(model->self, &in);
     cr_assert(x, "%s", ag_error(tape));
     return x->value;
@@ -86,18 +115,37 @@ static void check_logits(int64_t step) {
     }
 }
 
-static void check_all_logits(bool variant) {
-    make_instance(variant);
+static void check_all_logits(model_kind kind) {
+    make_instance(kind);
     const int64_t steps[] = {1, 2, 13, MAX_CONTEXT};
     for (int i = 0; i < 4; i++) check_logits(steps[i]);
 }
 
 Test(sample, logits_have_the_bits_of_the_full_pass) {
-    check_all_logits(false);
+    check_all_logits(PLAIN);
 }
 
 Test(sample, logits_of_a_variant_have_the_bits_of_the_full_pass) {
-    check_all_logits(true);
+    check_all_logits(VARIANT);
+}
+
+Test(sample, logits_with_counts_have_the_bits_of_the_full_pass) {
+    check_all_logits(COUNTED);
+}
+
+/* What stood before the window changes nothing in it. */
+Test(sample, counts_and_tables_see_the_window_alone) {
+    make_instance(COUNTED);
+    const int64_t context = instance.context;
+    float first[MAX_CONTEXT * VOCABULARY];
+    tensor_rng rng = {.seed = 5};
+    const tensor ids = tensor_new(instance.arena, TENSOR_I32, TENSOR_SHAPE(1, 3 * context), &err);
+    cr_assert(tensor_rand_integers(ids, &rng, 0, VOCABULARY, &err));
+    const size_t bytes = (size_t)(context * VOCABULARY) * sizeof *first;
+    memcpy(first, logits_of(ids, context, 2 * context, NULL).f32, bytes);
+    for (int64_t i = 0; i < context; i++)
+        ids.i32[i] = ids.i32[2 * context + i] = -1; /* no token: not to be read */
+    cr_expect_arr_eq(logits_of(ids, context, 2 * context, NULL).f32, first, bytes);
 }
 
 /* The likeliest text after `prompt`, every token from a full pass over the last tokens: with the prompt and a newline,
@@ -122,9 +170,9 @@ static void plain_text(const char *prompt, int64_t tokens, char *text) {
     strcpy(text + given + tokens, "\n");
 }
 
-static void check_text(bool variant, const char *prompt) {
+static void check_text(model_kind kind, const char *prompt) {
     enum { TOKENS = 4 * MAX_CONTEXT };
-    make_instance(variant);
+    make_instance(kind);
     char expected[2 * TOKENS], written[2 * TOKENS] = "";
     plain_text(prompt, TOKENS, expected);
     FILE *file = fmemopen(written, sizeof written, "w");
@@ -136,14 +184,18 @@ static void check_text(bool variant, const char *prompt) {
 }
 
 Test(sample, text_is_that_of_full_passes) {
-    check_text(false, "KALEVALA");
+    check_text(PLAIN, "KALEVALA");
 }
 
 Test(sample, text_of_a_variant_is_that_of_full_passes) {
     char prompt[MAX_CONTEXT + 8];
     for (size_t i = 0; i < sizeof prompt - 1; i++) prompt[i] = (char)('B' + i * i % 31);
     prompt[sizeof prompt - 1] = '\0';
-    check_text(true, prompt);
+    check_text(VARIANT, prompt);
+}
+
+Test(sample, text_with_counts_is_that_of_full_passes) {
+    check_text(COUNTED, "KALEVALA");
 }
 
 /* The text that `sampling` writes, to be freed. */
@@ -157,8 +209,8 @@ static char *written(lm_sampling sampling) {
     return text;
 }
 
-static void check_cache(bool variant, int64_t tokens) {
-    make_instance(variant);
+static void check_cache(model_kind kind, int64_t tokens) {
+    make_instance(kind);
     const int64_t hops[] = {1, 2, 7, instance.context - 1, instance.context, 1000};
     for (int i = 0; i < 6; i++) {
         lm_sampling sampling = {.tokens = tokens, .hop = hops[i], .prompt = "A"};
@@ -173,17 +225,21 @@ static void check_cache(bool variant, int64_t tokens) {
 }
 
 Test(sample, the_cache_does_not_change_the_text) {
-    check_cache(false, 400);
+    check_cache(PLAIN, 400);
 }
 
 Test(sample, the_cache_does_not_change_the_text_of_a_variant) {
-    check_cache(true, 300);
+    check_cache(VARIANT, 300);
+}
+
+Test(sample, the_cache_does_not_change_the_text_with_counts) {
+    check_cache(COUNTED, 100);
 }
 
 /* Each of several samples, more than are made together, is what it would be alone. */
 Test(sample, samples_do_not_depend_on_each_other) {
     enum { SAMPLES = 70 };
-    make_instance(true);
+    make_instance(VARIANT);
     lm_sampling sampling = {.tokens = 100,
                             .temperature = 1,
                             .seed = 3,
@@ -208,7 +264,7 @@ Test(sample, samples_do_not_depend_on_each_other) {
 }
 
 Test(sample, an_interruption_ends_the_text) {
-    make_instance(false);
+    make_instance(PLAIN);
     const volatile sig_atomic_t interrupted = 1;
     char *text = written((lm_sampling){.tokens = 1000, .prompt = "A", .interrupted = &interrupted});
     cr_expect_str_eq(text, "A\n");
@@ -227,10 +283,18 @@ static int64_t allocations_of(int64_t tokens) {
 }
 
 /* All memory is there once a window is full and once it has moved. */
-Test(sample, no_allocation_per_token) {
-    make_instance(false);
+static void check_allocations(model_kind kind) {
+    make_instance(kind);
     const int64_t two = allocations_of(2), context = instance.context;
     cr_expect_gt(two, 0);
     cr_expect_eq(allocations_of(context), two);
     cr_expect_eq(allocations_of(8 * context), allocations_of(context + 2));
+}
+
+Test(sample, no_allocation_per_token) {
+    check_allocations(PLAIN);
+}
+
+Test(sample, no_allocation_per_token_with_counts) {
+    check_allocations(COUNTED);
 }

@@ -36,6 +36,8 @@ size_t lm_counts_bytes(const lm_counts *counts);
 void lm_counts_predict(const lm_counts *counts, const int32_t *end, int64_t available, int32_t without,
                        float *p, float *seen);
 
+/* How the names of these tensors begin. */
+#define LM_COUNTS_PREFIX "counts."
 /* The tensors that keep it in a checkpoint, valid as long as the counts: how many were written to `entries`. And back: NULL
  * with a text where the file has none that fit, in all of its numbers. */
 enum { LM_COUNT_ENTRIES = 6 * (LM_MAX_ORDER + 1) };

@@ -20,7 +20,7 @@ lm_counts *counts_new(int64_t vocabulary, int order, tensor_error *err) {
     *c = (lm_counts){.arena = arena, .vocabulary = vocabulary, .order = order};
     for (int k = 0; k <= order; k++)
         for (int part = 0; part < COUNT_PARTS; part++)
-            snprintf(c->name[k][part], sizeof c->name[k][part], "counts.%d.%s", k, names[part]);
+            snprintf(c->name[k][part], sizeof c->name[k][part], LM_COUNTS_PREFIX "%d.%s", k, names[part]);
     return c;
 }
 

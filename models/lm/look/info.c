@@ -113,16 +113,22 @@ static int compare_rows(const void *a, const void *b) {
     return (x->first > y->first) - (x->first < y->first);
 }
 
-/* The rows of a file, in its order; returns how many, -1 without memory. */
+/* Whether a tensor belongs to what was counted: there are many, and none says much by itself. */
+static bool is_count(const nn_entry *e) {
+    return strncmp(e->name, LM_COUNTS_PREFIX, sizeof LM_COUNTS_PREFIX - 1) == 0;
+}
+
+/* The rows of a file but for counts, in its order; returns how many, -1 without memory. */
 static int make_rows(const nn_file *file, row **rows, tensor_arena *arena, tensor_error *err) {
     const int count = nn_file_entries(file);
     const nn_entry **entries = tensor_arena_alloc(arena, (size_t)count * sizeof *entries, err);
     *rows = tensor_arena_alloc(arena, (size_t)count * sizeof **rows, err);
     if (!entries || !*rows) return -1;
-    for (int i = 0; i < count; i++) entries[i] = nn_file_at(file, i);
-    qsort(entries, (size_t)count, sizeof *entries, compare_entries);
-    int n = 0;
-    for (int i = 0; i < count; i++) {
+    int shown = 0, n = 0;
+    for (int i = 0; i < count; i++)
+        if (!is_count(nn_file_at(file, i))) entries[shown++] = nn_file_at(file, i);
+    qsort(entries, (size_t)shown, sizeof *entries, compare_entries);
+    for (int i = 0; i < shown; i++) {
         if (i == 0 || compare_kind(entries[i - 1], entries[i]) != 0) (*rows)[n++] = (row){entries[i], 0};
         (*rows)[n - 1].count++;
     }
@@ -198,13 +204,27 @@ static void print_options(page p, const lm_instance *instance) {
 static void print_summary(page p, const nn_file *file, const char *path, const row *rows, int count) {
     char cell[CELL], number[32];
     struct stat status;
-    int64_t numbers = 0;
-    for (int i = 0; i < count; i++) numbers += rows[i].count * numbers_of(rows[i].first);
+    int64_t numbers = 0, tensors = 0, grams = 0, bytes = 0;
+    for (int i = 0; i < count; i++) {
+        numbers += rows[i].count * numbers_of(rows[i].first);
+        tensors += rows[i].count;
+    }
+    for (int i = 0; i < nn_file_entries(file); i++) {
+        const nn_entry *e = nn_file_at(file, i);
+        if (!is_count(e)) continue;
+        const size_t length = strlen(e->name);
+        bytes += (int64_t)e->bytes;
+        if (length > 5 && strcmp(e->name + length - 5, ".next") == 0) grams += numbers_of(e);
+    }
     fit(cell, path, p.columns);
     printf("%s%s%s\n", p.bold, cell, p.plain);
     if (stat(path, &status) == 0) printf("%s bytes\n", lm_grouped(status.st_size, number));
     printf("%s numbers", lm_grouped(numbers, number));
-    printf(" in %s tensors\n", lm_grouped(nn_file_entries(file), number));
+    printf(" in %s tensors\n", lm_grouped(tensors, number));
+    if (bytes > 0) {
+        printf("%s counted sequences", lm_grouped(grams, number));
+        printf(" in %s bytes\n", lm_grouped(bytes, number));
+    }
 }
 
 /* What can be said of a file. */

@@ -106,6 +106,7 @@ typedef struct lm_page {
     lm_piece texts[LM_SAMPLES];
     lm_instance instance; /* without parameters where there is no checkpoint */
     int64_t parameters;   /* their number; 0: not known */
+    double counted_loss;  /* of what was counted alone, for validation; 0: nothing was */
     nn_file *file;        /* whose metadata are the configuration; NULL: there is none */
     bool comparable;      /* with the published figures */
     const char *prompt;

@@ -94,6 +94,7 @@ static void tiles(FILE *file, const lm_page *p) {
     tile(file, "validation loss at the last report", "%.3f", h->reports.validation);
     snprintf(text, sizeof text, "at best, iteration %.15g", h->reports.best_iteration);
     if (h->reports.best_iteration < h->reports.iteration) tile(file, text, "%.3f", h->reports.best);
+    if (p->counted_loss > 0) tile(file, "validation loss of what is counted alone", "%.3f", p->counted_loss);
     tile(file, "training loss at the last report", "%.3f", h->reports.train);
     tile(file, "validation perplexity, at best", "%.4g", exp(h->reports.best));
     if (fabs(h->reports.ratio[LM_PER_CHARACTER] - 1) > 1e-6)

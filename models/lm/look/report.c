@@ -1,5 +1,6 @@
 /* The command report: reads a run and looks into its model for the page. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "models/lm/look/look_internal.h"
@@ -49,6 +50,8 @@ static bool load(lm_page *p, tensor_error *err) {
     if (!p->file) p->file = nn_file_open(p->checkpoint, err);
     if (!p->file || !lm_checkpoint_load(&p->instance, model, p->checkpoint, err)) return false;
     p->parameters = nn_params_count(p->instance.params);
+    const char *counted = nn_file_metadata(p->file, "train.counted_loss");
+    p->counted_loss = counted ? strtod(counted, NULL) : 0;
     p->comparable = model->references && p->instance.context == model->defaults.context &&
                     is_kalevala(&p->instance.tokenizer, p->file);
     for (int i = 0; model->options && model->options[i].name && i < MOST_OPTIONS; i++)

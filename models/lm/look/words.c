@@ -18,6 +18,7 @@ static const struct {
     {"vocabulary", "vocabulary"},
     {"merges", "merges"},
     {"train.best_loss", "best validation loss"},
+    {"train.counted_loss", "validation loss of the counts alone"},
     {"train.best_iteration", "best iteration"},
     {"train.reports_since_best", "reports since the best"},
     {"train.text_tokens", "tokens of the text"},

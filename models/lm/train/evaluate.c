@@ -159,10 +159,11 @@ static int measure(const request *q, const lm_instance *instance, result *r) {
     const lm_measured on = {.tokens = lm_split_of(corpus.tokens, (lm_split)q->split),
                             .counted = own && q->split != LM_VALIDATION ? learned : 0,
                             .all = q->all};
+    const bool on_top =
+        instance->counts && nn_params_count(instance->params) > 0; /* else it is nothing but counts */
     lm_busy *busy = lm_busy_begin(model->name, "evaluating");
-    bool ok =
-        lm_evaluate(instance, parallel, on, &r->loss, &predicted, &err) &&
-        (!instance->counts || lm_evaluate_counts(instance, parallel, on, &r->counted, &predicted, &err));
+    bool ok = lm_evaluate(instance, parallel, on, &r->loss, &predicted, &err) &&
+              (!on_top || lm_evaluate_counts(instance, parallel, on, &r->counted, &predicted, &err));
     lm_busy_end(busy);
     if (ok) { /* the first token is not predicted */
         const lm_tokens seen = lm_tokens_from(on.tokens, 1, predicted);

@@ -156,6 +156,7 @@ static bool print_losses(const lm_trainer *t, tensor_error *err) {
         row->validation_loss_per_character > 0)
         printf(", per character: %.3f, %.3f", row->train_loss_per_character,
                row->validation_loss_per_character);
+    if (!isnan(t->counted_loss)) printf(" (counts alone: %.3f)", t->counted_loss);
     printf("\n");
     return lm_flush(stdout, err);
 }
@@ -303,6 +304,15 @@ static int stop(lm_trainer *t) {
     return LM_SIGNALLED + interrupted;
 }
 
+/* All that there is to say of a model that is not trained. */
+static int report_counts(lm_trainer *t) {
+    const int status = report(t);
+    t->row.loss = t->row.train_loss;
+    t->row.seconds = lm_now() - t->begun;
+    if (status == LM_DONE && !interrupted) lm_log_step(&t->log, &t->row);
+    return status;
+}
+
 int lm_train_loop(lm_trainer *t) {
     struct sigaction old[SIGNALS];
     tensor_error err = {0};
@@ -319,7 +329,7 @@ int lm_train_loop(lm_trainer *t) {
         status = fail(t, err.text);
     lm_progress_begin(&t->progress, t->state.iteration, t->set.iterations, t->set.report_every);
     t->progress.quiet = t->set.quiet;
-    if (status == LM_DONE && t->set.iterations == 0) status = report(t); /* of what was counted */
+    if (status == LM_DONE && t->set.iterations == 0) status = report_counts(t);
     while (status == LM_DONE && !is_over(t)) {
         if (report_is_due(t)) status = report(t);
         if (status == LM_DONE && !is_over(t)) status = step(t);

@@ -79,6 +79,18 @@ int lm_prepare_counts(lm_trainer *t) {
     return instance->counts ? LM_DONE : lm_fail(model, "%s", err.text);
 }
 
+int lm_measure_counts(lm_trainer *t) {
+    enum { MOST = 1 << 20 }; /* tokens: more take too long */
+    const lm_tokens all = t->parts[LM_VALIDATION];
+    const lm_measured on = {.tokens = lm_tokens_from(all, 0, all.count < MOST ? all.count : MOST)};
+    tensor_error err = {0};
+    int64_t predicted;
+    if (!t->instance.counts || nn_params_count(t->instance.params) == 0) return LM_DONE;
+    return lm_evaluate_counts(&t->instance, t->parallel, on, &t->counted_loss, &predicted, &err)
+               ? LM_DONE
+               : lm_fail(t->instance.model, "%s", err.text);
+}
+
 int lm_prepare_model(lm_trainer *t) {
     lm_instance *instance = &t->instance;
     if (!instance->params) {

@@ -2,6 +2,7 @@
  * options that make the run what it is, and how far it is; as tensors: AdamW's moments. Nothing in it depends on when
  * or how often the run was interrupted, so that a resumed run ends with the same bytes. */
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #include "models/lm/train/train_internal.h"
@@ -50,6 +51,9 @@ static void add_run(strings *s, const lm_trainer *t, lm_state *state, int counts
     const lm_option *o;
     state_options(state, options);
     for (int i = 0; i < counts; i++) add(s, &options[i]);
+    double counted = t->counted_loss;
+    const lm_option loss = lm_kept("train.counted_loss", lm_real(NULL, &counted, 0, LM_NO_LOSS, NULL));
+    if (!isnan(counted)) add(s, &loss);
     for (int i = 0; (o = lm_option_at(t->usage, i)) && s->count < LM_MAX_EXTRAS; i++) {
         const bool stays = o->resume == LM_FIXED || o->kind == LM_FILES || all;
         if (o->resume != LM_UNKEPT && !o->key && stays) add(s, o);

@@ -174,6 +174,8 @@ static int train(lm_trainer *t, const void *context) {
         remove_folder(t);
         return status;
     }
+    status = lm_measure_counts(t);
+    if (status != LM_DONE) return status;
     lm_train_introduce(t);
     if (t->set.resume && t->state.iteration >= t->set.iterations) {
         lm_say(model, "the run is complete; --iters with more than %" PRId64 " goes on", t->state.iteration);
@@ -211,6 +213,7 @@ int lm_train_with(const lm_model *model, int argc, char *const *argv,
                     .lock.fd = -1,
                     .state.best_loss = LM_NO_LOSS,
                     .best_train = (double)NAN,
+                    .counted_loss = (double)NAN,
                     .argc = argc,
                     .argv = argv,
                     .set = {.iterations = model->defaults.iterations,

@@ -98,15 +98,17 @@ typedef struct lm_trainer {
     const char *last, *best; /* the checkpoints' paths; NULL: nothing is saved */
     lm_lock lock;            /* of the folder */
     tensor best_values;      /* the best weights where nothing is saved */
-    double best_train;       /* loss at the best report of this process; NaN: none yet */
-    int64_t saved;           /* the iteration that `last` holds; -1: none of this process */
-    lm_log_row row;          /* of the step to come */
-    double begun;            /* clock: when the loop began */
-    bool new_folder;         /* `out` was chosen and made here */
-    bool keeps_nothing;      /* --out none */
-    bool fitted;             /* the iterations were chosen here */
-    bool stopped;            /* early */
-    bool time_up, timed;     /* --time is over; the duration has been said */
+    double
+        counted_loss; /* of the validation text, by what was counted alone; NaN: nothing was, or nothing else */
+    double best_train;   /* loss at the best report of this process; NaN: none yet */
+    int64_t saved;       /* the iteration that `last` holds; -1: none of this process */
+    lm_log_row row;      /* of the step to come */
+    double begun;        /* clock: when the loop began */
+    bool new_folder;     /* `out` was chosen and made here */
+    bool keeps_nothing;  /* --out none */
+    bool fitted;         /* the iterations were chosen here */
+    bool stopped;        /* early */
+    bool time_up, timed; /* --time is over; the duration has been said */
     bool said_overfit, said_diverged;
 } lm_trainer;
 
@@ -145,6 +147,8 @@ void lm_plan_fit(lm_trainer *t);
 void lm_plan_time(lm_trainer *t, double step_seconds);
 /* As many iterations as the text is good for. */
 int64_t lm_useful_iterations(const lm_trainer *t);
+/* Measures what the counts predict alone, for the reports to say. */
+int lm_measure_counts(lm_trainer *t);
 /* Says what the run learns from. */
 void lm_train_introduce(const lm_trainer *t);
 /* Says what comes: iterations, passes, memory, the folder. */
