@@ -112,10 +112,11 @@ static void init(void *self, nn_params *params, int64_t vocabulary, int64_t cont
         if (c->scale_by_layer) h->attn.scale /= (float)(i + 1);
     }
     if (c->final_norm) nn_layer_norm_init(&m->ln_f, params, "ln_f", c->width, epsilon);
+    /* On top of counts the output begins with nearly nothing to say: the loss begins as theirs. */
     nn_linear_init(&m->lm_head, params, "lm_head", c->width, vocabulary,
                    (nn_linear_options){.out_in = true,
                                        .no_bias = !c->head_bias,
-                                       .deviation = deviation,
+                                       .deviation = c->prior > 0 ? 1e-4f : deviation,
                                        .tied = c->tied_head ? m->wte.weight : NULL});
     m->vocabulary = vocabulary;
     if (c->gram_rows > 0) nn_embedding_init(&m->grams, params, "grams", c->gram_rows, c->width, 0);
@@ -137,6 +138,11 @@ static double activations(const void *self, int64_t vocabulary) {
     const double width = (double)c->width, hidden = (double)c->hidden;
     const double block = (c->dropout > 0 ? 12.3 : 8.3) * width + (c->activation == NN_RELU ? 1 : 2) * hidden;
     return (double)c->layers * block + 8 * width + 2 * hidden + 2 * (double)vocabulary;
+}
+
+static double looked_up(const void *self) {
+    const struct gpt_config *c = &((const struct gpt *)self)->config;
+    return (double)c->width * ((double)c->gram_rows + (double)c->layers * (double)c->value_rows);
 }
 
 static bool check(void *self, tensor_error *err) {
@@ -225,6 +231,7 @@ const lm_model *lm_program(void) {
                        .forward = forward,
                        .order = &c->prior,
                        .activations = activations,
+                       .looked_up = looked_up,
                        .cache = make_cache,
                        .adopt = adopt,
                        .publish = publish,

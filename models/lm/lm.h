@@ -130,6 +130,8 @@ typedef struct lm_model {
     const int64_t *order;
     /* How many float32 numbers a step of training holds at once for each token. NULL: not known, few. */
     double (*activations)(const void *self, int64_t vocabulary);
+    /* How many parameters are rows of tables, of which a token takes one: they cost no time. NULL: few. */
+    double (*looked_up)(const void *self);
     /* Makes the cache that forward takes, for B rows of T tokens. NULL: the model needs none. */
     bool (*cache)(const void *self, nn_cache *cache, int64_t batch, int64_t context, tensor_arena *arena,
                   tensor_error *err);

@@ -229,8 +229,8 @@ Test(modules, attention) {
 }
 
 /* Runs of tokens after each other; of those with `first` below 0, only the last tokens' results. */
-static void check_cached_block(int64_t batch, int64_t tokens, int64_t width, nn_attention_options attention,
-                               nn_mlp_options mlp, const int64_t (*runs)[2]) {
+static void check_cached(int64_t batch, int64_t tokens, int64_t width, nn_attention_options attention,
+                         nn_mlp_options mlp, const int64_t (*runs)[2], bool with_values) {
     nn_params *params = nn_params_new();
     struct nn_block m;
     nn_block_init(&m, params, "h.0", width, attention, mlp);
@@ -241,14 +241,20 @@ static void check_cached_block(int64_t batch, int64_t tokens, int64_t width, nn_
     const tensor x = random_tensor(arena, TENSOR_SHAPE(batch, tokens, width), 1);
     ag_tape *tape = ag_tape_new();
     ag_set_recording(tape, false);
-    const tensor full = nn_block(&m, ag_input(tape, x), NULL)->value;
+    const tensor values = random_tensor(arena, TENSOR_SHAPE(batch, tokens, width), 2);
+    ag_var *all = ag_input(tape, x);
+    const tensor full =
+        (with_values ? nn_block_with_values(&m, all, ag_input(tape, values), NULL) : nn_block(&m, all, NULL))
+            ->value;
     nn_cache cache;
     cr_assert(nn_cache_init(&cache, 2, batch, attention.heads, tokens, width / attention.heads, arena, NULL));
     for (int i = 0; cache.length < tokens; cache.length += runs[i++][0]) {
         const int64_t end = cache.length + runs[i][0], begin = runs[i][1] ? end + runs[i][1] : cache.length;
         ag_var *run =
             ag_input(tape, tensor_contiguous(arena, tensor_slice(x, 1, cache.length, end, 1, NULL), NULL));
-        const ag_var *y = nn_block_cached(&m, run, &cache, 1, runs[i][1]);
+        ag_var *more = ag_input(tape, tensor_slice(values, 1, cache.length, end, 1, NULL));
+        const ag_var *y = with_values ? nn_block_with_values_cached(&m, run, more, &cache, 1, runs[i][1])
+                                      : nn_block_cached(&m, run, &cache, 1, runs[i][1]);
         cr_assert(y, "%s", ag_error(tape));
         cr_assert_eq(y->value.shape[1], end - begin);
         for (int64_t b = 0; b < batch; b++)
@@ -256,6 +262,36 @@ static void check_cached_block(int64_t batch, int64_t tokens, int64_t width, nn_
                 y->value.f32 + b * (end - begin) * width, full.f32 + (b * tokens + begin) * width,
                 (size_t)((end - begin) * width) * sizeof(float), "run %d of row %lld", i, (long long)b);
     }
+    ag_tape_free(tape);
+    tensor_arena_free(arena);
+    nn_params_free(params);
+}
+
+static void check_cached_block(int64_t batch, int64_t tokens, int64_t width, nn_attention_options attention,
+                               nn_mlp_options mlp, const int64_t (*runs)[2]) {
+    check_cached(batch, tokens, width, attention, mlp, runs, false);
+    check_cached(batch, tokens, width, attention, mlp, runs, true);
+}
+
+/* The same for every token, they are a bias of the values. */
+Test(modules, values_are_added_to_those_of_attention) {
+    enum { B = 2, T = 7, C = 12 };
+    nn_params *params = nn_params_new();
+    tensor_arena *arena = tensor_arena_new(NULL);
+    ag_tape *tape = ag_tape_new();
+    struct nn_block m;
+    nn_block_init(&m, params, "h", C, (nn_attention_options){.heads = 3}, NN_MLP_DEFAULTS);
+    cr_assert(nn_params_finalize(params, 8), "%s", nn_params_error(params));
+    const tensor x = random_tensor(arena, TENSOR_SHAPE(B, T, C), 1),
+                 bias = random_tensor(arena, TENSOR_SHAPE(C), 2);
+    ag_var *values = ag_expand(ag_input(tape, bias), TENSOR_SHAPE(B, T, C));
+    const ag_var *y = nn_block_with_values(&m, ag_input(tape, x), values, NULL);
+    cr_assert(y, "%s", ag_error(tape));
+    double expected[B * T * C];
+    for (int i = 0; i < C; i++) m.attn.c_attn.bias->value.f32[2 * C + i] += bias.f32[i];
+    to_double(expected, nn_block(&m, ag_input(tape, x), NULL)->value);
+    expect_near(y->value, expected, B * T * C, 1e-5);
+    cr_expect_null(nn_block_with_values(&m, ag_input(tape, x), NULL, NULL), "values that failed");
     ag_tape_free(tape);
     tensor_arena_free(arena);
     nn_params_free(params);

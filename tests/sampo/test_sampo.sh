@@ -121,11 +121,18 @@ check 'the commands are those of the program' [ -s "$tmp/commands" -a "$(grep -c
 # What is missing is installed, and only what the program needs is built.
 fresh apt-get id
 run train --data 'a file'
-check 'train as root: it trains' [ "$status" -eq 0 -a "$(head -n 1 "$tmp/stdout")" = 'gpt train --data a file' ]
+check 'train as root: it trains' [ "$status" -eq 0 -a "$(head -n 1 "$tmp/stdout")" = 'gpt train --preset best --data a file' ]
 check 'the standard input is left to the program' [ "$(tail -n 1 "$tmp/stdout")" = input ]
 check 'train as root: what is missing is named' grep -qx "sampo: installing with apt-get: $all" "$tmp/stderr"
-check 'train as root: the calls' [ "$(calls)" = "apt-get update -qq;apt-get install -y -qq $all;${made}gpt train --data a file;" ]
+check 'train as root: the calls' [ "$(calls)" = "apt-get update -qq;apt-get install -y -qq $all;${made}gpt train --preset best --data a file;" ]
 check 'a line a step, and no output of theirs' [ "$(grep -cv '^sampo: ' "$tmp/stderr")" -eq 0 -a "$(wc -l <"$tmp/stderr")" -eq 5 ]
+for option in '--preset fast' --preset=fast '--resume runs/gpt-1' '--init a.safetensors' '--config a.conf'; do
+    # shellcheck disable=SC2086 # a word an argument
+    run train --data x $option
+    check "train $option: what is named is taken" [ "$(head -n 1 "$tmp/stdout")" = "gpt train --data x $option" ]
+done
+run sample x --prompt train
+check 'other commands have no preset' [ "$(head -n 1 "$tmp/stdout")" = 'gpt sample x --prompt train' ]
 run sample run
 check 'what is built runs at once, without a word' [ "$(calls)" = 'ninja -C BUILD -n models/gpt;gpt sample run;' -a ! -s "$tmp/stderr" ]
 ln -s "$tree/sampo" "$tmp/elsewhere/link"

@@ -34,8 +34,15 @@ static inline double discounted(const view *v, uint32_t number) {
     return number - v->discount[number < 3 ? number : 3];
 }
 
-/* The contexts of 0, 1, ... tokens that end before `end`; returns the length of the longest. */
-static int find_contexts(const lm_counts *c, const int32_t *end, int64_t available, view *views) {
+/* Whether the text has the context once: with what follows it there left out, it has neither this nor a longer one. */
+static bool is_single(const view *v) {
+    return v->end - v->begin == 1 && count_at(&v->level->part[COUNT_TIMES], v->begin) == 1;
+}
+
+/* The contexts of 0, 1, ... tokens that end before `end`, and of which something remains where the token is left out; returns
+ * the length of the longest. */
+static int find_contexts(const lm_counts *c, const int32_t *end, int64_t available, int32_t without,
+                         view *views) {
     const int longest = available < c->order ? (int)available : c->order;
     uint32_t at = 0;
     for (int k = 0;; k++) {
@@ -47,6 +54,7 @@ static int find_contexts(const lm_counts *c, const int32_t *end, int64_t availab
                           .begin = level->gram[at],
                           .end = level->gram[at + 1],
                           .without = -1};
+        if (without >= 0 && k > 0 && is_single(&views[k])) return k - 1;
         if (own) return k;
         const int64_t child = find(&c->level[k + 1].part[COUNT_TOKEN], level->child[at], level->child[at + 1],
                                    (uint32_t)end[-k - 1]);
@@ -85,7 +93,7 @@ static double weigh(view *v, double share) {
 void lm_counts_predict(const lm_counts *c, const int32_t *end, int64_t available, int32_t without, float *p,
                        float *seen) {
     view views[LM_MAX_ORDER + 1];
-    const int longest = find_contexts(c, end, available, views);
+    const int longest = find_contexts(c, end, available, without, views);
     if (without >= 0) leave_out(views, longest, (uint32_t)without);
     double share = 1;
     for (int k = longest; k >= 0; k--) share = weigh(&views[k], share);

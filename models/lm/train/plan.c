@@ -72,7 +72,9 @@ void lm_plan_time(lm_trainer *t, double step_seconds) {
 /* ---- What it takes --------------------------------------------------------------------------------- */
 
 double lm_step_work(const lm_trainer *t) {
-    return 6 * (double)nn_params_count(t->instance.params) * step_tokens(&t->set);
+    const lm_model *model = t->instance.model;
+    const double rows = model->looked_up ? model->looked_up(model->self) : 0;
+    return 6 * ((double)nn_params_count(t->instance.params) - rows) * step_tokens(&t->set);
 }
 
 double lm_machine_speed(tensor_error *err) {
