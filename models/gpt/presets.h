@@ -24,7 +24,7 @@
 static const lm_preset presets[] = {
     {"kalevala", "", "100 KB to 1 MB"},
     {"fast", COUNTED "dropout=0.1 iters=300", "10 KB to 10 MB"},
-    {"best", COUNTED "dropout=0.2 value-rows=2704 gram-rows=65536 iters=2400", "100 KB to 10 MB"},
+    {"best", COUNTED "dropout=0.2 value-rows=2704 gram-rows=8192 iters=2400", "100 KB to 10 MB"},
     {"small", SMALLER "layers=4 width=128 heads=4 context=128 batch=32 lr=1e-2", "500 KB to 3 MB"},
     {"medium", SMALLER "layers=4 width=256 heads=8 context=256 batch=16 lr=3e-3", "2 to 10 MB"},
     {"large", SMALLER "layers=6 width=384 heads=6 context=256 batch=16 lr=2e-3 eval-batches=50",

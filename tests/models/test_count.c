@@ -256,6 +256,23 @@ Test(count, short_and_strange_texts) {
     cr_expect_not(lm_counts_learn((lm_tokens){same, 9, 4}, VOCABULARY, LM_MAX_ORDER + 1, &err));
 }
 
+/* As many tokens as places, so that the shares of the threads are as small as they can be. */
+Test(count, texts_in_which_nothing_comes_twice) {
+    enum { MOST = 300 };
+    static int32_t different[MOST];
+    static float p[MOST];
+    for (int i = 0; i < MOST; i++) different[i] = (i * 7) % MOST;
+    for (int64_t length = 1; length <= MOST; length++) {
+        lm_counts *counts = lm_counts_learn((lm_tokens){different, length, 4}, MOST, 3, &err);
+        cr_assert(counts, "%s", err.text);
+        double sum = 0;
+        lm_counts_predict(counts, different + length / 2, length / 2, -1, p, NULL);
+        for (int v = 0; v < MOST; v++) sum += p[v];
+        cr_expect_float_eq(sum, 1, 1e-5, "%d tokens: %g", (int)length, sum);
+        lm_counts_free(counts);
+    }
+}
+
 Test(count, memory_that_is_out_is_a_failure) {
     cr_assert(tensor_set_threads(1, &err));
     int failed = 0;

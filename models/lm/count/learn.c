@@ -184,7 +184,7 @@ static uint32_t cut(learner *l, int64_t count) {
         const bool begins =
             i == 0 || token_at(l, (int64_t)l->places[i] - 1) != token_at(l, (int64_t)l->places[i - 1] - 1);
         tokens += begins;
-        if (begins && (i == 0 || i - l->shares[l->share_count - 1].begin >= count / SHARES)) {
+        if (begins && (i == 0 || i - l->shares[l->share_count - 1].begin >= (count + SHARES - 1) / SHARES)) {
             if (l->share_count > 0) l->shares[l->share_count - 1].end = i;
             l->shares[l->share_count++] = (share){.begin = i};
         }
@@ -281,7 +281,10 @@ static bool prepare(learner *l, tensor_arena *arena) {
 }
 
 lm_counts *lm_counts_learn(lm_tokens tokens, int64_t vocabulary, int order, tensor_error *err) {
-    lm_counts *counts = NULL;
+    lm_counts *counts = counts_new(vocabulary, order, err); /* whether they are possible */
+    if (!counts) return NULL;
+    lm_counts_free(counts);
+    counts = NULL;
     if (tokens.count > UINT32_MAX) {
         tensor_fail(err, "%" PRId64 " tokens are too many to be counted", tokens.count);
         return NULL;
