@@ -6,7 +6,7 @@
 #include "models/gpt/gpt.h"
 #include "models/gpt/presets.h"
 
-enum { OPTIONS = 16 };
+enum { OPTIONS = 17 };
 enum { BY_WIDTH, BY_HEAD }; /* what attention's scale is 1/sqrt of */
 
 struct gpt {
@@ -64,12 +64,14 @@ static void init(void *self, nn_params *params, int64_t vocabulary, int64_t cont
                                             .no_qkv_bias = !c->qkv_bias,
                                             .dropout = dropout,
                                             .deviation = deviation,
-                                            .projection_deviation = projection};
+                                            .projection_deviation = projection,
+                                            .zero_projection = c->zero};
     const nn_mlp_options mlp = {.hidden = c->hidden,
                                 .activation = (nn_activation)c->activation,
                                 .dropout = dropout,
                                 .deviation = deviation,
-                                .projection_deviation = projection};
+                                .projection_deviation = projection,
+                                .zero_projection = c->zero};
 
     nn_embedding_init(&m->wte, params, "wte", vocabulary, c->width, table);
     nn_embedding_init(&m->wpe, params, "wpe", context, c->width, table);
@@ -85,6 +87,7 @@ static void init(void *self, nn_params *params, int64_t vocabulary, int64_t cont
                    (nn_linear_options){.out_in = true,
                                        .no_bias = !c->head_bias,
                                        .deviation = deviation,
+                                       .zero = c->zero,
                                        .tied = c->tied_head ? m->wte.weight : NULL});
 }
 
@@ -162,6 +165,8 @@ const lm_model *lm_program(void) {
         lm_kept("head_bias", lm_yes_no("head-bias", &c->head_bias, "The output has biases.")),
         lm_real("init-deviation", &c->deviation, 1e-6, 10,
                 "Draw first weights with this deviation, as GPT-2 does; else as PyTorch does."),
+        lm_yes_no("zero-init", &c->zero,
+                  "Begin with zeros where a layer adds to what it read, and in the output."),
     };
     memcpy(options, all, sizeof all);
     model = (lm_model){.name = "gpt",
@@ -177,6 +182,8 @@ const lm_model *lm_program(void) {
                        .adopt = adopt,
                        .publish = publish,
                        .positions = "wpe.weight",
+                       .matrices = "h.*.c_*.weight",
+                       .tables = "wte.weight wpe.weight",
                        .attention = attention,
                        .references = references};
     return &model;

@@ -15,6 +15,7 @@ struct gpt_config {
     double norm_epsilon;
     double dropout;
     double deviation; /* of initial weights, as GPT-2 draws them; 0: PyTorch's defaults */
+    bool zero;        /* the branches' projections and the output begin as zeros */
     bool scale_by_layer, qkv_bias, final_norm, tied_head, head_bias;
 };
 
