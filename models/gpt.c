@@ -7,7 +7,7 @@
 #include "models/gpt/presets.h"
 #include "models/lm/prior.h"
 
-enum { OPTIONS = 19, GRAM_TOKENS = 3 };
+enum { OPTIONS = 20, GRAM_TOKENS = 3 };
 enum { BY_WIDTH, BY_HEAD }; /* what attention's scale is 1/sqrt of */
 
 struct gpt {
@@ -95,12 +95,14 @@ static void init(void *self, nn_params *params, int64_t vocabulary, int64_t cont
                                             .no_qkv_bias = !c->qkv_bias,
                                             .dropout = dropout,
                                             .deviation = deviation,
-                                            .projection_deviation = projection};
+                                            .projection_deviation = projection,
+                                            .zero_projection = c->zero};
     const nn_mlp_options mlp = {.hidden = c->hidden,
                                 .activation = (nn_activation)c->activation,
                                 .dropout = dropout,
                                 .deviation = deviation,
-                                .projection_deviation = projection};
+                                .projection_deviation = projection,
+                                .zero_projection = c->zero};
 
     nn_embedding_init(&m->wte, params, "wte", vocabulary, c->width, table);
     nn_embedding_init(&m->wpe, params, "wpe", context, c->width, table);
@@ -116,7 +118,8 @@ static void init(void *self, nn_params *params, int64_t vocabulary, int64_t cont
     nn_linear_init(&m->lm_head, params, "lm_head", c->width, vocabulary,
                    (nn_linear_options){.out_in = true,
                                        .no_bias = !c->head_bias,
-                                       .deviation = c->prior > 0 ? 1e-4f : deviation,
+                                       .deviation = deviation,
+                                       .zero = c->zero || c->prior > 0,
                                        .tied = c->tied_head ? m->wte.weight : NULL});
     m->vocabulary = vocabulary;
     if (c->gram_rows > 0) nn_embedding_init(&m->grams, params, "grams", c->gram_rows, c->width, 0);
@@ -219,6 +222,8 @@ const lm_model *lm_program(void) {
                        "last 2 tokens.")),
         lm_real("init-deviation", &c->deviation, 1e-6, 10,
                 "Draw first weights with this deviation, as GPT-2 does; else as PyTorch does."),
+        lm_yes_no("zero-init", &c->zero,
+                  "Begin with zeros where a layer adds to what it read, and in the output."),
     };
     memcpy(options, all, sizeof all);
     model = (lm_model){.name = "gpt",
@@ -236,6 +241,8 @@ const lm_model *lm_program(void) {
                        .adopt = adopt,
                        .publish = publish,
                        .positions = "wpe.weight",
+                       .matrices = "h.*.c_*.weight",
+                       .tables = "wte.weight wpe.weight grams.weight h.*.values.weight",
                        .attention = attention,
                        .references = references};
     return &model;

@@ -26,18 +26,17 @@ static ag_var *tie_weight(nn_params *params, const char *name, ag_var *tied, con
 void nn_linear_init(struct nn_linear *m, nn_params *params, const char *name, int64_t in, int64_t out,
                     nn_linear_options options) {
     float bound = in > 0 ? (float)(1 / sqrt((double)in)) : 0;
-    bool normal = options.deviation > 0;
+    const nn_init noise = options.deviation > 0 ? NN_NORMAL(options.deviation) : NN_UNIFORM(bound);
     int64_t shape[2] = {in, out};
     if (options.out_in) shape[0] = out, shape[1] = in;
     const char *weight = part_of(params, name, "weight");
     *m = (struct nn_linear){.out_in = options.out_in};
     m->weight = options.tied ? tie_weight(params, weight, options.tied, shape)
-                             : nn_param(params, weight,
-                                        normal ? NN_NORMAL(options.deviation) : NN_UNIFORM(bound), 2, shape);
+                             : nn_param(params, weight, options.zero ? NN_ZEROS : noise, 2, shape);
     if (!options.tied) nn_set_form(params, m->weight, options.out_in ? NN_OUT_IN : NN_IN_OUT);
     if (!options.no_bias)
-        m->bias =
-            nn_param(params, part_of(params, name, "bias"), normal ? NN_ZEROS : NN_UNIFORM(bound), 1, &out);
+        m->bias = nn_param(params, part_of(params, name, "bias"),
+                           options.zero || options.deviation > 0 ? NN_ZEROS : noise, 1, &out);
 }
 
 ag_var *nn_linear(const struct nn_linear *m, ag_var *x) {
@@ -102,8 +101,10 @@ void nn_attention_init(struct nn_attention *m, nn_params *params, const char *na
     if (options.scale == 0) m->scale = (float)(1 / sqrt((double)(width / options.heads)));
     nn_linear_init(&m->c_attn, params, part_of(params, name, "c_attn"), width, all,
                    (nn_linear_options){.no_bias = options.no_qkv_bias, .deviation = options.deviation});
-    nn_linear_init(&m->c_proj, params, part_of(params, name, "c_proj"), width, width,
-                   (nn_linear_options){.deviation = options.projection_deviation});
+    nn_set_parts(params, m->c_attn.weight, 3); /* queries, keys, values */
+    nn_linear_init(
+        &m->c_proj, params, part_of(params, name, "c_proj"), width, width,
+        (nn_linear_options){.deviation = options.projection_deviation, .zero = options.zero_projection});
 }
 
 /* Columns begin..end-1 of x W + b. */
@@ -165,8 +166,9 @@ void nn_mlp_init(struct nn_mlp *m, nn_params *params, const char *name, int64_t 
     *m = (struct nn_mlp){.activation = options.activation, .dropout = {options.dropout}};
     nn_linear_init(&m->c_fc, params, part_of(params, name, "c_fc"), width, hidden,
                    (nn_linear_options){.deviation = options.deviation});
-    nn_linear_init(&m->c_proj, params, part_of(params, name, "c_proj"), hidden, width,
-                   (nn_linear_options){.deviation = options.projection_deviation});
+    nn_linear_init(
+        &m->c_proj, params, part_of(params, name, "c_proj"), hidden, width,
+        (nn_linear_options){.deviation = options.projection_deviation, .zero = options.zero_projection});
 }
 
 ag_var *nn_mlp(const struct nn_mlp *m, ag_var *x, tensor_rng *dropout) {

@@ -15,6 +15,7 @@ typedef struct nn_registered {
     nn_init init;
     bool alias;
     nn_form form;
+    int parts;              /* so many matrices stand beside each other along its outputs; 0: one */
     tensor_compact compact; /* the value, once data is not NULL */
 } nn_registered;
 
@@ -31,8 +32,15 @@ struct nn_params {
     bool has_grads;       /* something was put into grads */
 };
 
-/* Says what a weight is. NULL is accepted. */
+/* Says what a weight is, and that it is several beside each other. NULL is accepted. */
 void nn_set_form(nn_params *params, const ag_var *weight, nn_form form);
+void nn_set_parts(nn_params *params, const ag_var *weight, int parts);
+
+/* By how much a parameter's rate is multiplied. */
+double nn_group_rate(const nn_group *groups, const char *name);
+/* Fills an optimizer's state from the tensor of a checkpoint. */
+bool nn_load_state(tensor state, const nn_file *file, const char *name, tensor_error *err);
+
 /* A parameter's tensor in a file, with that of its scales (NULL: it has none); NULL: none that fits, with the reason. */
 const nn_entry *nn_expect_entry(const nn_params *params, const nn_registered *parameter, const nn_file *file,
                                 const nn_entry **scales, tensor_error *err);

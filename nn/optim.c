@@ -27,6 +27,28 @@ double nn_clip_grad_norm(nn_params *params, double max_norm) {
     return norm;
 }
 
+/* ---- Groups ------------------------------------------------------------------------------------- */
+
+/* Whether a name fits the pattern begin..end-1. */
+static bool fits(const char *begin, const char *end, const char *name) {
+    for (; begin < end && *begin != '*'; begin++, name++)
+        if (*name != *begin) return false;
+    if (begin == end) return !*name;
+    for (;; name++) { /* what * stands for ends here, or later */
+        if (fits(begin + 1, end, name)) return true;
+        if (!*name) return false;
+    }
+}
+
+double nn_group_rate(const nn_group *groups, const char *name) {
+    for (; groups && groups->names; groups++)
+        for (const char *begin = groups->names, *end; *begin; begin = end + (*end == ' ')) {
+            end = begin + strcspn(begin, " ");
+            if (fits(begin, end, name)) return groups->rate;
+        }
+    return 1;
+}
+
 /* ---- SGD ---------------------------------------------------------------------------------------- */
 
 bool nn_sgd_init(struct nn_sgd *o, nn_params *params, nn_sgd_options options) {
@@ -66,14 +88,22 @@ static double power(double x, int64_t n) {
     return result;
 }
 
+/* How a run of parameters is treated. */
+typedef struct manner {
+    double rate; /* multiplies the optimizer's; 0: they stay as they are */
+    bool decays;
+} manner;
+
 /* One sweep over elements begin..end-1 of the flat arrays. */
-static bool update(const struct nn_adamw *o, nn_params *params, int64_t begin, int64_t end, bool decays,
+static bool update(const struct nn_adamw *o, nn_params *params, int64_t begin, int64_t end, manner how,
                    tensor_adamw_step step) {
+    if (begin == end || how.rate == 0) return true;
     tensor_error *err = &params->error;
     const tensor all[] = {params->values, o->m, o->v, params->grads};
     tensor part[4];
     for (int k = 0; k < 4; k++) part[k] = tensor_slice(all[k], 0, begin, end, 1, err);
-    if (!decays) step.decay = 0;
+    if (!how.decays) step.decay = 0;
+    step.rate *= how.rate;
     return tensor_adamw(part[0], part[1], part[2], part[3], &step, err);
 }
 
@@ -92,18 +122,20 @@ bool nn_adamw_step(struct nn_adamw *o, nn_params *params) {
         .bias1 = 1 - power(options->beta1, o->step + 1),
         .bias2 = 1 - power(options->beta2, o->step + 1),
     };
-    int64_t begin = 0, end = 0; /* of a run of parameters that decay alike */
-    bool decays = true;
+    int64_t begin = 0, end = 0; /* of a run of parameters that are treated alike */
+    manner how = {0};
     for (int i = 0; i < params->count; i++) {
         if (params->entries[i].alias) continue;
         tensor value = params->entries[i].parameter->value;
-        const bool next = !options->decay_matrices || value.rank >= 2;
-        if (next != decays && !update(o, params, begin, end, decays, step)) return false;
-        if (next != decays) begin = end;
-        decays = next;
+        const manner next = {.rate = nn_group_rate(options->groups, params->entries[i].name),
+                             .decays = !options->decay_matrices || value.rank >= 2};
+        const bool alike = next.rate == how.rate && next.decays == how.decays;
+        if (!alike && !update(o, params, begin, end, how, step)) return false;
+        if (!alike) begin = end;
+        how = next;
         end += tensor_size(value);
     }
-    if (!update(o, params, begin, end, decays, step)) return false;
+    if (!update(o, params, begin, end, how, step)) return false;
     o->step++;
     return true;
 }
@@ -123,17 +155,21 @@ void nn_adamw_list(const struct nn_adamw *o, nn_entry entries[NN_ADAMW_ENTRIES])
                                 .bytes = (size_t)tensor_size(moments[i]) * sizeof(float)};
 }
 
+bool nn_load_state(tensor state, const nn_file *file, const char *name, tensor_error *err) {
+    const nn_entry *entry = nn_file_find(file, name);
+    const size_t bytes = (size_t)tensor_size(state) * sizeof(float);
+    if (!entry || strcmp(entry->dtype, "F32") != 0 || entry->bytes != bytes)
+        return tensor_fail(err, "the tensor %s does not fit the parameters", name);
+    memcpy(state.data, entry->data, bytes);
+    return true;
+}
+
 bool nn_adamw_load(struct nn_adamw *o, nn_params *params, nn_adamw_options options, const nn_file *file,
                    int64_t step, tensor_error *err) {
     if (!nn_adamw_init(o, params, options)) return tensor_fail(err, "%s", nn_params_error(params));
     const tensor moments[NN_ADAMW_ENTRIES] = {o->m, o->v};
-    for (int i = 0; i < NN_ADAMW_ENTRIES; i++) {
-        const nn_entry *entry = nn_file_find(file, moment_names[i]);
-        const size_t bytes = (size_t)tensor_size(moments[i]) * sizeof(float);
-        if (!entry || strcmp(entry->dtype, "F32") != 0 || entry->bytes != bytes)
-            return tensor_fail(err, "the tensor %s does not fit the parameters", moment_names[i]);
-        memcpy(moments[i].data, entry->data, bytes);
-    }
+    for (int i = 0; i < NN_ADAMW_ENTRIES; i++)
+        if (!nn_load_state(moments[i], file, moment_names[i], err)) return false;
     o->step = step;
     return true;
 }

@@ -119,10 +119,21 @@ void nn_tie(nn_params *params, const char *alias, ag_var *parameter) {
         enter(params, (nn_registered){.name = alias, .parameter = parameter, .alias = true});
 }
 
-void nn_set_form(nn_params *params, const ag_var *weight, nn_form form) {
+/* The entry under which a parameter was registered. */
+static nn_registered *entry_of(nn_params *params, const ag_var *weight) {
     for (int i = 0; params && weight && i < params->count; i++)
-        if (params->entries[i].parameter == weight && !params->entries[i].alias)
-            params->entries[i].form = form;
+        if (params->entries[i].parameter == weight && !params->entries[i].alias) return &params->entries[i];
+    return NULL;
+}
+
+void nn_set_form(nn_params *params, const ag_var *weight, nn_form form) {
+    nn_registered *entry = entry_of(params, weight);
+    if (entry) entry->form = form;
+}
+
+void nn_set_parts(nn_params *params, const ag_var *weight, int parts) {
+    nn_registered *entry = entry_of(params, weight);
+    if (entry) entry->parts = parts;
 }
 
 /* ---- Laying out ------------------------------------------------------------------------------- */

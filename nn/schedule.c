@@ -15,7 +15,9 @@ double nn_schedule_rate(const nn_schedule *s, int64_t i) {
     if (i < s->warmup) return s->rate * ((double)(i + 1) / (double)(s->warmup + 1));
     if (s->kind == NN_CONSTANT) return s->rate;
     if (i >= s->end) return s->lowest;
-    double x = (double)(i - s->warmup) / (double)(s->end - s->warmup); /* 0 <= x < 1 */
+    const int64_t fall = s->fall > s->warmup ? s->fall : s->warmup;
+    if (i < fall) return s->rate;
+    double x = (double)(i - fall) / (double)(s->end - fall); /* 0 <= x < 1 */
     double fallen = s->kind == NN_LINEAR_DECAY ? x : half_wave(x);
     return s->rate - (s->rate - s->lowest) * fallen;
 }

@@ -90,8 +90,9 @@ typedef struct nn_linear_options {
     bool no_bias, out_in;
     float deviation;
     ag_var *tied; /* use this weight instead of registering one; the name becomes its alias */
+    bool zero;    /* weight and bias begin as zeros */
 } nn_linear_options;
-#define NN_LINEAR_DEFAULTS (TENSOR_LITERAL(nn_linear_options){false, false, 0, NULL})
+#define NN_LINEAR_DEFAULTS (TENSOR_LITERAL(nn_linear_options){false, false, 0, NULL, false})
 void nn_linear_init(struct nn_linear *m, nn_params *params, const char *name, int64_t in, int64_t out,
                     nn_linear_options options);
 ag_var *nn_linear(const struct nn_linear *m, ag_var *x);
@@ -137,8 +138,9 @@ typedef struct nn_attention_options {
     bool no_qkv_bias;
     float dropout;
     float deviation, projection_deviation; /* as in nn_linear_options */
+    bool zero_projection;                  /* c_proj begins as zeros */
 } nn_attention_options;
-#define NN_ATTENTION_DEFAULTS (TENSOR_LITERAL(nn_attention_options){1, 0, false, 0, 0, 0})
+#define NN_ATTENTION_DEFAULTS (TENSOR_LITERAL(nn_attention_options){1, 0, false, 0, 0, 0, false})
 void nn_attention_init(struct nn_attention *m, nn_params *params, const char *name, int64_t width,
                        nn_attention_options options);
 ag_var *nn_attention(const struct nn_attention *m, ag_var *x, tensor_rng *dropout);
@@ -156,8 +158,9 @@ typedef struct nn_mlp_options {
     nn_activation activation;
     float dropout;
     float deviation, projection_deviation;
+    bool zero_projection;
 } nn_mlp_options;
-#define NN_MLP_DEFAULTS (TENSOR_LITERAL(nn_mlp_options){0, NN_RELU, 0, 0, 0})
+#define NN_MLP_DEFAULTS (TENSOR_LITERAL(nn_mlp_options){0, NN_RELU, 0, 0, 0, false})
 void nn_mlp_init(struct nn_mlp *m, nn_params *params, const char *name, int64_t width,
                  nn_mlp_options options);
 ag_var *nn_mlp(const struct nn_mlp *m, ag_var *x, tensor_rng *dropout);
@@ -236,12 +239,21 @@ struct nn_sgd {
 bool nn_sgd_init(struct nn_sgd *o, nn_params *params, nn_sgd_options options);
 bool nn_sgd_step(struct nn_sgd *o, nn_params *params);
 
+/* Parameters by their names, which an optimizer treats apart: `rate` multiplies its rate for them, and 0 leaves them out,
+ * as they are. `names` are patterns with a space between them, in which * stands for any text: "wte.weight h.*.ln_*". The
+ * first group of a list that fits a name counts; what none fits has 1. The list ends with {0} and outlives the optimizer. */
+typedef struct nn_group {
+    const char *names;
+    double rate;
+} nn_group;
+
 /* tensor_adamw over all parameters (torch.optim.AdamW). */
 typedef struct nn_adamw_options {
     double rate, beta1, beta2, eps, decay;
-    bool decay_matrices; /* decay is for parameters of rank 2 and above alone: no biases, no layer norms */
+    bool decay_matrices;    /* decay is for parameters of rank 2 and above alone: no biases, no layer norms */
+    const nn_group *groups; /* NULL: none */
 } nn_adamw_options;
-#define NN_ADAMW_DEFAULTS (TENSOR_LITERAL(nn_adamw_options){1e-3, 0.9, 0.999, 1e-8, 0.01, false})
+#define NN_ADAMW_DEFAULTS (TENSOR_LITERAL(nn_adamw_options){1e-3, 0.9, 0.999, 1e-8, 0.01, false, NULL})
 struct nn_adamw {
     nn_adamw_options options; /* rate may change between steps */
     tensor m, v;              /* of the registry, each [count] */
@@ -250,14 +262,39 @@ struct nn_adamw {
 bool nn_adamw_init(struct nn_adamw *o, nn_params *params, nn_adamw_options options);
 bool nn_adamw_step(struct nn_adamw *o, nn_params *params);
 
+/* Muon (Jordan et al. 2024), for the weights of hidden layers; biases, tables and the output are for another optimizer, by
+ * groups. With g, v and p being gradient, momentum and value of a weight, as [out, in]:
+ *     v = m v + (1 - m) g; u = m v + (1 - m) g, or v where not `nesterov`;
+ *     X = u / max(|u|, eps); five times: A = X X^T; X = 3.4445 X + (2.0315 A A - 4.7750 A) X;
+ *     p = (1 - rate decay) p - rate sqrt(max(1, out / in)) X.
+ * A weight [in, out] changes by the same numbers. The queries, keys and values of nn_attention are three weights. This is
+ * torch.optim.Muon, but for X, which is float32 here and bfloat16 there. */
+typedef struct nn_muon_options {
+    double rate, momentum, eps, decay;
+    bool nesterov;
+    const nn_group *groups; /* NULL: all parameters, which must be matrices then; read by nn_muon_init */
+} nn_muon_options;
+#define NN_MUON_DEFAULTS (TENSOR_LITERAL(nn_muon_options){1e-3, 0.95, 1e-7, 0.1, true, NULL})
+struct nn_muon_state;
+struct nn_muon {
+    nn_muon_options options; /* rate, momentum and decay may change between steps */
+    tensor momentum;         /* of the registry, [count] */
+    struct nn_muon_state *state;
+};
+bool nn_muon_init(struct nn_muon *o, nn_params *params, nn_muon_options options);
+bool nn_muon_step(struct nn_muon *o, nn_params *params);
+/* How many float32 numbers nn_muon_init takes; also before nn_params_finalize. */
+int64_t nn_muon_numbers(const nn_params *params, const nn_muon_options *options);
+
 /* The learning rate of step i, counted from 0: a linear warm-up, rate (i + 1) / (warmup + 1) for i < warmup; then
- * constant, or falling to `lowest` at step `end`, on a line or as half a period of a cosine (Loshchilov & Hutter 2017).
+ * constant, or falling from step `fall` on (from the warm-up's end where that is later) to `lowest` at step `end`, on a line or
+ * as half a period of a cosine (Loshchilov & Hutter 2017).
  * The same bits on every machine. */
 typedef enum nn_schedule_kind { NN_CONSTANT, NN_LINEAR_DECAY, NN_COSINE_DECAY } nn_schedule_kind;
 typedef struct nn_schedule {
     nn_schedule_kind kind;
     double rate, lowest;
-    int64_t warmup, end;
+    int64_t warmup, fall, end;
 } nn_schedule;
 double nn_schedule_rate(const nn_schedule *schedule, int64_t step);
 
@@ -391,6 +428,11 @@ enum { NN_ADAMW_ENTRIES = 2 };
 void nn_adamw_list(const struct nn_adamw *o, nn_entry entries[NN_ADAMW_ENTRIES]);
 bool nn_adamw_load(struct nn_adamw *o, nn_params *params, nn_adamw_options options, const nn_file *file,
                    int64_t step, tensor_error *err);
+/* The same of Muon: "optimizer.momentum". */
+enum { NN_MUON_ENTRIES = 1 };
+void nn_muon_list(const struct nn_muon *o, nn_entry entries[NN_MUON_ENTRIES]);
+bool nn_muon_load(struct nn_muon *o, nn_params *params, nn_muon_options options, const nn_file *file,
+                  tensor_error *err);
 
 /* The strings of a JSON array such as a vocabulary, ["a", "b"], into memory that `arena` owns: *strings [count],
  * each ended by NUL (a NUL inside is refused). */

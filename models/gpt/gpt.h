@@ -17,6 +17,7 @@ struct gpt_config {
     double deviation;              /* of initial weights, as GPT-2 draws them; 0: PyTorch's defaults */
     int64_t prior;                 /* tokens of the contexts that are counted; 0: none */
     int64_t gram_rows, value_rows; /* of tables for sequences of tokens; 0: none */
+    bool zero;                     /* the branches' projections and the output begin as zeros */
     bool scale_by_layer, qkv_bias, final_norm, tied_head, head_bias;
 };
 

@@ -142,6 +142,9 @@ typedef struct lm_model {
      * something, with the reason. NULL: no other program knows this model. */
     bool (*publish)(const void *self, const struct lm_instance *instance, lm_publication *publication,
                     tensor_error *err);
+    /* Names of parameters, as nn_group has them: the matrices of hidden layers, and the tables that tokens and positions
+     * choose rows of. NULL: none. */
+    const char *matrices, *tables;
     /* The tensor with a row for each token of the context; NULL: the context is no part of the parameters. */
     const char *positions;
     /* How much each token attends to those before it: [B, layers, H, N, N], without a cache. NULL: it has no attention. */

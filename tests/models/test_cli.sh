@@ -64,6 +64,11 @@ refuses 2 '--resume needs the name of a folder' "$gpt" train --resume=
 refuses 2 "--resume goes on in the run's own folder, without --out" "$gpt" train --resume a --out b
 refuses 2 '--resume has weights already, and takes no --init' "$gpt" train --resume a --init b
 refuses 2 '--min-lr 0.1 is above --lr 0.01' "$gpt" train --data text --min-lr 0.1
+refuses 2 '--cooldown needs --schedule linear or cosine' "$gpt" train --data text --cooldown 0.5
+refuses 2 '--optimizer muon needs an --lr above 0' "$gpt" train --data text --optimizer muon --lr 0
+refuses 2 '--table-lr needs an --lr above 0' "$gpt" train --data text --table-lr 1 --lr 0
+refuses 2 '--optimizer muon needs a model with hidden layers' "$bigram" train --data text --optimizer muon
+refuses 2 '--table-lr needs a model with tables beside its output' "$bigram" train --data text --table-lr 1
 refuses 2 "--schedule 'cosinus' is none of constant|linear|cosine" "$gpt" train --schedule cosinus
 refuses 2 '--clip 0 is out of range' "$gpt" train --clip 0
 refuses 2 'SAMPO_ISA' env SAMPO_ISA=zebra "$gpt" train --data text

@@ -169,6 +169,25 @@ Test(resume, with_counts_and_tables) {
     cr_expect_gt(interrupted, 1);
 }
 
+/* The momentum of Muon comes back as well, and so do all the rates. */
+Test(resume, with_muon) {
+    const char *const more =
+        "--optimizer muon --muon-lr 0.05 --table-lr 0.02 --cooldown 0.5 --zero-init yes --force";
+    cr_assert_eq(start(0, 1, "adamw", "--cooldown 0.5 --zero-init yes"), LM_DONE);
+    cr_assert_eq(start(0, 1, "whole", more), LM_DONE);
+    cr_expect_not(same("whole", "adamw", "last.safetensors"));
+    const long all = calls;
+    int interrupted = 0;
+    for (long at = 1; at <= all; at += 3) {
+        const int status = start(at, 1 + (int)(at % 3), "part", more);
+        interrupted += status != LM_DONE;
+        if (status != LM_DONE) cr_assert_eq(resume(0, 1 + (int)(at / 3 % 3), "part", ""), LM_DONE);
+        expect_same_run("part", "whole", at);
+    }
+    cr_expect_gt(interrupted, 10);
+    cr_expect_eq(resume(0, 1, "part", "--optimizer adamw"), LM_BAD_USAGE);
+}
+
 Test(resume, again_and_again) {
     cr_assert_eq(start(0, 2, "whole", ""), LM_DONE);
     int all = 0;
@@ -182,17 +201,19 @@ Test(resume, again_and_again) {
     cr_expect_gt(all, 20);
 }
 
-/* Zeros in place of the optimizer's moments, which are the last tensors in the file. */
-static void forget_moments(const char *run) {
+/* Zeros in place of so many tensors of the optimizer, which are the last ones in the file. */
+static void forget(const char *run, int count) {
     char path[128];
     static char zeros[1 << 16];
     snprintf(path, sizeof path, "%s/last.safetensors", in_folder(run));
     nn_file *opened = nn_file_open(path, NULL);
     cr_assert(opened);
-    const nn_entry *m = nn_file_find(opened, "optimizer.exp_avg"),
-                   *v = nn_file_find(opened, "optimizer.exp_avg_sq");
-    size_t bytes = m->bytes + v->bytes;
-    cr_assert(m && v && bytes <= sizeof zeros);
+    size_t bytes = 0;
+    for (int i = nn_file_entries(opened) - count; i < nn_file_entries(opened); i++) {
+        cr_assert_eq(strncmp(nn_file_at(opened, i)->name, "optimizer.", 10), 0);
+        bytes += nn_file_at(opened, i)->bytes;
+    }
+    cr_assert(bytes > 0 && bytes <= sizeof zeros);
     nn_file_close(opened);
     FILE *file = fopen(path, "r+b");
     cr_assert(file && fseek(file, -(long)bytes, SEEK_END) == 0 && fwrite(zeros, 1, bytes, file) == bytes);
@@ -200,11 +221,15 @@ static void forget_moments(const char *run) {
 }
 
 Test(resume, needs_the_moments) {
-    cr_assert_eq(start(0, 1, "whole", ""), LM_DONE);
-    cr_assert_eq(start(2 * calls / 3, 1, "part", ""), LM_SIGNALLED + SIGINT);
-    forget_moments("part");
-    cr_assert_eq(resume(0, 1, "part", ""), LM_DONE);
-    cr_expect_not(same("part", "whole", "last.safetensors"));
+    const char *const more[] = {"", "--optimizer muon --force"};
+    const int tensors[] = {2, 1};
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(start(0, 1, "whole", more[i]), LM_DONE);
+        cr_assert_eq(start(2 * calls / 3, 1, "part", more[i]), LM_SIGNALLED + SIGINT);
+        forget("part", tensors[i]);
+        cr_assert_eq(resume(0, 1, "part", ""), LM_DONE);
+        cr_expect_not(same("part", "whole", "last.safetensors"));
+    }
 }
 
 Test(resume, a_cold_start_is_another_run) {
@@ -246,9 +271,14 @@ Test(resume, samples_do_not_influence_training) {
 }
 
 Test(resume, steps_allocate_nothing) {
-    cr_assert_eq(start(0, 1, "run", "--iters 100 --eval-every 100 --sample-tokens 0"), LM_DONE);
-    cr_assert(allocations[0] > 10, "the counter does not count");
-    cr_expect_eq(allocations[1], allocations[0]);
+    const char *const more[] = {"", "--optimizer muon --table-lr 0.1"};
+    for (int i = 0; i < 2; i++) {
+        char line[128];
+        snprintf(line, sizeof line, "--iters 100 --eval-every 100 --sample-tokens 0 --force %s", more[i]);
+        cr_assert_eq(start(0, 1, "run", line), LM_DONE);
+        cr_assert(allocations[0] > 10, "the counter does not count");
+        cr_expect_eq(allocations[1], allocations[0]);
+    }
 }
 
 /* Whatever fails while a run is resumed: it is an error, and what the run has is still there to be resumed. */

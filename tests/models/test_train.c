@@ -35,6 +35,24 @@ Test(schedule, edges) {
     }
 }
 
+Test(schedule, stays_before_it_falls) {
+    for (int kind = NN_LINEAR_DECAY; kind <= NN_COSINE_DECAY; kind++) {
+        const nn_schedule late = {
+            .kind = (nn_schedule_kind)kind, .rate = 2, .lowest = 1, .warmup = 4, .fall = 40, .end = 100};
+        const nn_schedule alone = {.kind = late.kind, .rate = 2, .lowest = 1, .end = 60};
+        for (int64_t i = 0; i < 120; i++)
+            cr_expect_eq(nn_schedule_rate(&late, i),
+                         i < 4    ? 2.0 * ((double)(i + 1) / 5)
+                         : i < 40 ? 2
+                                  : nn_schedule_rate(&alone, i - 40),
+                         "%d", (int)i);
+        nn_schedule early = late, warm = late;
+        early.fall = 3, warm.fall = 0;
+        for (int64_t i = 0; i < 120; i++) /* the warm-up comes first */
+            cr_expect_eq(nn_schedule_rate(&early, i), nn_schedule_rate(&warm, i));
+    }
+}
+
 /* The same bits everywhere: these are they. */
 Test(schedule, bits) {
     cr_expect_eq(rate_of(NN_COSINE_DECAY, 260), 0x1.1c7dbb305ec5cp-7, "%a", rate_of(NN_COSINE_DECAY, 260));

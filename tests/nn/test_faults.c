@@ -19,6 +19,7 @@ typedef struct model {
     struct nn_mlp mlp;
     struct nn_linear head;
     struct nn_adamw adamw;
+    struct nn_muon muon;
     tensor ids, targets;
 } model;
 
@@ -38,7 +39,14 @@ static bool build(model *m, tensor_arena *arena) {
     nn_mlp_init(&m->mlp, m->params, "mlp", WIDTH, NN_MLP_DEFAULTS);
     nn_linear_init(&m->head, m->params, "head", WIDTH, VOCABULARY,
                    (nn_linear_options){.out_in = true, .tied = m->table.weight});
-    if (!nn_params_finalize(m->params, 1) || !nn_adamw_init(&m->adamw, m->params, NN_ADAMW_DEFAULTS))
+    static const nn_group matrices[] = {{"*.c_*.weight", 1}, {"*", 0}, {0}},
+                          others[] = {{"*.c_*.weight", 0}, {0}};
+    nn_adamw_options adamw = NN_ADAMW_DEFAULTS;
+    nn_muon_options muon = NN_MUON_DEFAULTS;
+    adamw.groups = others;
+    muon.groups = matrices;
+    if (!nn_params_finalize(m->params, 1) || !nn_adamw_init(&m->adamw, m->params, adamw) ||
+        !nn_muon_init(&m->muon, m->params, muon))
         return false;
     tensor_rng rng = {.seed = 1};
     m->ids = tensor_new(arena, TENSOR_I32, TENSOR_SHAPE(ROWS, T), NULL);
@@ -65,7 +73,7 @@ static ag_var *loss(void *context, ag_tape *tape, int64_t begin, int64_t end) {
 static bool step(model *m, double *mean, tensor_error *err) {
     if (!nn_parallel_backward(m->parallel, ROWS, loss, m, mean, err)) return false;
     nn_clip_grad_norm(m->params, 1);
-    return nn_adamw_step(&m->adamw, m->params);
+    return nn_adamw_step(&m->adamw, m->params) && nn_muon_step(&m->muon, m->params);
 }
 
 Test(faults, a_step_allocates_nothing_after_the_first) {

@@ -98,6 +98,31 @@ Test(modules, linear_is_initialised_as_in_pytorch_or_gpt2) {
     nn_params_free(params);
 }
 
+/* What begins as zeros, and that all else begins as ever. */
+Test(modules, can_begin_with_zeros) {
+    enum { C = 8 };
+    struct nn_linear head[2];
+    struct nn_block block[2];
+    nn_params *params[2];
+    for (int zero = 0; zero < 2; zero++) {
+        params[zero] = nn_params_new();
+        nn_block_init(&block[zero], params[zero], "h", C,
+                      (nn_attention_options){.heads = 2, .zero_projection = zero},
+                      (nn_mlp_options){.zero_projection = zero});
+        nn_linear_init(&head[zero], params[zero], "head", C, 5, (nn_linear_options){.zero = zero});
+        cr_assert(nn_params_finalize(params[zero], 1));
+    }
+    for (int i = 0; i < nn_params_entries(params[0]); i++) {
+        const char *name = nn_params_name(params[1], i);
+        const tensor usual = nn_params_at(params[0], i)->value, value = nn_params_at(params[1], i)->value;
+        const bool zero = strstr(name, "c_proj") || strstr(name, "head");
+        for (int64_t k = 0; k < tensor_size(value); k++)
+            cr_expect_eq(value.f32[k], zero ? 0 : usual.f32[k], "%s", name);
+        if (zero) cr_expect_gt(tensor_sum_squares(usual), 0, "%s", name);
+    }
+    for (int zero = 0; zero < 2; zero++) nn_params_free(params[zero]);
+}
+
 Test(modules, linear_shares_a_tied_weight) {
     nn_params *params = nn_params_new();
     struct nn_embedding wte;

@@ -252,11 +252,6 @@ static void say_duration(lm_trainer *t) {
 
 static int step(lm_trainer *t) {
     const lm_settings *set = &t->set;
-    const nn_schedule schedule = {.kind = (nn_schedule_kind)set->schedule,
-                                  .rate = set->rate,
-                                  .lowest = set->lowest_rate,
-                                  .warmup = set->warmup,
-                                  .end = set->schedule_end ? set->schedule_end : set->iterations};
     const int64_t tokens = set->batch * set->accumulate * set->context;
     nn_params *params = t->instance.params;
     lm_log_row *row = &t->row;
@@ -264,8 +259,7 @@ static int step(lm_trainer *t) {
     if (status != LM_DONE) return status;
     row->gradient_norm = nn_clip_grad_norm(params, set->clip > 0 ? set->clip : (double)INFINITY);
     if (!isfinite(row->gradient_norm)) return not_finite(t, "the gradient is", NULL);
-    row->rate = t->adamw.options.rate = nn_schedule_rate(&schedule, t->state.iteration);
-    if (!nn_adamw_step(&t->adamw, params)) return fail(t, nn_params_error(params));
+    if (!lm_optimizer_step(t, &row->rate)) return fail(t, nn_params_error(params));
     lm_progress_step(&t->progress, t->state.iteration + 1, row->loss, tokens);
     row->tokens_per_second = (double)tokens / t->progress.step_seconds;
     row->seconds = t->log.seconds + t->progress.resumed - t->begun;

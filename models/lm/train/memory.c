@@ -20,10 +20,10 @@ lm_memory lm_memory_needed(const lm_trainer *t) {
     const int tapes = shards > 1 ? tensor_threads() : 1;
     const double numbers =
         model->activations ? model->activations(model->self, vocabulary) : 4 * (double)vocabulary;
-    /* values, gradients, AdamW's two moments; the sum of several batches; the best values */
-    const int copies = 4 + (set->accumulate > 1) + t->keeps_nothing + (shards > 1 ? shards : 0);
-    return (lm_memory){.weights =
-                           each * count * copies + PROGRAM_BYTES + (double)tensor_threads() * THREAD_BYTES,
+    /* values, gradients; the sum of several batches; the best values */
+    const int copies = 2 + (set->accumulate > 1) + t->keeps_nothing + (shards > 1 ? shards : 0);
+    return (lm_memory){.weights = each * (count * copies + lm_optimizer_numbers(t)) + PROGRAM_BYTES +
+                                  (double)tensor_threads() * THREAD_BYTES,
                        .batch = tapes * (each * numbers * (double)(rows * set->context) + SPARE_BYTES)};
 }
 
@@ -43,8 +43,10 @@ int lm_memory_check(const lm_trainer *t) {
     const lm_model *model = t->instance.model;
     const lm_memory need = lm_memory_needed(t);
     const bool loaded =
-        tensor_ok(nn_values(t->instance.params)); /* with gradients, and with moments to go on */
-    const double taken = loaded ? (double)nn_params_count(t->instance.params) * (t->set.resume ? 16 : 8) : 0;
+        tensor_ok(nn_values(t->instance.params)); /* with gradients, and what is needed to go on */
+    const double numbers = 2 * (double)nn_params_count(t->instance.params);
+    const double taken =
+        loaded ? sizeof(float) * (numbers + (t->set.resume ? lm_optimizer_numbers(t) : 0)) : 0;
     const double all = need.weights + need.batch, bytes = (double)tensor_memory();
     char text[3][32], less[120] = "a smaller --vocab-size";
     if (bytes < 0 || all - taken <= bytes || t->set.force || t->set.dry_run) return LM_DONE;

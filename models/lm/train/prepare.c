@@ -110,20 +110,13 @@ int lm_prepare_model(lm_trainer *t) {
 int lm_prepare_parameters(lm_trainer *t) {
     const lm_model *model = t->instance.model;
     const lm_settings *set = &t->set;
-    const nn_adamw_options options = {.rate = set->rate,
-                                      .beta1 = set->beta1,
-                                      .beta2 = set->beta2,
-                                      .eps = set->eps,
-                                      .decay = set->decay,
-                                      .decay_matrices = set->decay_on == 1};
     nn_params *params = t->instance.params;
     const int64_t count = nn_params_count(params);
     lm_busy *busy = lm_busy_begin(model->name, "making the weights");
     bool ok = tensor_ok(nn_values(params)) || nn_params_finalize(params, (uint64_t)set->seed);
-    ok = ok && (set->resume || nn_adamw_init(&t->adamw, params, options));
+    ok = ok && (set->resume || lm_optimizer_init(t));
     lm_busy_end(busy);
     if (!ok) return lm_fail(model, "%" PRId64 " parameters: %s", count, nn_params_error(params));
-    t->adamw.options = options;
 
     tensor_error err = {0};
     if (set->accumulate > 1) t->sum = tensor_new(t->arena, TENSOR_F32, TENSOR_SHAPE(count), &err);

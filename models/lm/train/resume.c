@@ -1,5 +1,5 @@
 /* Going on with a run: what a checkpoint holds for it beside the model, and how it comes back. Under "train.": the
- * options that make the run what it is, and how far it is; as tensors: AdamW's moments. Nothing in it depends on when
+ * options that make the run what it is, and how far it is; as tensors: the optimizer's state. Nothing in it depends on when
  * or how often the run was interrupted, so that a resumed run ends with the same bytes. */
 #include <inttypes.h>
 #include <math.h>
@@ -64,9 +64,9 @@ bool lm_resume_save(const lm_trainer *t, tensor_error *err) {
     strings s = {0};
     lm_state state = t->state;
     add_run(&s, t, &state, STATE_OPTIONS, true);
-    nn_entry moments[NN_ADAMW_ENTRIES];
-    nn_adamw_list(&t->adamw, moments);
-    const lm_extras extras = {moments, s.list, NN_ADAMW_ENTRIES, s.count};
+    nn_entry optimizer[LM_OPTIMIZER_ENTRIES];
+    const int count = lm_optimizer_list(t, optimizer);
+    const lm_extras extras = {optimizer, s.list, count, s.count};
     return lm_checkpoint_save(&t->instance, extras, t->last, err);
 }
 
@@ -196,10 +196,8 @@ static bool load(lm_trainer *t, int argc, char *const *argv, tensor_error *err) 
                                           context_given(t, argc, argv) ? t->set.context : 0, err);
     tensor_error fault = {0};
     nn_file *file = nn_file_open(t->last, err);
-    bool ok =
-        file && read_state(t, file, argc, argv, &fault) &&
-        lm_checkpoint_load(&t->instance, model, t->last, err) &&
-        nn_adamw_load(&t->adamw, t->instance.params, NN_ADAMW_DEFAULTS, file, t->state.iteration, &fault);
+    bool ok = file && read_state(t, file, argc, argv, &fault) &&
+              lm_checkpoint_load(&t->instance, model, t->last, err) && lm_optimizer_load(t, file, &fault);
     if (fault.text[0]) tensor_fail(err, "%.100s: %s", t->last, fault.text);
     nn_file_close(file);
     return ok;

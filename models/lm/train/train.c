@@ -119,7 +119,7 @@ static bool check(lm_trainer *t, tensor_error *err) {
         return tensor_fail(err, "--time %s", fault.text);
     if (set->lowest_rate > set->rate)
         return tensor_fail(err, "--min-lr %g is above --lr %g", set->lowest_rate, set->rate);
-    return true;
+    return lm_optimizer_check(t, err);
 }
 
 /* Text, tokens, plan and parameters: all that stands before the loop. */
@@ -225,6 +225,9 @@ int lm_train_with(const lm_model *model, int argc, char *const *argv,
                             .beta1 = 0.9,
                             .beta2 = 0.999,
                             .eps = 1e-8,
+                            .cooldown = 1,
+                            .muon_rate = 0.03,
+                            .muon_momentum = 0.9,
                             .seed = 1,
                             .report_every = 500,
                             .report_batches = 100,
@@ -284,6 +287,8 @@ int lm_train_with(const lm_model *model, int argc, char *const *argv,
                          "The learning rate of the optimizer AdamW: how far a step goes.")),
         lm_choice("schedule", &s->schedule, "constant|linear|cosine",
                   "How the learning rate falls after the warmup."),
+        lm_real("cooldown", &s->cooldown, 0.001, 1,
+                "The learning rate stays until this last share of the run, in which it falls."),
         lm_real("min-lr", &s->lowest_rate, 0, 1000, "The schedule lowers the learning rate to this."),
         lm_resumed(LM_CHANGEABLE,
                    lm_integer("schedule-end", &s->schedule_end, 1, 1e12,
@@ -296,6 +301,14 @@ int lm_train_with(const lm_model *model, int argc, char *const *argv,
         lm_real("beta1", &s->beta1, 0, 0.999999, "How long AdamW remembers gradients."),
         lm_real("beta2", &s->beta2, 0, 0.999999, "How long AdamW remembers the squares of gradients."),
         lm_real("eps", &s->eps, 1e-20, 1, "AdamW adds this before it divides."),
+        lm_choice("optimizer", &s->optimizer, "adamw|muon",
+                  "With muon, the matrices in the layers are trained by Muon, which learns faster from the "
+                  "same text; all else stays with AdamW."),
+        lm_real("muon-lr", &s->muon_rate, 0, 1000,
+                "The learning rate of Muon; it falls as that of AdamW does."),
+        lm_real("muon-momentum", &s->muon_momentum, 0, 0.999999, "How long Muon remembers gradients."),
+        lm_real("table-lr", &s->table_rate, 1e-20, 1000,
+                "The learning rate of the tables of tokens and positions; that of --lr unless given."),
         lm_choice("precision", &s->precision, "float32|bf16",
                   "Round the numbers that training multiplies to this; weights and sums stay float32."),
         lm_real("clip", &s->clip, 1e-20, 1e20,

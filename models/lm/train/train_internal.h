@@ -1,5 +1,5 @@
 /* Training: the command (train.c), what it will take (plan.c, memory.c), going on with a run (resume.c), the loop (loop.c),
- * what it warns of (warn.c) and its log (log.c). */
+ * its optimizer (optimize.c), what it warns of (warn.c) and its log (log.c). */
 #ifndef SAMPO_LM_TRAIN_INTERNAL_H
 #define SAMPO_LM_TRAIN_INTERNAL_H
 
@@ -54,6 +54,8 @@ bool lm_log_sample(lm_log *log, int64_t iteration, const char *text, size_t byte
 
 /* ---- The run ------------------------------------------------------------------------------------ */
 
+typedef enum lm_optimizer { LM_ADAMW, LM_MUON } lm_optimizer;
+
 /* What the command line says. */
 typedef struct lm_settings {
     lm_paths data;
@@ -62,7 +64,11 @@ typedef struct lm_settings {
     int64_t iterations, batch, accumulate, context, vocab_size, seed, threads;
     int64_t schedule, warmup, schedule_end, decay_on; /* schedule: nn_schedule_kind; decay_on: 1: matrices */
     int64_t precision;                                /* tensor_precision */
+    int64_t optimizer;                                /* lm_optimizer */
     double rate, lowest_rate, decay, beta1, beta2, eps, clip;
+    double cooldown;   /* of the run, the share in which the rate falls */
+    double table_rate; /* of the model's tables; 0: as the others' */
+    double muon_rate, muon_momentum;
     int64_t report_every, report_batches, patience, sample_tokens;
     double temperature;
     double seconds; /* of --time; 0: none */
@@ -92,6 +98,8 @@ typedef struct lm_trainer {
     tensor sum; /* of the micro-batches' gradients; no tensor where there is one */
     nn_parallel *parallel;
     struct nn_adamw adamw;
+    struct nn_muon muon; /* of the hidden matrices, with LM_MUON */
+    nn_group adamw_groups[3], muon_groups[3];
     lm_state state;
     lm_progress progress;
     lm_log log;
@@ -160,6 +168,22 @@ int lm_plan_print(const lm_trainer *t);
 double lm_step_work(const lm_trainer *t);
 double lm_machine_speed(tensor_error *err);
 double lm_step_estimate(const lm_trainer *t, double speed);
+
+/* ---- The optimizer --------------------------------------------------------------------------------- */
+
+/* Whether its options fit together, and the model. */
+bool lm_optimizer_check(const lm_trainer *t, tensor_error *err);
+/* Makes it anew, or from a checkpoint; the former leaves the text in the registry. */
+bool lm_optimizer_init(lm_trainer *t);
+bool lm_optimizer_load(lm_trainer *t, const nn_file *file, tensor_error *err);
+/* Its state for a checkpoint; returns how many entries. */
+enum { LM_OPTIMIZER_ENTRIES = NN_ADAMW_ENTRIES + NN_MUON_ENTRIES };
+int lm_optimizer_list(const lm_trainer *t, nn_entry entries[LM_OPTIMIZER_ENTRIES]);
+/* How many float32 numbers it takes; the parameters need to be registered, not finalized. */
+double lm_optimizer_numbers(const lm_trainer *t);
+/* A step at the rates that the schedule has for the state's iteration; *rate is AdamW's. On failure the text is in the
+ * registry. */
+bool lm_optimizer_step(lm_trainer *t, double *rate);
 
 /* ---- Warnings: one line each, once ---------------------------------------------------------------- */
 

@@ -1,0 +1,94 @@
+/* The optimizer of a run: AdamW for all parameters, or Muon for the hidden matrices and AdamW for the others. */
+#include "models/lm/train/train_internal.h"
+
+bool lm_optimizer_check(const lm_trainer *t, tensor_error *err) {
+    const lm_settings *set = &t->set;
+    const lm_model *model = t->instance.model;
+    const bool muon = set->optimizer == LM_MUON;
+    if (muon && !model->matrices)
+        return tensor_fail(err, "--optimizer muon needs a model with hidden layers");
+    if (set->table_rate > 0 && !model->tables)
+        return tensor_fail(err, "--table-lr needs a model with tables beside its output");
+    if ((muon || set->table_rate > 0) && set->rate == 0)
+        return tensor_fail(err, "--%s needs an --lr above 0", muon ? "optimizer muon" : "table-lr");
+    if (set->cooldown < 1 && set->schedule == NN_CONSTANT)
+        return tensor_fail(err, "--cooldown needs --schedule linear or cosine");
+    return true;
+}
+
+static nn_adamw_options adamw_options(lm_trainer *t) {
+    const lm_settings *set = &t->set;
+    const lm_model *model = t->instance.model;
+    nn_group *group = t->adamw_groups;
+    if (set->optimizer == LM_MUON) *group++ = (nn_group){model->matrices, 0};
+    if (set->table_rate > 0) *group++ = (nn_group){model->tables, set->table_rate / set->rate};
+    *group = (nn_group){0};
+    return (nn_adamw_options){.rate = set->rate,
+                              .beta1 = set->beta1,
+                              .beta2 = set->beta2,
+                              .eps = set->eps,
+                              .decay = set->decay,
+                              .decay_matrices = set->decay_on == 1,
+                              .groups = t->adamw_groups};
+}
+
+static nn_muon_options muon_options(lm_trainer *t) {
+    nn_muon_options options = NN_MUON_DEFAULTS;
+    t->muon_groups[0] = (nn_group){t->instance.model->matrices, 1};
+    t->muon_groups[1] = (nn_group){"*", 0};
+    options.momentum = t->set.muon_momentum;
+    options.decay = 0;
+    options.groups = t->muon_groups;
+    return options;
+}
+
+bool lm_optimizer_init(lm_trainer *t) {
+    nn_params *params = t->instance.params;
+    return nn_adamw_init(&t->adamw, params, adamw_options(t)) &&
+           (t->set.optimizer != LM_MUON || nn_muon_init(&t->muon, params, muon_options(t)));
+}
+
+bool lm_optimizer_load(lm_trainer *t, const nn_file *file, tensor_error *err) {
+    nn_params *params = t->instance.params;
+    return nn_adamw_load(&t->adamw, params, adamw_options(t), file, t->state.iteration, err) &&
+           (t->set.optimizer != LM_MUON || nn_muon_load(&t->muon, params, muon_options(t), file, err));
+}
+
+int lm_optimizer_list(const lm_trainer *t, nn_entry entries[LM_OPTIMIZER_ENTRIES]) {
+    nn_adamw_list(&t->adamw, entries);
+    if (t->set.optimizer != LM_MUON) return NN_ADAMW_ENTRIES;
+    nn_muon_list(&t->muon, entries + NN_ADAMW_ENTRIES);
+    return LM_OPTIMIZER_ENTRIES;
+}
+
+double lm_optimizer_numbers(const lm_trainer *t) {
+    lm_trainer other = *t; /* of which the groups are made */
+    const nn_params *params = t->instance.params;
+    double numbers = 2 * (double)nn_params_count(params);
+    if (t->set.optimizer == LM_MUON) {
+        const nn_muon_options options = muon_options(&other);
+        numbers += (double)nn_muon_numbers(params, &options);
+    }
+    return numbers;
+}
+
+/* The schedule's rate at the state's iteration. */
+static double rate_now(const lm_trainer *t) {
+    const lm_settings *set = &t->set;
+    const int64_t end = set->schedule_end ? set->schedule_end : set->iterations;
+    const nn_schedule schedule = {.kind = (nn_schedule_kind)set->schedule,
+                                  .rate = set->rate,
+                                  .lowest = set->lowest_rate,
+                                  .warmup = set->warmup,
+                                  .fall = (int64_t)((1 - set->cooldown) * (double)end),
+                                  .end = end};
+    return nn_schedule_rate(&schedule, t->state.iteration);
+}
+
+bool lm_optimizer_step(lm_trainer *t, double *rate) {
+    nn_params *params = t->instance.params;
+    *rate = t->adamw.options.rate = rate_now(t);
+    t->muon.options.rate = t->set.rate > 0 ? t->set.muon_rate * (*rate / t->set.rate) : 0;
+    return nn_adamw_step(&t->adamw, params) &&
+           (t->set.optimizer != LM_MUON || nn_muon_step(&t->muon, params));
+}
