@@ -286,6 +286,18 @@ bool nn_muon_step(struct nn_muon *o, nn_params *params);
 /* How many float32 numbers nn_muon_init takes; also before nn_params_finalize. */
 int64_t nn_muon_numbers(const nn_params *params, const nn_muon_options *options);
 
+/* The mean of the values after several steps, mean += (x - mean) / count: less noisy than the last ones (Polyak & Juditsky
+ * 1992). nn_average_show puts it in the place of the values, to be measured and saved, and the values back (false), with which
+ * training goes on; before there is a mean it does nothing. */
+struct nn_average {
+    tensor other;  /* of the registry, [count]: the mean or, while that is shown, the values */
+    int64_t count; /* so many values are in the mean; 0 begins anew */
+    bool shown;
+};
+bool nn_average_init(struct nn_average *o, nn_params *params);
+bool nn_average_add(struct nn_average *o, nn_params *params);
+void nn_average_show(struct nn_average *o, nn_params *params, bool shown);
+
 /* The learning rate of step i, counted from 0: a linear warm-up, rate (i + 1) / (warmup + 1) for i < warmup; then
  * constant, or falling from step `fall` on (from the warm-up's end where that is later) to `lowest` at step `end`, on a line or
  * as half a period of a cosine (Loshchilov & Hutter 2017).
@@ -433,6 +445,12 @@ enum { NN_MUON_ENTRIES = 1 };
 void nn_muon_list(const struct nn_muon *o, nn_entry entries[NN_MUON_ENTRIES]);
 bool nn_muon_load(struct nn_muon *o, nn_params *params, nn_muon_options options, const nn_file *file,
                   tensor_error *err);
+/* While a mean is shown, and saved as the model, the values that training goes on with, "optimizer.values"; returns how
+ * many entries: 0 where none is shown. And back, for parameters that were loaded from that file. */
+enum { NN_AVERAGE_ENTRIES = 1 };
+int nn_average_list(const struct nn_average *o, nn_entry entries[NN_AVERAGE_ENTRIES]);
+bool nn_average_load(struct nn_average *o, nn_params *params, const nn_file *file, int64_t count,
+                     tensor_error *err);
 
 /* The strings of a JSON array such as a vocabulary, ["a", "b"], into memory that `arena` owns: *strings [count],
  * each ended by NUL (a NUL inside is refused). */

@@ -172,7 +172,7 @@ Test(resume, with_counts_and_tables) {
 /* The momentum of Muon comes back as well, and so do all the rates. */
 Test(resume, with_muon) {
     const char *const more =
-        "--optimizer muon --muon-lr 0.05 --table-lr 0.02 --cooldown 0.5 --zero-init yes --force";
+        "--optimizer muon --muon-lr 0.05 --table-lr 0.02 --cooldown 0.5 --zero-init yes --average 5 --force";
     cr_assert_eq(start(0, 1, "adamw", "--cooldown 0.5 --zero-init yes"), LM_DONE);
     cr_assert_eq(start(0, 1, "whole", more), LM_DONE);
     cr_expect_not(same("whole", "adamw", "last.safetensors"));
@@ -186,6 +186,42 @@ Test(resume, with_muon) {
     }
     cr_expect_gt(interrupted, 10);
     cr_expect_eq(resume(0, 1, "part", "--optimizer adamw"), LM_BAD_USAGE);
+}
+
+/* The model's numbers in a run's last checkpoint; returns how many. */
+static size_t weights_of(const char *run, float *weights) {
+    char path[128];
+    size_t count = 0;
+    snprintf(path, sizeof path, "%s/last.safetensors", in_folder(run));
+    nn_file *file = nn_file_open(path, NULL);
+    cr_assert(file);
+    for (int k = 0; k < nn_file_entries(file); k++) {
+        const nn_entry *entry = nn_file_at(file, k);
+        if (strncmp(entry->name, "optimizer.", 10) == 0) continue;
+        memcpy(weights + count, entry->data, entry->bytes);
+        count += entry->bytes / sizeof(float);
+    }
+    nn_file_close(file);
+    return count;
+}
+
+/* The mean is the model, and not what training goes on with. */
+Test(resume, with_an_average) {
+    static float weights[5][MAX_FILE];
+    const char *const more[] = {"--iters 6", "--iters 7", "--iters 7 --average 2", "--iters 9 --average 2"};
+    size_t count = 0;
+    for (int i = 0; i < 4; i++) {
+        char line[128];
+        snprintf(line, sizeof line, "--schedule constant --sample-tokens 0 --force %s", more[i]);
+        cr_assert_eq(start(0, 1, i == 2 ? "part" : "whole", line), LM_DONE);
+        count = weights_of(i == 2 ? "part" : "whole", weights[i]);
+    }
+    cr_assert_gt(count, 100);
+    for (size_t k = 0; k < count; k++)
+        cr_expect_float_eq((double)weights[2][k], ((double)weights[0][k] + (double)weights[1][k]) / 2, 1e-6);
+    cr_assert_eq(resume(0, 1, "part", "--iters 9"), LM_DONE);
+    cr_expect_eq(weights_of("part", weights[4]), count);
+    cr_expect_eq(memcmp(weights[4], weights[3], count * sizeof(float)), 0, "it begins anew");
 }
 
 Test(resume, again_and_again) {

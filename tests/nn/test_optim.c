@@ -199,3 +199,35 @@ Test(optim, two_models_train_apart) {
     nn_params_free(one);
     nn_params_free(two);
 }
+
+/* The mean of several values takes their place and gives it back. */
+Test(optim, average) {
+    nn_params *params = registry();
+    struct nn_average average;
+    static double mean[COUNT];
+    cr_assert(nn_average_init(&average, params));
+    nn_average_show(&average, params, true);
+    cr_expect_not(average.shown, "before there is one");
+    for (int step = 0; step < STEPS; step++) {
+        cr_assert(tensor_rand_normal(nn_values(params), &(tensor_rng){3, (uint64_t)step, 0}, 1, 2, NULL));
+        for (int i = 0; i < COUNT; i++) mean[i] += (double)nn_values(params).f32[i] / STEPS;
+        cr_assert(nn_average_add(&average, params));
+    }
+    static float trained[COUNT];
+    memcpy(trained, nn_values(params).f32, sizeof trained);
+    const uint64_t version = nn_values(params).storage->version;
+    nn_average_show(&average, params, true);
+    nn_average_show(&average, params, true);
+    cr_expect_gt(nn_values(params).storage->version, version);
+    expect_values(params, mean);
+    cr_expect_not(nn_average_add(&average, params), "while it is shown");
+    nn_average_show(&average, params, false);
+    cr_expect_eq(memcmp(trained, nn_values(params).f32, sizeof trained), 0);
+    average.count = 0;
+    nn_params *other = nn_params_new();
+    nn_param(other, "a", NN_ONES, TENSOR_SHAPE(4));
+    cr_expect_not(nn_average_init(&average, other), "before nn_params_finalize");
+    cr_expect_not(nn_average_add(&average, other), "of another model");
+    nn_params_free(other);
+    nn_params_free(params);
+}

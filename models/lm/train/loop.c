@@ -162,7 +162,7 @@ static bool print_losses(const lm_trainer *t, tensor_error *err) {
 }
 
 /* Saves before it prints: once a line is out, its checkpoint is there. */
-static int report(lm_trainer *t) {
+static int report_shown(lm_trainer *t) {
     tensor_error err = {0};
     double train, validation;
     char *text = NULL;
@@ -172,6 +172,7 @@ static int report(lm_trainer *t) {
     if (interrupted || status != LM_DONE) return status;
     lm_progress_clear(&t->progress);
     if ((status = save(t)) != LM_DONE) return status;
+    lm_average_show(t, true);
     const bool trained = t->state.iteration > 0; /* else whoever stops early would sample weights of no use */
     if (is_best(t, train, validation) && trained && !keep_best(t, &err)) return fail(t, err.text);
     bool ok = make_sample(t, &text, &size, &err);
@@ -185,6 +186,13 @@ static int report(lm_trainer *t) {
     lm_progress_again(&t->progress);
     t->stopped = t->set.patience > 0 && t->state.reports_since_best >= t->set.patience;
     return LM_DONE;
+}
+
+static int report(lm_trainer *t) {
+    lm_average_show(t, true);
+    const int status = report_shown(t);
+    lm_average_show(t, false);
+    return status;
 }
 
 /* ---- Steps ------------------------------------------------------------------------------------- */
@@ -333,6 +341,7 @@ int lm_train_loop(lm_trainer *t) {
     if (status == LM_DONE) {
         lm_progress_report(&t->progress);
         status = interrupted ? stop(t) : save(t);
+        lm_average_show(t, true);
     }
     lm_log_close(&t->log);
     release_interrupts(old);

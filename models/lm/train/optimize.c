@@ -1,4 +1,5 @@
-/* The optimizer of a run: AdamW for all parameters, or Muon for the hidden matrices and AdamW for the others. */
+/* The optimizer of a run: AdamW for all parameters, or Muon for the hidden matrices and AdamW for the others; and the mean
+ * of the last weights. */
 #include "models/lm/train/train_internal.h"
 
 bool lm_optimizer_check(const lm_trainer *t, tensor_error *err) {
@@ -45,26 +46,31 @@ static nn_muon_options muon_options(lm_trainer *t) {
 bool lm_optimizer_init(lm_trainer *t) {
     nn_params *params = t->instance.params;
     return nn_adamw_init(&t->adamw, params, adamw_options(t)) &&
-           (t->set.optimizer != LM_MUON || nn_muon_init(&t->muon, params, muon_options(t)));
+           (t->set.optimizer != LM_MUON || nn_muon_init(&t->muon, params, muon_options(t))) &&
+           (t->set.average == 0 || nn_average_init(&t->average, params));
 }
 
 bool lm_optimizer_load(lm_trainer *t, const nn_file *file, tensor_error *err) {
     nn_params *params = t->instance.params;
     return nn_adamw_load(&t->adamw, params, adamw_options(t), file, t->state.iteration, err) &&
-           (t->set.optimizer != LM_MUON || nn_muon_load(&t->muon, params, muon_options(t), file, err));
+           (t->set.optimizer != LM_MUON || nn_muon_load(&t->muon, params, muon_options(t), file, err)) &&
+           (t->set.average == 0 || nn_average_load(&t->average, params, file, t->state.averaged, err));
 }
 
 int lm_optimizer_list(const lm_trainer *t, nn_entry entries[LM_OPTIMIZER_ENTRIES]) {
+    int count = NN_ADAMW_ENTRIES;
     nn_adamw_list(&t->adamw, entries);
-    if (t->set.optimizer != LM_MUON) return NN_ADAMW_ENTRIES;
-    nn_muon_list(&t->muon, entries + NN_ADAMW_ENTRIES);
-    return LM_OPTIMIZER_ENTRIES;
+    if (t->set.optimizer == LM_MUON) {
+        nn_muon_list(&t->muon, entries + count);
+        count += NN_MUON_ENTRIES;
+    }
+    return count + nn_average_list(&t->average, entries + count);
 }
 
 double lm_optimizer_numbers(const lm_trainer *t) {
     lm_trainer other = *t; /* of which the groups are made */
     const nn_params *params = t->instance.params;
-    double numbers = 2 * (double)nn_params_count(params);
+    double numbers = (t->set.average > 0 ? 3 : 2) * (double)nn_params_count(params);
     if (t->set.optimizer == LM_MUON) {
         const nn_muon_options options = muon_options(&other);
         numbers += (double)nn_muon_numbers(params, &options);
@@ -85,10 +91,24 @@ static double rate_now(const lm_trainer *t) {
     return nn_schedule_rate(&schedule, t->state.iteration);
 }
 
+/* Adds the weights of the last iterations to their mean. A run that goes on behind its end begins a new one. */
+static bool average(lm_trainer *t) {
+    const int64_t first = t->set.iterations - t->set.average;
+    if (t->set.average == 0) return true;
+    if (t->state.iteration <= first) t->average.count = 0;
+    const bool ok = t->state.iteration < first || nn_average_add(&t->average, t->instance.params);
+    t->state.averaged = t->average.count;
+    return ok;
+}
+
 bool lm_optimizer_step(lm_trainer *t, double *rate) {
     nn_params *params = t->instance.params;
     *rate = t->adamw.options.rate = rate_now(t);
     t->muon.options.rate = t->set.rate > 0 ? t->set.muon_rate * (*rate / t->set.rate) : 0;
     return nn_adamw_step(&t->adamw, params) &&
-           (t->set.optimizer != LM_MUON || nn_muon_step(&t->muon, params));
+           (t->set.optimizer != LM_MUON || nn_muon_step(&t->muon, params)) && average(t);
+}
+
+void lm_average_show(lm_trainer *t, bool shown) {
+    nn_average_show(&t->average, t->instance.params, shown);
 }

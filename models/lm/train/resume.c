@@ -7,7 +7,7 @@
 
 #include "models/lm/train/train_internal.h"
 
-enum { NAME_BYTES = 48, STATE_OPTIONS = 6, BEST_OPTIONS = 4 };
+enum { NAME_BYTES = 48, STATE_OPTIONS = 7, BEST_OPTIONS = 4 };
 static const char prefix[] = "train.";
 
 /* The state, as options, which are read and written already: first those that the best report's checkpoint has. */
@@ -16,8 +16,9 @@ static void state_options(lm_state *s, lm_option options[STATE_OPTIONS]) {
     options[1] = lm_kept("train.best_loss", lm_real(NULL, &s->best_loss, 0, LM_NO_LOSS, NULL));
     options[2] = lm_kept("train.text_tokens", lm_integer(NULL, &s->text_tokens, 0, INT64_MAX, NULL));
     options[3] = lm_kept("train.text_hash", lm_integer(NULL, &s->text_hash, 0, INT64_MAX, NULL));
-    options[4] = lm_kept("train.best_iteration", lm_integer(NULL, &s->best_iteration, 0, 1e12, NULL));
-    options[5] = lm_kept("train.reports_since_best", lm_integer(NULL, &s->reports_since_best, 0, 1e12, NULL));
+    options[4] = lm_kept("train.averaged", lm_integer(NULL, &s->averaged, 0, 1e12, NULL));
+    options[5] = lm_kept("train.best_iteration", lm_integer(NULL, &s->best_iteration, 0, 1e12, NULL));
+    options[6] = lm_kept("train.reports_since_best", lm_integer(NULL, &s->reports_since_best, 0, 1e12, NULL));
 }
 
 /* ---- Saving ------------------------------------------------------------------------------------ */
@@ -60,14 +61,17 @@ static void add_run(strings *s, const lm_trainer *t, lm_state *state, int counts
     }
 }
 
-bool lm_resume_save(const lm_trainer *t, tensor_error *err) {
+bool lm_resume_save(lm_trainer *t, tensor_error *err) {
     strings s = {0};
+    lm_average_show(t, true); /* it is the model for whoever loads the file */
     lm_state state = t->state;
     add_run(&s, t, &state, STATE_OPTIONS, true);
     nn_entry optimizer[LM_OPTIMIZER_ENTRIES];
     const int count = lm_optimizer_list(t, optimizer);
     const lm_extras extras = {optimizer, s.list, count, s.count};
-    return lm_checkpoint_save(&t->instance, extras, t->last, err);
+    const bool saved = lm_checkpoint_save(&t->instance, extras, t->last, err);
+    lm_average_show(t, false);
+    return saved;
 }
 
 bool lm_best_save(const lm_trainer *t, tensor_error *err) {

@@ -67,6 +67,7 @@ typedef struct lm_settings {
     int64_t optimizer;                                /* lm_optimizer */
     double rate, lowest_rate, decay, beta1, beta2, eps, clip;
     double cooldown;   /* of the run, the share in which the rate falls */
+    int64_t average;   /* iterations whose weights are averaged; 0: none */
     double table_rate; /* of the model's tables; 0: as the others' */
     double muon_rate, muon_momentum;
     int64_t report_every, report_batches, patience, sample_tokens;
@@ -82,6 +83,7 @@ typedef struct lm_state {
     int64_t best_iteration;
     int64_t reports_since_best;
     int64_t text_tokens, text_hash; /* of the text, to know it again */
+    int64_t averaged;               /* iterations that are in the mean of --average */
 } lm_state;
 
 typedef struct lm_trainer {
@@ -98,7 +100,8 @@ typedef struct lm_trainer {
     tensor sum; /* of the micro-batches' gradients; no tensor where there is one */
     nn_parallel *parallel;
     struct nn_adamw adamw;
-    struct nn_muon muon; /* of the hidden matrices, with LM_MUON */
+    struct nn_muon muon;       /* of the hidden matrices, with LM_MUON */
+    struct nn_average average; /* of the last weights */
     nn_group adamw_groups[3], muon_groups[3];
     lm_state state;
     lm_progress progress;
@@ -177,10 +180,12 @@ bool lm_optimizer_check(const lm_trainer *t, tensor_error *err);
 bool lm_optimizer_init(lm_trainer *t);
 bool lm_optimizer_load(lm_trainer *t, const nn_file *file, tensor_error *err);
 /* Its state for a checkpoint; returns how many entries. */
-enum { LM_OPTIMIZER_ENTRIES = NN_ADAMW_ENTRIES + NN_MUON_ENTRIES };
+enum { LM_OPTIMIZER_ENTRIES = NN_ADAMW_ENTRIES + NN_MUON_ENTRIES + NN_AVERAGE_ENTRIES };
 int lm_optimizer_list(const lm_trainer *t, nn_entry entries[LM_OPTIMIZER_ENTRIES]);
 /* How many float32 numbers it takes; the parameters need to be registered, not finalized. */
 double lm_optimizer_numbers(const lm_trainer *t);
+/* With --average, whether the model is the mean of the last weights, or the weights that are trained. */
+void lm_average_show(lm_trainer *t, bool shown);
 /* A step at the rates that the schedule has for the state's iteration; *rate is AdamW's. On failure the text is in the
  * registry. */
 bool lm_optimizer_step(lm_trainer *t, double *rate);
@@ -206,7 +211,7 @@ int lm_resume_load(lm_trainer *t, int argc, char *const *argv);
 bool lm_resume_text(lm_trainer *t, tensor_error *err);
 
 /* Writes the weights with all that resuming needs, or with the loss that they were best at. */
-bool lm_resume_save(const lm_trainer *t, tensor_error *err);
+bool lm_resume_save(lm_trainer *t, tensor_error *err);
 bool lm_best_save(const lm_trainer *t, tensor_error *err);
 
 /* Seconds that a step takes, by computing gradients that are not used. Returns an exit status. */
