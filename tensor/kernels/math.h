@@ -45,7 +45,7 @@ enum { MATH_SIDE = 4 };
 
 /* e^x as p 2^n with p in [0.70, 1.42]: n = round(x / ln 2), r = x - n ln 2 in two steps, of which the first
  * is exact (the high part of ln 2 has nine bits), e^r = 1 + r + r^2 q(r) to 3.3e-9. */
-#define EACH(i, n) _Pragma("GCC unroll 8") for (int i = 0; i < (n); i++)
+#define EACH(i, n) UNROLL for (int i = 0; i < (n); i++)
 static inline __attribute__((always_inline)) void exp_reduced_each(const int count, vec *p, const vec *x,
                                                                    veci *n) {
     vec r[MATH_SIDE], k[MATH_SIDE], t[MATH_SIDE];
