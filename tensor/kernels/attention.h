@@ -5,109 +5,8 @@
 #ifndef SAMPO_TENSOR_ATTENTION_H
 #define SAMPO_TENSOR_ATTENTION_H
 
-#include <math.h>
-
-#include "tensor/kernels/gemm.h"
-#include "tensor/kernels/lanes.h"
+#include "tensor/kernels/attention_tile.h"
 #include "tensor/kernels/math.h"
-
-enum { ATTENTION_TILE = 64 };
-
-/* One tile: queries i0.. and keys j0.., and which of its keys a query may see. */
-typedef struct attention_tile {
-    int64_t i0, rows, j0, cols;
-    int64_t diagonal; /* row r sees columns up to r + diagonal, less those that the mask hides */
-    const attention_args
-        *strict; /* not NULL: what is hidden may be infinite or NaN and must not be multiplied by 0 */
-} attention_tile;
-
-static inline attention_tile tile_at(const attention_args *t, int64_t i0, int64_t rows, int64_t j0,
-                                     bool strict) {
-    return (attention_tile){.i0 = i0,
-                            .rows = rows,
-                            .j0 = j0,
-                            .cols = min64(ATTENTION_TILE, t->tk - j0),
-                            .diagonal = t->causal ? i0 + t->tk - t->tq - j0 : ATTENTION_TILE,
-                            .strict = strict ? t : NULL};
-}
-
-/* How many keys, from the first on, the tile of queries from i0 on can see. */
-static int64_t keys_of(const attention_args *t, int64_t i0) {
-    const int64_t last = i0 + min64(ATTENTION_TILE, t->tq - i0) + t->tk - t->tq;
-    return t->causal ? max64(0, last) : t->tk;
-}
-
-static int64_t visible(const attention_tile *t, int64_t row) {
-    return max64(0, min64(t->cols, row + t->diagonal + 1));
-}
-
-/* out[rows, cols] = x[rows, d] y[cols, d]^T, where visible. */
-static void tile_scores(float *out, const attention_tile *t, int64_t d, const float *x, int64_t x_row,
-                        const float *y, int64_t y_row, int64_t y_col) {
-    gemm(&(gemm_args){.m = t->rows,
-                      .n = t->cols,
-                      .k = d,
-                      .a = x,
-                      .a_row = x_row,
-                      .a_col = 1,
-                      .b = y,
-                      .b_row = y_col,
-                      .b_col = y_row,
-                      .c = out,
-                      .c_row = ATTENTION_TILE,
-                      .c_col = 1,
-                      .part = GEMM_C_LOWER,
-                      .diagonal = t->diagonal});
-}
-
-static bool sees(const attention_args *t, int64_t i, int64_t j) {
-    if (t->causal && j > i + t->tk - t->tq) return false;
-    if (!t->mask) return true;
-    const float m = t->mask[i * t->mask_row + j * t->mask_col];
-    return t->additive ? m != -INFINITY : m != 0;
-}
-
-/* The products below term by term, without those of hidden pairs. */
-static void strict_product(const gemm_args *g, const attention_tile *t) {
-    const bool lower = g->part == GEMM_A_LOWER;
-    for (int64_t i = 0; i < g->m; i++)
-        for (int64_t c = 0; c < g->n; c++) {
-            vec sum = vec_splat(g->start ? g->start[i * g->start_row + c] : 0);
-            for (int64_t p = 0; p < g->k; p++)
-                if (sees(t->strict, t->i0 + (lower ? i : p), t->j0 + (lower ? p : i)))
-                    sum = vec_fma(vec_splat(g->a[i * g->a_row + p * g->a_col]),
-                                  vec_splat(g->b[p * g->b_row + c]), sum);
-            g->c[i * g->c_row + c] = sum[0];
-        }
-}
-
-/* p zero where not visible, as far as clear_hidden goes; GEMM_A_LOWER: out[rows, d] (+)= p[rows, cols] x[cols, d];
- * GEMM_A_UPPER: out[cols, d] (+)= p[rows, cols]^T x[rows, d]. */
-static void tile_product(float *out, int64_t out_row, const attention_tile *t, gemm_part part, int64_t d,
-                         const float *p, const float *x, int64_t x_row, bool accumulate) {
-    const bool lower = part == GEMM_A_LOWER;
-    const gemm_args product = {.m = lower ? t->rows : t->cols,
-                               .n = d,
-                               .k = lower ? t->cols : t->rows,
-                               .a = p,
-                               .a_row = lower ? ATTENTION_TILE : 1,
-                               .a_col = lower ? 1 : ATTENTION_TILE,
-                               .b = x,
-                               .b_row = x_row,
-                               .b_col = 1,
-                               .c = out,
-                               .c_row = out_row,
-                               .c_col = 1,
-                               .start = accumulate ? out : NULL,
-                               .start_row = out_row,
-                               .start_col = 1,
-                               .part = part,
-                               .diagonal = t->diagonal};
-    if (t->strict)
-        strict_product(&product, t);
-    else
-        gemm(&product);
-}
 
 /* The first n elements, at least one, of a vector. */
 static inline vec load_first(const float *x, int64_t n) {
@@ -127,7 +26,18 @@ static bool any_lane(veci x) {
 
 /* The larger; x where `top` or both are NaN is never taken. */
 static inline vec vec_larger(vec x, vec top) {
+#if defined(__AVX512F__)
+    return _mm512_max_ps(x, top);
+#elif defined(__AVX__)
+    return _mm256_max_ps(x, top);
+#else
     return vec_select(x > top, x, top);
+#endif
+}
+
+/* x from column n of a tile's row on, `other`; columns j.. */
+static inline vec vec_before(vec x, int64_t j, int64_t n, vec other) {
+    return vec_select(lane_numbers(0) < (int32_t)(n - j), x, other);
 }
 
 /* s = scale s + mask, or scale s where the mask is not 0; -infinity where it hides a key. */
@@ -147,6 +57,9 @@ static void mask_scores(float *s, const attention_args *t, const attention_tile 
         }
     }
 }
+
+/* Rows whose exponentials are taken side by side. */
+enum { PAIR = MATH_SIDE / LANE_VECS };
 
 /* ---- A number for each row of a tile ---------------------------------------------------------- *
  * Rows leave four lanes each, and four rows at a time fold theirs: no row waits for its own last steps. The numbers fill
@@ -184,27 +97,31 @@ static inline float larger(float x, float top) {
     return x > top ? x : top;
 }
 
-/* The largest visible element of each row that is not NaN, else -infinity, which also fills the last visible vector. */
-static inline __attribute__((always_inline)) void row_maxima(float *top, float *s,
-                                                             const attention_tile *tile) {
+/* The largest visible element of each row that is not NaN, else -infinity, which also takes the place of those that are hidden. */
+static inline __attribute__((always_inline)) void row_maxima(float *top, float *s, const attention_tile *tile,
+                                                             const int group) {
     const vec none = vec_splat(-INFINITY);
     row_lanes rows;
-    for (int64_t r = 0; r < tile->rows; r++) {
+    for (int64_t r = 0; r < tile->rows; r += group) {
+        const int64_t n = group_cols(tile, r, group), whole = visible(tile, r) / VEC_WIDTH * VEC_WIDTH;
         float *row = s + r * ATTENTION_TILE;
-        const int64_t n = visible(tile, r);
-        int64_t j = 0;
-        vec high = none;
-        for (; j + VEC_WIDTH <= n; j += VEC_WIDTH) high = vec_larger(vec_load(row + j), high);
-        if (j < n) {
-            const vec x = vec_first(vec_load(row + j), n - j, none);
-            vec_store(row + j, x);
-            high = vec_larger(x, high);
+        vec high[TILE_ROWS];
+        EACH(i, group) high[i] = none;
+        for (int64_t j = 0; j < whole; j += VEC_WIDTH)
+            EACH(i, group) high[i] = vec_larger(vec_load(row + i * ATTENTION_TILE + j), high[i]);
+        for (int64_t j = whole; j < n; j += VEC_WIDTH) EACH(i, group) {
+                float *at = row + i * ATTENTION_TILE + j;
+                const vec x = vec_before(vec_load(at), j, visible(tile, r + i), none);
+                vec_store(at, x);
+                high[i] = vec_larger(x, high[i]);
+            }
+        EACH(i, group) {
+            lanes4 four[VEC_WIDTH / 4];
+            memcpy(four, &high[i], sizeof four);
+            for (int half = VEC_WIDTH / 8; half >= 1; half /= 2)
+                for (int h = 0; h < half; h++) four[h] = larger_four(four[h], four[h + half]);
+            rows.of[r + i] = four[0];
         }
-        lanes4 four[VEC_WIDTH / 4];
-        memcpy(four, &high, sizeof four);
-        for (int half = VEC_WIDTH / 8; half >= 1; half /= 2)
-            for (int i = 0; i < half; i++) four[i] = larger_four(four[i], four[i + half]);
-        rows.of[r] = four[0];
     }
     int64_t r = 0;
     vec_store(top + padded_rows(tile->rows) - VEC_WIDTH, none);
@@ -219,27 +136,33 @@ static inline __attribute__((always_inline)) void row_maxima(float *top, float *
         top[r] = larger(larger(rows.of[r][0], rows.of[r][1]), larger(rows.of[r][2], rows.of[r][3]));
 }
 
-/* Zeros behind the vectors that hold a row's n visible elements, as far as a product's tile of rows may read. */
-static inline void clear_hidden(float *s, int64_t n) {
-    int64_t j = (n + VEC_WIDTH - 1) / VEC_WIDTH * VEC_WIDTH;
-    for (int v = 0; v < (GEMM_MR + VEC_WIDTH - 1) / VEC_WIDTH; v++, j += VEC_WIDTH)
-        if (j < ATTENTION_TILE) vec_store(s + j, vec_splat(0));
-}
-
-/* s = e^(scale s - shift) over a row's n visible elements, -infinity behind them, 0 on the others. Returns the sum's
- * lanes. The product rounds before the shift goes off, as it did when the largest was chosen: the exponent of that one
- * is 0. */
-static inline lanes4 row_exp(float *s, int64_t n, float scale, float shift) {
-    lanes total = lanes_splat(0);
-    for (int64_t j = 0; j < n; j += LANES)
-        for (int v = 0; v < LANE_VECS && j + v * VEC_WIDTH < n; v++) {
-            float *at = s + j + v * VEC_WIDTH;
-            const vec p = exp_negative(vec_load(at) * vec_splat(scale) - vec_splat(shift));
-            vec_store(at, p);
-            total.v[v] += p;
-        }
-    clear_hidden(s, n);
-    return lanes_sum_four(total);
+/* s = e^(scale s - shift) and the sum of each row, of which the hidden elements are -infinity. The product rounds before
+ * the shift goes off, as it did when the largest was chosen: the exponent of that one is 0. */
+static inline __attribute__((always_inline)) void tile_exp(float *sum, float *s, const attention_tile *tile,
+                                                           const int group, float scale, const float *shift) {
+    const int pair = group < PAIR ? 1 : PAIR;
+    row_lanes rows;
+    for (int64_t r = 0; r < tile->rows; r += group) {
+        const int64_t n = group_cols(tile, r, group);
+        lanes total[TILE_ROWS];
+        EACH(i, group) total[i] = lanes_splat(0);
+        for (int64_t j = 0; j < n; j += LANES)
+            for (int64_t i = 0; i < group; i += pair) {
+                float *at = s + (r + i) * ATTENTION_TILE + j;
+                vec x[MATH_SIDE], p[MATH_SIDE];
+                EACH(v, pair * LANE_VECS)
+                x[v] = vec_load(at + v / LANE_VECS * ATTENTION_TILE + v % LANE_VECS * VEC_WIDTH) *
+                           vec_splat(scale) -
+                       vec_splat(shift[min64(r + i + v / LANE_VECS, tile->rows - 1)]);
+                exp_negative_each(pair * LANE_VECS, p, x);
+                EACH(v, pair * LANE_VECS) {
+                    vec_store(at + v / LANE_VECS * ATTENTION_TILE + v % LANE_VECS * VEC_WIDTH, p[v]);
+                    total[i + v / LANE_VECS].v[v % LANE_VECS] += p[v];
+                }
+            }
+        EACH(i, group) rows.of[r + i] = lanes_sum_four(total[i]);
+    }
+    fold_sums(sum, &rows, tile->rows);
 }
 
 /* x *= factor. Lanes in which a result is NaN are not 0. */
@@ -288,45 +211,46 @@ static void add_sums(row_state *s, const float *sum, int64_t rows, bool first) {
 }
 
 /* y and the sums over one tile of keys more. */
-static inline __attribute__((always_inline)) void
-attention_tile_step(const attention_args *t, const attention_tile *tile, row_state *state, float *s) {
+static inline __attribute__((always_inline)) void attention_tile_step(const attention_args *t,
+                                                                      const attention_tile *tile,
+                                                                      const int group, row_state *state,
+                                                                      float *s) {
     const bool first = tile->j0 == 0;
     const float factor = t->mask ? 1 : t->scale; /* that the scores still lack */
     float *y = t->y + tile->i0 * t->y_row, each[ATTENTION_TILE];
-    row_lanes sums;
-    tile_scores(s, tile, t->d, t->q + tile->i0 * t->q_row, t->q_row, t->k + tile->j0 * t->k_row, t->k_row,
-                t->k_col);
+    tile_scores(s, tile, group, t->d, t->q + tile->i0 * t->q_row, t->q_row, t->k + tile->j0 * t->k_row,
+                t->k_row, t->k_col);
     if (t->mask) mask_scores(s, t, tile);
-    row_maxima(each, s, tile);
+    row_maxima(each, s, tile, group);
     raise_shift(state, each, factor, tile->rows, first);
-    for (int64_t r = 0; r < tile->rows; r++) {
-        sums.of[r] = row_exp(s + r * ATTENTION_TILE, visible(tile, r), factor, state->shift[r]);
-        if (!first && state->shrink[r] != 1) scale_row(y + r * t->y_row, t->d, state->shrink[r]);
-    }
-    fold_sums(each, &sums, tile->rows);
+    tile_exp(each, s, tile, group, factor, state->shift);
+    for (int64_t r = 0; !first && r < tile->rows; r++)
+        if (state->shrink[r] != 1) scale_row(y + r * t->y_row, t->d, state->shrink[r]);
     add_sums(state, each, tile->rows, first);
     tile_product(y, t->y_row, tile, GEMM_A_LOWER, t->d, s, t->v + tile->j0 * t->v_row, t->v_row, !first);
 }
 
 /* `rows` queries from i0 on. Whether y is free of NaN. */
-static inline __attribute__((always_inline)) bool attention_queries(const attention_args *t, int64_t i0,
-                                                                    int64_t rows, bool strict) {
+static inline __attribute__((always_inline)) bool
+attention_queries(const attention_args *t, int64_t i0, int64_t rows, const int group, bool strict) {
     float s[ATTENTION_TILE * ATTENTION_TILE] __attribute__((aligned(64)));
     row_state state;
     const int64_t keys = keys_of(t, i0);
     float *y = t->y + i0 * t->y_row, *stats = t->stats + i0 * t->stats_row;
     for (int64_t j0 = 0; j0 < keys; j0 += ATTENTION_TILE) {
         const attention_tile tile = tile_at(t, i0, rows, j0, strict);
-        attention_tile_step(t, &tile, &state, s);
+        attention_tile_step(t, &tile, group, &state, s);
+    }
+    if (keys == 0) memset(&state, 0, sizeof state);
+    for (int64_t r = 0; r < rows; r += VEC_WIDTH) {
+        const vec sum = vec_load(state.sum + r), none = vec_splat(0);
+        vec_store(state.sum + r, vec_select(sum == none, none, 1 / sum));
     }
     veci nan = {0};
     for (int64_t r = 0; r < rows; r++) {
         float *row = y + r * t->y_row;
-        if (keys == 0) {
-            state.sum[r] = state.shift[r] = 0;
-            memset(row, 0, (size_t)t->d * sizeof *row);
-        }
-        const float weight = state.sum[r] == 0 ? 0 : 1 / state.sum[r];
+        if (keys == 0) memset(row, 0, (size_t)t->d * sizeof *row);
+        const float weight = state.sum[r];
         nan |= scale_row(row, t->d, weight);
         if (!t->stats) continue;
         stats[r * t->stats_row] = state.shift[r];
@@ -336,11 +260,11 @@ static inline __attribute__((always_inline)) bool attention_queries(const attent
 }
 
 static bool attention_tile_of_queries(const attention_args *t, int64_t i0, bool strict) {
-    return attention_queries(t, i0, min64(ATTENTION_TILE, t->tq - i0), strict);
+    return attention_queries(t, i0, min64(ATTENTION_TILE, t->tq - i0), TILE_ROWS, strict);
 }
 /* As where text is written token by token: compiled for one row, it loses what only several need. */
 static bool attention_query(const attention_args *t) {
-    return attention_queries(t, 0, 1, false);
+    return attention_queries(t, 0, 1, 1, false);
 }
 
 /* 0 times NaN is NaN: where one comes out and keys were hidden, it may be theirs. */
@@ -353,37 +277,47 @@ static void attention(const attention_args *t) {
 
 /* ---- Backward --------------------------------------------------------------------------------- */
 
-/* Zeros from the nth element on, as far as a product's tile of rows may read. */
-static inline void clear_from(float *s, int64_t n) {
-    const int64_t last = n / VEC_WIDTH * VEC_WIDTH;
-    if (last < n) vec_store(s + last, vec_first(vec_load(s + last), n - last, vec_splat(0)));
-    clear_hidden(s, n);
-}
-
 /* p = e^(score - shift) / sum; ds = scale p (dp - share), where share = sum_j p_j dp_j = y . dy. */
 static inline __attribute__((always_inline)) void attention_tile_vjp(const attention_args *t,
                                                                      const attention_tile *tile, float factor,
                                                                      float *s, float *dp, const float *share,
-                                                                     bool masked) {
-    const vec zero = vec_splat(0);
-    for (int64_t r = 0; r < tile->rows; r++, s += ATTENTION_TILE, dp += ATTENTION_TILE) {
-        const float *stats = t->stats + (tile->i0 + r) * t->stats_row;
-        const vec shift = vec_splat(stats[0]), weight = vec_splat(stats[t->stats_col]);
-        const int64_t n = visible(tile, r);
-        for (int64_t j = 0; j < n; j += VEC_WIDTH) {
-            const vec score = vec_load(s + j) * vec_splat(factor);
-            vec p = exp_negative(score - shift) * weight;
-            vec ds = p * (vec_load(dp + j) - vec_splat(share[r])) * vec_splat(t->scale);
-            if (masked) {
-                const veci hidden = score == vec_splat(-INFINITY);
-                p = vec_select(hidden, zero, p);
-                ds = vec_select(hidden, zero, ds);
-            }
-            vec_store(s + j, p);
-            vec_store(dp + j, ds);
+                                                                     const int group, bool masked) {
+    const int pair = group < PAIR ? 1 : PAIR;
+    const vec zero = vec_splat(0), none = vec_splat(-INFINITY);
+    for (int64_t r = 0; r < tile->rows;
+         r += group, s += group * ATTENTION_TILE, dp += group * ATTENTION_TILE) {
+        const int64_t n = group_cols(tile, r, group), whole = visible(tile, r) / VEC_WIDTH * VEC_WIDTH;
+        float shift[TILE_ROWS], weight[TILE_ROWS], own[TILE_ROWS];
+        EACH(i, group) {
+            const int64_t at = min64(r + i, tile->rows - 1);
+            const float *stats = t->stats + (tile->i0 + at) * t->stats_row;
+            shift[i] = stats[0], weight[i] = stats[t->stats_col], own[i] = share[at];
         }
-        clear_from(s, n);
-        clear_from(dp, n);
+        for (int64_t j = 0; j < n; j += LANES)
+            for (int64_t i = 0; i < group; i += pair) {
+#define AT(v) ((i + (v) / LANE_VECS) * ATTENTION_TILE + j + (v) % LANE_VECS * VEC_WIDTH)
+#define OF(v) (i + (v) / LANE_VECS)
+                vec x[MATH_SIDE], p[MATH_SIDE];
+                EACH(v, pair * LANE_VECS)
+                x[v] = vec_load(s + AT(v)) * vec_splat(factor) - vec_splat(shift[OF(v)]);
+                exp_negative_each(pair * LANE_VECS, p, x);
+                EACH(v, pair * LANE_VECS) {
+                    p[v] *= vec_splat(weight[OF(v)]);
+                    vec ds = p[v] * (vec_load(dp + AT(v)) - vec_splat(own[OF(v)])) * vec_splat(t->scale);
+                    if (masked) {
+                        const veci hidden = vec_load(s + AT(v)) == none;
+                        p[v] = vec_select(hidden, zero, p[v]);
+                        ds = vec_select(hidden, zero, ds);
+                    }
+                    vec_store(s + AT(v), p[v]);
+                    vec_store(dp + AT(v), ds);
+                }
+            }
+        for (int64_t j = whole; j < n; j += VEC_WIDTH) EACH(i, group) {
+                float *at = s + i * ATTENTION_TILE + j, *of = dp + i * ATTENTION_TILE + j;
+                vec_store(at, vec_before(vec_load(at), j, visible(tile, r + i), zero));
+                vec_store(of, vec_before(vec_load(of), j, visible(tile, r + i), zero));
+            }
     }
 }
 
@@ -417,11 +351,12 @@ static bool scores_finite(const float *s, const attention_tile *tile) {
     return !any_lane(odd);
 }
 
-static void attention_queries_vjp(const attention_args *t, int64_t i0) {
+static inline __attribute__((always_inline)) void attention_queries_vjp(const attention_args *t, int64_t i0,
+                                                                        int64_t rows, const int group) {
     float p[ATTENTION_TILE * ATTENTION_TILE] __attribute__((aligned(64)));
     float ds[ATTENTION_TILE * ATTENTION_TILE] __attribute__((aligned(64)));
     float share[ATTENTION_TILE];
-    const int64_t rows = min64(ATTENTION_TILE, t->tq - i0), keys = keys_of(t, i0), d = t->d;
+    const int64_t keys = keys_of(t, i0), d = t->d;
     const float *q = t->q + i0 * t->q_row, *dy = t->dy + i0 * t->dy_row;
     float *dq = t->dq ? t->dq + i0 * t->dq_row : NULL;
     row_dots(share, rows, d, dy, t->dy_row, t->y + i0 * t->y_row, t->y_row);
@@ -430,14 +365,14 @@ static void attention_queries_vjp(const attention_args *t, int64_t i0) {
     for (int64_t j0 = 0; j0 < keys; j0 += ATTENTION_TILE) {
         attention_tile tile = tile_at(t, i0, rows, j0, false);
         const float *k = t->k + j0 * t->k_row;
-        tile_scores(p, &tile, d, q, t->q_row, k, t->k_row, t->k_col);
-        tile_scores(ds, &tile, d, dy, t->dy_row, t->v + j0 * t->v_row, t->v_row, 1);
+        tile_scores(p, &tile, group, d, q, t->q_row, k, t->k_row, t->k_col);
+        tile_scores(ds, &tile, group, d, dy, t->dy_row, t->v + j0 * t->v_row, t->v_row, 1);
         if ((t->causal || t->mask) && !(finite && scores_finite(p, &tile))) tile.strict = t;
         if (t->mask) {
             mask_scores(p, t, &tile);
-            attention_tile_vjp(t, &tile, 1, p, ds, share, true);
+            attention_tile_vjp(t, &tile, 1, p, ds, share, group, true);
         } else {
-            attention_tile_vjp(t, &tile, t->scale, p, ds, share, false);
+            attention_tile_vjp(t, &tile, t->scale, p, ds, share, group, false);
         }
         /* Whether an earlier tile of queries has written these keys' gradients. */
         const bool seen = i0 > 0 && (!t->causal || j0 < i0 + t->tk - t->tq);
@@ -453,8 +388,18 @@ static void attention_queries_vjp(const attention_args *t, int64_t i0) {
         memset(dq + r * t->dq_row, 0, (size_t)d * sizeof *dq);
 }
 
+static void attention_tile_of_queries_vjp(const attention_args *t, int64_t i0) {
+    attention_queries_vjp(t, i0, min64(ATTENTION_TILE, t->tq - i0), TILE_ROWS);
+}
+static void attention_query_vjp(const attention_args *t) {
+    attention_queries_vjp(t, 0, 1, 1);
+}
+
 static void attention_vjp(const attention_args *t) {
-    for (int64_t i0 = 0; i0 < t->tq; i0 += ATTENTION_TILE) attention_queries_vjp(t, i0);
+    if (t->tq == 1)
+        attention_query_vjp(t);
+    else
+        for (int64_t i0 = 0; i0 < t->tq; i0 += ATTENTION_TILE) attention_tile_of_queries_vjp(t, i0);
 }
 
 #endif

@@ -42,13 +42,6 @@ typedef struct gemm_strip {
 
 #define TILE static inline __attribute__((always_inline)) void
 
-/* Loops over a tile leave no loop, so that its accumulators are registers: clang gives up on large ones. */
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 24")
-#endif
-
 /* Rows of A that are read from one address: an instruction adds once or twice the distance of rows to it. More would
  * need a register each, of which there are too few for twelve. */
 enum { TILE_REACH = 3, TILE_BASES = (GEMM_MR + TILE_REACH - 1) / TILE_REACH };

@@ -40,23 +40,35 @@ static inline vec vec_sqrt(vec x) {
 /* 1.5 2^23: adding it to |x| < 2^22 leaves x rounded to an integer in the low bits. */
 #define MATH_MAGIC 0x1.8p23f
 
+/* Vectors that are worked on step by step together: one alone waits for each of its steps. */
+enum { MATH_SIDE = 4 };
+
 /* e^x as p 2^n with p in [0.70, 1.42]: n = round(x / ln 2), r = x - n ln 2 in two steps, of which the first
  * is exact (the high part of ln 2 has nine bits), e^r = 1 + r + r^2 q(r) to 3.3e-9. */
-static inline vec exp_reduced(vec x, veci *n) {
-    const vec t = horner(vec_splat(0x1.715476p0f), x, MATH_MAGIC);
-    const vec k = t - MATH_MAGIC;
-    *n = (veci)((vecu)t - 0x4b400000u); /* any number where x is far out of range */
-    vec r = vec_fma(k, vec_splat(-0x1.63p-1f), x);
-    r = vec_fma(k, vec_splat(0x1.bd0106p-13f), r);
-    vec q = horner(vec_splat(0x1.6a6284p-10f), r, 0x1.123852p-7f);
-    q = horner(q, r, 0x1.55589ap-5f);
-    q = horner(q, r, 0x1.555494p-3f);
-    q = horner(q, r, 0x1.fffffcp-2f);
+#define EACH(i, n) UNROLL for (int i = 0; i < (n); i++)
+static inline __attribute__((always_inline)) void exp_reduced_each(const int count, vec *p, const vec *x,
+                                                                   veci *n) {
+    vec r[MATH_SIDE], k[MATH_SIDE], t[MATH_SIDE];
+    EACH(i, count) t[i] = horner(vec_splat(0x1.715476p0f), x[i], MATH_MAGIC);
+    EACH(i, count) k[i] = t[i] - MATH_MAGIC;
+    EACH(i, count) n[i] = (veci)((vecu)t[i] - 0x4b400000u); /* any number where x is far out of range */
+    EACH(i, count) r[i] = vec_fma(k[i], vec_splat(-0x1.63p-1f), x[i]);
+    EACH(i, count) r[i] = vec_fma(k[i], vec_splat(0x1.bd0106p-13f), r[i]);
+    EACH(i, count) p[i] = horner(vec_splat(0x1.6a6284p-10f), r[i], 0x1.123852p-7f);
+    EACH(i, count) p[i] = horner(p[i], r[i], 0x1.55589ap-5f);
+    EACH(i, count) p[i] = horner(p[i], r[i], 0x1.555494p-3f);
+    EACH(i, count) p[i] = horner(p[i], r[i], 0x1.fffffcp-2f);
 #if defined(__FMA__) || defined(__aarch64__)
-    return horner(horner(q, r, 1), r, 1);
+    EACH(i, count) p[i] = horner(p[i], r[i], 1);
+    EACH(i, count) p[i] = horner(p[i], r[i], 1);
 #else
-    return ((r * r) * q + r) + 1; /* one rounding less where products round */
+    EACH(i, count) p[i] = ((r[i] * r[i]) * p[i] + r[i]) + 1; /* one rounding less where products round */
 #endif
+}
+static inline __attribute__((always_inline)) vec exp_reduced(vec x, veci *n) {
+    vec p;
+    exp_reduced_each(1, &p, &x, n);
+    return p;
 }
 
 /* p 2^n in two factors. */
@@ -89,9 +101,17 @@ static inline vec exp_small(vec x) {
     return p * (vec)(((vecu)n + 127) << 23);
 }
 
-/* e^x for x <= 0, and 0 where it is below 2^-125: a part of a sum that has 1 in it. */
+/* e^x for x <= 0, and 0 where it is below 2^-125: a part of a sum that has 1 in it. p and x are different. */
+static inline __attribute__((always_inline)) void exp_negative_each(const int count, vec *p, const vec *x) {
+    veci n[MATH_SIDE];
+    exp_reduced_each(count, p, x, n);
+    EACH(i, count) n[i] = (veci)(((vecu)n[i] + 127) << 23);
+    EACH(i, count) p[i] = (vec)((veci)(p[i] * (vec)n[i]) & ~(x[i] < vec_splat(-87)));
+}
 static inline vec exp_negative(vec x) {
-    return (vec)((veci)exp_small(x) & ~(x < vec_splat(-87)));
+    vec p;
+    exp_negative_each(1, &p, &x);
+    return p;
 }
 
 /* Natural logarithm; 0.92 ulp [0.93]. x = 2^k (1 + f) with |f| <= 1/3, log(1 + f) = f + f^2 q(f) with a

@@ -75,19 +75,20 @@ static inline void transpose_vec(vec out[4], const float *x, const int64_t at[VE
 }
 
 /* One vector of n <= VEC_WIDTH columns; the last one stands in for those that are missing. */
-static void pack_vec(float *to, int64_t k, int64_t n, const float *b, int64_t b_row, int64_t b_col) {
+static void pack_vec(float *to, int64_t k, int64_t n, int64_t to_row, const float *b, int64_t b_row,
+                     int64_t b_col) {
     int64_t at[VEC_WIDTH], p = 0;
     for (int64_t i = 0; i < VEC_WIDTH; i++) at[i] = min64(i, n - 1) * b_col;
     if (b_col == 1 && n == VEC_WIDTH)
-        for (; p < k; p++) vec_store(to + p * GEMM_NR, vec_load(b + p * b_row));
-    for (; b_col == 1 && p < k; p++) vec_store(to + p * GEMM_NR, vec_load_part(b + p * b_row, n));
+        for (; p < k; p++) vec_store(to + p * to_row, vec_load(b + p * b_row));
+    for (; b_col == 1 && p < k; p++) vec_store(to + p * to_row, vec_load_part(b + p * b_row, n));
     for (; b_row == 1 && p + 4 <= k; p += 4) {
         vec rows[4];
         transpose_vec(rows, b + p, at);
-        for (int r = 0; r < 4; r++) vec_store(to + (p + r) * GEMM_NR, rows[r]);
+        for (int r = 0; r < 4; r++) vec_store(to + (p + r) * to_row, rows[r]);
     }
     for (; p < k; p++)
-        for (int64_t i = 0; i < VEC_WIDTH; i++) to[p * GEMM_NR + i] = b[p * b_row + at[i]];
+        for (int64_t i = 0; i < VEC_WIDTH; i++) to[p * to_row + i] = b[p * b_row + at[i]];
 }
 
 /* Copies k rows of n <= GEMM_NR columns of B to a panel, whose last vector may end in numbers of no meaning. */
@@ -97,7 +98,7 @@ static void pack_panel(float *panel, int64_t k, int64_t n, const float *b, int64
             for (int v = 0; v < GEMM_NR; v += VEC_WIDTH) vec_store(panel + v, vec_load(b + v));
     else
         for (int64_t j = 0; j < n; j += VEC_WIDTH)
-            pack_vec(panel + j, k, min64(VEC_WIDTH, n - j), b + j * b_col, b_row, b_col);
+            pack_vec(panel + j, k, min64(VEC_WIDTH, n - j), GEMM_NR, b + j * b_col, b_row, b_col);
 }
 
 /* Copies k steps of rows of A to groups: step by step, as steps that are copied lie far apart and rows are neighbours. */
