@@ -15,7 +15,7 @@ typedef struct nn_registered {
     nn_init init;
     bool alias;
     nn_form form;
-    int parts;              /* matrices that stand beside each other along its outputs; 0: one */
+    int parts;              /* so many matrices stand beside each other along its outputs; 0: one */
     tensor_compact compact; /* the value, once data is not NULL */
 } nn_registered;
 

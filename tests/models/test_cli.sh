@@ -231,6 +231,15 @@ cp out/r/best.safetensors out/only/
 refuses 1 'only/last.safetensors is not there; start from the weights of the best report with --init out/only/best.safetensors' \
   "$gpt" train --resume out/only
 refuses 1 'out/only/best.safetensors is there from another run' "$gpt" train $tiny --out out/only
+mkdir out/killed
+for file in log.csv samples.txt; do # as kill -9 leaves them before there is a checkpoint
+  : >out/killed/$file
+done
+run "$gpt" train $tiny --iters 1 --out out/killed
+done_well 'a run begins where a killed one has left empty files'
+mkdir out/begun
+echo iteration >out/begun/log.csv
+refuses 1 'out/begun/log.csv is there from another run' "$gpt" train $tiny --out out/begun
 cp out/r/best.safetensors out/only/last.safetensors
 refuses 1 'only/last.safetensors: no training state; start from its weights with --init' "$gpt" train --resume out/only
 refuses 1 "its architecture is 'gpt', not 'bigram'" "$bigram" train --resume out/r

@@ -236,6 +236,7 @@ int lm_train_timing(lm_trainer *t, double *seconds) {
         double loss;
         int status = gradient(t, &loss);
         if (status != LM_DONE) return status;
+        if (!lm_optimizer_rehearse(t)) return fail(t, nn_params_error(t->instance.params));
         *seconds = lm_now() - begin;
         if (i == 0) first = *seconds;
     }

@@ -109,6 +109,13 @@ bool lm_optimizer_step(lm_trainer *t, double *rate) {
            (t->set.optimizer != LM_MUON || nn_muon_step(&t->muon, params)) && average(t);
 }
 
+bool lm_optimizer_rehearse(const lm_trainer *t) {
+    struct nn_muon muon = t->muon;
+    muon.options.rate = 0;
+    muon.options.momentum = 1; /* the gradient has no share in it */
+    return t->set.optimizer != LM_MUON || nn_muon_step(&muon, t->instance.params);
+}
+
 void lm_average_show(lm_trainer *t, bool shown) {
     nn_average_show(&t->average, t->instance.params, shown);
 }

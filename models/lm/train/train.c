@@ -29,6 +29,12 @@ static bool make_folders(char *path) {
     return true;
 }
 
+/* Whether nothing is lost with a file: a run that is killed before its first checkpoint leaves empty ones. */
+static bool is_empty(const char *path) {
+    struct stat s;
+    return stat(path, &s) == 0 && S_ISREG(s.st_mode) && s.st_size == 0;
+}
+
 /* No other run's files may be in the folder. */
 static int check_unused(lm_trainer *t) {
     static const char *const names[] = {"last.safetensors", "best.safetensors", "log.csv", "samples.txt"};
@@ -39,7 +45,7 @@ static int check_unused(lm_trainer *t) {
         const char *path = lm_path_in(out, names[i], t->arena, &err);
         const lm_place place = path ? lm_place_of(path, &err) : LM_UNKNOWN;
         if (place == LM_UNKNOWN) return lm_fail(model, "%s", err.text);
-        if (place == LM_NOTHING) continue;
+        if (place == LM_NOTHING || is_empty(path)) continue;
         return lm_fail(
             model,
             "%s is there from another run; choose another --out, overwrite it with --force, or go on "

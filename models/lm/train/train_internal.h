@@ -184,6 +184,8 @@ enum { LM_OPTIMIZER_ENTRIES = NN_ADAMW_ENTRIES + NN_MUON_ENTRIES + NN_AVERAGE_EN
 int lm_optimizer_list(const lm_trainer *t, nn_entry entries[LM_OPTIMIZER_ENTRIES]);
 /* How many float32 numbers it takes; the parameters need to be registered, not finalized. */
 double lm_optimizer_numbers(const lm_trainer *t);
+/* The work of such a step, after which all is as before; AdamW's, which takes no time to speak of, is left out. */
+bool lm_optimizer_rehearse(const lm_trainer *t);
 /* With --average, whether the model is the mean of the last weights, or the weights that are trained. */
 void lm_average_show(lm_trainer *t, bool shown);
 /* A step at the rates that the schedule has for the state's iteration; *rate is AdamW's. On failure the text is in the
@@ -214,7 +216,7 @@ bool lm_resume_text(lm_trainer *t, tensor_error *err);
 bool lm_resume_save(lm_trainer *t, tensor_error *err);
 bool lm_best_save(const lm_trainer *t, tensor_error *err);
 
-/* Seconds that a step takes, by computing gradients that are not used. Returns an exit status. */
+/* Seconds that a step takes, by steps that change nothing. Returns an exit status. */
 int lm_train_timing(lm_trainer *t, double *seconds);
 
 /* Says what was reached and where it is, and writes a text with the best weights. Returns an exit status. */
