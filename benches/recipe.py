@@ -84,7 +84,7 @@ def peak(build):
                 stderr=subprocess.DEVNULL,
             )
             text = record.read().decode()
-        rates = [float(x) for x in re.findall(r'"a thread": ([0-9.]+)', text)]
+        rates = [float(x) for x in re.findall(r'"per_thread": ([0-9.]+)', text)]
         return f"peak {max(rates):.0f} GFLOP/s a core" if rates else "peak not measured"
     except (OSError, subprocess.CalledProcessError):
         return "peak not measured"

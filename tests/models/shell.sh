@@ -44,6 +44,7 @@ check() { # check NAME TEST...: passes where the test command does
 # faults: how many lines of stderr are neither what train says of itself, nor a warning, nor progress.
 faults() {
   grep -vc -e '^[a-z]*: [0-9]* parameters, ' -e '^[a-z]*: [0-9]* counted sequences ' \
+    -e '^[a-z]*: [0-9]* distinct ' \
     -e '^[a-z]*: [0-9]* iterations, ' -e '^[a-z]*: about .* of memory; ' \
     -e '^[a-z]*: an iteration takes ' -e '^[a-z]*: warning: ' -e '^[a-z]*: [a-z ]*, [0-9]* s$' -e '^iteration' stderr
 }

@@ -52,7 +52,7 @@ refuses 2 '--threads 0 is out of range: 1 to 256' "$gpt" eval x --threads=0
 refuses 2 '--dropout 1 is out of range' "$gpt" train --dropout 1
 refuses 2 "--activation 'swish' is none of relu|gelu|gelu_erf" "$gpt" train --activation swish
 refuses 2 "--tied-head 'perhaps' is neither yes nor no" "$gpt" train --tied-head perhaps
-refuses 2 "--preset 'gpt3' is none of kalevala|small|medium" "$gpt" train --preset gpt3
+refuses 2 "--preset 'gpt3' is none of kalevala|fast|best|small" "$gpt" train --preset gpt3
 refuses 2 'unknown option --preset' "$bigram" train --preset gpt2
 refuses 2 '5 heads do not divide a width of 64' "$gpt" train --heads 5
 refuses 2 "'text' is one argument too many" "$gpt" train text

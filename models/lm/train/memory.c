@@ -10,6 +10,19 @@ enum {
     SPARE_BYTES = 1 << 20   /* of a tape: its last huge page is not full */
 };
 
+/* While the text is counted, and rather too much: known once it is cut into tokens. The factor is measured. */
+static double counting_bytes(const lm_trainer *t) {
+    const int64_t *order = t->instance.model->order;
+    return order && *order > 0 ? 12.0 * (double)t->parts[LM_TRAIN].count * (double)(*order + 1) : 0;
+}
+
+/* The option that says how much is counted. */
+static const char *order_option(const lm_model *model) {
+    const lm_option *o = model->options;
+    while (o && o->name && o->value != model->order) o++;
+    return o && o->name ? o->name : "";
+}
+
 lm_memory lm_memory_needed(const lm_trainer *t) {
     const lm_settings *set = &t->set;
     const lm_model *model = t->instance.model;
@@ -23,7 +36,7 @@ lm_memory lm_memory_needed(const lm_trainer *t) {
     /* values, gradients; the sum of several batches; the best values */
     const int copies = 2 + (set->accumulate > 1) + t->keeps_nothing + (shards > 1 ? shards : 0);
     return (lm_memory){.weights = each * (count * copies + lm_optimizer_numbers(t)) + PROGRAM_BYTES +
-                                  (double)tensor_threads() * THREAD_BYTES,
+                                  (double)tensor_threads() * THREAD_BYTES + counting_bytes(t),
                        .batch = tapes * (each * numbers * (double)(rows * set->context) + SPARE_BYTES)};
 }
 
@@ -51,7 +64,9 @@ int lm_memory_check(const lm_trainer *t) {
     char text[3][32], less[120] = "a smaller --vocab-size";
     if (bytes < 0 || all - taken <= bytes || t->set.force || t->set.dry_run) return LM_DONE;
     const int64_t batch = fitting_batch(t, bytes + taken);
-    if (batch > 0)
+    if (counting_bytes(t) > all / 2)
+        snprintf(less, sizeof less, "a smaller --%s", order_option(model));
+    else if (batch > 0)
         snprintf(less, sizeof less, "--batch %" PRId64 " --accumulate %" PRId64, batch,
                  t->set.accumulate * ((t->set.batch + batch - 1) / batch));
     else if (model->options)

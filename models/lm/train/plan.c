@@ -49,7 +49,7 @@ void lm_plan_fit(lm_trainer *t) {
     const double rows = VALIDATIONS * (double)t->parts[LM_VALIDATION].count / (double)set->context;
     const int64_t most = lm_useful_iterations(t), batches = (int64_t)ceil(rows / (double)set->batch);
     if (!lm_train_given(t, "eval-batches") && set->report_batches > batches) set->report_batches = batches;
-    if (!lm_train_given(t, "patience")) set->patience = PATIENCE;
+    if (!lm_train_given(t, "patience") && set->patience == 0) set->patience = PATIENCE;
     if (set->seconds > 0 || set->iterations <= most) return;
     set->iterations = most;
     t->fitted = true;

@@ -4,26 +4,18 @@
 
 #include "models/lm/train/train_internal.h"
 
-/* "160051 parameters", "489447 counts of up to 7 tokens" */
-static void size_text(const lm_trainer *t, char *text, size_t size) {
+void lm_train_introduce(const lm_trainer *t) {
+    const lm_model *model = t->instance.model;
     const lm_counts *counts = t->instance.counts;
     const int64_t parameters = nn_params_count(t->instance.params);
-    char counted[96] = "";
+    char resumed[64] = "", size[48] = "";
     if (counts)
-        snprintf(counted, sizeof counted, "%" PRId64 " counted sequences of up to %d tokens",
-                 lm_counts_grams(counts), lm_counts_order(counts) + 1);
-    if (parameters > 0 || !counts)
-        snprintf(text, size, "%" PRId64 " parameters%s%s", parameters, counts ? ", " : "", counted);
-    else
-        snprintf(text, size, "%s", counted);
-}
-
-void lm_train_introduce(const lm_trainer *t) {
-    char resumed[64] = "", sizes[160];
-    size_text(t, sizes, sizeof sizes);
+        lm_say(model, "%" PRId64 " counted sequences of up to %d tokens", lm_counts_grams(counts),
+               lm_counts_order(counts) + 1);
+    if (parameters > 0) snprintf(size, sizeof size, "%" PRId64 " parameters, ", parameters);
     if (t->set.resume)
         snprintf(resumed, sizeof resumed, "; going on after %" PRId64 " iterations", t->state.iteration);
-    lm_say(t->instance.model, "%s, %d distinct %s; %" PRId64 " to train on, %" PRId64 " to validate%s", sizes,
+    lm_say(model, "%s%d distinct %s; %" PRId64 " to train on, %" PRId64 " to validate%s", size,
            t->instance.tokenizer.count, t->instance.tokenizer.kind == LM_CHAR ? "characters" : "tokens",
            t->parts[LM_TRAIN].count, t->parts[LM_VALIDATION].count, resumed);
 }
