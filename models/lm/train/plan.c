@@ -31,7 +31,9 @@ double lm_passes(const lm_trainer *t) {
 }
 
 int64_t lm_useful_iterations(const lm_trainer *t) {
-    const double most = ceil(LM_MOST_PASSES * (double)t->parts[LM_TRAIN].count / step_tokens(&t->set));
+    const int64_t *order = t->instance.model->order;
+    const int passes = order && *order > 0 ? LM_MOST_COUNTED_PASSES : LM_MOST_PASSES;
+    const double most = ceil(passes * (double)t->parts[LM_TRAIN].count / step_tokens(&t->set));
     return most < FEWEST ? FEWEST : most < 1e12 ? (int64_t)most : (int64_t)1e12;
 }
 
