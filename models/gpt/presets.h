@@ -23,11 +23,11 @@
  * before. */
 #define COUNTED                                                                                              \
     "prior=12 final-norm=yes zero-init=yes batch=32 optimizer=muon table-lr=0.03 beta2=0.99 "                \
-    "schedule=linear cooldown=0.6 patience=1000 "
+    "schedule=linear cooldown=0.6 patience=1000 eval-batches=0 "
 static const lm_preset presets[] = {
     {"kalevala", "", "100 KB to 1 MB"},
-    {"fast", COUNTED "dropout=0.1 iters=300 eval-batches=20 eval-every=100", "10 KB to 10 MB"},
-    {"best", COUNTED "dropout=0.2 value-rows=2704 gram-rows=8192 iters=2400 eval-batches=50 eval-every=200",
+    {"fast", COUNTED "dropout=0.1 iters=300 eval-every=100", "10 KB to 10 MB"},
+    {"best", COUNTED "dropout=0.2 value-rows=2704 gram-rows=8192 iters=2400 eval-every=200",
      "100 KB to 10 MB"},
     {"small", SMALLER "layers=4 width=128 heads=4 context=128 batch=32 lr=1e-2", "500 KB to 3 MB"},
     {"medium", SMALLER "layers=4 width=256 heads=8 context=256 batch=16 lr=3e-3", "2 to 10 MB"},

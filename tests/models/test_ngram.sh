@@ -19,7 +19,10 @@ run "$ngram" train --data text --order 4 --sample-tokens 40 --out counted
 done_well 'counting a text'
 matches 'its losses' 'Iter 0 - Train loss: [0-9.]*, Validation loss: [0-9.]*'
 check 'it says what was counted' grep -q '^ngram: [0-9]* counted sequences of up to 5 tokens$' stderr
-check 'and nothing of iterations, rates or weights' [ "$(grep -c -e iteration -e ' lr ' -e weights stderr)" -eq 0 ]
+check 'and nothing of iterations, rates or weights' [ "$(grep -c -e iteration -e '--lr' -e weights stderr)" -eq 0 ]
+reported=$(sed -n 's/.*Validation loss: //p' stdout)
+run "$ngram" eval counted
+check 'its report looked at all of the validation text' [ "$(loss_of | xargs printf %.3f)" = "$reported" ]
 run "$ngram" train --data text --order 4 --sample-tokens 40 --out again --threads 3
 same 'any number of threads gives the same file' counted/last.safetensors again/last.safetensors
 refuses 2 '--order 0 is out of range: 1 to ' "$ngram" train --data text --order 0
@@ -79,6 +82,11 @@ refuses 1 'counts.2.next' "$ngram" eval renamed --data text
 
 # ---- The prior of a GPT -------------------------------------------------------------------------------------
 tiny="--context 16 --batch 8 --layers 1 --heads 2 --width 8 --eval-batches 4 --eval-every 20 --sample-tokens 0 --final-norm yes"
+# shellcheck disable=SC2086
+run "$gpt" train --data text $tiny --eval-batches 0 --iters 7 --eval-every 6 --out all
+reported=$(sed -n 's/.*Validation loss: //p' stdout | tail -n 1)
+run "$gpt" eval all
+check 'so does a GPT that is told to' [ "$(loss_of | xargs printf %.3f)" = "$reported" ]
 # shellcheck disable=SC2086
 run "$gpt" train --data text $tiny --iters 60 --prior 1 --value-rows 500 --gram-rows 100 --out prior
 done_well 'a GPT with a prior'

@@ -88,15 +88,28 @@ static bool keep_best(const lm_trainer *t, tensor_error *err) {
 
 /* ---- Reports ----------------------------------------------------------------------------------- */
 
+/* Mean loss of the validation text. */
+static int validate(lm_trainer *t, int64_t batches, double *loss) {
+    tensor_error err = {0};
+    int64_t predicted;
+    lm_progress_evaluating(&t->progress, batches, 2 * batches);
+    if (!lm_evaluate(&t->instance, t->parallel, (lm_measured){.tokens = lm_validation(t)}, loss, &predicted,
+                     &err))
+        return fail(t, err.text);
+    return isfinite(*loss) ? LM_DONE : not_finite(t, "the loss is", NULL);
+}
+
 /* Mean loss of random batches of a part of the text. Ends early, without a meaning, after Ctrl-C. */
 static int estimate(lm_trainer *t, lm_split split, double *loss) {
     tensor_error err = {0};
     tensor_rng rng =
         lm_rng((uint64_t)t->set.seed, LM_STREAM_EVALUATION, 2 * (uint64_t)t->state.iteration + split);
+    const int64_t batches = lm_report_batches(t);
     double sum = 0;
-    for (int64_t i = 0; i < t->set.report_batches && !interrupted; i++) {
+    if (t->set.report_batches == 0 && split == LM_VALIDATION) return validate(t, batches, loss);
+    for (int64_t i = 0; i < batches && !interrupted; i++) {
         double mean;
-        lm_progress_evaluating(&t->progress, split * t->set.report_batches + i, 2 * t->set.report_batches);
+        lm_progress_evaluating(&t->progress, split * batches + i, 2 * batches);
         rng.counter = (uint64_t)i << 32;
         lm_batch_draw(&t->batch, t->parts[split], rng);
         lm_loss_context c = {.model = t->instance.model, .counts = t->instance.counts, .batch = t->batch};
@@ -105,7 +118,7 @@ static int estimate(lm_trainer *t, lm_split split, double *loss) {
         if (!isfinite(mean)) return not_finite(t, "the loss is", &c);
         sum += mean;
     }
-    *loss = sum / (double)t->set.report_batches;
+    *loss = sum / (double)batches;
     return LM_DONE;
 }
 

@@ -8,10 +8,11 @@
 enum {
     FEWEST = 100, /* iterations: a model learns little in fewer, whatever the text */
     WARMUPS = 5,
-    REPORTS = 10,    /* of a run that is fitted */
-    VALIDATIONS = 8, /* a report looks at the validation text so often at most */
-    PATIENCE = 5,    /* reports */
-    MEASURED = 512,  /* rows and columns of the products that the machine is measured with */
+    REPORTS = 10,              /* of a run that is fitted */
+    VALIDATIONS = 8,           /* a report looks at the validation text so often at most */
+    PATIENCE = 5,              /* reports */
+    MOST_VALIDATION = 1 << 18, /* tokens */
+    MEASURED = 512,            /* rows and columns of the products that the machine is measured with */
     MEASURING_MS = 100
 };
 
@@ -37,11 +38,22 @@ int64_t lm_useful_iterations(const lm_trainer *t) {
     return most < FEWEST ? FEWEST : most < 1e12 ? (int64_t)most : (int64_t)1e12;
 }
 
-/* Reports at every tenth of the run, and a warmup that leaves most of it. */
-static void fit_rest(lm_trainer *t) {
+lm_tokens lm_validation(const lm_trainer *t) {
+    const lm_tokens all = t->parts[LM_VALIDATION];
+    return lm_tokens_from(all, 0, all.count < MOST_VALIDATION ? all.count : MOST_VALIDATION);
+}
+
+int64_t lm_report_batches(const lm_trainer *t) {
+    const double each = (double)t->set.batch * (double)t->set.context;
+    const double batches = ceil((double)lm_validation(t).count / each);
+    return t->set.report_batches > 0 ? t->set.report_batches : batches < 1 ? 1 : (int64_t)batches;
+}
+
+/* So many reports, and a warmup that leaves most of it. */
+static void fit_rest(lm_trainer *t, int64_t reports) {
     lm_settings *set = &t->set;
     const int64_t warmup = set->iterations / WARMUPS;
-    if (!lm_train_given(t, "eval-every")) set->report_every = (set->iterations + REPORTS - 1) / REPORTS;
+    if (!lm_train_given(t, "eval-every")) set->report_every = (set->iterations + reports - 1) / reports;
     if (!lm_train_given(t, "warmup") && set->warmup > warmup) set->warmup = warmup;
 }
 
@@ -55,20 +67,27 @@ void lm_plan_fit(lm_trainer *t) {
     if (set->seconds > 0 || set->iterations <= most) return;
     set->iterations = most;
     t->fitted = true;
-    fit_rest(t);
+    fit_rest(t, REPORTS);
 }
 
 /* A batch of a report takes a third of what it takes to learn from. */
 void lm_plan_time(lm_trainer *t, double step_seconds) {
     lm_settings *set = &t->set;
     const double steps = 0.95 * set->seconds / step_seconds; /* the rest is for what is not counted */
-    const double batch = (REPORTS + 1) * 2.0 / 3 / (double)set->accumulate;
-    const double batches = floor(0.2 * steps / batch); /* a fifth of the time for reports */
-    if (!lm_train_given(t, "eval-batches") && (double)set->report_batches > batches)
-        set->report_batches = batches < 1 ? 1 : (int64_t)batches;
-    const double left = floor(steps - batch * (double)set->report_batches);
+    const double batch = 2.0 / 3 / (double)set->accumulate,
+                 most = 0.2 * steps; /* a fifth of the time for reports */
+    int64_t reports = REPORTS;
+    if (set->report_batches == 0) { /* which look at all: there can only be fewer */
+        const double fit = floor(most / (batch * (double)lm_report_batches(t))) - 1;
+        reports = fit < 1 ? 1 : fit < REPORTS ? (int64_t)fit : REPORTS;
+    } else {
+        const double fit = floor(most / (batch * (REPORTS + 1)));
+        if (!lm_train_given(t, "eval-batches") && (double)set->report_batches > fit)
+            set->report_batches = fit < 1 ? 1 : (int64_t)fit;
+    }
+    const double left = floor(steps - batch * (double)(reports + 1) * (double)lm_report_batches(t));
     set->iterations = left < 1 ? 1 : left < 1e12 ? (int64_t)left : (int64_t)1e12;
-    fit_rest(t);
+    fit_rest(t, reports);
 }
 
 /* ---- What it takes --------------------------------------------------------------------------------- */

@@ -81,9 +81,7 @@ int lm_prepare_counts(lm_trainer *t) {
 }
 
 int lm_measure_counts(lm_trainer *t) {
-    enum { MOST = 1 << 20 }; /* tokens: more take too long */
-    const lm_tokens all = t->parts[LM_VALIDATION];
-    const lm_measured on = {.tokens = lm_tokens_from(all, 0, all.count < MOST ? all.count : MOST)};
+    const lm_measured on = {.tokens = lm_validation(t)};
     tensor_error err = {0};
     int64_t predicted;
     if (!t->instance.counts || nn_params_count(t->instance.params) == 0) return LM_DONE;

@@ -236,7 +236,7 @@ int lm_train_with(const lm_model *model, int argc, char *const *argv,
                             .muon_momentum = 0.9,
                             .seed = 1,
                             .report_every = 500,
-                            .report_batches = 100,
+                            .report_batches = model->defaults.iterations > 0 ? 100 : 0,
                             .sample_tokens = 200,
                             .temperature = 1,
                             .tokenizer = "char",
@@ -332,8 +332,10 @@ int lm_train_with(const lm_model *model, int argc, char *const *argv,
         lm_resumed(
             LM_CHANGEABLE,
             lm_integer(
-                "eval-batches", &s->report_batches, 1, 1e9,
-                "A reported loss is the mean of this many batches, or of fewer where the text is short.")),
+                "eval-batches", &s->report_batches, 0, 1e9,
+                "A reported loss is the mean of this many random batches, or of fewer where the text is "
+                "short. "
+                "0 stands for all of the validation text, up to 262144 tokens, and as many to train on.")),
         lm_resumed(
             LM_CHANGEABLE,
             lm_integer("patience", &s->patience, 1, 1e12,

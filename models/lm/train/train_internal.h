@@ -154,6 +154,10 @@ enum { LM_MOST_PASSES = 42, LM_MOST_COUNTED_PASSES = 11 };
 bool lm_train_given(const lm_trainer *t, const char *name);
 /* How often the run sees each token of the text. */
 double lm_passes(const lm_trainer *t);
+/* The validation text, or as much of it as a report has time for. */
+lm_tokens lm_validation(const lm_trainer *t);
+/* How many batches a reported training loss is the mean of. */
+int64_t lm_report_batches(const lm_trainer *t);
 /* Sets iterations, reports and patience for the text where the command line does not, once text and model are there. */
 void lm_plan_fit(lm_trainer *t);
 /* The same for --time, of which a step takes so many seconds. */

@@ -14,7 +14,7 @@ void lm_warn_plan(const lm_trainer *t) {
     const lm_model *model = t->instance.model;
     const lm_settings *set = &t->set;
     const int64_t validation = t->parts[LM_VALIDATION].count, useful = lm_useful_iterations(t);
-    if (set->rate > 0.1 || set->rate < 1e-6)
+    if (set->iterations > 0 && (set->rate > 0.1 || set->rate < 1e-6))
         lm_say(model, "warning: a --lr of %g is far from what is useful: between 0.00001 and 0.03",
                set->rate);
     if (set->iterations / MANY_TIMES > useful)
