@@ -35,11 +35,12 @@ prefix=$work/root$(sed -n 's/^prefix=//p' "$pc")
 lib=$(dirname -- "$(dirname -- "$pc")")
 
 check 'headers' [ "$(names "$prefix/include")" = './sampo/autograd.h ./sampo/nn.h ./sampo/tensor.h ' ]
-check 'programs' [ "$(names "$prefix/bin")" = './sampo-bigram ./sampo-gpt ' ]
+check 'programs' [ "$(names "$prefix/bin")" = './sampo-bigram ./sampo-gpt ./sampo-ngram ' ]
 check 'manuals and what shells complete' [ "$(names "$prefix/share")" = "$(printf './%s ' \
     bash-completion/completions/sampo-bigram.bash bash-completion/completions/sampo-gpt.bash \
-    man/man1/sampo-bigram.1 man/man1/sampo-gpt.1 sampo/verses.txt \
-    zsh/site-functions/_sampo_bigram zsh/site-functions/_sampo_gpt)" ]
+    bash-completion/completions/sampo-ngram.bash \
+    man/man1/sampo-bigram.1 man/man1/sampo-gpt.1 man/man1/sampo-ngram.1 sampo/verses.txt \
+    zsh/site-functions/_sampo_bigram zsh/site-functions/_sampo_gpt zsh/site-functions/_sampo_ngram)" ]
 check 'sampo-gpt runs' "$prefix/bin/sampo-gpt" --version
 check 'no libraries but libsampo' [ -z "$(find "$prefix" -name 'lib?*.*' ! -name 'libsampo.*')" ]
 
