@@ -208,6 +208,7 @@ static void drop_training(lm_option *options) {
         if (o->group) group = o->group; /* the first of its run may go */
         if (!lm_has_word(left, o->name)) continue;
         options[kept] = *o;
+        if (o->resume == LM_CHANGEABLE) options[kept].resume = LM_FIXED; /* no run goes on */
         options[kept++].group = group;
     }
     options[kept] = (lm_option){0};
