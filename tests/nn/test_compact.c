@@ -1,23 +1,11 @@
 /* Compact parameters: a file's rounded weights are computed with as they are, and are not trained. */
 #include "sampo/nn.h"
+#include "tests/nn/temporary.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static char folder[64], path[96];
-
-static void setup(void) {
-    strcpy(folder, "/tmp/sampo-test-XXXXXX");
-    cr_assert(mkdtemp(folder));
-    snprintf(path, sizeof path, "%s/file", folder);
-}
-
-static void teardown(void) {
-    unlink(path);
-    rmdir(folder);
-}
 
 TestSuite(compact, .init = setup, .fini = teardown);
 

@@ -1,5 +1,6 @@
 /* Checkpoints: what is written, what is read, and one clear line for each fault. */
 #include "sampo/nn.h"
+#include "tests/nn/temporary.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -12,19 +13,6 @@
 #include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static char folder[64], path[96];
-
-static void setup(void) {
-    strcpy(folder, "/tmp/sampo-test-XXXXXX");
-    cr_assert(mkdtemp(folder));
-    snprintf(path, sizeof path, "%s/file", folder);
-}
-
-static void teardown(void) {
-    unlink(path);
-    rmdir(folder);
-}
 
 TestSuite(safetensors, .init = setup, .fini = teardown);
 

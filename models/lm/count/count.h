@@ -24,7 +24,7 @@ void lm_counts_free(lm_counts *counts);
 
 int lm_counts_order(const lm_counts *counts);
 int64_t lm_counts_vocabulary(const lm_counts *counts);
-/* Different sequences of at most order + 1 tokens; bytes of memory. */
+/* Different sequences of at most order + 1 tokens; bytes of the tensors that keep them. */
 int64_t lm_counts_grams(const lm_counts *counts);
 size_t lm_counts_bytes(const lm_counts *counts);
 

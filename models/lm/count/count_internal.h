@@ -43,6 +43,7 @@ struct lm_counts {
     char name[LM_MAX_ORDER + 1][COUNT_PARTS][24]; /* of the lists in files */
 };
 
+bool counts_possible(int64_t vocabulary, int order, tensor_error *err);
 /* Empty counts with an arena; NULL: memory is out, or the sizes are not possible. */
 lm_counts *counts_new(int64_t vocabulary, int order, tensor_error *err);
 /* Once all lists are there: checks that they fit together, and makes what follows from them. */

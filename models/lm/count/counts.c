@@ -6,11 +6,13 @@
 
 static const char *const names[COUNT_PARTS] = {"token", "children", "grams", "next", "times", "different"};
 
+bool counts_possible(int64_t vocabulary, int order, tensor_error *err) {
+    return (order >= 0 && order <= LM_MAX_ORDER && vocabulary >= 1) ||
+           tensor_fail(err, "counts of order %d over %" PRId64 " tokens are not possible", order, vocabulary);
+}
+
 lm_counts *counts_new(int64_t vocabulary, int order, tensor_error *err) {
-    if (order < 0 || order > LM_MAX_ORDER || vocabulary < 1) {
-        tensor_fail(err, "counts of order %d over %" PRId64 " tokens are not possible", order, vocabulary);
-        return NULL;
-    }
+    if (!counts_possible(vocabulary, order, err)) return NULL;
     tensor_arena *arena = tensor_arena_new(err);
     lm_counts *c = arena ? tensor_arena_alloc(arena, sizeof *c, err) : NULL;
     if (!c) {
@@ -36,6 +38,10 @@ int64_t lm_counts_vocabulary(const lm_counts *counts) {
     return counts->vocabulary;
 }
 
+static size_t list_bytes(const count_list *list) {
+    return (size_t)(list->count * list->width);
+}
+
 int64_t lm_counts_grams(const lm_counts *counts) {
     int64_t grams = 0;
     for (int k = 0; k <= counts->order; k++) grams += counts->level[k].part[COUNT_NEXT].count;
@@ -43,7 +49,10 @@ int64_t lm_counts_grams(const lm_counts *counts) {
 }
 
 size_t lm_counts_bytes(const lm_counts *counts) {
-    return tensor_arena_bytes(counts->arena);
+    size_t bytes = 0;
+    for (int k = 0; k <= counts->order; k++)
+        for (int part = 0; part < COUNT_PARTS; part++) bytes += list_bytes(&counts->level[k].part[part]);
+    return bytes;
 }
 
 /* ---- What follows from the lists ----------------------------------------------------------------- */
@@ -137,7 +146,7 @@ int lm_counts_list(const lm_counts *c, nn_entry entries[LM_COUNT_ENTRIES]) {
                                           .rank = 1,
                                           .shape = {list->count},
                                           .data = list->data,
-                                          .bytes = (size_t)(list->count * list->width)};
+                                          .bytes = list_bytes(list)};
         }
     return count;
 }

@@ -137,15 +137,9 @@ static void count_different(lists *of, tally *t, int level, int64_t from, int64_
     forget(t);
 }
 
-/* The context of `level` tokens that stands before all of these places. */
-static void learn_context(const learner *l, lists *of, tally *t, uint32_t *places, uint32_t *spare,
-                          int64_t count, int level, bool *failed) {
-    if (count == 1) {
-        learn_place(l, of, *places, level, failed);
-        return;
-    }
-    numbers *part = (*of)[level];
-    if (level > 0) push(&part[COUNT_TOKEN], token_at(l, (int64_t)*places - level), failed);
+/* The tokens of all these places, into the lists of their context; returns how many different ones. */
+static int64_t learn_grams(const learner *l, numbers *part, tally *t, const uint32_t *places, int64_t count,
+                           bool *failed) {
     for (int64_t i = 0; i < count; i++) add(t, token_at(l, places[i]));
     sort(t);
     const int64_t grams = t->count;
@@ -155,6 +149,19 @@ static void learn_context(const learner *l, lists *of, tally *t, uint32_t *place
         push(&part[COUNT_TIMES], t->times[t->met[i]], failed);
     }
     forget(t);
+    return grams;
+}
+
+/* The context of `level` tokens that stands before all of these places. */
+static void learn_context(const learner *l, lists *of, tally *t, uint32_t *places, uint32_t *spare,
+                          int64_t count, int level, bool *failed) {
+    if (count == 1) {
+        learn_place(l, of, *places, level, failed);
+        return;
+    }
+    numbers *part = (*of)[level];
+    if (level > 0) push(&part[COUNT_TOKEN], token_at(l, (int64_t)*places - level), failed);
+    const int64_t grams = learn_grams(l, part, t, places, count, failed);
     if (level == l->order || *failed) return;
     const int64_t from = (*of)[level + 1][COUNT_NEXT].count;
     const uint32_t children = learn_children(l, of, t, places, spare, count, level, failed);
@@ -199,17 +206,8 @@ static bool learn(learner *l) {
     share *root = &l->shares[SHARES];
     numbers *part = root->of[0];
     const int64_t count = l->tokens.count;
-    for (int64_t i = 0; i < count; i++) {
-        l->places[i] = (uint32_t)i;
-        add(t, token_at(l, i));
-    }
-    sort(t);
-    push(&part[COUNT_GRAMS], (uint32_t)t->count, &root->failed);
-    for (int64_t i = 0; i < t->count; i++) {
-        push(&part[COUNT_NEXT], t->met[i], &root->failed);
-        push(&part[COUNT_TIMES], t->times[t->met[i]], &root->failed);
-    }
-    forget(t);
+    for (int64_t i = 0; i < count; i++) l->places[i] = (uint32_t)i;
+    learn_grams(l, part, t, l->places, count, &root->failed);
     if (l->order == 0) return !root->failed;
     push(&part[COUNT_CHILDREN], cut(l, sort_places(l, t, l->places, l->spare, count, 1)), &root->failed);
     tensor_parallel(l->share_count, 1, learn_shares, l);
@@ -281,10 +279,8 @@ static bool prepare(learner *l, tensor_arena *arena) {
 }
 
 lm_counts *lm_counts_learn(lm_tokens tokens, int64_t vocabulary, int order, tensor_error *err) {
-    lm_counts *counts = counts_new(vocabulary, order, err); /* whether they are possible */
-    if (!counts) return NULL;
-    lm_counts_free(counts);
-    counts = NULL;
+    lm_counts *counts = NULL;
+    if (!counts_possible(vocabulary, order, err)) return NULL;
     if (tokens.count > UINT32_MAX) {
         tensor_fail(err, "%" PRId64 " tokens are too many to be counted", tokens.count);
         return NULL;

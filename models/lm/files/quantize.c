@@ -52,10 +52,9 @@ static bool write_rounded(const quantized *q, const nn_file *file, tensor_arena 
 
 static void say_sizes(const quantized *q) {
     struct stat status;
-    nn_entry entries[LM_COUNT_ENTRIES];
-    const int lists = q->instance->counts ? lm_counts_list(q->instance->counts, entries) : 0;
-    double before = 4e-6 * (double)nn_params_count(q->instance->params);
-    for (int i = 0; i < lists; i++) before += 1e-6 * (double)entries[i].bytes; /* which stay as they are */
+    const lm_counts *counts = q->instance->counts; /* which stay as they are */
+    const double before = 4e-6 * (double)nn_params_count(q->instance->params) +
+                          (counts ? 1e-6 * (double)lm_counts_bytes(counts) : 0);
     if (stat(q->out, &status) == 0)
         lm_say(q->instance->model, "wrote %s: %.1f MB, of %.1f as float32", q->out,
                1e-6 * (double)status.st_size, before);

@@ -23,6 +23,11 @@ static const char *order_option(const lm_model *model) {
     return o && o->name ? o->name : "";
 }
 
+const char *lm_memory_parts(const lm_trainer *t) {
+    return counting_bytes(t) > 0 ? "weights, gradients, optimizer and counts"
+                                 : "weights, gradients and optimizer";
+}
+
 lm_memory lm_memory_needed(const lm_trainer *t) {
     const lm_settings *set = &t->set;
     const lm_model *model = t->instance.model;
@@ -71,10 +76,10 @@ int lm_memory_check(const lm_trainer *t) {
                  t->set.accumulate * ((t->set.batch + batch - 1) / batch));
     else if (model->options)
         snprintf(less, sizeof less, "a smaller --preset, or --layers, --width or --context");
-    return lm_fail(
-        model,
-        "training would take about %s of memory (%s for weights, gradients and optimizer), and %s are free; "
-        "%s takes less; --force tries all the same",
-        lm_memory_text(all, text[0], sizeof *text), lm_memory_text(need.weights, text[1], sizeof *text),
-        lm_memory_text(bytes, text[2], sizeof *text), less);
+    return lm_fail(model,
+                   "training would take about %s of memory (%s for %s), and %s are free; "
+                   "%s takes less; --force tries all the same",
+                   lm_memory_text(all, text[0], sizeof *text),
+                   lm_memory_text(need.weights, text[1], sizeof *text), lm_memory_parts(t),
+                   lm_memory_text(bytes, text[2], sizeof *text), less);
 }

@@ -155,9 +155,9 @@ int lm_plan_print(const lm_trainer *t) {
     char text[4][48];
     printf("parameters  %" PRId64 "\niterations  %" PRId64 ", %s over the text\n",
            nn_params_count(t->instance.params), t->set.iterations, passes_text(t, text[0], sizeof *text));
-    printf("memory      about %s: %s for weights, gradients and optimizer, %s for a batch\n",
+    printf("memory      about %s: %s for %s, %s for a batch\n",
            lm_memory_text(need.weights + need.batch, text[1], sizeof *text),
-           lm_memory_text(need.weights, text[2], sizeof *text),
+           lm_memory_text(need.weights, text[2], sizeof *text), lm_memory_parts(t),
            lm_memory_text(need.batch, text[3], sizeof *text));
     const int64_t bytes = tensor_memory();
     if (bytes >= 0) printf("free        %s\n", lm_memory_text((double)bytes, text[0], sizeof *text));

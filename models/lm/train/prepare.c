@@ -71,7 +71,8 @@ int lm_prepare_counts(lm_trainer *t) {
     const lm_model *model = instance->model;
     tensor_error err = {0};
     if (!model->order || *model->order == 0) return LM_DONE;
-    if (lm_memory_check(t) != LM_DONE) return LM_FAILED; /* now that the number of tokens is known */
+    if (t->set.resume && instance->counts) return LM_DONE; /* of this text */
+    if (lm_memory_check(t) != LM_DONE) return LM_FAILED;   /* now that the number of tokens is known */
     lm_busy *busy = lm_busy_begin(model->name, "counting the text");
     lm_counts_free(instance->counts); /* of another text, perhaps */
     instance->counts =

@@ -1,56 +1,11 @@
 /* Training: the command (train.c), what it will take (plan.c, memory.c), going on with a run (resume.c), the loop (loop.c),
- * its optimizer (optimize.c), what it warns of (warn.c) and its log (log.c). */
+ * its optimizer (optimize.c), what it warns of (warn.c); its log has a header of its own. */
 #ifndef SAMPO_LM_TRAIN_INTERNAL_H
 #define SAMPO_LM_TRAIN_INTERNAL_H
 
-#include <sys/types.h>
-
+#include "models/lm/train/log.h"
 #include "models/lm/train/train.h"
 #include "models/lm/write/write.h"
-
-/* ---- What is written beside the checkpoints ----------------------------------------------------- */
-
-/* One of its files. One that is not open (of a run without --out) is not written to. */
-typedef struct lm_log_file {
-    const char *path;
-    FILE *stream;
-    off_t end;    /* of what stays of an earlier part of the run */
-    bool unended; /* its last newline is missing */
-    bool later;   /* behind it are things that are made again */
-    bool torn;    /* behind it is something that is not whole */
-    double last;  /* iteration in it */
-} lm_log_file;
-
-enum { LM_LOG_COLUMNS = 64 };
-typedef struct lm_log {
-    lm_log_file csv, samples;
-    int columns, column[LM_LOG_COLUMNS]; /* of log.csv: what each is */
-    int64_t from;
-    double seconds; /* of the last row when it was opened */
-} lm_log;
-
-typedef struct lm_log_row {
-    double iteration, loss, rate, gradient_norm, tokens_per_second;
-    double seconds; /* since the run began, interruptions left out */
-    bool
-        report; /* whether a report was made before the step; then its losses, the latter NaN where not known: */
-    double train_loss, validation_loss;
-    double train_loss_per_character, validation_loss_per_character, train_bits_per_byte,
-        validation_bits_per_byte;
-} lm_log_row;
-
-/* Opens log.csv and samples.txt in a folder, to go on at iteration `from`, which is below 0 for a new run, whose files
- * begin anew. Nothing is changed yet: a file that cannot be read to its end, or is not what the program writes, is a
- * failure. Editors may have changed the ends of lines. */
-bool lm_log_open(lm_log *log, const char *folder, int64_t from, tensor_arena *arena, tensor_error *err);
-/* Drops what is in them of iteration `from` and later, saying so, and what is cut off at the end. */
-bool lm_log_begin(lm_log *log, const lm_model *model, tensor_error *err);
-void lm_log_close(lm_log *log);
-/* Rows are written when a buffer is full or at lm_log_flush, which fails where any was lost. lm_log_sync: to the disk. */
-void lm_log_step(lm_log *log, const lm_log_row *row);
-bool lm_log_flush(lm_log *log, tensor_error *err);
-bool lm_log_sync(lm_log *log, tensor_error *err);
-bool lm_log_sample(lm_log *log, int64_t iteration, const char *text, size_t bytes, tensor_error *err);
 
 /* ---- The run ------------------------------------------------------------------------------------ */
 
@@ -109,8 +64,8 @@ typedef struct lm_trainer {
     const char *last, *best; /* the checkpoints' paths; NULL: nothing is saved */
     lm_lock lock;            /* of the folder */
     tensor best_values;      /* the best weights where nothing is saved */
-    double
-        counted_loss; /* of the validation text, by what was counted alone; NaN: nothing was, or nothing else */
+    /* Of the validation text, by what was counted alone; NaN: nothing was, or there is nothing else. */
+    double counted_loss;
     double best_train;   /* loss at the best report of this process; NaN: none yet */
     int64_t saved;       /* the iteration that `last` holds; -1: none of this process */
     lm_log_row row;      /* of the step to come */
@@ -136,18 +91,18 @@ int lm_prepare_counts(lm_trainer *t);
 /* The values of the parameters, the optimizer, room for batches. */
 int lm_prepare_parameters(lm_trainer *t);
 
-/* Bytes that training takes: for the weights, their gradients and AdamW, and for a batch. The parameters need to be
+/* Bytes that training takes: for the weights, their gradients, the optimizer and the counts, and for a batch. The parameters need to be
  * registered, not finalized. */
 typedef struct lm_memory {
     double weights, batch;
 } lm_memory;
 lm_memory lm_memory_needed(const lm_trainer *t);
+const char *lm_memory_parts(const lm_trainer *t); /* what the first of these is for, in words */
 /* Refuses, with a line, what the machine has not enough memory for. Returns an exit status. */
 int lm_memory_check(const lm_trainer *t);
 
 /* Passes over the text that are useful at most, by trials: on texts from 30 KB to 3 MB the loss on unseen text was lowest
- * before. */
-/* On top of counts a model has less to learn: on verses of 40 KB the loss was lowest after 6 passes of Muon with a falling rate, on
+ * before. On top of counts a model has less to learn: on verses of 40 KB the loss was lowest after 6 passes of Muon with a falling rate, on
  * the Kalevala 7 and 10 were alike. */
 enum { LM_MOST_PASSES = 42, LM_MOST_COUNTED_PASSES = 11 };
 /* Whether the command line has the option. */
