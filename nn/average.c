@@ -36,12 +36,7 @@ static const char trained_name[] = "optimizer.values";
 
 int nn_average_list(const struct nn_average *o, nn_entry entries[NN_AVERAGE_ENTRIES]) {
     if (o->count == 0 || !o->shown) return 0;
-    entries[0] = (nn_entry){.name = trained_name,
-                            .dtype = "F32",
-                            .rank = 1,
-                            .shape = {tensor_size(o->other)},
-                            .data = o->other.data,
-                            .bytes = (size_t)tensor_size(o->other) * sizeof(float)};
+    entries[0] = nn_state_entry(trained_name, o->other);
     return NN_AVERAGE_ENTRIES;
 }
 

@@ -193,12 +193,7 @@ bool nn_muon_step(struct nn_muon *o, nn_params *params) {
 static const char momentum_name[] = "optimizer.momentum";
 
 void nn_muon_list(const struct nn_muon *o, nn_entry entries[NN_MUON_ENTRIES]) {
-    entries[0] = (nn_entry){.name = momentum_name,
-                            .dtype = "F32",
-                            .rank = 1,
-                            .shape = {tensor_size(o->momentum)},
-                            .data = o->momentum.data,
-                            .bytes = (size_t)tensor_size(o->momentum) * sizeof(float)};
+    entries[0] = nn_state_entry(momentum_name, o->momentum);
 }
 
 bool nn_muon_load(struct nn_muon *o, nn_params *params, nn_muon_options options, const nn_file *file,

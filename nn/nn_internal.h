@@ -38,7 +38,8 @@ void nn_set_parts(nn_params *params, const ag_var *weight, int parts);
 
 /* By how much a parameter's rate is multiplied. */
 double nn_group_rate(const nn_group *groups, const char *name);
-/* Fills an optimizer's state from the tensor of a checkpoint. */
+/* An optimizer's state as the tensor of a checkpoint, valid as long as both; and filled from one. */
+nn_entry nn_state_entry(const char *name, tensor state);
 bool nn_load_state(tensor state, const nn_file *file, const char *name, tensor_error *err);
 
 /* A parameter's tensor in a file, with that of its scales (NULL: it has none); NULL: none that fits, with the reason. */

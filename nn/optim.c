@@ -146,13 +146,16 @@ static const char *const moment_names[NN_ADAMW_ENTRIES] = {"optimizer.exp_avg", 
 
 void nn_adamw_list(const struct nn_adamw *o, nn_entry entries[NN_ADAMW_ENTRIES]) {
     const tensor moments[NN_ADAMW_ENTRIES] = {o->m, o->v};
-    for (int i = 0; i < NN_ADAMW_ENTRIES; i++)
-        entries[i] = (nn_entry){.name = moment_names[i],
-                                .dtype = "F32",
-                                .rank = 1,
-                                .shape = {tensor_size(moments[i])},
-                                .data = moments[i].data,
-                                .bytes = (size_t)tensor_size(moments[i]) * sizeof(float)};
+    for (int i = 0; i < NN_ADAMW_ENTRIES; i++) entries[i] = nn_state_entry(moment_names[i], moments[i]);
+}
+
+nn_entry nn_state_entry(const char *name, tensor state) {
+    return (nn_entry){.name = name,
+                      .dtype = "F32",
+                      .rank = 1,
+                      .shape = {tensor_size(state)},
+                      .data = state.data,
+                      .bytes = (size_t)tensor_size(state) * sizeof(float)};
 }
 
 bool nn_load_state(tensor state, const nn_file *file, const char *name, tensor_error *err) {
