@@ -4,6 +4,9 @@ BEGIN {
     count = split("tensor autograd nn models/lm/cli models/lm/text models/lm/count models/lm/files models/lm/write " \
         "models/lm/train models/lm/look models", order)
     for (i = 1; i <= count; i++) floor[order[i]] = i
+    public["kernels"] = "tensor"
+    public["operations"] = "autograd"
+    public["params"] = public["modules"] = public["checkpoint"] = public["optim"] = public["parallel"] = "nn"
 }
 
 FNR == 1 {
@@ -16,7 +19,7 @@ FNR == 1 {
     if (header) {
         own = FILENAME
         sub(/.*\//, "", own)
-        sub(/\.h$/, "", own)
+        own = public_floor(own)
     }
 }
 
@@ -25,7 +28,7 @@ FNR == 1 {
     sub(/^[^"<]*["<]/, "", path)
     sub(/[">].*/, "", path)
     at = path
-    if (sub(/^sampo\//, "", at)) sub(/\.h$/, "", at)
+    if (sub(/^sampo\//, "", at)) at = public_floor(at)
     else {
         sub(/\/[^\/]*$/, "", at)
         at = floor_name(at)
@@ -46,6 +49,12 @@ function floor_name(folder) {
     if (folder in floor) return folder
     sub(/\/.*/, "", folder)
     return folder
+}
+
+# The floor of a public header, which is named after it unless listed above.
+function public_floor(name) {
+    sub(/\.h$/, "", name)
+    return name in public ? public[name] : name
 }
 
 function bad(why) { print FILENAME ":" FNR ": includes " path ", but " why; failed = 1 }

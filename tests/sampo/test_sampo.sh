@@ -250,6 +250,9 @@ tensor/a.c sampo/autograd.h 1
 tensor/kernels/a.h tensor/tensor_internal.h 0
 include/sampo/tensor.h sampo/nn.h 1
 include/sampo/nn.h sampo/tensor.h 0
+include/sampo/operations.h sampo/autograd.h 0
+include/sampo/operations.h sampo/optim.h 1
+autograd/a.c sampo/checkpoint.h 1
 models/gpt.c models/lm/look_internal.h 1
 models/lm/plot.c models/lm/look_internal.h 0
 tests/models/a.c models/lm/look_internal.h 0

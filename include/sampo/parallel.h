@@ -1,0 +1,63 @@
+/* Sampo nn: data-parallel training. */
+#ifndef SAMPO_PARALLEL_H
+#define SAMPO_PARALLEL_H
+
+#include "sampo/params.h"
+
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Data-parallel training --------------------------------------------------------------- *
+ * A batch of rows is cut into shards, a function of the batch and the model alone. Each shard runs forward
+ * and backward on one thread with a tape of that thread and gradients of its own; these are added in
+ * the order of the shards. The same seed gives the same bits with any number of threads. Where the model is
+ * too large for so many gradients there is one shard, and operations run parallel inside. */
+
+typedef struct nn_parallel nn_parallel;
+
+/* For this registry (finalized; must outlive it). NULL when memory is out. */
+nn_parallel *nn_parallel_new(nn_params *params);
+void nn_parallel_free(nn_parallel *parallel);
+
+/* Every shard has at least so many rows (1 unless told otherwise), where the batch has them: for rows so small that
+ * handing them out takes longer than their work. */
+void nn_parallel_set_grain(nn_parallel *parallel, int64_t rows);
+
+/* In which precision nn_parallel_backward multiplies (ag_set_precision), its loss included; float32 unless told otherwise.
+ * Parameters, their gradients and the optimizer stay float32, and nn_parallel_loss multiplies in float32 as ever: what a
+ * model has learned is looked at in one precision, however it was trained. */
+void nn_parallel_set_precision(nn_parallel *parallel, tensor_precision precision);
+
+/* The mean loss of rows begin..end-1 of a batch, a scalar on `tape`. Called by several threads at once, so it
+ * reads `context` only; may be called again for the same rows, to size a thread's tape. */
+typedef ag_var *nn_loss(void *context, ag_tape *tape, int64_t begin, int64_t end);
+
+/* The mean loss of rows 0..rows-1 and its gradient, which overwrites nn_grads. False with a text in err. */
+bool nn_parallel_backward(nn_parallel *parallel, int64_t rows, nn_loss *loss, void *context, double *mean,
+                          tensor_error *err);
+/* The mean loss alone, without recording. */
+bool nn_parallel_loss(nn_parallel *parallel, int64_t rows, nn_loss *loss, void *context, double *mean,
+                      tensor_error *err);
+/* Into how many shards a batch is cut: the gradients of several take the memory of so many models. */
+int nn_parallel_shards(const nn_parallel *parallel, int64_t rows);
+/* Bytes held by tapes and the shards' gradients. */
+size_t nn_parallel_bytes(const nn_parallel *parallel);
+
+/* Whether all parameters are finite numbers. */
+bool nn_finite(const nn_params *params);
+/* Names what is not, into `text`: a parameter; else the first result of computing rows 0..rows-1 of the loss, one by one
+ * (NULL: none); else a parameter's gradient. False where all is finite. */
+bool nn_find_not_finite(nn_params *params, int64_t rows, nn_loss *loss, void *context, char *text,
+                        size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
+#endif
