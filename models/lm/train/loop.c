@@ -44,8 +44,8 @@ static int fail(const lm_trainer *t, const char *text) {
 /* `what` is no longer finite; `batch` is the one that showed it, NULL: none. */
 static int not_finite(const lm_trainer *t, const char *what, lm_loss_context *batch) {
     char first[160], kept[64] = "";
-    if (!nn_find_not_finite(t->instance.params, t->set.batch, batch ? lm_loss : NULL, batch, first,
-                            sizeof first))
+    const int64_t rows = batch ? batch->batch.ids.shape[0] : 0;
+    if (!nn_find_not_finite(t->instance.params, rows, batch ? lm_loss : NULL, batch, first, sizeof first))
         snprintf(first, sizeof first, "none of the tensors alone");
     if (t->saved >= 0)
         snprintf(kept, sizeof kept, "; the checkpoint of iteration %" PRId64 " is kept", t->saved);
@@ -111,9 +111,10 @@ static int estimate(lm_trainer *t, lm_split split, double *loss) {
         double mean;
         lm_progress_evaluating(&t->progress, split * batches + i, 2 * batches);
         rng.counter = (uint64_t)i << 32;
-        lm_batch_draw(&t->batch, t->parts[split], rng);
-        lm_loss_context c = {.model = t->instance.model, .counts = t->instance.counts, .batch = t->batch};
-        if (split == LM_TRAIN) c.without = t->batch.targets;
+        lm_batch batch = lm_batch_rows(t->batches, 0, t->set.batch);
+        lm_batch_draw(&batch, t->parts[split], rng);
+        lm_loss_context c = {.model = t->instance.model, .counts = t->instance.counts, .batch = batch};
+        if (split == LM_TRAIN) c.without = batch.targets;
         if (!nn_parallel_loss(t->parallel, t->set.batch, lm_loss, &c, &mean, &err)) return fail(t, err.text);
         if (!isfinite(mean)) return not_finite(t, "the loss is", &c);
         sum += mean;
@@ -210,36 +211,27 @@ static int report(lm_trainer *t) {
 
 /* ---- Steps ------------------------------------------------------------------------------------- */
 
-/* The gradient of the mean loss of micro-batch number j of this iteration, added to `sum` where there are several. */
-static int micro_batch(lm_trainer *t, int64_t j, double *loss) {
+/* The gradient of the mean loss of this iteration's batches, which are one batch of all their rows. */
+static int gradient(lm_trainer *t, double *loss) {
     const lm_settings *set = &t->set;
-    const uint64_t seed = (uint64_t)set->seed, index = (uint64_t)(t->state.iteration * set->accumulate + j);
-    const float share = (float)(1 / (double)set->accumulate);
-    tensor grads = nn_grads(t->instance.params);
+    const uint64_t seed = (uint64_t)set->seed;
     tensor_error err = {0};
-    double mean;
-    tensor_rng dropout = lm_rng(seed, LM_STREAM_DROPOUT, index);
-    lm_batch_draw(&t->batch, t->parts[LM_TRAIN], lm_rng(seed, LM_STREAM_BATCHES, index));
+    tensor_rng dropout = lm_rng(seed, LM_STREAM_DROPOUT, (uint64_t)t->state.iteration);
+    for (int64_t j = 0; j < set->accumulate; j++) {
+        lm_batch part = lm_batch_rows(t->batches, j * set->batch, (j + 1) * set->batch);
+        lm_batch_draw(&part, t->parts[LM_TRAIN],
+                      lm_rng(seed, LM_STREAM_BATCHES, (uint64_t)(t->state.iteration * set->accumulate + j)));
+    }
     lm_loss_context c = {.model = t->instance.model,
                          .counts = t->instance.counts,
-                         .batch = t->batch,
-                         .without = t->batch.targets,
+                         .batch = t->batches,
+                         .without = t->batches.targets,
                          .dropout = &dropout};
-    if (!nn_parallel_backward(t->parallel, set->batch, lm_loss, &c, &mean, &err)) return fail(t, err.text);
-    if (!isfinite(mean)) return not_finite(t, "the loss is", &c);
-    *loss += mean;
-    if (!tensor_ok(t->sum)) return LM_DONE;
-    bool ok = j == 0 ? tensor_affine(t->sum, share, grads, 0, &err) : tensor_axpy(t->sum, share, grads, &err);
-    if (ok && j == set->accumulate - 1) ok = tensor_copy(grads, t->sum, &err);
-    return ok ? LM_DONE : fail(t, err.text);
-}
-
-static int gradient(lm_trainer *t, double *loss) {
-    int status = LM_DONE;
-    *loss = 0;
-    for (int64_t j = 0; status == LM_DONE && j < t->set.accumulate; j++) status = micro_batch(t, j, loss);
-    *loss /= (double)t->set.accumulate;
-    return status;
+    nn_parallel_set_shards(t->parallel, t->shards);
+    const bool ok = nn_parallel_backward(t->parallel, set->batch * set->accumulate, lm_loss, &c, loss, &err);
+    nn_parallel_set_shards(t->parallel, 0);
+    if (!ok) return fail(t, err.text);
+    return isfinite(*loss) ? LM_DONE : not_finite(t, "the loss is", &c);
 }
 
 int lm_train_timing(lm_trainer *t, double *seconds) {

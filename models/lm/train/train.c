@@ -286,6 +286,11 @@ int lm_train_with(const lm_model *model, int argc, char *const *argv,
         lm_integer("batch", &s->batch, 1, 65536, "Learn from this many pieces of text at a time."),
         lm_integer("accumulate", &s->accumulate, 1, 65536,
                    "Add up the gradients of this many batches before each step."),
+        lm_integer(
+            "shards", &s->shards, 1, 1 << 24,
+            "Cut the rows of a step into this many parts, which are computed apart and added; 16 for each "
+            "batch unless given, or 1 for a large model. It says how many threads, or processes, can work "
+            "at once."),
         lm_about(LM_ABOUT_MODEL,
                  lm_kept("context_length", lm_integer("context", &s->context, 1, LM_MAX_CONTEXT,
                                                       "The model sees this many tokens at once."))),

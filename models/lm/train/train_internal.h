@@ -16,7 +16,7 @@ typedef struct lm_settings {
     lm_paths data;
     const char *out, *resume, *init, *tokenizer, *time;
     bool force, dry_run, quiet;
-    int64_t iterations, batch, accumulate, context, vocab_size, seed, threads;
+    int64_t iterations, batch, accumulate, shards, context, vocab_size, seed, threads;
     int64_t schedule, warmup, schedule_end, decay_on; /* schedule: nn_schedule_kind; decay_on: 1: matrices */
     int64_t precision;                                /* tensor_precision */
     int64_t optimizer;                                /* lm_optimizer */
@@ -51,8 +51,8 @@ typedef struct lm_trainer {
     lm_corpus corpus;
     lm_tokens parts[2];                   /* tokens to train on and to validate with, by lm_split */
     double per_character[2], per_byte[2]; /* tokens for each; 0: there are no characters */
-    lm_batch batch;
-    tensor sum; /* of the micro-batches' gradients; no tensor where there is one */
+    lm_batch batches;                     /* of an iteration, one below the other */
+    int64_t shards;                       /* of all their rows */
     nn_parallel *parallel;
     struct nn_adamw adamw;
     struct nn_muon muon;       /* of the hidden matrices, with LM_MUON */
@@ -90,6 +90,9 @@ int lm_prepare_tokens(lm_trainer *t, const lm_text *text);
 int lm_prepare_counts(lm_trainer *t);
 /* The values of the parameters, the optimizer, room for batches. */
 int lm_prepare_parameters(lm_trainer *t);
+
+/* Into how many shards an iteration's batches are cut: as they are best, or as --shards says. */
+int64_t lm_train_shards(const lm_trainer *t);
 
 /* Bytes that training takes: for the weights, their gradients, the optimizer and the counts, and for a batch. The parameters need to be
  * registered, not finalized. */
