@@ -6,6 +6,7 @@ BEGIN {
     for (i = 1; i <= count; i++) floor[order[i]] = i
     public["kernels"] = "tensor"
     public["operations"] = "autograd"
+    public["recurrent"] = public["transformer"] = "nn"
     public["params"] = public["modules"] = public["checkpoint"] = public["optim"] = public["parallel"] = "nn"
 }
 
