@@ -21,7 +21,9 @@ static void register_cell(struct nn_cell *m, nn_params *params, const char *name
         const int64_t shape[2] = {rows, i == 0 ? in : m->hidden};
         const char *full = name ? nn_name(params, "%s.%s%s", name, names[i], suffix) : NULL;
         *weights[i] = nn_param(params, full, init, i < 2 ? 2 : 1, shape);
-        if (i < 2) nn_set_form(params, *weights[i], NN_OUT_IN);
+        if (i > 1) continue;
+        nn_set_form(params, *weights[i], NN_OUT_IN);
+        nn_set_parts(params, *weights[i], (int)parts_of(m->kind));
     }
 }
 
