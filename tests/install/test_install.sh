@@ -35,13 +35,13 @@ prefix=$work/root$(sed -n 's/^prefix=//p' "$pc")
 lib=$(dirname -- "$(dirname -- "$pc")")
 
 check 'headers' [ "$(names "$prefix/include")" = "$(names "$source/include" | tr ' ' '\n' | grep '\.h$' | tr '\n' ' ')" ]
-each() { # each FORMAT: the line of each program, in the order of names
-    for program in bengio bigram gpt llama lstm ngram; do printf "$1 " "$program"; done
+each() { # each BEGIN END: a word with each program's name between them, in the order of names
+    for program in bengio bigram gpt llama lstm ngram; do printf '%s ' "$1$program${2-}"; done
 }
-check 'programs' [ "$(names "$prefix/bin")" = "$(each './sampo-%s')" ]
+check 'programs' [ "$(names "$prefix/bin")" = "$(each ./sampo-)" ]
 check 'manuals and what shells complete' [ "$(names "$prefix/share")" = "$(
-    each './bash-completion/completions/sampo-%s.bash' && each './man/man1/sampo-%s.1' && printf './sampo/verses.txt ' &&
-        each './zsh/site-functions/_sampo_%s')" ]
+    each ./bash-completion/completions/sampo- .bash && each ./man/man1/sampo- .1 && printf './sampo/verses.txt ' &&
+        each ./zsh/site-functions/_sampo_)" ]
 check 'sampo-gpt runs' "$prefix/bin/sampo-gpt" --version
 check 'no libraries but libsampo' [ -z "$(find "$prefix" -name 'lib?*.*' ! -name 'libsampo.*')" ]
 
