@@ -79,6 +79,7 @@ const lm_model *lm_program(void) {
                        .check = check,
                        .init = init,
                        .forward = forward,
+                       .rows = 16,
                        .activations = activations,
                        .cache = make_cache,
                        .matrices = "recurrent.weight_*",

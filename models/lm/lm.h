@@ -76,6 +76,8 @@ typedef struct lm_model {
     ag_var *(*forward)(const void *self, const lm_input *in);
     /* An option: how many tokens the contexts have that are counted in the text for it. NULL, or 0: nothing is counted. */
     const int64_t *order;
+    /* How many rows of a batch are best computed together at least, such as those that a recurrent model's products have. 0: any */
+    int64_t rows;
     /* How many float32 numbers a step of training holds at once for each token. NULL: not known, few. */
     double (*activations)(const void *self, int64_t vocabulary);
     /* How many parameters are rows of tables, of which a token takes one: they cost no time. NULL: few. */
