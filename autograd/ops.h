@@ -28,6 +28,7 @@
     _(relu) \
     _(gelu) \
     _(gelu_tanh) \
+    _(silu) \
     _(add_in_place) \
     _(relu_in_place) \
     _(dropout) \
@@ -47,6 +48,7 @@
     _(softmax) \
     _(log_softmax) \
     _(layer_norm) \
+    _(rms_norm) \
     _(attention) \
     _(split_heads) \
     _(merge_heads) \

@@ -52,6 +52,7 @@ UNARY_RUN(sigmoid)
 UNARY_RUN(relu)
 UNARY_RUN(gelu)
 UNARY_RUN(gelu_tanh)
+UNARY_RUN(silu)
 BINARY_RUN(add)
 BINARY_RUN(sub)
 BINARY_RUN(mul)
@@ -84,6 +85,7 @@ RUN(linear, ag_linear(in[0], in[1], in[2]))
 RUN(softmax, ag_softmax(in[0], -1))
 RUN(log_softmax, ag_log_softmax(in[0], -1))
 RUN(layer_norm, ag_layer_norm(in[0], in[1], in[2], 1e-5f))
+RUN(rms_norm, ag_rms_norm(in[0], in[1], 1e-5f))
 RUN(attention, ag_causal_attention(in[0], HEADS, 0.25f)) /* and the views that pack and unpack */
 
 static ag_var *run_rotary(ag_var **in) { /* [rows / 64, 64 tokens, W] */
@@ -138,6 +140,7 @@ static const line lines[] = {
     UNARY(relu, X, 0, 0),
     UNARY(gelu, X, 62, 90),
     UNARY(gelu_tanh, X, 36, 48),
+    UNARY(silu, X, 32, 36),
     {"add_in_place", .reason = "add over a result that is still in a cache"},
     {"relu_in_place", .reason = "relu over a result that is still in a cache"},
     {"dropout", run_dropout, 1, {X}, EACH(3, 2, 3, 2)}, /* and integers for random numbers, not counted */
@@ -169,6 +172,7 @@ static const line lines[] = {
     {"softmax", run_softmax, 1, {X}, EACH(2, 30, 3, 6)},
     {"log_softmax", run_log_softmax, 1, {X}, EACH(2, 30, 3, 30)},
     {"layer_norm", run_layer_norm, 3, {X, VECTOR, VECTOR}, EACH(2, 10, 3, 20)},
+    {"rms_norm", run_rms_norm, 2, {X, VECTOR}, EACH(2, 6, 3, 16)},
     /* Two products of T / 2 keys forward, four backward. */
     {"attention", run_attention, 1, {{3, {-T, T, 3 * C}, -1, 1}},
      {4 * C, 2.0 * T * C}, {8 * C, 4.0 * T * C}},

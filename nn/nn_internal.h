@@ -36,6 +36,11 @@ struct nn_params {
 void nn_set_form(nn_params *params, const ag_var *weight, nn_form form);
 void nn_set_parts(nn_params *params, const ag_var *weight, int parts);
 
+/* "name.part"; NULL for no name. */
+static inline const char *nn_part(nn_params *params, const char *name, const char *part) {
+    return name ? nn_name(params, "%s.%s", name, part) : NULL;
+}
+
 /* By how much a parameter's rate is multiplied. */
 double nn_group_rate(const nn_group *groups, const char *name);
 /* An optimizer's state as the tensor of a checkpoint, valid as long as both; and filled from one. */

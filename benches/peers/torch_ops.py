@@ -84,6 +84,7 @@ OPERATIONS = {
     "relu": one(torch.relu),
     "gelu": one(F.gelu),
     "gelu_tanh": one(lambda a: F.gelu(a, approximate="tanh")),
+    "silu": one(F.silu),
     "dropout": one(lambda a: F.dropout(a, 0.1)),
     "sum": one(lambda a: a.sum(1)),
     "sum of columns": one(lambda a: a.sum(0)),
@@ -101,6 +102,7 @@ OPERATIONS = {
     "softmax": one(lambda a: a.softmax(-1)),
     "log_softmax": one(lambda a: a.log_softmax(-1)),
     "layer_norm": (lambda r: [x(r), uniform(W), uniform(W)], lambda a, w, b: F.layer_norm(a, (W,), w, b)),
+    "rms_norm": (lambda r: [x(r), uniform(W)], lambda a, w: F.rms_norm(a, (W,), w, 1e-5)),
     "attention": (lambda r: [uniform(r // T, T, 3 * C)], attention),
     "cross_entropy": (lambda r: [x(r), ids(W, r)], F.cross_entropy),
     # of shapes of their own

@@ -35,6 +35,7 @@ bool tensor_fill(tensor out, double value, tensor_error *err);
     _(RELU, "relu")             /* max(x, 0); NaN and -0 stay; exact */                                      \
     _(GELU_TANH, "gelu_tanh")   /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */                          \
     _(GELU_ERF, "gelu_erf")     /* x/2 (1 + erf(x / sqrt 2)) */                                              \
+    _(SILU, "silu")             /* x / (1 + e^-x); 5 ulp */                                                  \
     _(RECIPROCAL, "reciprocal") /* 1 / x; correctly rounded */                                               \
     _(SQUARE, "square")         /* x x; correctly rounded */
 
@@ -54,6 +55,7 @@ bool tensor_fill(tensor out, double value, tensor_error *err);
     _(RELU_VJP, "relu_vjp")             /* b > 0 ? a : 0 */                                                  \
     _(GELU_TANH_VJP, "gelu_tanh_vjp")   /* a times the slope of gelu_tanh at b */                            \
     _(GELU_ERF_VJP, "gelu_erf_vjp")     /* a times the slope of gelu_erf at b */                             \
+    _(SILU_VJP, "silu_vjp")             /* a times the slope of silu at b */                                 \
     _(TANH_VJP, "tanh_vjp")             /* a / cosh(b)^2; 7 ulp */                                           \
     _(SIGMOID_VJP, "sigmoid_vjp")       /* a s(b) s(-b), s: sigmoid; 7 ulp */                                \
     _(ERF_VJP, "erf_vjp")               /* a 2/sqrt(pi) e^(-b^2); 4 ulp */                                   \
@@ -200,6 +202,11 @@ bool tensor_log_softmax_vjp(tensor dx, tensor dy, tensor y, int axis, bool accum
 bool tensor_layer_norm(tensor y, tensor stats, tensor x, tensor w, tensor b, float eps, tensor_error *err);
 bool tensor_layer_norm_vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x, tensor w, tensor stats,
                            bool accumulate, tensor_error *err);
+/* y = x rstd w, rstd = 1/sqrt(mean of x^2 + eps) (Zhang & Sennrich 2019). Otherwise as tensor_layer_norm, with a mean of 0 and
+ * no b. */
+bool tensor_rms_norm(tensor y, tensor stats, tensor x, tensor w, float eps, tensor_error *err);
+bool tensor_rms_norm_vjp(tensor dx, tensor dw, tensor dy, tensor x, tensor w, tensor stats, bool accumulate,
+                         tensor_error *err);
 
 typedef struct tensor_attention_options {
     float scale;   /* of q . k; above 0 */

@@ -48,13 +48,21 @@ void nn_layer_norm_init(struct nn_layer_norm *m, nn_params *params, const char *
                         float eps);
 ag_var *nn_layer_norm(const struct nn_layer_norm *m, ag_var *x);
 
+/* RMS normalisation over the last axis, weight 1; torch.nn.RMSNorm. */
+struct nn_rms_norm {
+    ag_var *weight;
+    float eps;
+};
+void nn_rms_norm_init(struct nn_rms_norm *m, nn_params *params, const char *name, int64_t width, float eps);
+ag_var *nn_rms_norm(const struct nn_rms_norm *m, ag_var *x);
+
 /* Dropout while rng is given, nothing without (evaluation). */
 struct nn_dropout {
     float p;
 };
 ag_var *nn_dropout(const struct nn_dropout *m, ag_var *x, tensor_rng *rng);
 
-typedef enum nn_activation { NN_RELU, NN_GELU_TANH, NN_GELU } nn_activation;
+typedef enum nn_activation { NN_RELU, NN_GELU_TANH, NN_GELU, NN_SILU } nn_activation;
 ag_var *nn_activate(nn_activation activation, ag_var *x);
 
 /* Causal self-attention: x [B, T, C] -> projection of the attention of x's queries, keys and values.
@@ -115,12 +123,14 @@ ag_var *nn_block_with_values(const struct nn_block *m, ag_var *x, ag_var *values
 
 /* ---- Writing token by token: keys and values are kept --------------------------------------- */
 
-/* Keys and values of the tokens that a model has read, so that the tokens after them are computed alone. Whoever runs the
- * model adds the number of new tokens to `length` after each run; 0 forgets everything. H is the number of key heads. */
+/* What is known of the tokens that a model has read, so that the tokens after them are computed alone: their keys and values,
+ * or a recurrent state (sampo/recurrent.h); what a model has not is no tensor. Whoever runs the model adds the number of new
+ * tokens to `length` after each run; 0 forgets everything. H is the number of key heads. */
 typedef struct nn_cache {
     tensor k;       /* [layers, B, H, D, T]: a token's key is a column */
     tensor v;       /* [layers, B, H, T, D] */
-    int64_t length; /* tokens it holds, up to T */
+    tensor state;   /* [parts, B, C] */
+    int64_t length; /* tokens it holds: of keys and values up to T */
 } nn_cache;
 bool nn_cache_init(nn_cache *cache, int64_t layers, int64_t batch, int64_t heads, int64_t context,
                    int64_t head_size, tensor_arena *arena, tensor_error *err);

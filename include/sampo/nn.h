@@ -24,5 +24,7 @@
 #include "sampo/optim.h"
 #include "sampo/parallel.h"
 #include "sampo/params.h"
+#include "sampo/recurrent.h"
+#include "sampo/transformer.h"
 
 #endif

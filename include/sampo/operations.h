@@ -37,6 +37,7 @@ ag_var *ag_softplus(ag_var *x);  /* log(1 + e^x) */
 ag_var *ag_relu(ag_var *x);      /* max(x, 0); slope 0 at 0 */
 ag_var *ag_gelu(ag_var *x);      /* x/2 (1 + erf(x / sqrt 2)), Hendrycks & Gimpel 2016; PyTorch's default */
 ag_var *ag_gelu_tanh(ag_var *x); /* its tanh approximation, as GPT-2 uses it */
+ag_var *ag_silu(ag_var *x);      /* x / (1 + e^-x), also called swish (Hendrycks & Gimpel 2016) */
 
 /* The same in place: the result has the memory of the first operand, whose value is gone. That must be the contiguous
  * result of an operation, and no other may need it: backward fails where one does. b has a's shape or broadcasts to it. */
@@ -98,6 +99,9 @@ ag_var *ag_log_softmax(ag_var *x, int axis);
 
 /* (x - mean) / sqrt(variance + eps) w + b over the last axis C; w, b [C] (Ba et al. 2016). */
 ag_var *ag_layer_norm(ag_var *x, ag_var *w, ag_var *b, float eps);
+
+/* x / sqrt(mean of x^2 + eps) w over the last axis C; w [C] (Zhang & Sennrich 2019). */
+ag_var *ag_rms_norm(ag_var *x, ag_var *w, float eps);
 
 /* Scaled dot-product attention (Vaswani et al. 2017): y_i = sum_j softmax_j(scale q_i . k_j + mask_ij) v_j. q and y are
  * [B, H, Tq, D], k and v [B, H_kv, Tk, D], where H is a multiple of H_kv and query head h reads key head

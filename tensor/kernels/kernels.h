@@ -97,7 +97,7 @@ typedef struct compact_args {
 /* Rows whose sum is taken in float, before double takes over. */
 enum { SUM_ROWS = 16 };
 
-/* Rows of a layer norm's gradient, with their mean and rstd. */
+/* Rows of a norm's gradient, with their mean and rstd. */
 typedef struct norm_rows {
     int64_t rows;
     const float *dy[SUM_ROWS], *x[SUM_ROWS];
@@ -148,11 +148,11 @@ typedef struct tensor_kernels {
                             bool accumulate);
     void (*cross_entropy_vjp)(const cross_entropy_args *args);
 
-    /* norm.h: one row of n; w, b may be NULL; stats = {mean, rstd} */
-    void (*layer_norm)(int64_t n, float *y, float stats[2], const float *x, const float *w, const float *b,
-                       float eps);
-    void (*layer_norm_vjp)(int64_t n, float *dx, const float stats[2], const float *dy, const float *x,
-                           const float *w, bool accumulate);
+    /* norm.h: one row of n; w, b may be NULL; stats = {mean, rstd}; not centred: RMS norm */
+    void (*norm)(int64_t n, float *y, float stats[2], const float *x, const float *w, const float *b,
+                 float eps, bool centred);
+    void (*norm_vjp)(int64_t n, float *dx, const float stats[2], const float *dy, const float *x,
+                     const float *w, bool centred, bool accumulate);
     /* dw += sum of dy (x - mean) rstd over the rows, db += sum of dy, as add_rows */
     void (*add_norm_rows)(int64_t n, double *dw, double *db, const norm_rows *rows);
 

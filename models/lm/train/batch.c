@@ -25,9 +25,10 @@ void lm_batch_draw(lm_batch *batch, lm_tokens tokens, tensor_rng rng) {
 /* Tokens of a shard at least: fewer take less time than a shard costs. */
 enum { SHARD_TOKENS = 64 };
 
-nn_parallel *lm_parallel_new(nn_params *params, int64_t context) {
-    nn_parallel *parallel = nn_parallel_new(params);
-    nn_parallel_set_grain(parallel, (SHARD_TOKENS + context - 1) / context);
+nn_parallel *lm_parallel_new(const lm_instance *instance) {
+    nn_parallel *parallel = nn_parallel_new(instance->params);
+    const int64_t rows = (SHARD_TOKENS + instance->context - 1) / instance->context;
+    nn_parallel_set_grain(parallel, rows > instance->model->rows ? rows : instance->model->rows);
     return parallel;
 }
 

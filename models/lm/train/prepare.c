@@ -102,7 +102,7 @@ int lm_prepare_model(lm_trainer *t) {
     if (nn_params_error(instance->params))
         return lm_fail(instance->model, "%" PRId64 " parameters: %s", nn_params_count(instance->params),
                        nn_params_error(instance->params));
-    t->parallel = lm_parallel_new(instance->params, instance->context);
+    t->parallel = lm_parallel_new(instance);
     nn_parallel_set_precision(t->parallel, (tensor_precision)t->set.precision);
     if (!t->parallel) return lm_fail(instance->model, "out of memory");
     t->shards = lm_train_shards(t);
