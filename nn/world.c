@@ -26,18 +26,19 @@ bool nn_world_broadcast(const nn_world *world, void *data, size_t bytes, tensor_
     return true;
 }
 
-bool nn_world_max(const nn_world *world, int64_t *value, tensor_error *err) {
+bool nn_world_max(const nn_world *world, int64_t *values, int count, tensor_error *err) {
+    enum { MOST = 8 };
+    int64_t other[MOST];
     if (alone(world)) return true;
-    if (world->rank > 0) {
-        if (!world->send(world->context, 0, value, sizeof *value, err)) return false;
-    } else {
-        for (int from = 1; from < world->size; from++) {
-            int64_t other;
-            if (!world->receive(world->context, from, &other, sizeof other, err)) return false;
-            if (other > *value) *value = other;
-        }
+    if (count < 0 || count > MOST) return tensor_fail(err, "nn_world_max of %d values", count);
+    const size_t bytes = (size_t)count * sizeof *values;
+    if (world->rank > 0 && !world->send(world->context, 0, values, bytes, err)) return false;
+    for (int from = 1; world->rank == 0 && from < world->size; from++) {
+        if (!world->receive(world->context, from, other, bytes, err)) return false;
+        for (int i = 0; i < count; i++)
+            if (other[i] > values[i]) values[i] = other[i];
     }
-    return nn_world_broadcast(world, value, sizeof *value, err);
+    return nn_world_broadcast(world, values, bytes, err);
 }
 
 /* 64 bits of all bytes (FNV-1a). */
@@ -54,7 +55,7 @@ bool nn_world_same(const nn_world *world, const char *what, const void *data, si
     uint64_t first[2] = {own[0], own[1]};
     if (!nn_world_broadcast(world, first, sizeof first, err)) return false;
     int64_t different = memcmp(own, first, sizeof own) != 0 ? world->size - world->rank : 0;
-    if (!nn_world_max(world, &different, err)) return false;
+    if (!nn_world_max(world, &different, 1, err)) return false;
     if (different == 0) return true;
     return tensor_fail(err, "%s: rank %d differs from rank 0", what, world->size - (int)different);
 }

@@ -1,8 +1,8 @@
 /* Without MPI a process is alone. */
 #include "sampo/world.h"
 
-bool nn_world_open(nn_world *world, int *argc, char ***argv, tensor_error *err) {
-    (void)argc, (void)argv, (void)err;
+bool nn_world_open(nn_world *world, tensor_error *err) {
+    (void)err;
     *world = (nn_world){.size = 1};
     return true;
 }

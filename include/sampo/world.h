@@ -16,7 +16,7 @@ extern "C" {
  * send bytes makes a world of his own functions.
  *
  *     nn_world world;
- *     if (!nn_world_open(&world, &argc, &argv, &err)) puts(err.text);
+ *     if (!nn_world_open(&world, &err)) puts(err.text);
  *     nn_parallel_set_world(parallel, &world);   // each rank computes its shards of every batch; gradients are equal
  *     ...
  *     nn_world_close(&world);
@@ -34,7 +34,7 @@ typedef struct nn_world {
 
 /* Once a process, at its start. False with a text where MPI fails. How long a rank waits for another is the environment
  * variable SAMPO_WAIT, in seconds; 300 unless given. */
-bool nn_world_open(nn_world *world, int *argc, char ***argv, tensor_error *err);
+bool nn_world_open(nn_world *world, tensor_error *err);
 void nn_world_close(nn_world *world, bool failed);
 /* What nn_world_open joins, such as "MPICH Version: 4.0.2"; NULL: built without MPI. */
 const char *nn_world_library(void);
@@ -43,8 +43,8 @@ const char *nn_world_library(void);
 
 /* Rank 0's bytes come to all. */
 bool nn_world_broadcast(const nn_world *world, void *data, size_t bytes, tensor_error *err);
-/* *value becomes the largest of all ranks'. */
-bool nn_world_max(const nn_world *world, int64_t *value, tensor_error *err);
+/* Each of up to 8 values becomes the largest of all ranks'. */
+bool nn_world_max(const nn_world *world, int64_t *values, int count, tensor_error *err);
 /* Fails on every rank, with a text that begins with `what` and names the first rank whose bytes are not rank 0's. */
 bool nn_world_same(const nn_world *world, const char *what, const void *data, size_t bytes,
                    tensor_error *err);

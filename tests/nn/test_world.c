@@ -229,7 +229,7 @@ static int agree(const nn_world *world) {
     int64_t value = world->rank == 2 ? 9 : world->rank;
     char text[16] = "zero";
     if (world->rank > 0) memset(text, 'x', sizeof text);
-    if (!nn_world_max(world, &value, &err) || value != 9) return 1;
+    if (!nn_world_max(world, &value, 1, &err) || value != 9) return 1;
     if (!nn_world_broadcast(world, text, sizeof text, &err) || strcmp(text, "zero") != 0) return 2;
     if (!nn_world_same(world, "the text", text, sizeof text, &err)) return 3;
     text[5] = (char)(world->rank >= 3);
@@ -243,16 +243,14 @@ Test(world, ranks_agree, .timeout = 60) {
     cr_assert_eq(agree(&world), 0);
     finish(&world, others, 0);
     int64_t value = 3;
-    cr_assert(nn_world_max(NULL, &value, NULL) && value == 3);
+    cr_assert(nn_world_max(NULL, &value, 1, NULL) && value == 3);
     cr_assert(nn_world_same(NULL, "nothing", "", 0, NULL));
 }
 
 Test(world, a_process_is_alone_without_others) {
     nn_world world;
     tensor_error err = {0};
-    int argc = 0;
-    char **argv = NULL;
-    cr_assert(nn_world_open(&world, &argc, &argv, &err), "%s", err.text);
+    cr_assert(nn_world_open(&world, &err), "%s", err.text);
     cr_assert_eq(world.rank, 0);
     cr_assert_eq(world.size, 1);
     nn_world_close(&world, false);
