@@ -4,8 +4,8 @@ BEGIN {
     count = split("tensor autograd nn models/lm/cli models/lm/text models/lm/count models/lm/files models/lm/write " \
         "models/lm/train models/lm/look models", order)
     for (i = 1; i <= count; i++) floor[order[i]] = i
-    public["kernels"] = "tensor"
-    public["operations"] = "autograd"
+    public["kernels"] = public["windows"] = "tensor"
+    public["operations"] = public["convolution"] = "autograd"
     public["params"] = public["modules"] = public["checkpoint"] = public["optim"] = public["parallel"] = "nn"
 }
 
