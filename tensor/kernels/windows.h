@@ -24,9 +24,20 @@ static inline int64_t first_window(const window_axis *axis, int64_t at, int64_t 
     return min64(first, axis->windows);
 }
 
+#if VEC_WIDTH == 16
+#define EVEN(x, y) __builtin_shufflevector(x, y, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
+#elif VEC_WIDTH == 8
+#define EVEN(x, y) __builtin_shufflevector(x, y, 0, 2, 4, 6, 8, 10, 12, 14)
+#else
+#define EVEN(x, y) __builtin_shufflevector(x, y, 0, 2, 4, 6)
+#endif
+
 /* n elements, `step` apart in x, side by side. The last vector may copy some a second time. */
 static inline void copy_steps(float *out, const float *x, int64_t n, int64_t step) {
     int64_t i = 0;
+    if (step == 2) /* reads one element after the last of them, which is there while another one follows */
+        for (; i + VEC_WIDTH < n; i += VEC_WIDTH)
+            vec_store(out + i, EVEN(vec_load(x + 2 * i), vec_load(x + 2 * i + VEC_WIDTH)));
     if (step == 1 && n >= VEC_WIDTH) {
         for (; i + VEC_WIDTH < n; i += VEC_WIDTH) vec_store(out + i, vec_load(x + i));
         vec_store(out + n - VEC_WIDTH, vec_load(x + n - VEC_WIDTH));
@@ -64,13 +75,49 @@ static void gather_row(const windows_args *t, window_start at, float *out, const
     }
 }
 
+/* Whether as many windows as an image has columns move by one over rows without gaps: then what a tap shows of all of
+ * them is the image itself, moved, but for the columns that come from beside it. */
+static inline bool is_shift(const windows_args *t) {
+    return t->rows.step == 1 && t->cols.step == 1 && t->cols.stride == 1 && t->cols.windows == t->cols.size &&
+           t->rows.stride == t->cols.size;
+}
+
+static void clear_columns(float *out, int64_t n, int64_t width, int64_t from, int64_t to) {
+    for (; from < to; from++)
+        for (int64_t at = from; at < n; at += width)
+            if (at >= 0) out[at] = 0;
+}
+
+/* gather_row, where is_shift: a run is all windows of one image. */
+static void gather_shift(const windows_args *t, window_start at, float *out, const float *channel, int64_t i,
+                         int64_t j) {
+    const int64_t width = t->cols.size, last = t->rows.size * width, all = t->rows.windows * width;
+    const int64_t at_col = t->cols.first + j * t->cols.apart;
+    const int64_t down = (t->rows.first + i * t->rows.apart) * width, shift = down + at_col;
+    const int64_t low = first_window(&t->cols, at_col, 0), high = first_window(&t->cols, at_col, width);
+    const float *image = channel + at.image;
+    int64_t begin = at.row * width + at.column;
+    for (int64_t left = t->n, n; left > 0; left -= n, out += n, begin = 0, image += t->image) {
+        n = min64(left, all - begin);
+        const int64_t from = min64(max64(max64(-down, -shift) - begin, 0), n),
+                      to = min64(max64(min64(last - down, last - shift) - begin, from), n);
+        clear(out, from);
+        copy_steps(out + from, image + begin + from + shift, to - from, 1);
+        clear(out + to, n - to);
+        clear_columns(out, n, width, -(begin % width), low - begin % width);
+        clear_columns(out, n, width, high - begin % width, width - begin % width);
+    }
+}
+
 static void gather_windows(const windows_args *t, float *out) {
     const window_start start = start_of(t);
+    void (*const gather)(const windows_args *, window_start, float *, const float *, int64_t, int64_t) =
+        is_shift(t) ? gather_shift : gather_row;
     const int64_t taps = t->rows.taps * t->cols.taps;
     const float *channel = t->x + t->from / taps * t->channel;
     int64_t i = t->from % taps / t->cols.taps, j = t->from % t->cols.taps;
     for (int64_t k = t->from; k < t->to; k++, out += t->out_row) {
-        gather_row(t, start, out, channel, i, j);
+        gather(t, start, out, channel, i, j);
         clear(out + t->n, t->out_row - t->n);
         if (++j < t->cols.taps) continue;
         j = 0;
