@@ -4,7 +4,8 @@ BEGIN {
     count = split("tensor autograd nn models/lm/cli models/lm/text models/lm/count models/lm/files models/lm/write " \
         "models/lm/train models/lm/look models", order)
     for (i = 1; i <= count; i++) floor[order[i]] = i
-    names = "tensor kernels|autograd operations|nn params modules recurrent transformer checkpoint optim parallel world"
+    names = "tensor kernels windows|autograd operations convolution|" \
+        "nn params modules recurrent transformer checkpoint optim parallel world"
     for (i = split(names, each, "|"); i > 0; i--) {
         count = split(each[i], name, " ")
         for (j = 2; j <= count; j++) public[name[j]] = name[1]

@@ -53,7 +53,10 @@
     _(split_heads) \
     _(merge_heads) \
     _(rotary) \
-    _(cross_entropy)
+    _(cross_entropy) \
+    _(conv2d) \
+    _(conv_transpose2d) \
+    _(conv2d_weight)
 /* clang-format on */
 
 #define AG_DECLARE(name) extern const ag_op ag_op_##name;

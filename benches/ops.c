@@ -86,6 +86,10 @@ RUN(softmax, ag_softmax(in[0], -1))
 RUN(log_softmax, ag_log_softmax(in[0], -1))
 RUN(layer_norm, ag_layer_norm(in[0], in[1], in[2], 1e-5f))
 RUN(rms_norm, ag_rms_norm(in[0], in[1], 1e-5f))
+RUN(conv2d, ag_conv2d(in[0], in[1], in[2], (tensor_windows){.padding = {1, 1}}))
+RUN(conv2d_stride, ag_conv2d(in[0], in[1], in[2], (tensor_windows){.stride = {2, 2}, .padding = {1, 1}}))
+RUN(conv_transpose2d, ag_conv_transpose2d(in[0], in[1], in[2], (tensor_windows){.padding = {1, 1}}, NULL))
+RUN(conv2d_weight, ag_conv2d_weight(in[0], in[1], 3, 3, (tensor_windows){.padding = {1, 1}}))
 RUN(attention, ag_causal_attention(in[0], HEADS, 0.25f)) /* and the views that pack and unpack */
 
 static ag_var *run_rotary(ag_var **in) { /* [rows / 64, 64 tokens, W] */
@@ -108,6 +112,10 @@ static ag_var *run_rotary(ag_var **in) { /* [rows / 64, 64 tokens, W] */
 #define VECTOR {1, {W}, -1, 1}
 #define COLUMN {2, {-1, 1}, -2, 2}
 #define IDS {1, {-1}, .ids = W}
+#define IMAGES {4, {8, 64, 32, 32}, -1, 1}
+#define FILTERS {4, {64, 64, 3, 3}, -0.1f, 0.1f}
+#define IMAGE_FLOATS (8 * 64 * 32 * 32)
+#define CONV_FLOPS (2.0 * IMAGE_FLOATS * 64 * 9) /* a product: 64 channels to 64, 3 x 3 */
 #define HEADS_4 {4, {32, 64, 8, 64}, -2, 2}
 /* The costs of an element: floats and flops, forward and backward. */
 #define EACH(floats, flops, dfloats, dflops) {floats * W, flops * W}, {dfloats * W, dflops * W}
@@ -176,6 +184,14 @@ static const line lines[] = {
     /* Two products of T / 2 keys forward, four backward. */
     {"attention", run_attention, 1, {{3, {-T, T, 3 * C}, -1, 1}},
      {4 * C, 2.0 * T * C}, {8 * C, 4.0 * T * C}},
+    {"conv2d", run_conv2d, 3, {IMAGES, FILTERS, {1, {64}, -1, 1}},
+     WHOLE(2 * IMAGE_FLOATS, CONV_FLOPS, 3 * IMAGE_FLOATS, 2 * CONV_FLOPS)},
+    {"conv2d", run_conv2d_stride, 3, {IMAGES, FILTERS, {1, {64}, -1, 1}},
+     WHOLE(1.25 * IMAGE_FLOATS, CONV_FLOPS / 4, 2.5 * IMAGE_FLOATS, CONV_FLOPS / 2), .form = "conv2d, stride 2"},
+    {"conv_transpose2d", run_conv_transpose2d, 3, {IMAGES, FILTERS, {1, {64}, -1, 1}},
+     WHOLE(2 * IMAGE_FLOATS, CONV_FLOPS, 3 * IMAGE_FLOATS, 2 * CONV_FLOPS)},
+    {"conv2d_weight", run_conv2d_weight, 2, {IMAGES, IMAGES},
+     WHOLE(2 * IMAGE_FLOATS, CONV_FLOPS, 2 * IMAGE_FLOATS, 2 * CONV_FLOPS)},
     {"rotary", run_rotary, 1, {X}, EACH(2, 4, 2, 4)}, /* the table stays in a cache */
     {"cross_entropy", run_cross_entropy, 2, {X, IDS}, EACH(1, 28, 2, 28)},
     {"cross_entropy", run_cross_entropy, 2, {{2, {4096, 51}, -2, 2}, {1, {4096}, .ids = 51}},

@@ -58,6 +58,10 @@ def attention(qkv):
     return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(b, T, C)
 
 
+def convolution():
+    return [uniform(8, 64, 32, 32, low=-1.0, high=1.0), uniform(64, 64, 3, 3, low=-0.1, high=0.1), uniform(64)]
+
+
 # Operands for a number of rows, and the operation.
 OPERATIONS = {
     "add": two(torch.add),
@@ -106,6 +110,9 @@ OPERATIONS = {
     "attention": (lambda r: [uniform(r // T, T, 3 * C)], attention),
     "cross_entropy": (lambda r: [x(r), ids(W, r)], F.cross_entropy),
     # of shapes of their own
+    "conv2d": (lambda _: convolution(), lambda a, w, b: F.conv2d(a, w, b, padding=1)),
+    "conv2d, stride 2": (lambda _: convolution(), lambda a, w, b: F.conv2d(a, w, b, stride=2, padding=1)),
+    "conv_transpose2d": (lambda _: convolution(), lambda a, w, b: F.conv_transpose2d(a, w, b, padding=1)),
     "transpose 2048^2": (lambda _: [uniform(2048, 2048)], lambda a: a.t().contiguous()),
     "permute 0 2 1 3": (lambda _: [uniform(32, 64, 8, 64)], lambda a: a.permute(0, 2, 1, 3).contiguous()),
     "permute 0 2 3 1": (lambda _: [uniform(32, 64, 8, 64)], lambda a: a.permute(0, 2, 3, 1).contiguous()),

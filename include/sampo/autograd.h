@@ -255,6 +255,7 @@ ag_var *ag_reuse(ag_var *x);
 #pragma GCC visibility pop
 #endif
 
+#include "sampo/convolution.h"
 #include "sampo/operations.h"
 
 #endif

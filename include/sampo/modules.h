@@ -38,6 +38,21 @@ void nn_embedding_init(struct nn_embedding *m, nn_params *params, const char *na
                        int64_t width, float deviation);
 ag_var *nn_embedding(const struct nn_embedding *m, ag_var *ids);
 
+/* y = ag_conv2d(x, weight, bias): x [N, in, H, W], weight [out, in / groups, height, width], bias [out], both uniform in
+ * +-1/sqrt(in / groups height width), as torch.nn.Conv2d. Groups that do not divide in and out fail in the registry. */
+struct nn_conv2d {
+    ag_var *weight, *bias; /* bias NULL: none */
+    tensor_windows windows;
+};
+typedef struct nn_conv2d_options {
+    tensor_windows windows; /* {0}: a stride of 1, no padding, one group */
+    bool no_bias;
+} nn_conv2d_options;
+#define NN_CONV2D_DEFAULTS (TENSOR_LITERAL(nn_conv2d_options){{{0, 0}, {0, 0}, {0, 0}, 0}, false})
+void nn_conv2d_init(struct nn_conv2d *m, nn_params *params, const char *name, int64_t in, int64_t out,
+                    int64_t height, int64_t width, nn_conv2d_options options);
+ag_var *nn_conv2d(const struct nn_conv2d *m, ag_var *x);
+
 /* Layer normalisation over the last axis, weight 1, bias 0. */
 struct nn_layer_norm {
     ag_var *weight, *bias;

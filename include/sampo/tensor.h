@@ -215,5 +215,6 @@ const char *tensor_isa_available(int i);
 #endif
 
 #include "sampo/kernels.h"
+#include "sampo/windows.h"
 
 #endif

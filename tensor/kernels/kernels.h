@@ -31,6 +31,22 @@ typedef struct gemm_args {
     int64_t diagonal;
 } gemm_args;
 
+/* Along one axis of an image: tap t of window p lies at p step + first + t apart. Outside of 0..size-1 is 0. */
+typedef struct window_axis {
+    int64_t windows, taps;
+    int64_t step, first, apart; /* step above 0 */
+    int64_t size, stride;       /* of the image */
+} window_axis;
+
+/* Windows begin..begin+n-1, counted over images, rows and columns. Each tap of each channel is a row of a matrix: number
+ * (channel, tap's row, tap's column); rows from..to-1 of it, out_row apart; what is between n and out_row becomes 0. */
+typedef struct windows_args {
+    window_axis rows, cols;
+    float *x; /* channel 0 of image 0; gather only reads it */
+    int64_t image, channel;
+    int64_t begin, n, from, to, out_row;
+} windows_args;
+
 /* One head of attention for one sequence: row strides in elements, columns are contiguous (of the keys: forward any). */
 typedef struct attention_args {
     int64_t tq, tk, d; /* queries, keys, head size */
@@ -164,6 +180,10 @@ typedef struct tensor_kernels {
     void (*compact_round)(int64_t n, int16_t *q, float *scale, const float *x); /* q: whole blocks */
     void (*attention)(const attention_args *args);
     void (*attention_vjp)(const attention_args *args);
+
+    /* windows.h */
+    void (*gather_windows)(const windows_args *args, float *out);
+    void (*scatter_windows)(const windows_args *args, const float *from);
 
     /* rotary.h */
     void (*rotary)(const rotary_args *args);

@@ -13,6 +13,7 @@
 #include "tensor/kernels/reduce.h"
 #include "tensor/kernels/rotary.h"
 #include "tensor/kernels/softmax.h"
+#include "tensor/kernels/windows.h"
 
 #define PASTE_(a, b) a##b
 #define PASTE(a, b) PASTE_(a, b)
@@ -57,6 +58,8 @@ const tensor_kernels PASTE(tensor_kernels_, SAMPO_ISA) = {
     .gemm_bf16 = gemm_bf16,
     .attention = attention,
     .attention_vjp = attention_vjp,
+    .gather_windows = gather_windows,
+    .scatter_windows = scatter_windows,
     .rotary = rotary_row,
     .adamw = adamw,
 };
