@@ -6,7 +6,8 @@ BEGIN {
     for (i = 1; i <= count; i++) floor[order[i]] = i
     public["kernels"] = "tensor"
     public["operations"] = "autograd"
-    public["params"] = public["modules"] = public["checkpoint"] = public["optim"] = public["parallel"] = "nn"
+    public["params"] = public["modules"] = public["checkpoint"] = public["optim"] = public["parallel"] = \
+        public["data"] = "nn"
 }
 
 FNR == 1 {

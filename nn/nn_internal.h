@@ -112,6 +112,10 @@ void nn_text_quote(nn_text *text, const char *string); /* as nn_json_quote */
 
 /* ---- Files ----------------------------------------------------------------------------------- */
 
+/* A regular file that is to be read, and its size, which is not 0; -1: failed. And its next bytes. */
+int nn_read_begin(const char *path, int64_t *bytes, tensor_error *err);
+bool nn_read_all(int fd, const char *path, void *buffer, int64_t bytes, tensor_error *err);
+
 /* The bytes of entry number `entry`, counted from the end of the header. */
 typedef struct nn_span {
     int64_t begin, end;
