@@ -7,7 +7,7 @@ struct ngram {
 
 static ag_var *forward(const void *self, const lm_input *in) {
     (void)self;
-    return ag_log(lm_count(in).p); /* [B, T] -> [B, T, V] */
+    return lm_count(in).log_p; /* [B, T] -> [B, T, V] */
 }
 
 static void init(void *self, nn_params *params, int64_t vocabulary, int64_t context) {

@@ -51,9 +51,10 @@ typedef struct lm_input {
 /* What the counts say of the token after each one, by the tokens of the window alone; constants. What stands in the text that
  * was counted is counted without itself. NULL: failed. */
 typedef struct lm_counted {
-    ag_var *p; /* [B, N, V]: its probabilities */
-    /* [B, N, order + 1]: how often the text has had the last 0, 1, ... tokens, as lm_counts_predict has it. */
-    ag_var *seen;
+    ag_var *log_p; /* [B, N, V]: the logarithms of its probabilities p */
+    /* [B, N, V + order + 1], for a model's input: 8 p and log(1 + n_k) / 8, where the text has had the last k = 0, 1, ... tokens
+     * n_k times, as lm_counts_predict has it. The factors make them about as large as embeddings are. */
+    ag_var *features;
 } lm_counted;
 lm_counted lm_count(const lm_input *in);
 

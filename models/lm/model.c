@@ -36,23 +36,25 @@ ag_var *lm_grams(const lm_input *in, int n, int64_t vocabulary, int64_t rows) {
     return ag_input(in->ids->tape, grams);
 }
 
-/* The rows of what a model sees, each token of which gets its probabilities. */
+/* The rows of what a model sees, each token of which gets its probabilities and how often its contexts were seen. */
 typedef struct counting {
     const lm_input *in;
-    tensor window, p, seen;
+    tensor window, features;
+    int64_t vocabulary;
 } counting;
 
 static void predict_rows(void *context, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const counting *r = context;
     const lm_input *in = r->in;
-    const int64_t count = r->p.shape[1], vocabulary = r->p.shape[2], before = r->window.shape[1] - count;
+    const int64_t count = r->features.shape[1], before = r->window.shape[1] - count;
     for (int64_t i = begin; i < end; i++) {
         const int64_t row = i / count, at = i % count, seen = before + at + 1;
         const int32_t without =
             tensor_ok(in->without) ? in->without.i32[row * in->without.stride[0] + at] : -1;
-        lm_counts_predict(in->counts, r->window.i32 + row * r->window.stride[0] + seen, seen, without,
-                          r->p.f32 + i * vocabulary, r->seen.f32 + i * r->seen.shape[2]);
+        float *p = r->features.f32 + i * r->features.shape[2];
+        lm_counts_predict(in->counts, r->window.i32 + row * r->window.stride[0] + seen, seen, without, p,
+                          p + r->vocabulary);
     }
 }
 
@@ -66,13 +68,23 @@ lm_counted lm_count(const lm_input *in) {
         ag_fail(tape, "nothing has been counted for this model");
         return none;
     }
-    counting r = {.in = in, .window = tensor_ok(in->window) ? in->window : ids};
     const int64_t rows = ids.shape[0], count = ids.shape[1];
-    r.p = ag_tensor(tape, TENSOR_F32, TENSOR_SHAPE(rows, count, lm_counts_vocabulary(in->counts)));
-    r.seen = ag_tensor(tape, TENSOR_F32, TENSOR_SHAPE(rows, count, lm_counts_order(in->counts) + 1));
-    if (!tensor_ok(r.p) || !tensor_ok(r.seen)) return none;
+    counting r = {.in = in, .vocabulary = lm_counts_vocabulary(in->counts)};
+    const int64_t features = r.vocabulary + lm_counts_order(in->counts) + 1;
+    r.window = tensor_ok(in->window) ? in->window : ids;
+    r.features = ag_tensor(tape, TENSOR_F32, TENSOR_SHAPE(rows, count, features));
+    const tensor log_p = ag_tensor(tape, TENSOR_F32, TENSOR_SHAPE(rows, count, r.vocabulary));
+    if (!tensor_ok(r.features) || !tensor_ok(log_p)) return none;
     tensor_parallel(rows * count, GRAIN, predict_rows, &r);
-    return (lm_counted){ag_input(tape, r.p), ag_input(tape, r.seen)};
+
+    const tensor p = tensor_slice(r.features, 2, 0, r.vocabulary, 1, NULL);
+    const tensor seen = tensor_slice(r.features, 2, r.vocabulary, features, 1, NULL);
+    tensor_unary(log_p, TENSOR_LOG, p, NULL);
+    tensor_affine(p, 8, p, 0, NULL);
+    tensor_affine(seen, 1, seen, 1, NULL);
+    tensor_unary(seen, TENSOR_LOG, seen, NULL);
+    tensor_affine(seen, 0.125f, seen, 0, NULL);
+    return (lm_counted){ag_input(tape, log_p), ag_input(tape, r.features)};
 }
 
 const char *lm_typed(const lm_model *model) {

@@ -6,7 +6,7 @@
 #include "models/lm/lm.h"
 
 struct lm_prior {
-    struct nn_linear in, seen; /* [V, C], [order + 1, C]: into the model */
+    struct nn_linear in;   /* [V + order + 1, C]: into the model */
     struct nn_linear gate; /* [C, 1]: how much the logarithms count among the logits, more or less than 1 */
 };
 void lm_prior_init(struct lm_prior *m, nn_params *params, const char *name, int64_t order, int64_t vocabulary,

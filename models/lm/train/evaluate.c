@@ -60,7 +60,7 @@ bool lm_evaluate(const lm_instance *instance, nn_parallel *parallel, lm_measured
 
 static ag_var *forward_counts(const void *self, const lm_input *in) {
     (void)self;
-    return ag_log(lm_count(in).p);
+    return lm_count(in).log_p;
 }
 
 bool lm_evaluate_counts(const lm_instance *instance, nn_parallel *parallel, lm_measured on, double *loss,
