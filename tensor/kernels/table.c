@@ -58,5 +58,7 @@ const tensor_kernels PASTE(tensor_kernels_, SAMPO_ISA) = {
     .attention = attention,
     .attention_vjp = attention_vjp,
     .rotary = rotary_row,
-    .adamw = adamw,
+#define ENTRY(rule, text, states) [TENSOR_UPDATE_##rule] = updates_##rule,
+    .update = {TENSOR_UPDATE_RULES(ENTRY)},
+#undef ENTRY
 };
