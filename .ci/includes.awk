@@ -5,7 +5,7 @@ BEGIN {
         "models/lm/train models/lm/look models", order)
     for (i = 1; i <= count; i++) floor[order[i]] = i
     names = "tensor kernels windows|autograd operations convolution|" \
-        "nn params modules recurrent transformer checkpoint optim parallel world"
+        "nn params modules recurrent transformer checkpoint optim parallel world data"
     for (i = split(names, each, "|"); i > 0; i--) {
         count = split(each[i], name, " ")
         for (j = 2; j <= count; j++) public[name[j]] = name[1]

@@ -143,7 +143,7 @@ bool ag_backward(ag_var *y);
 tensor ag_grad(const ag_var *leaf);
 
 /* dx[i] = dy/dx[i] for chosen variables: leaves, parameters or intermediate results (torch.autograd.grad, jax.grad).
- * Nothing else is computed and no gradient of ag_backward is touched. Zeros where y does not depend on x[i]. With
+ * Nothing else is computed and no gradient of ag_backward is touched. Zeros where y does not depend on x[i], or x[i] is a parameter that is not trainable. With
  * create_graph the computation is recorded, so that dx[i] can be used in expressions and differentiated again. */
 bool ag_gradients(ag_var *y, int count, ag_var *const *x, ag_var **dx, bool create_graph);
 

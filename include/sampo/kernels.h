@@ -250,13 +250,38 @@ bool tensor_cross_entropy_vjp(tensor dlogits, float scale, tensor lse, tensor lo
 
 /* ---- Optimizer updates: one sweep over flat, contiguous memory ----------------------------- */
 
-/* AdamW (Loshchilov & Hutter 2019), as PyTorch computes it:
- * p -= rate decay p; m += (1 - beta1)(g - m); v += (1 - beta2)(g g - v);
- * p -= rate / bias1 m / (sqrt(v / bias2) + eps), where bias_i = 1 - beta_i^step. */
-typedef struct tensor_adamw_step {
-    double rate, beta1, beta2, eps, decay, bias1, bias2;
-} tensor_adamw_step;
-bool tensor_adamw(tensor p, tensor m, tensor v, tensor g, const tensor_adamw_step *step, tensor_error *err);
+/* Changes of values p by gradients g, with up to two states a and b for each number: name, text, how many states. h is
+ * g + decay p; each formula is PyTorch's, but for Lion (Chen et al. 2023).
+ * SGD:      p -= rate h
+ * MOMENTUM: a = beta1 a + h; p -= rate a
+ * ADAMW:    p -= rate decay p; a += (1 - beta1)(g - a); b += (1 - beta2)(g g - b);
+ *           p -= rate / bias1 a / (sqrt(b / bias2) + eps), where bias_i = 1 - beta_i^step (Loshchilov & Hutter 2019)
+ * ADAM:     the same of h without the first change (Kingma & Ba 2015)
+ * RMSPROP:  a += (1 - beta2)(h h - a); p -= rate h / (sqrt(a) + eps) (Tieleman & Hinton 2012)
+ * RMSPROP_MOMENTUM: a as before; b = beta1 b + h / (sqrt(a) + eps); p -= rate b
+ * ADAGRAD:  a += h h; p -= rate h / (sqrt(a) + eps) (Duchi et al. 2011)
+ * LION:     p -= rate decay p; p -= rate sign(beta1 a + (1 - beta1) g); a += (1 - beta2)(g - a) */
+#define TENSOR_UPDATE_RULES(_)                                                                               \
+    _(SGD, "sgd", 0)                                                                                         \
+    _(MOMENTUM, "momentum", 1)                                                                               \
+    _(ADAMW, "adamw", 2)                                                                                     \
+    _(ADAM, "adam", 2)                                                                                       \
+    _(RMSPROP, "rmsprop", 1)                                                                                 \
+    _(RMSPROP_MOMENTUM, "rmsprop_momentum", 2)                                                               \
+    _(ADAGRAD, "adagrad", 1)                                                                                 \
+    _(LION, "lion", 1)
+#define TENSOR_UPDATE_ENTRY(rule, text, states) TENSOR_UPDATE_##rule,
+typedef enum tensor_update_rule {
+    TENSOR_UPDATE_RULES(TENSOR_UPDATE_ENTRY) TENSOR_UPDATE_COUNT
+} tensor_update_rule;
+typedef struct tensor_update_step {
+    double rate, beta1, beta2, eps, decay, bias1,
+        bias2; /* those that the rule has; biases 1 where it has none */
+} tensor_update_step;
+int tensor_update_states(tensor_update_rule rule);
+/* All float32, contiguous and of p's shape; a state that the rule does not have is not looked at. */
+bool tensor_update(tensor_update_rule rule, tensor p, tensor a, tensor b, tensor g,
+                   const tensor_update_step *step, tensor_error *err);
 
 /* ---- Random numbers ------------------------------------------------------------------------ *
  * Philox 4x32-10 (Salmon et al. 2011): block number `counter` of stream `stream` of seed `seed` is a

@@ -1,4 +1,4 @@
-/* Sampo nn: modules, parameters, optimizers, data-parallel training and checkpoints.
+/* Sampo nn: modules, parameters, optimizers, data-parallel training, checkpoints and data.
  *
  * A model is a struct of modules. Its parameters are registered by name, then laid out flat:
  *
@@ -20,6 +20,7 @@
 #define SAMPO_NN_H
 
 #include "sampo/checkpoint.h"
+#include "sampo/data.h"
 #include "sampo/modules.h"
 #include "sampo/optim.h"
 #include "sampo/parallel.h"

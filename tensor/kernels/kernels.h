@@ -189,7 +189,9 @@ typedef struct tensor_kernels {
     void (*rotary)(const rotary_args *args);
 
     /* optim.h */
-    void (*adamw)(int64_t n, float *p, float *m, float *v, const float *g, const tensor_adamw_step *step);
+    /* p and as many states as the rule has are read and written. */
+    void (*update[TENSOR_UPDATE_COUNT])(int64_t n, float *p, float *a, float *b, const float *g,
+                                        const tensor_update_step *step);
 } tensor_kernels;
 
 /* The table in use; chosen once. */

@@ -61,5 +61,7 @@ const tensor_kernels PASTE(tensor_kernels_, SAMPO_ISA) = {
     .gather_windows = gather_windows,
     .scatter_windows = scatter_windows,
     .rotary = rotary_row,
-    .adamw = adamw,
+#define ENTRY(rule, text, states) [TENSOR_UPDATE_##rule] = updates_##rule,
+    .update = {TENSOR_UPDATE_RULES(ENTRY)},
+#undef ENTRY
 };

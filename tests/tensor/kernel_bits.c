@@ -69,9 +69,11 @@ static void rows(void) {
     kernels->add_norm_rows(ROW - 1, total, more, &batch);
     for (int j = 0; j < ROW; j++) out[j] = (float)(total[j] + more[j]);
     add(out, ROW);
-    const tensor_adamw_step step = {1e-3, 0.9, 0.999, 1e-8, 0.01, 0.1, 0.001};
-    kernels->unary[TENSOR_ABS](N, z, z);
-    kernels->adamw(N, out, y, z, x, &step), add(out, N), add(y, N), add(z, N);
+    const tensor_update_step step = {1e-3, 0.9, 0.999, 1e-8, 0.01, 0.1, 0.001};
+    for (int rule = 0; rule < TENSOR_UPDATE_COUNT; rule++) {
+        kernels->unary[TENSOR_ABS](N, y, y), kernels->unary[TENSOR_ABS](N, z, z);
+        kernels->update[rule](N, out, y, z, x, &step), add(out, N), add(y, N), add(z, N);
+    }
 }
 
 /* One row, few and several, B as it is and transposed, from 0 and in place. */

@@ -162,7 +162,7 @@ bool lm_optimizer_check(const lm_trainer *t, tensor_error *err);
 bool lm_optimizer_init(lm_trainer *t);
 bool lm_optimizer_load(lm_trainer *t, const nn_file *file, tensor_error *err);
 /* Its state for a checkpoint; returns how many entries. */
-enum { LM_OPTIMIZER_ENTRIES = NN_ADAMW_ENTRIES + NN_MUON_ENTRIES + NN_AVERAGE_ENTRIES };
+enum { LM_OPTIMIZER_ENTRIES = 3 * NN_STATE_ENTRIES };
 int lm_optimizer_list(const lm_trainer *t, nn_entry entries[LM_OPTIMIZER_ENTRIES]);
 /* How many float32 numbers it takes; the parameters need to be registered, not finalized. */
 double lm_optimizer_numbers(const lm_trainer *t);
