@@ -16,7 +16,7 @@ import sys
 
 NEED = {
     "shapes": r"\[[^\]]*\]|[Ss]hape|scalar|[Aa]x[ie]s|rank|[Ee]lement|[Bb]roadcast|flat",
-    "owner": r"\bowne?[rsd]?\b|[Ff]ree|\blives?\b|until|valid as long|memory|as long as|constant",
+    "owner": r"\bown(s|er|ed)\b|[Ff]ree with|\blives?\b|until|valid as long|as long as|[Cc]onstants?\b",
     "errors": r"[Ff]ail|NULL|false|False|error|[Ww]hether|[Nn]ever|[Nn]o tensor|NaN|-1",
 }
 
@@ -61,8 +61,8 @@ class Prototype:
 class Block:
     """A comment and the code below it."""
 
-    def __init__(self, comment, code, line):
-        self.comment, self.code, self.line = comment, code, line
+    def __init__(self, comment, code):
+        self.comment, self.code = comment, code
 
 
 class Section:
@@ -75,23 +75,21 @@ class Header:
         self.name = name
         end = text.index("*/") + 2
         self.intro = plain(text[:end])
-        rest = "\n" * text[:end].count("\n") + text[end:]
-        rest = BOILERPLATE.sub(lambda m: "\n" * m.group(0).count("\n"), rest)
-        rest = re.sub(r"\n#endif\s*$", "\n", rest)
+        rest = re.sub(r"\n#endif\s*$", "\n", BOILERPLATE.sub("\n", text[end:]))
         self.sections = [Section()]
-        for line, group in groups(rest):
-            self.add(line, group)
+        for group in groups(rest):
+            self.add(group)
         self.sections = [s for s in self.sections if s.groups or s.text]
 
-    def add(self, line, group):
+    def add(self, group):
         title = re.match(r"/\* ---- (.+?) -+( \*/| \*\n)", group)
         if title:
             end = group.index("*/") + 2
-            self.sections.append(Section(title.group(1), plain("/*" + group[title.end():end]) if title.group(2) == " *\n" else ""))
-            line += group[:end].count("\n") + 1
+            text = plain("/*\n" + group[title.end():end]) if title.group(2) == " *\n" else ""
+            self.sections.append(Section(title.group(1), text))
             group = group[end:].lstrip("\n")
         if group.strip():
-            self.sections[-1].groups.append(blocks(line, group))
+            self.sections[-1].groups.append(blocks(group))
 
     def prototypes(self):
         """Each with the comments that speak about it."""
@@ -103,28 +101,25 @@ class Header:
                     for prototype in prototypes(block):
                         prototype.own_comment = above + prototype.own_comment
                         prototype.comment = section.text + "\n" + prototype.own_comment
-                        above += prototype.own_comment
                         yield prototype
 
 
 def plain(comment):
     """The text of a comment without its stars."""
     inside = re.sub(r"^/\*+|\*+/$", "", comment.strip())
-    lines = [re.sub(r"^ \* ?|^ +(?=\S)(?<!^  )", "", line) if i else line.strip() for i, line in enumerate(inside.split("\n"))]
+    lines = [re.sub(r"^ *\* ?|^ +", "", line) if i else line.strip() for i, line in enumerate(inside.split("\n"))]
     return "\n".join(line.rstrip() for line in lines).strip("\n").rstrip()
 
 
 def groups(text):
-    """Line numbers and texts of what stands between empty lines, outside comments and braces."""
-    group, begin, depth, comment = [], 0, 0, False
-    for number, line in enumerate(text.split("\n"), 1):
+    """What stands between empty lines, outside comments and braces."""
+    group, depth, comment = [], 0, False
+    for line in text.split("\n"):
         if not line.strip() and depth == 0 and not comment:
             if group:
-                yield begin, "\n".join(group)
+                yield "\n".join(group)
             group = []
             continue
-        if not group:
-            begin = number
         group.append(line)
         for token in re.findall(r"/\*|\*/|//|[{}]", line):
             if token == "//" and not comment:
@@ -134,10 +129,10 @@ def groups(text):
             elif not comment:
                 depth += 1 if token == "{" else -1
     if group:
-        yield begin, "\n".join(group)
+        yield "\n".join(group)
 
 
-def blocks(line, group):
+def blocks(group):
     """A group, cut before each comment that begins a line."""
     result = []
     for part in re.split(r"^(?=/\*)", group, flags=re.M):
@@ -148,8 +143,7 @@ def blocks(line, group):
         if part.startswith("/*"):
             end = part.index("*/") + 2
             comment, code = part[:end], part[end:].lstrip(" ")
-        result.append(Block(plain(comment), code.strip("\n"), line))
-        line += part.count("\n")
+        result.append(Block(plain(comment), code.strip("\n")))
     return result
 
 
@@ -185,8 +179,7 @@ def prototypes(block):
 
 def names(code):
     """What code declares and documents may link to: functions, types, macros."""
-    block = Block("", code, 0)
-    found = [p.name for p in prototypes(block)]
+    found = [p.name for p in prototypes(Block("", code))]
     found += re.findall(r"^(?:typedef )?(?:struct|enum|union) (\w+)(?= \{|;)", code, re.M)
     found += re.findall(r"^typedef (?:struct|enum) \w+ (\w+);", code, re.M)
     found += re.findall(r"^typedef [\w ]+[ *](\w+)\(", code, re.M)

@@ -89,7 +89,7 @@ ag_var *ag_concat(ag_var *const *x, int count, int axis);
 
 ag_var *ag_matmul(ag_var *a, ag_var *b);               /* [..., M, K] x [..., K, N], batches broadcast */
 ag_var *ag_linear(ag_var *x, ag_var *w, ag_var *bias); /* x[..., K] w[K, N] + bias[N] */
-/* The same without bias. (NULL as a bias is a failed operand, as everywhere.) */
+/* The same without bias, x[..., K] w[K, N]. (NULL as a bias is a failed operand, as everywhere.) */
 ag_var *ag_linear_no_bias(ag_var *x, ag_var *w);
 /* Rows of a table: table[ids[...], C]; ids is int32 */
 ag_var *ag_embedding(ag_var *table, ag_var *ids);

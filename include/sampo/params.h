@@ -26,9 +26,10 @@ typedef struct nn_init {
 #define NN_UNIFORM(bound) (TENSOR_LITERAL(nn_init){NN_INIT_UNIFORM, -(float)(bound), (float)(bound)})
 #define NN_NORMAL(deviation) (TENSOR_LITERAL(nn_init){NN_INIT_NORMAL, 0, (float)(deviation)})
 
-nn_params *nn_params_new(void);                       /* NULL when memory is out */
-void nn_params_free(nn_params *params);               /* NULL is accepted */
-const char *nn_params_error(const nn_params *params); /* the first failure; NULL: none */
+nn_params *nn_params_new(void);         /* NULL when memory is out; free with nn_params_free */
+void nn_params_free(nn_params *params); /* NULL is accepted */
+const char *
+nn_params_error(const nn_params *params); /* the first failure, which the registry owns; NULL: none */
 
 /* Registers a parameter of a shape and returns its variable, whose value is there after nn_params_finalize; the
  * registry owns it and copies the name. NULL where the registry has failed; modules may keep it all the same. */
@@ -37,7 +38,7 @@ ag_var *nn_param(nn_params *params, const char *name, nn_init init, int rank, co
 /* Gives a registered parameter, of any shape, a second name: one entry, one gradient (tied weights). */
 void nn_tie(nn_params *params, const char *alias, ag_var *parameter);
 
-/* A name in the registry's memory: nn_name(params, "h.%d.ln_1", 3). NULL when memory is out (accepted by the
+/* A name that the registry owns: nn_name(params, "h.%d.ln_1", 3). NULL when memory is out (accepted by the
  * functions that take names). */
 const char *nn_name(nn_params *params, const char *format, ...) TENSOR_PRINTF(2, 3);
 
