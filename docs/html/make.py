@@ -14,6 +14,7 @@ import headers
 from markdown import Writer, headings, slug
 
 INDEX = "docs/README.md"
+FILE = r"`((?:autograd|benches|docs|include|models|nn|tensor|tests)/[a-z0-9_./]+\.[a-z]+)`"
 
 
 class Site:
@@ -34,6 +35,10 @@ class Site:
         self.shown = set()  # pages and names that have their place there
         self.pictures = {}  # by file name: the path
         self.texts = {path: self.read(path) for path in self.pages if path.endswith(".md")}
+        for path, text in self.texts.items():
+            for name in re.findall(FILE, text):
+                if not os.path.exists(os.path.join(root, name)):
+                    self.fault(f"{path} names {name}, which is not there")
 
     def files(self, folder, end):
         return sorted(name for name in os.listdir(os.path.join(self.root, folder)) if name.endswith(end))
