@@ -88,7 +88,7 @@ class Site:
     # ---- The order of pages -----------------------------------------------------------------------
 
     def order(self):
-        """From the index: headings, and beneath each the pages, as (path, words)."""
+        """From the index: headings, and beneath each the pages, as (path, words). All headers stand where the first does."""
         parts = []
         for line in self.texts[INDEX].split("\n"):
             if line.startswith("## "):
@@ -97,6 +97,9 @@ class Site:
                 path = posixpath.normpath(posixpath.join("docs", target))
                 if parts and path in self.pages:
                     parts[-1][1].append((path, words))
+        for _, pages in parts:
+            if any(path in self.headers for path, _ in pages):
+                pages += [(path, header.name) for path, header in self.headers.items() if path not in dict(pages)]
         listed = {path for _, pages in parts for path, _ in pages} | {INDEX}
         for path in self.texts:
             if path not in listed:
@@ -149,8 +152,6 @@ class Site:
         header = self.headers[path]
         write = self.writer(path)
         body = [f"<h1><code>sampo/{header.name}</code></h1>", self.comment(header.intro, write)]
-        others = " ".join(f'<a href="{self.pages[p]}">{h.name}</a>' for p, h in self.headers.items() if p != path)
-        body.append(f"<p class=names>The other headers: {others}</p>")
         for section in header.sections:
             if section.title:
                 body.append(f'<h2 id="{slug(section.title)}">{html.escape(section.title)}</h2>')

@@ -48,7 +48,11 @@ class Writer:
             address, words = self.picture(m.group(2)), html.escape(m.group(1))
             return keep(f'<img src="{address}" alt="{words}">')
 
-        text = re.sub(r"`([^`]+)`", lambda m: keep(f"<code>{self.code(m.group(1), 'names')}</code>"), text)
+        def code(m):
+            short = ' class="short"' if len(m.group(1)) < 25 else ""
+            return keep(f"<code{short}>{self.code(m.group(1), 'names')}</code>")
+
+        text = re.sub(r"`([^`]+)`", code, text)
         text = re.sub(r"<br>", lambda m: keep("<br>"), text)
         text = html.escape(text, quote=False)
         text = re.sub(r"!\[([^\]]*)\]\(([^)]+)\)", picture, text)
