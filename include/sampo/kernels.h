@@ -69,9 +69,11 @@ bool tensor_fill(tensor out, double value, tensor_error *err);
 typedef enum tensor_unary_op { TENSOR_UNARY_OPS(TENSOR_ENUM_ENTRY) TENSOR_UNARY_COUNT } tensor_unary_op;
 typedef enum tensor_binary_op { TENSOR_BINARY_OPS(TENSOR_ENUM_ENTRY) TENSOR_BINARY_COUNT } tensor_binary_op;
 
+/* The name of an operation, as listed above: a constant; never NULL. */
 const char *tensor_unary_name(tensor_unary_op op);
 const char *tensor_binary_name(tensor_binary_op op);
 
+/* Of each element; x, a and b broadcast to out's shape. */
 bool tensor_unary(tensor out, tensor_unary_op op, tensor x, tensor_error *err);             /* out = op(x) */
 bool tensor_binary(tensor out, tensor_binary_op op, tensor a, tensor b, tensor_error *err); /* a op b */
 
@@ -123,7 +125,7 @@ bool tensor_matmul(tensor out, tensor a, tensor b, bool accumulate, tensor_error
  * Blocks of 8 bits are for compact weights alone, see below: as the precision of a product they are an error. */
 typedef enum tensor_precision { TENSOR_FLOAT32, TENSOR_BFLOAT16, TENSOR_INT8 } tensor_precision;
 
-/* tensor_matmul with such operands. */
+/* tensor_matmul with such operands: out[..., M, N] = a[..., M, K] b[..., K, N]. */
 bool tensor_matmul_at(tensor out, tensor a, tensor b, bool accumulate, tensor_precision precision,
                       tensor_error *err);
 

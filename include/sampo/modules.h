@@ -71,12 +71,13 @@ struct nn_rms_norm {
 void nn_rms_norm_init(struct nn_rms_norm *m, nn_params *params, const char *name, int64_t width, float eps);
 ag_var *nn_rms_norm(const struct nn_rms_norm *m, ag_var *x);
 
-/* Dropout while rng is given, nothing without (evaluation). */
+/* Dropout of each element of x while rng is given, nothing without (evaluation). */
 struct nn_dropout {
     float p;
 };
 ag_var *nn_dropout(const struct nn_dropout *m, ag_var *x, tensor_rng *rng);
 
+/* The function of that name of each element of x: ag_relu, ag_gelu_tanh, ag_gelu, ag_silu. */
 typedef enum nn_activation { NN_RELU, NN_GELU_TANH, NN_GELU, NN_SILU } nn_activation;
 ag_var *nn_activate(nn_activation activation, ag_var *x);
 
@@ -103,7 +104,7 @@ ag_var *nn_attention(const struct nn_attention *m, ag_var *x, tensor_rng *dropou
 /* How much each token attends to those before it: ag_attention_weights of x's queries and keys. */
 ag_var *nn_attention_weights(const struct nn_attention *m, ag_var *x);
 
-/* c_proj(activation(c_fc(x))), then dropout. */
+/* c_proj(activation(c_fc(x))), then dropout: x [..., C] -> [..., C]. Parameters c_fc [C, hidden] and c_proj [hidden, C]. */
 struct nn_mlp {
     struct nn_linear c_fc, c_proj;
     struct nn_dropout dropout;
@@ -121,7 +122,7 @@ void nn_mlp_init(struct nn_mlp *m, nn_params *params, const char *name, int64_t 
                  nn_mlp_options options);
 ag_var *nn_mlp(const struct nn_mlp *m, ag_var *x, tensor_rng *dropout);
 
-/* A transformer's block with its norms in front: x += attn(ln_1(x)); x += mlp(ln_2(x)). Parameters as GPT-2 names
+/* A transformer's block with its norms in front: x += attn(ln_1(x)); x += mlp(ln_2(x)); x [B, T, C]. Parameters as GPT-2 names
  * them: ln_1, attn, ln_2, mlp. */
 struct nn_block {
     struct nn_layer_norm ln_1;
@@ -167,7 +168,7 @@ ag_var *nn_block_with_values_cached(const struct nn_block *m, ag_var *x, ag_var 
 
 /* ---- Losses ------------------------------------------------------------------------------- */
 
-ag_var *nn_cross_entropy(ag_var *logits, ag_var *targets); /* ag_cross_entropy */
+ag_var *nn_cross_entropy(ag_var *logits, ag_var *targets); /* ag_cross_entropy: logits [..., V]; a scalar */
 ag_var *nn_mse_loss(ag_var *x, ag_var *target);            /* mean of (x - target)^2; equal shapes */
 
 #ifdef __cplusplus

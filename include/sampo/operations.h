@@ -12,8 +12,10 @@
 extern "C" {
 #endif
 
-/* ---- Elementwise -------------------------------------------------------------------------- */
+/* ---- Elementwise -------------------------------------------------------------------------- *
+ * The result has the shape to which the operands broadcast; of a single operand it is the operand's. All are float32. */
 
+/* a + b, a - b, a b, a / b, element by element. */
 ag_var *ag_add(ag_var *a, ag_var *b);
 ag_var *ag_sub(ag_var *a, ag_var *b);
 ag_var *ag_mul(ag_var *a, ag_var *b);
@@ -24,7 +26,8 @@ ag_pow(ag_var *a,
 ag_var *ag_max(ag_var *a, ag_var *b); /* the larger; at a tie each side gets half of the gradient */
 ag_var *ag_min(ag_var *a, ag_var *b);
 
-ag_var *ag_affine(ag_var *x, float a, float b); /* a x + b */
+/* a x + b, and functions by their names: -x, e^x, the natural logarithm, the root, x x. */
+ag_var *ag_affine(ag_var *x, float a, float b);
 ag_var *ag_neg(ag_var *x);
 ag_var *ag_exp(ag_var *x);
 ag_var *ag_log(ag_var *x);
@@ -87,13 +90,14 @@ ag_var *ag_concat(ag_var *const *x, int count, int axis);
 
 ag_var *ag_matmul(ag_var *a, ag_var *b);               /* [..., M, K] x [..., K, N], batches broadcast */
 ag_var *ag_linear(ag_var *x, ag_var *w, ag_var *bias); /* x[..., K] w[K, N] + bias[N] */
-/* The same without bias. (NULL as a bias is a failed operand, as everywhere.) */
+/* The same without bias, x[..., K] w[K, N]. (NULL as a bias is a failed operand, as everywhere.) */
 ag_var *ag_linear_no_bias(ag_var *x, ag_var *w);
 /* Rows of a table: table[ids[...], C]; ids is int32 */
 ag_var *ag_embedding(ag_var *table, ag_var *ids);
 
 /* ---- Neural networks ---------------------------------------------------------------------- */
 
+/* Along an axis: e^x / sum e^x, and its logarithm, x - log sum e^x; the shape stays. */
 ag_var *ag_softmax(ag_var *x, int axis);
 ag_var *ag_log_softmax(ag_var *x, int axis);
 

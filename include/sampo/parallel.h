@@ -21,7 +21,8 @@ extern "C" {
 
 typedef struct nn_parallel nn_parallel;
 
-/* For this registry (finalized; must outlive it). NULL when memory is out. */
+/* For this registry (finalized; must outlive it). NULL when memory is out. Free with nn_parallel_free (NULL is
+ * accepted). */
 nn_parallel *nn_parallel_new(nn_params *params);
 void nn_parallel_free(nn_parallel *parallel);
 
