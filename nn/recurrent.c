@@ -76,20 +76,20 @@ static ag_var *parts(const struct nn_cell *m, ag_var *x, int begin, int end) {
 }
 
 /* The next state from a, the input's product [B, G H], and W_hh. */
-static nn_state step(const struct nn_cell *m, ag_var *a, ag_var *w, nn_state s) {
+static nn_hidden step(const struct nn_cell *m, ag_var *a, ag_var *w, nn_hidden s) {
     ag_var *b = state_product(m, s.h, w);
-    if (m->kind == NN_RNN) return (nn_state){.h = ag_tanh(ag_add_in_place(b, a))};
+    if (m->kind == NN_RNN) return (nn_hidden){.h = ag_tanh(ag_add_in_place(b, a))};
     if (m->kind == NN_GRU) {
         ag_var *gates = ag_sigmoid(ag_add(parts(m, b, 0, 2), parts(m, a, 0, 2)));
         ag_var *r = parts(m, gates, 0, 1), *z = parts(m, gates, 1, 2);
         ag_var *n = ag_tanh(ag_add(ag_mul(r, parts(m, b, 2, 3)), parts(m, a, 2, 3)));
-        return (nn_state){.h = ag_add(n, ag_mul(z, ag_sub(s.h, n)))};
+        return (nn_hidden){.h = ag_add(n, ag_mul(z, ag_sub(s.h, n)))};
     }
     ag_var *all = ag_add_in_place(b, a), *first = ag_sigmoid(parts(m, all, 0, 2));
     ag_var *i = parts(m, first, 0, 1), *f = parts(m, first, 1, 2), *g = ag_tanh(parts(m, all, 2, 3));
     ag_var *o = ag_sigmoid(parts(m, all, 3, 4));
     ag_var *c = ag_add(ag_mul(f, s.c), ag_mul(i, g));
-    return (nn_state){ag_mul(o, ag_tanh(c)), c};
+    return (nn_hidden){ag_mul(o, ag_tanh(c)), c};
 }
 
 static ag_var *zeros(ag_tape *tape, int64_t rows, int64_t width) {
@@ -98,17 +98,17 @@ static ag_var *zeros(ag_tape *tape, int64_t rows, int64_t width) {
 }
 
 /* The state with zeros where there is none. */
-static nn_state begin(const struct nn_cell *m, nn_state s, ag_tape *tape, int64_t rows) {
+static nn_hidden begin(const struct nn_cell *m, nn_hidden s, ag_tape *tape, int64_t rows) {
     if (!s.h) s.h = zeros(tape, rows, m->hidden);
     if (!s.c && m->kind == NN_LSTM) s.c = zeros(tape, rows, m->hidden);
     return s;
 }
 
-nn_state nn_cell(const struct nn_cell *m, ag_var *x, nn_state state) {
-    if (!x) return (nn_state){0};
+nn_hidden nn_cell(const struct nn_cell *m, ag_var *x, nn_hidden state) {
+    if (!x) return (nn_hidden){0};
     if (ag_rank(x) != 2) {
         ag_fail(ag_tape_of(x), "cell: needs [B, in], not rank %d", ag_rank(x));
-        return (nn_state){0};
+        return (nn_hidden){0};
     }
     ag_tape *tape = ag_tape_of(x);
     state = begin(m, state, tape, ag_size(x, 0));
@@ -118,7 +118,7 @@ nn_state nn_cell(const struct nn_cell *m, ag_var *x, nn_state state) {
 /* ---- Sequences ------------------------------------------------------------------------------------ */
 
 /* h after each step [B, T, H]; *s becomes the last state. */
-static ag_var *run_layer(const struct nn_cell *m, ag_var *x, nn_state *s) {
+static ag_var *run_layer(const struct nn_cell *m, ag_var *x, nn_hidden *s) {
     ag_tape *tape = ag_tape_of(x);
     if (!x) return NULL;
     const int64_t count = ag_size(x, 1);
@@ -134,13 +134,13 @@ static ag_var *run_layer(const struct nn_cell *m, ag_var *x, nn_state *s) {
     return count == 1 ? h[0] : ag_concat(h, (int)count, 1);
 }
 
-ag_var *nn_recurrent(const struct nn_recurrent *m, ag_var *x, nn_state *states, tensor_rng *dropout) {
+ag_var *nn_recurrent(const struct nn_recurrent *m, ag_var *x, nn_hidden *states, tensor_rng *dropout) {
     if (!x) return NULL;
     if (ag_rank(x) != 3 || ag_size(x, 1) < 1)
         return ag_fail(x->tape, "recurrent: needs [B, T, in] of one step or more, not rank %d and %lld steps",
                        ag_rank(x), (long long)(ag_rank(x) > 1 ? ag_size(x, 1) : 0));
     for (int i = 0; i < m->layers; i++) {
-        nn_state state = states ? states[i] : (nn_state){0};
+        nn_hidden state = states ? states[i] : (nn_hidden){0};
         x = run_layer(&m->layer[i], x, &state);
         if (states) states[i] = state;
         if (i < m->layers - 1) x = nn_dropout(&m->dropout, x, dropout);
@@ -165,7 +165,7 @@ static tensor part_at(const nn_cache *cache, int64_t i) {
 }
 
 ag_var *nn_recurrent_cached(const struct nn_recurrent *m, ag_var *x, const nn_cache *cache) {
-    nn_state states[NN_MAX_RECURRENT] = {{0}};
+    nn_hidden states[NN_MAX_RECURRENT] = {{0}};
     const int64_t each = m->layer[0].kind == NN_LSTM ? 2 : 1;
     if (!x) return NULL;
     ag_tape *tape = x->tape;

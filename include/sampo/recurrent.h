@@ -22,9 +22,9 @@ extern "C" {
 typedef enum nn_cell_kind { NN_RNN, NN_GRU, NN_LSTM } nn_cell_kind;
 
 /* What a layer remembers: h [B, H] and, of an LSTM, c [B, H]. NULL: zeros. */
-typedef struct nn_state {
+typedef struct nn_hidden {
     ag_var *h, *c;
-} nn_state;
+} nn_hidden;
 
 /* One layer, with G = 1, 3 or 4 parts. Parameters as torch.nn.RNNCell, GRUCell and LSTMCell name and initialise them:
  * weight_ih [G H, in], weight_hh [G H, H], bias_ih and bias_hh [G H], uniform in +-1/sqrt(H). */
@@ -36,7 +36,7 @@ struct nn_cell {
 void nn_cell_init(struct nn_cell *m, nn_params *params, const char *name, nn_cell_kind kind, int64_t in,
                   int64_t hidden, bool no_bias);
 /* The state after x [B, in]. It has NULL where something failed. */
-nn_state nn_cell(const struct nn_cell *m, ag_var *x, nn_state state);
+nn_hidden nn_cell(const struct nn_cell *m, ag_var *x, nn_hidden state);
 
 /* Layers one over the other, over whole sequences. Parameters as torch.nn.RNN, GRU and LSTM name them: weight_ih_l0,
  * weight_hh_l0, bias_ih_l0, bias_hh_l0, weight_ih_l1 and so on. */
@@ -56,7 +56,7 @@ void nn_recurrent_init(struct nn_recurrent *m, nn_params *params, const char *na
                        int64_t in, int64_t hidden, nn_recurrent_options options);
 /* x [B, T, in] -> h of the last layer after each step [B, T, H], T >= 1. `states` [layers] holds the states before it and
  * receives those after it; NULL: zeros, and nobody asks. A sequence's inputs are one product. */
-ag_var *nn_recurrent(const struct nn_recurrent *m, ag_var *x, nn_state *states, tensor_rng *dropout);
+ag_var *nn_recurrent(const struct nn_recurrent *m, ag_var *x, nn_hidden *states, tensor_rng *dropout);
 
 /* The state of B rows as the state of a cache, zeros: [layers or, of an LSTM, 2 layers, B, H]. */
 bool nn_recurrent_cache(const struct nn_recurrent *m, nn_cache *cache, int64_t batch, tensor_arena *arena,

@@ -68,7 +68,7 @@ ag_var *nn_multihead_weights(const struct nn_multihead *m, ag_var *x, nn_attend 
 
 /* ---- Gated layers ------------------------------------------------------------------------------ */
 
-/* down_proj(activation(gate_proj(x)) up_proj(x)) (Shazeer 2020); with NN_SILU it is SwiGLU. */
+/* x [..., C] -> down_proj(activation(gate_proj(x)) up_proj(x)) [..., C] (Shazeer 2020); with NN_SILU it is SwiGLU. */
 struct nn_gated {
     struct nn_linear gate_proj, up_proj, down_proj;
     nn_activation activation;
@@ -113,9 +113,9 @@ typedef struct nn_transformer_options {
                                             NN_LAYER_NORM_EPS, false, false, false})
 void nn_transformer_init(struct nn_transformer *m, nn_params *params, const char *name, int64_t width,
                          nn_transformer_options options);
-/* `how` is self_attn's. An encoder's block has nothing in it, a decoder's `causal`. */
+/* x [B, T, C] -> [B, T, C]. `how` is self_attn's. An encoder's block has nothing in it, a decoder's `causal`. */
 ag_var *nn_transformer(const struct nn_transformer *m, ag_var *x, nn_attend how);
-/* The same of a block with cross_attn. Its `how` is {0} but for a mask, where some of memory is padding. */
+/* The same of a block with cross_attn, memory [B, S, C]. Its `how` is {0} but for a mask, where some of memory is padding. */
 ag_var *nn_transformer_cross(const struct nn_transformer *m, ag_var *x, ag_var *memory, nn_attend how,
                              nn_attend cross);
 

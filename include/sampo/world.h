@@ -36,7 +36,8 @@ typedef struct nn_world {
  * variable SAMPO_WAIT, in seconds; 300 unless given. */
 bool nn_world_open(nn_world *world, tensor_error *err);
 void nn_world_close(nn_world *world, bool failed);
-/* What nn_world_open joins, such as "MPICH Version: 4.0.2"; NULL: built without MPI. */
+/* What nn_world_open joins processes with, such as "MPICH 4.0.2", a text that lives as long as the program; NULL: Sampo was built
+ * without MPI. */
 const char *nn_world_library(void);
 
 /* Every rank calls these, in the same order. A NULL world is one process. */

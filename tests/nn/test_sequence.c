@@ -80,7 +80,7 @@ static void check_recurrent(nn_cell_kind kind) {
     struct nn_recurrent m;
     nn_recurrent_init(&m, params, kinds[kind], kind, 3, 4, (nn_recurrent_options){.layers = 2});
     load();
-    nn_state states[2] = {{0}};
+    nn_hidden states[2] = {{0}};
     ag_var *x = ag_variable(tape, expected(kinds[kind], "x")), *y = nn_recurrent(&m, x, states, NULL);
     ag_var *h = ag_concat((ag_var *[]){ag_unsqueeze(states[0].h, 0), ag_unsqueeze(states[1].h, 0)}, 2, 0);
     cr_assert(h, "%s", ag_error(tape));
@@ -115,7 +115,7 @@ static void check_steps(nn_cell_kind kind, bool no_bias) {
     ag_set_recording(tape, false);
     const ag_var *all = nn_recurrent(&m, ag_input(tape, x), NULL, NULL);
     cr_assert(all, "%s", ag_error(tape));
-    nn_state s = {0};
+    nn_hidden s = {0};
     nn_cache cache;
     cr_assert(nn_recurrent_cache(&m, &cache, B, arena, NULL));
     for (int64_t t = 0; t < T; t++) {
