@@ -254,7 +254,7 @@ bool ag_backward(ag_var *y) {
 typedef struct choice {
     ag_tape *tape;
     int count;
-    ag_var **x;      /* NULL: a parameter that is not used on this tape */
+    ag_var **x;      /* NULL: a parameter that is not used on this tape, or frozen */
     ag_var **before; /* their gradients */
     ag_var **found;  /* and those that the call gave them */
 } choice;
@@ -264,7 +264,10 @@ static bool choose_one(choice *c, int i, ag_var *x, const tensor *place) {
     if (!x) return ag_fail(c->tape, "gradients: variable %d is NULL", i);
     if (x->tape && x->tape != c->tape)
         return ag_fail(c->tape, "gradients: variable %d is on another tape", i);
-    if (!x->needs_grad)
+    c->x[i] = x->tape ? x : ag_used_leaf(c->tape, x);
+    if (!x->tape && !x->needs_grad)
+        c->x[i] = NULL; /* it is frozen: zeros */
+    else if (!x->needs_grad)
         return ag_fail(c->tape, "gradients: variable %d needs no gradient; ag_variable makes one that does",
                        i);
     if (place &&
@@ -272,7 +275,6 @@ static bool choose_one(choice *c, int i, ag_var *x, const tensor *place) {
         return ag_fail(c->tape, "gradients: place %d is %s, expected %s without gaps", i,
                        tensor_shape_text(is, sizeof is, place->rank, place->shape),
                        tensor_shape_text(expected, sizeof expected, x->value.rank, x->value.shape));
-    c->x[i] = x->tape ? x : ag_used_leaf(c->tape, x);
     return true;
 }
 

@@ -9,12 +9,13 @@ enum { NEWTON_SCHULZ_STEPS = 5 };
 /* A matrix to be made orthogonal: a parameter, or one of several that stand beside each other in it. */
 typedef struct item {
     tensor p, g, v; /* value, gradient, momentum: views [rows, columns], rows <= columns */
-    double rate;    /* of its group: multiplies the optimizer's */
-    double scale;   /* and the step's length */
+    const ag_var *of;
+    double rate;  /* of its group: multiplies the optimizer's */
+    double scale; /* and the step's length */
 } item;
 
 /* What init makes, in the registry's memory. */
-struct nn_muon_state {
+struct nn_muon_work {
     const nn_params *params;
     item *items;
     int count, slots; /* so many threads share the items */
@@ -70,34 +71,36 @@ static tensor part_of(tensor x, const nn_registered *entry, int k) {
 }
 
 static void add_items(struct nn_muon *o, const nn_registered *entry, tensor grad, tensor momentum) {
-    struct nn_muon_state *state = o->state;
+    struct nn_muon_work *w = o->work;
     const tensor value = entry->parameter->value;
     const bool in_out = entry->form == NN_IN_OUT;
     const double in = (double)value.shape[!in_out], out = (double)value.shape[in_out] / parts_of(entry);
     const double rate = nn_group_rate(o->options.groups, entry->name), scale = sqrt(fmax(1, out / in));
     for (int k = 0; k < parts_of(entry); k++)
-        state->items[state->count++] = (item){.p = part_of(value, entry, k),
-                                              .g = part_of(grad, entry, k),
-                                              .v = part_of(momentum, entry, k),
-                                              .rate = rate,
-                                              .scale = scale};
+        w->items[w->count++] = (item){.of = entry->parameter,
+                                      .p = part_of(value, entry, k),
+                                      .g = part_of(grad, entry, k),
+                                      .v = part_of(momentum, entry, k),
+                                      .rate = rate,
+                                      .scale = scale};
 }
 
 bool nn_muon_init(struct nn_muon *o, nn_params *params, nn_muon_options options) {
     *o = (struct nn_muon){.options = options};
-    const tensor momentum = nn_params_state(params, "nn_muon_init");
-    if (!tensor_ok(momentum)) return false;
+    if (!nn_state_new(&o->state, params, "nn_muon_init", 1, (const char *const[]){"optimizer.momentum"}))
+        return false;
+    o->state.steps = NULL; /* nothing depends on them */
     tensor_error *err = &params->error;
     int count;
     const int64_t room = largest_room(params, &options, &count);
-    struct nn_muon_state *state = o->state = tensor_arena_alloc(params->arena, sizeof *state, err);
+    struct nn_muon_work *w = o->work = tensor_arena_alloc(params->arena, sizeof *w, err);
     tensor *momenta = tensor_arena_alloc(params->arena, (size_t)params->trained * sizeof *momenta, err);
-    if (!state || !momenta) return false;
-    *state = (struct nn_muon_state){.params = params, .slots = slots_for(count)};
-    state->items = tensor_arena_alloc(params->arena, (size_t)count * sizeof *state->items, err);
-    state->room = tensor_new(params->arena, TENSOR_F32, TENSOR_SHAPE(state->slots, room), err);
-    if (!state->items || !tensor_ok(state->room)) return false;
-    nn_params_parts(params, momentum, momenta);
+    if (!w || !momenta) return false;
+    *w = (struct nn_muon_work){.params = params, .slots = slots_for(count)};
+    w->items = tensor_arena_alloc(params->arena, (size_t)count * sizeof *w->items, err);
+    w->room = tensor_new(params->arena, TENSOR_F32, TENSOR_SHAPE(w->slots, room), err);
+    if (!w->items || !tensor_ok(w->room)) return false;
+    nn_params_parts(params, o->state.array[0], momenta);
     for (int i = 0, trained = 0; i < params->count; i++) {
         const nn_registered *entry = &params->entries[i];
         if (entry->alias || entry->compact.data) continue;
@@ -108,7 +111,6 @@ bool nn_muon_init(struct nn_muon *o, nn_params *params, nn_muon_options options)
                                entry->name);
         add_items(o, entry, params->gradients[k], momenta[k]);
     }
-    o->momentum = momentum;
     return true;
 }
 
@@ -169,35 +171,21 @@ typedef struct share {
 /* A slot takes items as long as there are any. Nothing in it can fail: the shapes fit, and no memory is taken. */
 static void work(void *context, int64_t begin, int64_t end, int worker) {
     share *s = context;
-    const struct nn_muon_state *state = s->o->state;
+    const struct nn_muon_work *w = s->o->work;
     (void)worker;
     for (int64_t slot = begin; slot < end; slot++) {
-        tensor room = tensor_slice(state->room, 0, slot, slot + 1, 1, NULL);
-        for (int i; (i = __atomic_fetch_add(&s->next, 1, __ATOMIC_RELAXED)) < state->count;)
-            update(&state->items[i], &s->o->options, room);
+        tensor room = tensor_slice(w->room, 0, slot, slot + 1, 1, NULL);
+        for (int i; (i = __atomic_fetch_add(&s->next, 1, __ATOMIC_RELAXED)) < w->count;)
+            if (w->items[i].of->needs_grad) update(&w->items[i], &s->o->options, room); /* not frozen */
     }
 }
 
 bool nn_muon_step(struct nn_muon *o, nn_params *params) {
-    if (!params || !nn_params_has_grads(params, "nn_muon_step")) return false;
-    if (!o->state || !tensor_ok(o->momentum) || o->state->params != params)
-        return tensor_fail(&params->error,
-                           "nn_muon_step: its state is not of this model; nn_muon_init makes it");
+    if (!params || !nn_params_has_grads(params, "nn_muon") || !nn_state_fits(&o->state, params, "nn_muon", 1))
+        return false;
+    if (o->work->params != params)
+        return tensor_fail(&params->error, "nn_muon_step: its state is not of this model");
     share s = {.o = o};
-    tensor_parallel(o->state->slots, 1, work, &s);
+    tensor_parallel(o->work->slots, 1, work, &s);
     return true;
-}
-
-/* ---- Muon in checkpoints: the momentum flat, in the order of the parameters ----------------------- */
-
-static const char momentum_name[] = "optimizer.momentum";
-
-void nn_muon_list(const struct nn_muon *o, nn_entry entries[NN_MUON_ENTRIES]) {
-    entries[0] = nn_state_entry(momentum_name, o->momentum);
-}
-
-bool nn_muon_load(struct nn_muon *o, nn_params *params, nn_muon_options options, const nn_file *file,
-                  tensor_error *err) {
-    if (!nn_muon_init(o, params, options)) return tensor_fail(err, "%s", nn_params_error(params));
-    return nn_load_state(o->momentum, file, momentum_name, err);
 }

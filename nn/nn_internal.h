@@ -13,7 +13,7 @@ typedef struct nn_registered {
     const char *name;
     ag_var *parameter; /* until nn_params_finalize its value is no tensor, but has the shape */
     nn_init init;
-    bool alias;
+    bool alias, frozen;
     nn_form form;
     int parts;              /* so many matrices stand beside each other along its outputs; 0: one */
     tensor_compact compact; /* the value, once data is not NULL */
@@ -36,11 +36,19 @@ struct nn_params {
 void nn_set_form(nn_params *params, const ag_var *weight, nn_form form);
 void nn_set_parts(nn_params *params, const ag_var *weight, int parts);
 
-/* By how much a parameter's rate is multiplied. */
+/* "name.part"; NULL for no name. */
+static inline const char *nn_part(nn_params *params, const char *name, const char *part) {
+    return name ? nn_name(params, "%s.%s", name, part) : NULL;
+}
+
+/* Whether a name fits one of several patterns, see nn_group; and by how much a parameter's rate is multiplied. */
+bool nn_name_fits(const char *patterns, const char *name);
 double nn_group_rate(const nn_group *groups, const char *name);
-/* An optimizer's state as the tensor of a checkpoint, valid as long as both; and filled from one. */
-nn_entry nn_state_entry(const char *name, tensor state);
-bool nn_load_state(tensor state, const nn_file *file, const char *name, tensor_error *err);
+/* The state of an optimizer or a mean, zeros. False, with a text in the registry that names who asks, where that is not ready
+ * or memory is out. */
+bool nn_state_new(nn_state *s, nn_params *params, const char *what, int arrays, const char *const *names);
+/* Whether a state has been made for a registry; `what` is the optimizer, as "nn_sgd". */
+bool nn_state_fits(const nn_state *s, nn_params *params, const char *what, int arrays);
 
 /* A parameter's tensor in a file, with that of its scales (NULL: it has none); NULL: none that fits, with the reason. */
 const nn_entry *nn_expect_entry(const nn_params *params, const nn_registered *parameter, const nn_file *file,
@@ -55,15 +63,11 @@ static inline int64_t nn_size_of(const tensor *value) {
 /* The same parts of another flat array of gradients: into [trained]. */
 void nn_params_parts(const nn_params *params, tensor flat, tensor *parts);
 
-/* Whether nn_grads holds something for an optimizer's step; if not, the text is in the registry. */
+/* Whether nn_grads holds something for the step of an optimizer; if not, the text is in the registry. */
 bool nn_params_has_grads(nn_params *params, const char *what);
 
 /* Whether nn_params_finalize has succeeded; if not, the text is in the registry. */
 bool nn_params_ready(nn_params *params, const char *what);
-
-/* A flat array of zeros beside values and grads, [numbers], for optimizer state; no tensor where the registry is
- * not ready or memory is out. */
-tensor nn_params_state(nn_params *params, const char *what);
 
 /* Makes room for one more item behind `count` of a list on an arena. The list doubles: the old places, no
  * larger together than the new one, stay in the arena. */
@@ -111,6 +115,10 @@ void nn_text_add(nn_text *text, const char *bytes, size_t count);
 void nn_text_quote(nn_text *text, const char *string); /* as nn_json_quote */
 
 /* ---- Files ----------------------------------------------------------------------------------- */
+
+/* A regular file that is to be read, and its size, which is not 0; -1: failed. And its next bytes. */
+int nn_read_begin(const char *path, int64_t *bytes, tensor_error *err);
+bool nn_read_all(int fd, const char *path, void *buffer, int64_t bytes, tensor_error *err);
 
 /* The bytes of entry number `entry`, counted from the end of the header. */
 typedef struct nn_span {

@@ -1,83 +1,63 @@
-/* Gradients and optimizers over the flat arrays. */
+/* Optimizers that change each number by itself: one sweep over the flat arrays. */
 #include "nn/nn_internal.h"
 
-#include <math.h>
-#include <string.h>
+/* ---- The sweep ---------------------------------------------------------------------------------- */
 
-bool nn_backward(nn_params *params, ag_var *loss) {
-    if (!params || !loss) return false;
-    if (!tensor_ok(params->values)) return ag_fail(loss->tape, "backward: nn_params_finalize comes first");
-    const bool done = ag_gradients_into(loss, params->trained, params->parameters, params->gradients, true);
-    params->has_grads |= done;
-    return done;
+/* A step of an optimizer, which `what` names. */
+typedef struct sweep {
+    const char *what;
+    tensor_update_rule rule;
+    tensor_update_step step;
+    bool decay_matrices;
+    const nn_group *groups;
+} sweep;
+
+/* How a run of parameters is treated. */
+typedef struct manner {
+    double rate; /* multiplies the optimizer's; 0: they stay as they are */
+    bool decays;
+} manner;
+
+static manner manner_of(const sweep *s, const nn_registered *entry) {
+    const double rate = entry->parameter->needs_grad ? nn_group_rate(s->groups, entry->name) : 0;
+    return (manner){rate, !s->decay_matrices || entry->parameter->value.rank >= 2};
 }
 
-void nn_zero_grad(nn_params *params) {
-    if (!params) return;
-    tensor_fill(params->grads, 0, NULL);
-    params->has_grads = false;
-}
-
-double nn_clip_grad_norm(nn_params *params, double max_norm) {
-    if (!params) return 0;
-    tensor grads = params->grads;
-    double norm = sqrt(tensor_sum_squares(grads));
-    double scale = max_norm / (norm + 1e-6); /* PyTorch's slack against a norm of 0 */
-    if (scale < 1) tensor_affine(grads, (float)scale, grads, 0, NULL);
-    return norm;
-}
-
-/* ---- Groups ------------------------------------------------------------------------------------- */
-
-/* Whether a name fits the pattern begin..end-1. */
-static bool fits(const char *begin, const char *end, const char *name) {
-    for (; begin < end && *begin != '*'; begin++, name++)
-        if (*name != *begin) return false;
-    if (begin == end) return !*name;
-    for (;; name++) { /* what * stands for ends here, or later */
-        if (fits(begin + 1, end, name)) return true;
-        if (!*name) return false;
-    }
-}
-
-double nn_group_rate(const nn_group *groups, const char *name) {
-    for (; groups && groups->names; groups++)
-        for (const char *begin = groups->names, *end; *begin; begin = end + (*end == ' ')) {
-            end = begin + strcspn(begin, " ");
-            if (fits(begin, end, name)) return groups->rate;
-        }
-    return 1;
-}
-
-/* ---- SGD ---------------------------------------------------------------------------------------- */
-
-bool nn_sgd_init(struct nn_sgd *o, nn_params *params, nn_sgd_options options) {
-    *o = (struct nn_sgd){.options = options};
-    if (options.momentum == 0) return nn_params_ready(params, "nn_sgd_init");
-    o->velocity = nn_params_state(params, "nn_sgd_init");
-    return tensor_ok(o->velocity);
-}
-
-bool nn_sgd_step(struct nn_sgd *o, nn_params *params) {
-    if (!params || !nn_params_has_grads(params, "nn_sgd_step")) return false;
+/* Changes elements begin..end-1 of the flat arrays. */
+static bool update(const sweep *s, const nn_state *state, nn_params *params, int64_t begin, int64_t end,
+                   manner how) {
+    if (begin == end || how.rate == 0) return true;
     tensor_error *err = &params->error;
-    tensor p = params->values, g = params->grads, v = o->velocity;
-    const float rate = (float)o->options.rate, momentum = (float)o->options.momentum,
-                decay = (float)o->options.decay;
-    if (tensor_ok(v)) /* v = momentum v + g + decay p; p -= rate v */
-        return tensor_affine(v, momentum, v, 0, err) && tensor_binary(v, TENSOR_ADD, v, g, err) &&
-               (decay == 0 || tensor_axpy(v, decay, p, err)) && tensor_axpy(p, -rate, v, err);
-    /* p -= rate (g + decay p) */
-    return (decay == 0 || tensor_affine(p, 1 - rate * decay, p, 0, err)) && tensor_axpy(p, -rate, g, err);
+    tensor_update_step step = s->step;
+    tensor part[2 + NN_STATE_ARRAYS] = {tensor_slice(params->values, 0, begin, end, 1, err),
+                                        tensor_slice(params->grads, 0, begin, end, 1, err)};
+    for (int k = 0; k < state->arrays; k++)
+        part[2 + k] = tensor_slice(state->array[k], 0, begin, end, 1, err);
+    if (!how.decays) step.decay = 0;
+    step.rate *= how.rate;
+    return tensor_update(s->rule, part[0], part[2], part[3], part[1], &step, err);
 }
 
-/* ---- AdamW -------------------------------------------------------------------------------------- */
-
-bool nn_adamw_init(struct nn_adamw *o, nn_params *params, nn_adamw_options options) {
-    *o = (struct nn_adamw){.options = options};
-    o->m = nn_params_state(params, "nn_adamw_init");
-    o->v = nn_params_state(params, "nn_adamw_init");
-    return tensor_ok(o->m) && tensor_ok(o->v);
+/* Runs of parameters that are treated alike are changed together. */
+static bool sweep_all(const sweep *s, nn_state *state, nn_params *params) {
+    if (!params || !nn_params_has_grads(params, s->what) ||
+        !nn_state_fits(state, params, s->what, tensor_update_states(s->rule)))
+        return false;
+    int64_t begin = 0, end = 0;
+    manner how = {0};
+    for (int i = 0; i < params->count; i++) {
+        const nn_registered *entry = &params->entries[i];
+        if (entry->alias || entry->compact.data) continue;
+        const manner next = manner_of(s, entry);
+        const bool alike = next.rate == how.rate && next.decays == how.decays;
+        if (!alike && !update(s, state, params, begin, end, how)) return false;
+        if (!alike) begin = end;
+        how = next;
+        end += tensor_size(entry->parameter->value);
+    }
+    if (!update(s, state, params, begin, end, how)) return false;
+    state->step++;
+    return true;
 }
 
 /* x^n by squaring: libm's pow may differ in its last bit between platforms. */
@@ -88,91 +68,106 @@ static double power(double x, int64_t n) {
     return result;
 }
 
-/* How a run of parameters is treated. */
-typedef struct manner {
-    double rate; /* multiplies the optimizer's; 0: they stay as they are */
-    bool decays;
-} manner;
+static bool begin(nn_state *state, nn_params *params, const char *what, tensor_update_rule rule,
+                  const char *first, const char *second) {
+    return nn_state_new(state, params, what, tensor_update_states(rule),
+                        (const char *const[]){first, second});
+}
 
-/* One sweep over elements begin..end-1 of the flat arrays. */
-static bool update(const struct nn_adamw *o, nn_params *params, int64_t begin, int64_t end, manner how,
-                   tensor_adamw_step step) {
-    if (begin == end || how.rate == 0) return true;
-    tensor_error *err = &params->error;
-    const tensor all[] = {params->values, o->m, o->v, params->grads};
-    tensor part[4];
-    for (int k = 0; k < 4; k++) part[k] = tensor_slice(all[k], 0, begin, end, 1, err);
-    if (!how.decays) step.decay = 0;
-    step.rate *= how.rate;
-    return tensor_adamw(part[0], part[1], part[2], part[3], &step, err);
+/* ---- SGD ---------------------------------------------------------------------------------------- */
+
+static tensor_update_rule sgd_rule(const nn_sgd_options *options) {
+    return options->momentum == 0 ? TENSOR_UPDATE_SGD : TENSOR_UPDATE_MOMENTUM;
+}
+
+bool nn_sgd_init(struct nn_sgd *o, nn_params *params, nn_sgd_options options) {
+    o->options = options;
+    return begin(&o->state, params, "nn_sgd_init", sgd_rule(&options), "optimizer.momentum_buffer", NULL);
+}
+
+bool nn_sgd_step(struct nn_sgd *o, nn_params *params) {
+    const nn_sgd_options *p = &o->options;
+    const tensor_update_step step = {
+        .rate = p->rate, .beta1 = p->momentum, .decay = p->decay, .bias1 = 1, .bias2 = 1};
+    return sweep_all(&(sweep){"nn_sgd", sgd_rule(p), step, p->decay_matrices, p->groups}, &o->state, params);
+}
+
+/* ---- AdamW and Adam ----------------------------------------------------------------------------- */
+
+bool nn_adamw_init(struct nn_adamw *o, nn_params *params, nn_adamw_options options) {
+    o->options = options;
+    return begin(&o->state, params, "nn_adamw_init", TENSOR_UPDATE_ADAMW, "optimizer.exp_avg",
+                 "optimizer.exp_avg_sq");
 }
 
 bool nn_adamw_step(struct nn_adamw *o, nn_params *params) {
-    if (!params || !nn_params_has_grads(params, "nn_adamw_step")) return false;
-    const nn_adamw_options *options = &o->options;
-    if (!tensor_ok(o->m) || tensor_size(o->m) != params->numbers)
-        return tensor_fail(&params->error,
-                           "nn_adamw_step: its state is not of this model; nn_adamw_init makes it");
-    tensor_adamw_step step = {
-        .rate = options->rate,
-        .beta1 = options->beta1,
-        .beta2 = options->beta2,
-        .eps = options->eps,
-        .decay = options->decay,
-        .bias1 = 1 - power(options->beta1, o->step + 1),
-        .bias2 = 1 - power(options->beta2, o->step + 1),
-    };
-    int64_t begin = 0, end = 0; /* of a run of parameters that are treated alike */
-    manner how = {0};
-    for (int i = 0; i < params->count; i++) {
-        if (params->entries[i].alias) continue;
-        tensor value = params->entries[i].parameter->value;
-        const manner next = {.rate = nn_group_rate(options->groups, params->entries[i].name),
-                             .decays = !options->decay_matrices || value.rank >= 2};
-        const bool alike = next.rate == how.rate && next.decays == how.decays;
-        if (!alike && !update(o, params, begin, end, how, step)) return false;
-        if (!alike) begin = end;
-        how = next;
-        end += tensor_size(value);
-    }
-    if (!update(o, params, begin, end, how, step)) return false;
-    o->step++;
-    return true;
+    const nn_adamw_options *p = &o->options;
+    const int64_t n = (int64_t)o->state.step + 1;
+    const tensor_update_step step = {.rate = p->rate,
+                                     .beta1 = p->beta1,
+                                     .beta2 = p->beta2,
+                                     .eps = p->eps,
+                                     .decay = p->decay,
+                                     .bias1 = 1 - power(p->beta1, n),
+                                     .bias2 = 1 - power(p->beta2, n)};
+    const tensor_update_rule rule = p->decay_in_gradient ? TENSOR_UPDATE_ADAM : TENSOR_UPDATE_ADAMW;
+    return sweep_all(&(sweep){"nn_adamw", rule, step, p->decay_matrices, p->groups}, &o->state, params);
 }
 
-/* ---- AdamW in checkpoints: the moments flat, in the order of the parameters ----------------------- */
+/* ---- RMSprop ------------------------------------------------------------------------------------ */
 
-static const char *const moment_names[NN_ADAMW_ENTRIES] = {"optimizer.exp_avg", "optimizer.exp_avg_sq"};
-
-void nn_adamw_list(const struct nn_adamw *o, nn_entry entries[NN_ADAMW_ENTRIES]) {
-    const tensor moments[NN_ADAMW_ENTRIES] = {o->m, o->v};
-    for (int i = 0; i < NN_ADAMW_ENTRIES; i++) entries[i] = nn_state_entry(moment_names[i], moments[i]);
+static tensor_update_rule rmsprop_rule(const nn_rmsprop_options *options) {
+    return options->momentum == 0 ? TENSOR_UPDATE_RMSPROP : TENSOR_UPDATE_RMSPROP_MOMENTUM;
 }
 
-nn_entry nn_state_entry(const char *name, tensor state) {
-    return (nn_entry){.name = name,
-                      .dtype = "F32",
-                      .rank = 1,
-                      .shape = {tensor_size(state)},
-                      .data = state.data,
-                      .bytes = (size_t)tensor_size(state) * sizeof(float)};
+bool nn_rmsprop_init(struct nn_rmsprop *o, nn_params *params, nn_rmsprop_options options) {
+    o->options = options;
+    return begin(&o->state, params, "nn_rmsprop_init", rmsprop_rule(&options), "optimizer.square_avg",
+                 "optimizer.momentum_buffer");
 }
 
-bool nn_load_state(tensor state, const nn_file *file, const char *name, tensor_error *err) {
-    const nn_entry *entry = nn_file_find(file, name);
-    const size_t bytes = (size_t)tensor_size(state) * sizeof(float);
-    if (!entry || strcmp(entry->dtype, "F32") != 0 || entry->bytes != bytes)
-        return tensor_fail(err, "the tensor %s does not fit the parameters", name);
-    memcpy(state.data, entry->data, bytes);
-    return true;
+bool nn_rmsprop_step(struct nn_rmsprop *o, nn_params *params) {
+    const nn_rmsprop_options *p = &o->options;
+    const tensor_update_step step = {.rate = p->rate,
+                                     .beta1 = p->momentum,
+                                     .beta2 = p->alpha,
+                                     .eps = p->eps,
+                                     .decay = p->decay,
+                                     .bias1 = 1,
+                                     .bias2 = 1};
+    return sweep_all(&(sweep){"nn_rmsprop", rmsprop_rule(p), step, p->decay_matrices, p->groups}, &o->state,
+                     params);
 }
 
-bool nn_adamw_load(struct nn_adamw *o, nn_params *params, nn_adamw_options options, const nn_file *file,
-                   int64_t step, tensor_error *err) {
-    if (!nn_adamw_init(o, params, options)) return tensor_fail(err, "%s", nn_params_error(params));
-    const tensor moments[NN_ADAMW_ENTRIES] = {o->m, o->v};
-    for (int i = 0; i < NN_ADAMW_ENTRIES; i++)
-        if (!nn_load_state(moments[i], file, moment_names[i], err)) return false;
-    o->step = step;
-    return true;
+/* ---- Adagrad ------------------------------------------------------------------------------------ */
+
+bool nn_adagrad_init(struct nn_adagrad *o, nn_params *params, nn_adagrad_options options) {
+    o->options = options;
+    return begin(&o->state, params, "nn_adagrad_init", TENSOR_UPDATE_ADAGRAD, "optimizer.sum", NULL);
+}
+
+bool nn_adagrad_step(struct nn_adagrad *o, nn_params *params) {
+    const nn_adagrad_options *p = &o->options;
+    const tensor_update_step step = {.rate = p->rate / (1 + o->state.step * p->rate_decay),
+                                     .eps = p->eps,
+                                     .decay = p->decay,
+                                     .bias1 = 1,
+                                     .bias2 = 1};
+    return sweep_all(&(sweep){"nn_adagrad", TENSOR_UPDATE_ADAGRAD, step, p->decay_matrices, p->groups},
+                     &o->state, params);
+}
+
+/* ---- Lion --------------------------------------------------------------------------------------- */
+
+bool nn_lion_init(struct nn_lion *o, nn_params *params, nn_lion_options options) {
+    o->options = options;
+    return begin(&o->state, params, "nn_lion_init", TENSOR_UPDATE_LION, "optimizer.exp_avg", NULL);
+}
+
+bool nn_lion_step(struct nn_lion *o, nn_params *params) {
+    const nn_lion_options *p = &o->options;
+    const tensor_update_step step = {
+        .rate = p->rate, .beta1 = p->beta1, .beta2 = p->beta2, .decay = p->decay, .bias1 = 1, .bias2 = 1};
+    return sweep_all(&(sweep){"nn_lion", TENSOR_UPDATE_LION, step, p->decay_matrices, p->groups}, &o->state,
+                     params);
 }

@@ -136,6 +136,19 @@ void nn_set_parts(nn_params *params, const ag_var *weight, int parts) {
     if (entry) entry->parts = parts;
 }
 
+int nn_freeze(nn_params *params, const char *names, bool frozen) {
+    int count = 0;
+    for (int i = 0; i < nn_params_entries(params); i++) {
+        nn_registered *entry = &params->entries[i];
+        if (!nn_name_fits(names, entry->name)) continue;
+        entry = entry_of(params, entry->parameter); /* an alias freezes what it stands for */
+        entry->frozen = frozen;
+        if (tensor_ok(params->values)) entry->parameter->needs_grad = !frozen && !entry->compact.data;
+        count++;
+    }
+    return count;
+}
+
 /* ---- Laying out ------------------------------------------------------------------------------- */
 
 static bool fill(tensor value, nn_init init, tensor_rng rng, tensor_error *err) {
@@ -161,7 +174,7 @@ static bool place(nn_params *params, const nn_registered *entry, tensor values, 
     const int64_t size = nn_size_of(&shape);
     tensor value = view(values, *offset, size, shape, err), grad = view(grads, *offset, size, shape, err);
     if (!tensor_ok(value) || !tensor_ok(grad) || (rng && !fill(value, entry->init, *rng, err))) return false;
-    ag_parameter(entry->parameter, value, true, entry->name);
+    ag_parameter(entry->parameter, value, !entry->frozen, entry->name);
     params->parameters[params->trained] = entry->parameter;
     params->gradients[params->trained++] = grad;
     *offset += size;
@@ -209,7 +222,7 @@ bool nn_params_ready(nn_params *params, const char *what) {
 
 bool nn_params_has_grads(nn_params *params, const char *what) {
     return params->has_grads ||
-           tensor_fail(&params->error, "%s: there is no gradient; nn_backward(params, loss) computes it",
+           tensor_fail(&params->error, "%s_step: there is no gradient; nn_backward(params, loss) computes it",
                        what);
 }
 
@@ -219,11 +232,6 @@ void nn_params_parts(const nn_params *params, tensor flat, tensor *parts) {
         parts[i].storage = flat.storage;
         parts[i].f32 = flat.f32 + (params->gradients[i].f32 - params->grads.f32);
     }
-}
-
-tensor nn_params_state(nn_params *params, const char *what) {
-    if (!nn_params_ready(params, what)) return (tensor){0};
-    return tensor_zeros(params->arena, TENSOR_F32, 1, &params->numbers, &params->error);
 }
 
 /* ---- Looking up ------------------------------------------------------------------------------- */

@@ -2,20 +2,17 @@
 #include "nn/nn_internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is little-endian, and so is this code");
 
 enum {
     LENGTH_BYTES = 8,
-    HEADER_LIMIT = 100000000, /* as the reference has it */
-    CHUNK_BYTES = 1 << 30     /* some systems refuse larger reads and writes */
+    HEADER_LIMIT = 100000000 /* as the reference has it */
 };
 
 /* ---- Errors ------------------------------------------------------------------------------------- */
@@ -209,18 +206,6 @@ static bool check_cover(nn_file *file, tensor_error *err) {
 
 /* ---- Reading ------------------------------------------------------------------------------------ */
 
-static bool read_all(int fd, const char *path, void *buffer, int64_t bytes, tensor_error *err) {
-    for (char *at = buffer; bytes > 0;) {
-        ssize_t n = read(fd, at, (size_t)(bytes < CHUNK_BYTES ? bytes : CHUNK_BYTES));
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return nn_file_fail(err, path, "cannot read: %s", strerror(errno));
-        if (n == 0) return nn_file_fail(err, path, "truncated while it was read");
-        at += n;
-        bytes -= n;
-    }
-    return true;
-}
-
 /* Places the tensors; those that their own type does not align in the file move to memory of their own. */
 static bool place_entries(nn_file *file, tensor_error *err) {
     for (int i = 0; i < file->count; i++) {
@@ -236,18 +221,12 @@ static bool place_entries(nn_file *file, tensor_error *err) {
     return true;
 }
 
-static bool read_file(nn_file *file, int fd, tensor_error *err) {
+static bool read_file(nn_file *file, int fd, int64_t bytes, tensor_error *err) {
     const char *path = file->path;
-    struct stat status;
-    if (fstat(fd, &status) != 0) return nn_file_fail(err, path, "cannot read: %s", strerror(errno));
-    if (S_ISDIR(status.st_mode)) return nn_file_fail(err, path, "is a folder");
-    if (!S_ISREG(status.st_mode)) return nn_file_fail(err, path, "is no regular file");
-    int64_t bytes = status.st_size;
     uint64_t length;
-    if (bytes == 0) return nn_file_fail(err, path, "is empty");
     if (bytes < LENGTH_BYTES)
         return nn_file_fail(err, path, "truncated: %lld bytes, no safetensors file", (long long)bytes);
-    if (!read_all(fd, path, &length, LENGTH_BYTES, err)) return false;
+    if (!nn_read_all(fd, path, &length, LENGTH_BYTES, err)) return false;
     if (length > HEADER_LIMIT || length < 2)
         return nn_file_fail(err, path, "a header of %llu bytes: no safetensors file",
                             (unsigned long long)length);
@@ -256,7 +235,7 @@ static bool read_file(nn_file *file, int fd, tensor_error *err) {
         return nn_file_fail(err, path, "truncated: a header of %llu bytes in a file of %lld",
                             (unsigned long long)length, (long long)bytes);
     char *header = allocate(file, (int64_t)length, err);
-    if (!header || !read_all(fd, path, header, (int64_t)length, err) ||
+    if (!header || !nn_read_all(fd, path, header, (int64_t)length, err) ||
         !read_header(file, header, (int64_t)length, err) || !nn_file_sort(file, err) ||
         !check_sizes(file, err) || !check_cover(file, err))
         return false;
@@ -281,11 +260,11 @@ static nn_file *new_file(const char *path, tensor_error *err) {
 }
 
 nn_file *nn_file_open(const char *path, tensor_error *err) {
-    /* Not to wait for a writer where the path is a pipe. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) return nn_file_fail(err, path, "cannot open: %s", strerror(errno)), NULL;
+    int64_t bytes;
+    const int fd = nn_read_begin(path, &bytes, err);
+    if (fd < 0) return NULL;
     nn_file *file = new_file(path, err);
-    if (file && !read_file(file, fd, err)) {
+    if (file && !read_file(file, fd, bytes, err)) {
         nn_file_close(file);
         file = NULL;
     }

@@ -18,25 +18,17 @@ extern "C" {
  * with a text on the loss's tape. */
 bool nn_backward(nn_params *params, ag_var *loss);
 
+/* All of nn_grads becomes 0. NULL is accepted. */
 void nn_zero_grad(nn_params *params);
 
 /* Scales all gradients so that their Euclidean norm is at most max_norm; returns the norm before, summed in
  * double (torch.nn.utils.clip_grad_norm_). */
 double nn_clip_grad_norm(nn_params *params, double max_norm);
 
-/* v = momentum v + g; p -= rate v (torch.optim.SGD; decay adds decay p to g). */
-typedef struct nn_sgd_options {
-    double rate, momentum, decay;
-} nn_sgd_options;
-#define NN_SGD_DEFAULTS (TENSOR_LITERAL(nn_sgd_options){1e-3, 0, 0})
-struct nn_sgd {
-    nn_sgd_options options;
-    tensor velocity; /* of the registry; no tensor without momentum */
-};
-/* A step fails, with a text in the registry, where since nn_zero_grad neither nn_backward put something into nn_grads nor
+/* Every optimizer is a struct with its options, of which the rate and other numbers may change between steps, and its state.
+ * NAME_init makes the state in the registry's memory, once that is finalized; NAME_step changes all values by the gradients.
+ * A step fails, with a text in the registry, where since nn_zero_grad neither nn_backward put something into nn_grads nor
  * somebody asked for them. */
-bool nn_sgd_init(struct nn_sgd *o, nn_params *params, nn_sgd_options options);
-bool nn_sgd_step(struct nn_sgd *o, nn_params *params);
 
 /* Parameters by their names, which an optimizer treats apart: `rate` multiplies its rate for them, and 0 leaves them out,
  * as they are. `names` are patterns with a space between them, in which * stands for any text: "wte.weight h.*.ln_*". The
@@ -46,20 +38,99 @@ typedef struct nn_group {
     double rate;
 } nn_group;
 
-/* tensor_adamw over all parameters (torch.optim.AdamW). */
-typedef struct nn_adamw_options {
-    double rate, beta1, beta2, eps, decay;
+/* Freezes the parameters whose names fit such patterns, or with false sets them free: as long as they are frozen, no gradient
+ * is computed for them, and no optimizer changes them. Before or after nn_params_finalize. Returns how many parameters fit. */
+int nn_freeze(nn_params *params, const char *names, bool frozen);
+
+/* What an optimizer or a mean keeps beside the parameters: arrays of the registry, each [count], and steps done. The names
+ * are those in a checkpoint, where they may be changed before the first of the two functions below is called. */
+enum { NN_STATE_ARRAYS = 2, NN_STATE_ENTRIES = NN_STATE_ARRAYS + 1 };
+typedef struct nn_state {
+    int arrays;
+    const char *names[NN_STATE_ARRAYS]; /* as "optimizer.exp_avg" */
+    const char *steps;                  /* as "optimizer.step"; NULL: they are not saved */
+    tensor array[NN_STATE_ARRAYS];
+    int32_t step;
+    bool shown; /* see nn_average */
+    const char *shown_name;
+} nn_state;
+/* They as entries of a checkpoint, valid as long as *s and the registry; returns how many. And back: from a file, into the
+ * state of an optimizer that has been made with the same options. False, with a text in err and nothing changed, where the
+ * file has none that fit; a file without the number of steps leaves it. */
+int nn_state_list(const nn_state *s, nn_entry entries[NN_STATE_ENTRIES]);
+bool nn_state_load(nn_state *s, const nn_file *file, tensor_error *err);
+
+/* TENSOR_UPDATE_SGD, with a momentum TENSOR_UPDATE_MOMENTUM (torch.optim.SGD). */
+typedef struct nn_sgd_options {
+    double rate, momentum, decay;
     bool decay_matrices;    /* decay is for parameters of rank 2 and above alone: no biases, no layer norms */
     const nn_group *groups; /* NULL: none */
+} nn_sgd_options;
+#define NN_SGD_DEFAULTS (TENSOR_LITERAL(nn_sgd_options){1e-3, 0, 0, false, NULL})
+struct nn_sgd {
+    nn_sgd_options options;
+    nn_state state;
+};
+bool nn_sgd_init(struct nn_sgd *o, nn_params *params, nn_sgd_options options);
+bool nn_sgd_step(struct nn_sgd *o, nn_params *params);
+
+/* TENSOR_UPDATE_ADAMW (torch.optim.AdamW) or, with `decay_in_gradient`, TENSOR_UPDATE_ADAM (torch.optim.Adam). */
+typedef struct nn_adamw_options {
+    double rate, beta1, beta2, eps, decay;
+    bool decay_matrices;
+    const nn_group *groups;
+    bool decay_in_gradient;
 } nn_adamw_options;
-#define NN_ADAMW_DEFAULTS (TENSOR_LITERAL(nn_adamw_options){1e-3, 0.9, 0.999, 1e-8, 0.01, false, NULL})
+#define NN_ADAMW_DEFAULTS (TENSOR_LITERAL(nn_adamw_options){1e-3, 0.9, 0.999, 1e-8, 0.01, false, NULL, false})
+#define NN_ADAM_DEFAULTS (TENSOR_LITERAL(nn_adamw_options){1e-3, 0.9, 0.999, 1e-8, 0, false, NULL, true})
 struct nn_adamw {
-    nn_adamw_options options; /* rate may change between steps */
-    tensor m, v;              /* of the registry, each [count] */
-    int64_t step;             /* steps done */
+    nn_adamw_options options;
+    nn_state state;
 };
 bool nn_adamw_init(struct nn_adamw *o, nn_params *params, nn_adamw_options options);
 bool nn_adamw_step(struct nn_adamw *o, nn_params *params);
+
+/* TENSOR_UPDATE_RMSPROP with alpha as beta2, with a momentum TENSOR_UPDATE_RMSPROP_MOMENTUM (torch.optim.RMSprop). */
+typedef struct nn_rmsprop_options {
+    double rate, alpha, eps, decay, momentum;
+    bool decay_matrices;
+    const nn_group *groups;
+} nn_rmsprop_options;
+#define NN_RMSPROP_DEFAULTS (TENSOR_LITERAL(nn_rmsprop_options){1e-2, 0.99, 1e-8, 0, 0, false, NULL})
+struct nn_rmsprop {
+    nn_rmsprop_options options;
+    nn_state state;
+};
+bool nn_rmsprop_init(struct nn_rmsprop *o, nn_params *params, nn_rmsprop_options options);
+bool nn_rmsprop_step(struct nn_rmsprop *o, nn_params *params);
+
+/* TENSOR_UPDATE_ADAGRAD with rate / (1 + rate_decay (step - 1)) as its rate (torch.optim.Adagrad). */
+typedef struct nn_adagrad_options {
+    double rate, rate_decay, decay, eps;
+    bool decay_matrices;
+    const nn_group *groups;
+} nn_adagrad_options;
+#define NN_ADAGRAD_DEFAULTS (TENSOR_LITERAL(nn_adagrad_options){1e-2, 0, 0, 1e-10, false, NULL})
+struct nn_adagrad {
+    nn_adagrad_options options;
+    nn_state state;
+};
+bool nn_adagrad_init(struct nn_adagrad *o, nn_params *params, nn_adagrad_options options);
+bool nn_adagrad_step(struct nn_adagrad *o, nn_params *params);
+
+/* TENSOR_UPDATE_LION, whose steps have the rate's size: it wants a third to a tenth of AdamW's, and as much more decay. */
+typedef struct nn_lion_options {
+    double rate, beta1, beta2, decay;
+    bool decay_matrices;
+    const nn_group *groups;
+} nn_lion_options;
+#define NN_LION_DEFAULTS (TENSOR_LITERAL(nn_lion_options){1e-4, 0.9, 0.99, 0, false, NULL})
+struct nn_lion {
+    nn_lion_options options;
+    nn_state state;
+};
+bool nn_lion_init(struct nn_lion *o, nn_params *params, nn_lion_options options);
+bool nn_lion_step(struct nn_lion *o, nn_params *params);
 
 /* Muon (Jordan et al. 2024), for the weights of hidden layers; biases, tables and the output are for another optimizer, by
  * groups. With g, v and p being gradient, momentum and value of a weight, as [out, in]:
@@ -74,26 +145,28 @@ typedef struct nn_muon_options {
     const nn_group *groups; /* NULL: all parameters, which must be matrices then; read by nn_muon_init */
 } nn_muon_options;
 #define NN_MUON_DEFAULTS (TENSOR_LITERAL(nn_muon_options){1e-3, 0.95, 1e-7, 0.1, true, NULL})
-struct nn_muon_state;
+struct nn_muon_work;
 struct nn_muon {
     nn_muon_options options; /* rate, momentum and decay may change between steps */
-    tensor momentum;         /* of the registry, [count] */
-    struct nn_muon_state *state;
+    nn_state state;
+    struct nn_muon_work *work;
 };
 bool nn_muon_init(struct nn_muon *o, nn_params *params, nn_muon_options options);
 bool nn_muon_step(struct nn_muon *o, nn_params *params);
 /* How many float32 numbers nn_muon_init takes; also before nn_params_finalize. */
 int64_t nn_muon_numbers(const nn_params *params, const nn_muon_options *options);
 
-/* The mean of the values after several steps, mean += (x - mean) / count: less noisy than the last ones (Polyak & Juditsky
- * 1992). nn_average_show puts it in the place of the values, to be measured and saved, and the values back (false), with which
- * training goes on; before there is a mean it does nothing. */
+/* The mean of the values after several steps, less noisy than the last ones: mean += (x - mean) / count (Polyak & Juditsky
+ * 1992) or, with a decay above 0, mean = decay mean + (1 - decay) x from the first value on (an exponential moving average).
+ * nn_average_show puts it in the place of the values, to be measured and saved, and the values back (false), with which
+ * training goes on; before there is a mean it does nothing. The state's step says how many values are in the mean; 0 begins
+ * anew. Saved while the mean is shown, the values stand beside it, and a file that is loaded is at first as it was saved:
+ * nn_state_load gives the state, nn_average_show(.., false) the values. */
 struct nn_average {
-    tensor other;  /* of the registry, [count]: the mean or, while that is shown, the values */
-    int64_t count; /* so many values are in the mean; 0 begins anew */
-    bool shown;
+    nn_state state; /* the mean or, while that is shown, the values */
+    double decay;
 };
-bool nn_average_init(struct nn_average *o, nn_params *params);
+bool nn_average_init(struct nn_average *o, nn_params *params, double decay);
 bool nn_average_add(struct nn_average *o, nn_params *params);
 void nn_average_show(struct nn_average *o, nn_params *params, bool shown);
 
@@ -108,27 +181,6 @@ typedef struct nn_schedule {
     int64_t warmup, fall, end;
 } nn_schedule;
 double nn_schedule_rate(const nn_schedule *schedule, int64_t step);
-
-/* ---- Their state in checkpoints ----------------------------------------------------------- */
-
-/* AdamW's moments as entries of a checkpoint, "optimizer.exp_avg" and "optimizer.exp_avg_sq", valid as long as the registry;
- * and back: makes the optimizer as nn_adamw_init does, with the moments of a file and `step` steps done. False with a
- * text in err where the file has none that fit. */
-enum { NN_ADAMW_ENTRIES = 2 };
-void nn_adamw_list(const struct nn_adamw *o, nn_entry entries[NN_ADAMW_ENTRIES]);
-bool nn_adamw_load(struct nn_adamw *o, nn_params *params, nn_adamw_options options, const nn_file *file,
-                   int64_t step, tensor_error *err);
-/* The same of Muon: "optimizer.momentum". */
-enum { NN_MUON_ENTRIES = 1 };
-void nn_muon_list(const struct nn_muon *o, nn_entry entries[NN_MUON_ENTRIES]);
-bool nn_muon_load(struct nn_muon *o, nn_params *params, nn_muon_options options, const nn_file *file,
-                  tensor_error *err);
-/* While a mean is shown, and saved as the model, the values that training goes on with, "optimizer.values"; returns how
- * many entries: 0 where none is shown. And back, for parameters that were loaded from that file. */
-enum { NN_AVERAGE_ENTRIES = 1 };
-int nn_average_list(const struct nn_average *o, nn_entry entries[NN_AVERAGE_ENTRIES]);
-bool nn_average_load(struct nn_average *o, nn_params *params, const nn_file *file, int64_t count,
-                     tensor_error *err);
 
 #ifdef __cplusplus
 }

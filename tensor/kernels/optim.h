@@ -1,51 +1,132 @@
-/* Optimizer updates, one sweep over the parameters. */
+/* Optimizer updates, one sweep over the parameters: each rule is a function of one vector. */
 #ifndef SAMPO_TENSOR_OPTIM_H
 #define SAMPO_TENSOR_OPTIM_H
 
-#include "tensor/kernels/math.h"
+#include "tensor/kernels/elementwise.h"
 
-/* What AdamW multiplies by, from the step's numbers in double. */
-typedef struct adamw_factors {
-    float keep, lerp1, lerp2, rate, inverse_root_bias2, eps;
-} adamw_factors;
+/* What the rules multiply by, from the step's numbers in double. */
+typedef struct update_factors {
+    float keep, beta1, lerp1, beta2, lerp2, step, rate, inverse_root_bias2, eps, decay;
+} update_factors;
 
-/* One vector's worth; p, m and v are read and written. As in PyTorch, no gradient of less than 1e20 overflows: its
- * square is never without its factor, nor is v taken up again before the root. */
-static inline void adamw_vec(const adamw_factors *f, vec *p, vec *m, vec *v, vec g) {
+static update_factors update_factors_of(const tensor_update_step *step) {
+    return (update_factors){
+        .keep = (float)(1.0 - step->rate * step->decay),
+        .beta1 = (float)step->beta1,
+        .lerp1 = (float)(1.0 - step->beta1),
+        .beta2 = (float)step->beta2,
+        .lerp2 = (float)(1.0 - step->beta2),
+        .step = (float)step->rate,
+        .rate = (float)(step->rate / step->bias1),
+        .inverse_root_bias2 = (float)(1.0 / __builtin_sqrt(step->bias2)),
+        .eps = (float)step->eps,
+        .decay = (float)step->decay,
+    };
+}
+
+/* One vector's worth; p and the states a and b are read and written. As in PyTorch, no gradient of less than 1e20 overflows
+ * where it is squared: its square is never without its factor, nor is b taken up again before the root. */
+typedef void update_rule(const update_factors *f, vec *p, vec *a, vec *b, vec g);
+
+/* The gradient with L2's. */
+static inline vec update_decayed(const update_factors *f, vec p, vec g) {
+    return vec_fma(vec_splat(f->decay), p, g);
+}
+
+static inline void update_SGD(const update_factors *f, vec *p, vec *a, vec *b, vec g) {
+    (void)a, (void)b;
+    *p = vec_fma(vec_splat(-f->step), update_decayed(f, *p, g), *p);
+}
+
+static inline void update_MOMENTUM(const update_factors *f, vec *p, vec *a, vec *b, vec g) {
+    (void)b;
+    *a = vec_fma(vec_splat(f->beta1), *a, update_decayed(f, *p, g));
+    *p = vec_fma(vec_splat(-f->step), *a, *p);
+}
+
+/* b = beta2 b + (1 - beta2) g g. */
+static inline vec update_square(const update_factors *f, vec b, vec g) {
     const vec lerp2 = vec_splat(f->lerp2);
-    *m = vec_fma(g - *m, vec_splat(f->lerp1), *m);
-    *v = vec_fma(lerp2 * g, g, vec_fma(-lerp2, *v, *v));
-    const vec deviation = vec_fma(vec_sqrt(*v), vec_splat(f->inverse_root_bias2), vec_splat(f->eps));
-    const vec update = (*m * vec_splat(f->rate)) / deviation;
+    return vec_fma(lerp2 * g, g, vec_fma(-lerp2, b, b));
+}
+
+static inline void update_ADAMW(const update_factors *f, vec *p, vec *a, vec *b, vec g) {
+    *a = vec_fma(g - *a, vec_splat(f->lerp1), *a);
+    *b = update_square(f, *b, g);
+    const vec deviation = vec_fma(vec_sqrt(*b), vec_splat(f->inverse_root_bias2), vec_splat(f->eps));
+    const vec update = (*a * vec_splat(f->rate)) / deviation;
     *p = vec_fma(*p, vec_splat(f->keep), -update);
 }
 
-static void adamw(int64_t n, float *p, float *m, float *v, const float *g, const tensor_adamw_step *step) {
-    const adamw_factors f = {
-        .keep = (float)(1.0 - (double)step->rate * (double)step->decay),
-        .lerp1 = (float)(1.0 - (double)step->beta1),
-        .lerp2 = (float)(1.0 - (double)step->beta2),
-        .rate = (float)((double)step->rate / (double)step->bias1),
-        .inverse_root_bias2 = (float)(1.0 / __builtin_sqrt(step->bias2)),
-        .eps = (float)step->eps,
-    };
-    for (int64_t i = 0; i < n; i += VEC_WIDTH) {
-        const int64_t part = n - i;
-        if (part >= VEC_WIDTH) {
-            vec vp = vec_load(p + i), vm = vec_load(m + i), vv = vec_load(v + i);
-            adamw_vec(&f, &vp, &vm, &vv, vec_load(g + i));
-            vec_store(p + i, vp);
-            vec_store(m + i, vm);
-            vec_store(v + i, vv);
-        } else {
-            vec vp = vec_load_part(p + i, part), vm = vec_load_part(m + i, part);
-            vec vv = vec_load_part(v + i, part);
-            adamw_vec(&f, &vp, &vm, &vv, vec_load_part(g + i, part));
-            vec_store_part(p + i, vp, part);
-            vec_store_part(m + i, vm, part);
-            vec_store_part(v + i, vv, part);
-        }
-    }
+static inline void update_ADAM(const update_factors *f, vec *p, vec *a, vec *b, vec g) {
+    update_factors kept = *f;
+    kept.keep = 1;
+    update_ADAMW(&kept, p, a, b, update_decayed(f, *p, g));
 }
+
+static inline void update_RMSPROP(const update_factors *f, vec *p, vec *a, vec *b, vec g) {
+    (void)b;
+    g = update_decayed(f, *p, g);
+    *a = update_square(f, *a, g);
+    *p -= vec_splat(f->step) * g / (vec_sqrt(*a) + vec_splat(f->eps));
+}
+
+static inline void update_RMSPROP_MOMENTUM(const update_factors *f, vec *p, vec *a, vec *b, vec g) {
+    g = update_decayed(f, *p, g);
+    *a = update_square(f, *a, g);
+    *b = vec_fma(vec_splat(f->beta1), *b, g / (vec_sqrt(*a) + vec_splat(f->eps)));
+    *p = vec_fma(vec_splat(-f->step), *b, *p);
+}
+
+static inline void update_ADAGRAD(const update_factors *f, vec *p, vec *a, vec *b, vec g) {
+    (void)b;
+    g = update_decayed(f, *p, g);
+    *a = vec_fma(g, g, *a);
+    *p -= vec_splat(f->step) * g / (vec_sqrt(*a) + vec_splat(f->eps));
+}
+
+static inline void update_LION(const update_factors *f, vec *p, vec *a, vec *b, vec g) {
+    (void)b;
+    const vec direction = vec_sign(vec_fma(g - *a, vec_splat(f->lerp1), *a));
+    *p = vec_fma(vec_splat(-f->step), direction, *p * vec_splat(f->keep));
+    *a = vec_fma(g - *a, vec_splat(f->lerp2), *a);
+}
+
+static inline __attribute__((always_inline)) void update_vector(update_rule *rule, const int states,
+                                                                const update_factors *f, float *p, float *a,
+                                                                float *b, const float *g, int64_t part) {
+    const bool full = part >= VEC_WIDTH;
+    vec vp = full ? vec_load(p) : vec_load_part(p, part), vg = full ? vec_load(g) : vec_load_part(g, part);
+    vec va = vp, vb = vp;
+    if (states > 0) va = full ? vec_load(a) : vec_load_part(a, part);
+    if (states > 1) vb = full ? vec_load(b) : vec_load_part(b, part);
+    rule(f, &vp, &va, &vb, vg);
+    if (full)
+        vec_store(p, vp);
+    else
+        vec_store_part(p, vp, part);
+    if (states > 0 && full) vec_store(a, va);
+    if (states > 0 && !full) vec_store_part(a, va, part);
+    if (states > 1 && full) vec_store(b, vb);
+    if (states > 1 && !full) vec_store_part(b, vb, part);
+}
+
+static inline __attribute__((always_inline)) void update_all(update_rule *rule, const int states, int64_t n,
+                                                             float *p, float *a, float *b, const float *g,
+                                                             const tensor_update_step *step) {
+    const update_factors f = update_factors_of(step);
+    int64_t i = 0;
+    for (; i + VEC_WIDTH <= n; i += VEC_WIDTH)
+        update_vector(rule, states, &f, p + i, a + i, b + i, g + i, VEC_WIDTH);
+    if (i < n) update_vector(rule, states, &f, p + i, a + i, b + i, g + i, n - i);
+}
+
+#define UPDATE(rule, text, states)                                                                           \
+    static void updates_##rule(int64_t n, float *p, float *a, float *b, const float *g,                      \
+                               const tensor_update_step *step) {                                             \
+        update_all(update_##rule, states, n, p, a, b, g, step);                                              \
+    }
+TENSOR_UPDATE_RULES(UPDATE)
+#undef UPDATE
 
 #endif

@@ -4,31 +4,49 @@
 
 enum { GRAIN = 16384 };
 
-typedef struct adamw_job {
-    float *p, *m, *v;
-    const float *g;
-    const tensor_adamw_step *step;
-} adamw_job;
+static const struct {
+    const char *name;
+    int states;
+} rules[] = {
+#define ENTRY(rule, text, states) {text, states},
+    TENSOR_UPDATE_RULES(ENTRY)
+#undef ENTRY
+};
 
-static void adamw_range(void *context, int64_t begin, int64_t end, int worker) {
-    (void)worker;
-    const adamw_job *t = context;
-    tensor_kernels_get()->adamw(end - begin, t->p + begin, t->m + begin, t->v + begin, t->g + begin, t->step);
+int tensor_update_states(tensor_update_rule rule) {
+    return rules[rule].states;
 }
 
-bool tensor_adamw(tensor p, tensor m, tensor v, tensor g, const tensor_adamw_step *step, tensor_error *err) {
-    const tensor all[] = {p, m, v, g};
-    const char *const names[] = {"p", "m", "v", "g"};
-    for (int k = 0; k < 4; k++) {
-        if (!tensor_expect("adamw", names[k], &all[k], TENSOR_F32, err) ||
-            !tensor_expect_shape("adamw", names[k], &all[k], p.rank, p.shape, err))
+typedef struct update_job {
+    tensor_update_rule rule;
+    float *p, *a, *b;
+    const float *g;
+    const tensor_update_step *step;
+} update_job;
+
+static void update_range(void *context, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const update_job *t = context;
+    const int states = rules[t->rule].states;
+    tensor_kernels_get()->update[t->rule](end - begin, t->p + begin, states > 0 ? t->a + begin : t->p,
+                                          states > 1 ? t->b + begin : t->p, t->g + begin, t->step);
+}
+
+bool tensor_update(tensor_update_rule rule, tensor p, tensor a, tensor b, tensor g,
+                   const tensor_update_step *step, tensor_error *err) {
+    const tensor all[] = {p, g, a, b};
+    const char *const names[] = {"p", "g", "a", "b"}, *what = rules[rule].name;
+    for (int k = 0; k < 2 + rules[rule].states; k++) {
+        if (!tensor_expect(what, names[k], &all[k], TENSOR_F32, err) ||
+            !tensor_expect_shape(what, names[k], &all[k], p.rank, p.shape, err))
             return false;
-        if (!tensor_is_contiguous(all[k])) return tensor_fail(err, "adamw: %s is not contiguous", names[k]);
+        if (!tensor_is_contiguous(all[k]))
+            return tensor_fail(err, "%s: %s is not contiguous", what, names[k]);
     }
-    adamw_job t = {p.f32, m.f32, v.f32, g.f32, step};
-    tensor_parallel(tensor_size(p), GRAIN, adamw_range, &t);
+    update_job t = {rule, p.f32, a.f32, b.f32, g.f32, step};
+    tensor_parallel(tensor_size(p), GRAIN, update_range, &t);
     tensor_touch(p);
-    tensor_touch(m);
-    tensor_touch(v);
+    if (rules[rule].states > 0) tensor_touch(a);
+    if (rules[rule].states > 1) tensor_touch(b);
     return true;
 }

@@ -30,7 +30,7 @@ static void check_sgd(nn_sgd_options options) {
     nn_params *params = registry();
     struct nn_sgd o;
     cr_assert(nn_sgd_init(&o, params, options));
-    cr_assert_eq(tensor_ok(o.velocity), options.momentum != 0);
+    cr_assert_eq(o.state.arrays, options.momentum != 0);
     static double p[COUNT], v[COUNT];
     for (int i = 0; i < COUNT; i++) p[i] = (double)nn_values(params).f32[i], v[i] = 0;
     for (int step = 0; step < STEPS; step++) {
@@ -93,7 +93,7 @@ static void check_adamw(nn_adamw_options options) {
                     (sqrt(v[i] / (1 - pow(beta2, step))) + (double)options.eps);
         }
         cr_assert(nn_adamw_step(&o, params), "%s", nn_params_error(params));
-        cr_assert_eq(o.step, step);
+        cr_assert_eq(o.state.step, step);
     }
     expect_values(params, p);
     nn_params_free(params);
@@ -205,9 +205,9 @@ Test(optim, average) {
     nn_params *params = registry();
     struct nn_average average;
     static double mean[COUNT];
-    cr_assert(nn_average_init(&average, params));
+    cr_assert(nn_average_init(&average, params, 0));
     nn_average_show(&average, params, true);
-    cr_expect_not(average.shown, "before there is one");
+    cr_expect_not(average.state.shown, "before there is one");
     for (int step = 0; step < STEPS; step++) {
         cr_assert(tensor_rand_normal(nn_values(params), &(tensor_rng){3, (uint64_t)step, 0}, 1, 2, NULL));
         for (int i = 0; i < COUNT; i++) mean[i] += (double)nn_values(params).f32[i] / STEPS;
@@ -223,10 +223,10 @@ Test(optim, average) {
     cr_expect_not(nn_average_add(&average, params), "while it is shown");
     nn_average_show(&average, params, false);
     cr_expect_eq(memcmp(trained, nn_values(params).f32, sizeof trained), 0);
-    average.count = 0;
+    average.state.step = 0;
     nn_params *other = nn_params_new();
     nn_param(other, "a", NN_ONES, TENSOR_SHAPE(4));
-    cr_expect_not(nn_average_init(&average, other), "before nn_params_finalize");
+    cr_expect_not(nn_average_init(&average, other, 0), "before nn_params_finalize");
     cr_expect_not(nn_average_add(&average, other), "of another model");
     nn_params_free(other);
     nn_params_free(params);

@@ -60,16 +60,20 @@ static void rows(void) {
     const int32_t target[2] = {3, ROW - 1};
     kernels->cross_entropy_vjp(&(cross_entropy_args){2, ROW, 0.1f, true, z, x, ROW, target, 1, out, ROW});
     add(out, 2 * ROW);
-    kernels->layer_norm(N, out, one, x, y, z, 1e-5f), add(out, N), add(one, 2);
-    kernels->layer_norm_vjp(N, out, one, y, x, z, true), add(out, N);
+    for (int centred = 1; centred >= 0; centred--) {
+        kernels->norm(N, out, one, x, y, z, 1e-5f, centred), add(out, N), add(one, 2);
+        kernels->norm_vjp(N, out, one, y, x, z, centred, true), add(out, N);
+    }
     norm_rows batch = {.rows = 16};
     for (int i = 0; i < 16; i++) batch.x[i] = row[i], batch.dy[i] = y + i, batch.stats[i][1] = one[1];
     kernels->add_norm_rows(ROW - 1, total, more, &batch);
     for (int j = 0; j < ROW; j++) out[j] = (float)(total[j] + more[j]);
     add(out, ROW);
-    const tensor_adamw_step step = {1e-3, 0.9, 0.999, 1e-8, 0.01, 0.1, 0.001};
-    kernels->unary[TENSOR_ABS](N, z, z);
-    kernels->adamw(N, out, y, z, x, &step), add(out, N), add(y, N), add(z, N);
+    const tensor_update_step step = {1e-3, 0.9, 0.999, 1e-8, 0.01, 0.1, 0.001};
+    for (int rule = 0; rule < TENSOR_UPDATE_COUNT; rule++) {
+        kernels->unary[TENSOR_ABS](N, y, y), kernels->unary[TENSOR_ABS](N, z, z);
+        kernels->update[rule](N, out, y, z, x, &step), add(out, N), add(y, N), add(z, N);
+    }
 }
 
 /* One row, few and several, B as it is and transposed, from 0 and in place. */

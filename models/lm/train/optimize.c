@@ -47,24 +47,27 @@ bool lm_optimizer_init(lm_trainer *t) {
     nn_params *params = t->instance.params;
     return nn_adamw_init(&t->adamw, params, adamw_options(t)) &&
            (t->set.optimizer != LM_MUON || nn_muon_init(&t->muon, params, muon_options(t))) &&
-           (t->set.average == 0 || nn_average_init(&t->average, params));
+           (t->set.average == 0 || nn_average_init(&t->average, params, 0));
 }
 
 bool lm_optimizer_load(lm_trainer *t, const nn_file *file, tensor_error *err) {
     nn_params *params = t->instance.params;
-    return nn_adamw_load(&t->adamw, params, adamw_options(t), file, t->state.iteration, err) &&
-           (t->set.optimizer != LM_MUON || nn_muon_load(&t->muon, params, muon_options(t), file, err)) &&
-           (t->set.average == 0 || nn_average_load(&t->average, params, file, t->state.averaged, err));
+    nn_state *mean = &t->average.state;
+    if (!lm_optimizer_init(t)) return tensor_fail(err, "%s", nn_params_error(params));
+    if (!nn_state_load(&t->adamw.state, file, err) ||
+        (t->set.optimizer == LM_MUON && !nn_state_load(&t->muon.state, file, err)) ||
+        (t->set.average > 0 && t->state.averaged > 0 && !nn_state_load(mean, file, err)))
+        return false;
+    t->adamw.state.step = (int32_t)t->state.iteration; /* files that have no counts are older */
+    mean->step = (int32_t)t->state.averaged;
+    nn_average_show(&t->average, params, false);
+    return true;
 }
 
 int lm_optimizer_list(const lm_trainer *t, nn_entry entries[LM_OPTIMIZER_ENTRIES]) {
-    int count = NN_ADAMW_ENTRIES;
-    nn_adamw_list(&t->adamw, entries);
-    if (t->set.optimizer == LM_MUON) {
-        nn_muon_list(&t->muon, entries + count);
-        count += NN_MUON_ENTRIES;
-    }
-    return count + nn_average_list(&t->average, entries + count);
+    int count = nn_state_list(&t->adamw.state, entries);
+    if (t->set.optimizer == LM_MUON) count += nn_state_list(&t->muon.state, entries + count);
+    return t->average.state.shown ? count + nn_state_list(&t->average.state, entries + count) : count;
 }
 
 double lm_optimizer_numbers(const lm_trainer *t) {
@@ -95,9 +98,9 @@ static double rate_now(const lm_trainer *t) {
 static bool average(lm_trainer *t) {
     const int64_t first = t->set.iterations - t->set.average;
     if (t->set.average == 0) return true;
-    if (t->state.iteration <= first) t->average.count = 0;
+    if (t->state.iteration <= first) t->average.state.step = 0;
     const bool ok = t->state.iteration < first || nn_average_add(&t->average, t->instance.params);
-    t->state.averaged = t->average.count;
+    t->state.averaged = t->average.state.step;
     return ok;
 }
 
