@@ -26,10 +26,11 @@ typedef struct nn_init {
 #define NN_UNIFORM(bound) (TENSOR_LITERAL(nn_init){NN_INIT_UNIFORM, -(float)(bound), (float)(bound)})
 #define NN_NORMAL(deviation) (TENSOR_LITERAL(nn_init){NN_INIT_NORMAL, 0, (float)(deviation)})
 
-nn_params *nn_params_new(void);         /* NULL when memory is out; free with nn_params_free */
-void nn_params_free(nn_params *params); /* NULL is accepted */
-const char *
-nn_params_error(const nn_params *params); /* the first failure, which the registry owns; NULL: none */
+/* An empty registry; NULL when memory is out. Free with nn_params_free (NULL is accepted). */
+nn_params *nn_params_new(void);
+void nn_params_free(nn_params *params);
+/* The first failure, which the registry owns; NULL: none. */
+const char *nn_params_error(const nn_params *params);
 
 /* Registers a parameter of a shape and returns its variable, whose value is there after nn_params_finalize; the
  * registry owns it and copies the name. NULL where the registry has failed; modules may keep it all the same. */
