@@ -34,6 +34,7 @@ void ag_reset(ag_tape *tape) {
     ag_reset_memory(tape);
     tape->error.text[0] = '\0';
     tape->first = tape->last = NULL;
+    tape->hooked_leaves = NULL;
     tape->used_count = 0;
     tape->turn++;
 }
@@ -135,7 +136,7 @@ ag_var *ag_new_var(ag_tape *tape, int inputs) {
     x->value.storage = NULL;
     x->tape = tape;
     x->name = NULL;
-    x->needs_grad = x->keeps_grad = x->overwritable = false;
+    x->needs_grad = x->keeps_grad = x->overwritable = x->inside = false;
     x->compact = NULL;
     x->inputs = inputs;
     x->views = 0;
@@ -148,6 +149,7 @@ ag_var *ag_new_var(ag_tape *tape, int inputs) {
     x->previous = x->next = x->grad = NULL;
     x->place = NULL;
     x->owner = NULL;
+    x->hooks = NULL;
     return x;
 }
 
