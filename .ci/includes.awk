@@ -4,10 +4,12 @@ BEGIN {
     count = split("tensor autograd nn models/lm/cli models/lm/text models/lm/count models/lm/files models/lm/write " \
         "models/lm/train models/lm/look models", order)
     for (i = 1; i <= count; i++) floor[order[i]] = i
-    public["kernels"] = "tensor"
-    public["operations"] = "autograd"
-    public["params"] = public["modules"] = public["checkpoint"] = public["optim"] = public["parallel"] = \
-        public["data"] = "nn"
+    names = "tensor kernels windows|autograd operations convolution|" \
+        "nn params modules recurrent transformer checkpoint optim parallel world data"
+    for (i = split(names, each, "|"); i > 0; i--) {
+        count = split(each[i], name, " ")
+        for (j = 2; j <= count; j++) public[name[j]] = name[1]
+    }
 }
 
 FNR == 1 {

@@ -181,9 +181,13 @@ static ag_var *gelu_tanh_decompose(ag_var *y) {
     ag_var *inner = ag_affine(ag_add(x, ag_affine(cubed, 0.044715f, 0)), 0.79788456080286536f, 0);
     return ag_mul(ag_affine(x, 0.5f, 0), ag_affine(ag_tanh(inner), 1, 1));
 }
+static ag_var *silu_decompose(ag_var *y) {
+    return ag_mul(y->in[0], ag_sigmoid(y->in[0]));
+}
 ACTIVATION(relu, RELU)
 ACTIVATION(gelu, GELU_ERF)
 ACTIVATION(gelu_tanh, GELU_TANH)
+ACTIVATION(silu, SILU)
 
 /* ---- In place ----------------------------------------------------------------------------- */
 

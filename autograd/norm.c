@@ -1,4 +1,4 @@
-/* Normalisations over an axis: softmax, log-softmax, layer norm. */
+/* Normalisations over an axis: softmax, log-softmax, layer norm, RMS norm. */
 #include "autograd/ops.h"
 
 /* ---- softmax and log-softmax ---------------------------------------------------------------- */
@@ -56,15 +56,15 @@ static void log_softmax_backward(ag_var *y, ag_var *dy) {
 SOFTMAX(softmax)
 SOFTMAX(log_softmax)
 
-/* ---- layer norm --------------------------------------------------------------------------- */
+/* ---- layer norm and RMS norm --------------------------------------------------------------- */
 
-typedef struct layer_norm {
+typedef struct norm {
     float eps;
     tensor stats; /* mean and 1 / deviation of each row */
-} layer_norm;
+} norm;
 
 static void layer_norm_backward(ag_var *y, ag_var *dy) {
-    const layer_norm *saved = y->saved;
+    const norm *saved = y->saved;
     ag_var *x = y->in[0], *w = y->in[1], *b = y->in[2];
     bool fresh = false;
     const tensor dx = ag_grad_buffer(y, x, &fresh), dw = ag_grad_buffer(y, w, NULL),
@@ -72,7 +72,7 @@ static void layer_norm_backward(ag_var *y, ag_var *dy) {
     tensor_layer_norm_vjp(dx, dw, db, dy->value, x->value, w->value, saved->stats, !fresh, ag_err(y));
 }
 static ag_var *layer_norm_decompose(ag_var *y) {
-    const layer_norm *saved = y->saved;
+    const norm *saved = y->saved;
     ag_var *x = y->in[0];
     const unsigned last = AG_AXIS(x->value.rank - 1);
     ag_var *centred = ag_sub(x, ag_mean(x, last, true));
@@ -92,17 +92,55 @@ static const ag_case layer_norm_cases[] = {
 const ag_op ag_op_layer_norm = {"layer_norm", layer_norm_backward, layer_norm_decompose,
                                 AG_READS(0) | AG_READS(1), AG_CASES(layer_norm_cases)};
 
-ag_var *ag_layer_norm(ag_var *x, ag_var *w, ag_var *b, float eps) {
-    ag_var *y = ag_begin(&ag_op_layer_norm, 3, (ag_var *[]){x, w, b});
-    layer_norm *saved = ag_save(y, sizeof *saved);
+/* A node of one of both, with room for its statistics and its result. */
+static ag_var *begin_norm(const ag_op *op, int inputs, ag_var *const *in, float eps) {
+    ag_var *y = ag_begin(op, inputs, in);
+    norm *saved = ag_save(y, sizeof *saved);
     if (!saved) return NULL;
-    if (x->value.rank < 1) return ag_fail(y->tape, "layer_norm: x needs an axis");
+    const tensor *x = &in[0]->value;
+    if (x->rank < 1) return ag_fail(y->tape, "%s: x needs an axis", op->name);
     int64_t rows = 1;
-    for (int axis = 0; axis < x->value.rank - 1; axis++) rows *= x->value.shape[axis];
-    saved->eps = eps;
-    saved->stats = (tensor){0};
+    for (int axis = 0; axis < x->rank - 1; axis++) rows *= x->shape[axis];
+    *saved = (norm){.eps = eps};
     if (y->tape->recording) saved->stats = ag_tensor(y->tape, TENSOR_F32, TENSOR_SHAPE(rows, 2));
-    if (ag_out(y, TENSOR_F32, x->value.rank, x->value.shape))
-        tensor_layer_norm(y->value, saved->stats, x->value, w->value, b->value, eps, ag_err(y));
+    return ag_out(y, TENSOR_F32, x->rank, x->shape) ? y : NULL;
+}
+
+ag_var *ag_layer_norm(ag_var *x, ag_var *w, ag_var *b, float eps) {
+    ag_var *y = begin_norm(&ag_op_layer_norm, 3, (ag_var *[]){x, w, b}, eps);
+    if (y)
+        tensor_layer_norm(y->value, ((const norm *)y->saved)->stats, x->value, w->value, b->value, eps,
+                          ag_err(y));
+    return ag_end(y);
+}
+
+static void rms_norm_backward(ag_var *y, ag_var *dy) {
+    const norm *saved = y->saved;
+    ag_var *x = y->in[0], *w = y->in[1];
+    bool fresh = false;
+    const tensor dx = ag_grad_buffer(y, x, &fresh), dw = ag_grad_buffer(y, w, NULL);
+    tensor_rms_norm_vjp(dx, dw, dy->value, x->value, w->value, saved->stats, !fresh, ag_err(y));
+}
+static ag_var *rms_norm_decompose(ag_var *y) {
+    const norm *saved = y->saved;
+    ag_var *x = y->in[0], *squares = ag_mean(ag_square(x), AG_AXIS(-1), true);
+    return ag_mul(ag_div(x, ag_sqrt(ag_affine(squares, 1, saved->eps))), y->in[1]);
+}
+static ag_var *rms_norm_case(ag_var **in) {
+    return ag_rms_norm(in[0], in[1], 1e-5f);
+}
+static ag_var *rms_norm_residual(ag_var **in) {
+    return ag_add(in[0], ag_rms_norm(in[0], in[1], 1e-2f));
+}
+static const ag_case rms_norm_cases[] = {
+    {"rows", rms_norm_case, 2, {{3, {2, 2, 5}}, {1, {5}}}},
+    {"residual", rms_norm_residual, 2, {{2, {2, 17}}, {1, {17}}}},
+};
+const ag_op ag_op_rms_norm = {"rms_norm", rms_norm_backward, rms_norm_decompose, AG_READS(0) | AG_READS(1),
+                              AG_CASES(rms_norm_cases)};
+
+ag_var *ag_rms_norm(ag_var *x, ag_var *w, float eps) {
+    ag_var *y = begin_norm(&ag_op_rms_norm, 2, (ag_var *[]){x, w}, eps);
+    if (y) tensor_rms_norm(y->value, ((const norm *)y->saved)->stats, x->value, w->value, eps, ag_err(y));
     return ag_end(y);
 }

@@ -28,6 +28,7 @@
     _(relu) \
     _(gelu) \
     _(gelu_tanh) \
+    _(silu) \
     _(add_in_place) \
     _(relu_in_place) \
     _(dropout) \
@@ -48,11 +49,15 @@
     _(softmax) \
     _(log_softmax) \
     _(layer_norm) \
+    _(rms_norm) \
     _(attention) \
     _(split_heads) \
     _(merge_heads) \
     _(rotary) \
-    _(cross_entropy)
+    _(cross_entropy) \
+    _(conv2d) \
+    _(conv_transpose2d) \
+    _(conv2d_weight)
 /* clang-format on */
 
 #define AG_DECLARE(name) extern const ag_op ag_op_##name;

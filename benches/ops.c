@@ -52,6 +52,7 @@ UNARY_RUN(sigmoid)
 UNARY_RUN(relu)
 UNARY_RUN(gelu)
 UNARY_RUN(gelu_tanh)
+UNARY_RUN(silu)
 BINARY_RUN(add)
 BINARY_RUN(sub)
 BINARY_RUN(mul)
@@ -84,6 +85,11 @@ RUN(linear, ag_linear(in[0], in[1], in[2]))
 RUN(softmax, ag_softmax(in[0], -1))
 RUN(log_softmax, ag_log_softmax(in[0], -1))
 RUN(layer_norm, ag_layer_norm(in[0], in[1], in[2], 1e-5f))
+RUN(rms_norm, ag_rms_norm(in[0], in[1], 1e-5f))
+RUN(conv2d, ag_conv2d(in[0], in[1], in[2], (tensor_windows){.padding = {1, 1}}))
+RUN(conv2d_stride, ag_conv2d(in[0], in[1], in[2], (tensor_windows){.stride = {2, 2}, .padding = {1, 1}}))
+RUN(conv_transpose2d, ag_conv_transpose2d(in[0], in[1], in[2], (tensor_windows){.padding = {1, 1}}, NULL))
+RUN(conv2d_weight, ag_conv2d_weight(in[0], in[1], 3, 3, (tensor_windows){.padding = {1, 1}}))
 RUN(attention, ag_causal_attention(in[0], HEADS, 0.25f)) /* and the views that pack and unpack */
 
 static ag_var *run_rotary(ag_var **in) { /* [rows / 64, 64 tokens, W] */
@@ -106,6 +112,10 @@ static ag_var *run_rotary(ag_var **in) { /* [rows / 64, 64 tokens, W] */
 #define VECTOR {1, {W}, -1, 1}
 #define COLUMN {2, {-1, 1}, -2, 2}
 #define IDS {1, {-1}, .ids = W}
+#define IMAGES {4, {8, 64, 32, 32}, -1, 1}
+#define FILTERS {4, {64, 64, 3, 3}, -0.1f, 0.1f}
+#define IMAGE_FLOATS (8 * 64 * 32 * 32)
+#define CONV_FLOPS (2.0 * IMAGE_FLOATS * 64 * 9) /* a product: 64 channels to 64, 3 x 3 */
 #define HEADS_4 {4, {32, 64, 8, 64}, -2, 2}
 /* The costs of an element: floats and flops, forward and backward. */
 #define EACH(floats, flops, dfloats, dflops) {floats * W, flops * W}, {dfloats * W, dflops * W}
@@ -138,6 +148,7 @@ static const line lines[] = {
     UNARY(relu, X, 0, 0),
     UNARY(gelu, X, 62, 90),
     UNARY(gelu_tanh, X, 36, 48),
+    UNARY(silu, X, 32, 36),
     {"add_in_place", .reason = "add over a result that is still in a cache"},
     {"relu_in_place", .reason = "relu over a result that is still in a cache"},
     {"dropout", run_dropout, 1, {X}, EACH(3, 2, 3, 2)}, /* and integers for random numbers, not counted */
@@ -169,9 +180,18 @@ static const line lines[] = {
     {"softmax", run_softmax, 1, {X}, EACH(2, 30, 3, 6)},
     {"log_softmax", run_log_softmax, 1, {X}, EACH(2, 30, 3, 30)},
     {"layer_norm", run_layer_norm, 3, {X, VECTOR, VECTOR}, EACH(2, 10, 3, 20)},
+    {"rms_norm", run_rms_norm, 2, {X, VECTOR}, EACH(2, 6, 3, 16)},
     /* Two products of T / 2 keys forward, four backward. */
     {"attention", run_attention, 1, {{3, {-T, T, 3 * C}, -1, 1}},
      {4 * C, 2.0 * T * C}, {8 * C, 4.0 * T * C}},
+    {"conv2d", run_conv2d, 3, {IMAGES, FILTERS, {1, {64}, -1, 1}},
+     WHOLE(2 * IMAGE_FLOATS, CONV_FLOPS, 3 * IMAGE_FLOATS, 2 * CONV_FLOPS)},
+    {"conv2d", run_conv2d_stride, 3, {IMAGES, FILTERS, {1, {64}, -1, 1}},
+     WHOLE(1.25 * IMAGE_FLOATS, CONV_FLOPS / 4, 2.5 * IMAGE_FLOATS, CONV_FLOPS / 2), .form = "conv2d, stride 2"},
+    {"conv_transpose2d", run_conv_transpose2d, 3, {IMAGES, FILTERS, {1, {64}, -1, 1}},
+     WHOLE(2 * IMAGE_FLOATS, CONV_FLOPS, 3 * IMAGE_FLOATS, 2 * CONV_FLOPS)},
+    {"conv2d_weight", run_conv2d_weight, 2, {IMAGES, IMAGES},
+     WHOLE(2 * IMAGE_FLOATS, CONV_FLOPS, 2 * IMAGE_FLOATS, 2 * CONV_FLOPS)},
     {"rotary", run_rotary, 1, {X}, EACH(2, 4, 2, 4)}, /* the table stays in a cache */
     {"cross_entropy", run_cross_entropy, 2, {X, IDS}, EACH(1, 28, 2, 28)},
     {"cross_entropy", run_cross_entropy, 2, {{2, {4096, 51}, -2, 2}, {1, {4096}, .ids = 51}},

@@ -74,7 +74,7 @@ static bool make_model(training *t, const lm_model *model, const setting *s, ten
     model->init(model->self, t->params, s->vocabulary, s->positions ? s->positions : t->context);
     if (!nn_params_finalize(t->params, 1) || !nn_adamw_init(&t->adamw, t->params, NN_ADAMW_DEFAULTS))
         return tensor_fail(err, "%.200s", nn_params_error(t->params));
-    t->parallel = lm_parallel_new(t->params, t->context);
+    t->parallel = lm_parallel_new(&(lm_instance){.model = model, .params = t->params, .context = t->context});
     return t->parallel || tensor_fail(err, "out of memory");
 }
 

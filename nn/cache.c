@@ -12,8 +12,11 @@ bool nn_cache_init(nn_cache *cache, int64_t layers, int64_t batch, int64_t heads
 }
 
 nn_cache nn_cache_rows(const nn_cache *cache, int64_t begin, int64_t end) {
-    return (nn_cache){tensor_slice(cache->k, 1, begin, end, 1, NULL),
-                      tensor_slice(cache->v, 1, begin, end, 1, NULL), cache->length};
+    nn_cache rows = {.length = cache->length};
+    if (tensor_ok(cache->k)) rows.k = tensor_slice(cache->k, 1, begin, end, 1, NULL);
+    if (tensor_ok(cache->v)) rows.v = tensor_slice(cache->v, 1, begin, end, 1, NULL);
+    if (tensor_ok(cache->state)) rows.state = tensor_slice(cache->state, 1, begin, end, 1, NULL);
+    return rows;
 }
 
 /* Tokens begin..end-1 of a layer of keys or values, whose axis of tokens is 3 or 4: as [B, H, tokens, D]. */

@@ -4,11 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-/* "name.part"; NULL for no name. */
-static const char *part_of(nn_params *params, const char *name, const char *part) {
-    return name ? nn_name(params, "%s.%s", name, part) : NULL;
-}
-
 /* ---- Linear ----------------------------------------------------------------------------------- */
 
 /* Registers `name` as a second name of `tied`, which must have the shape a weight of its own would have. */
@@ -29,13 +24,13 @@ void nn_linear_init(struct nn_linear *m, nn_params *params, const char *name, in
     const nn_init noise = options.deviation > 0 ? NN_NORMAL(options.deviation) : NN_UNIFORM(bound);
     int64_t shape[2] = {in, out};
     if (options.out_in) shape[0] = out, shape[1] = in;
-    const char *weight = part_of(params, name, "weight");
+    const char *weight = nn_part(params, name, "weight");
     *m = (struct nn_linear){.out_in = options.out_in};
     m->weight = options.tied ? tie_weight(params, weight, options.tied, shape)
                              : nn_param(params, weight, options.zero ? NN_ZEROS : noise, 2, shape);
     if (!options.tied) nn_set_form(params, m->weight, options.out_in ? NN_OUT_IN : NN_IN_OUT);
     if (!options.no_bias)
-        m->bias = nn_param(params, part_of(params, name, "bias"),
+        m->bias = nn_param(params, nn_part(params, name, "bias"),
                            options.zero || options.deviation > 0 ? NN_ZEROS : noise, 1, &out);
 }
 
@@ -46,12 +41,35 @@ ag_var *nn_linear(const struct nn_linear *m, ag_var *x) {
     return m->bias ? ag_linear(x, w, m->bias) : ag_linear_no_bias(x, w);
 }
 
-/* ---- Embedding, layer norm, dropout, activation -------------------------------------------------- */
+/* ---- Convolution ------------------------------------------------------------------------------- */
+
+void nn_conv2d_init(struct nn_conv2d *m, nn_params *params, const char *name, int64_t in, int64_t out,
+                    int64_t height, int64_t width, nn_conv2d_options options) {
+    const int64_t groups = options.windows.groups > 0 ? options.windows.groups : 1;
+    *m = (struct nn_conv2d){.windows = options.windows};
+    if (params && (in % groups != 0 || out % groups != 0)) {
+        tensor_fail(&params->error, "%s: %lld groups do not divide %lld and %lld channels",
+                    name ? name : "conv2d", (long long)groups, (long long)in, (long long)out);
+        return;
+    }
+    const double seen = (double)(in / groups) * (double)height * (double)width;
+    const nn_init noise = NN_UNIFORM(seen > 0 ? 1 / sqrt(seen) : 0);
+    m->weight = nn_param(params, nn_part(params, name, "weight"), noise,
+                         TENSOR_SHAPE(out, in / groups, height, width));
+    if (!options.no_bias) m->bias = nn_param(params, nn_part(params, name, "bias"), noise, 1, &out);
+}
+
+ag_var *nn_conv2d(const struct nn_conv2d *m, ag_var *x) {
+    return m->bias ? ag_conv2d(x, m->weight, m->bias, m->windows)
+                   : ag_conv2d_no_bias(x, m->weight, m->windows);
+}
+
+/* ---- Embedding, norms, dropout, activation -------------------------------------------------- */
 
 void nn_embedding_init(struct nn_embedding *m, nn_params *params, const char *name, int64_t count,
                        int64_t width, float deviation) {
     m->weight =
-        nn_param(params, part_of(params, name, "weight"), NN_NORMAL(deviation), TENSOR_SHAPE(count, width));
+        nn_param(params, nn_part(params, name, "weight"), NN_NORMAL(deviation), TENSOR_SHAPE(count, width));
     nn_set_form(params, m->weight, NN_OUT_IN);
 }
 
@@ -61,13 +79,22 @@ ag_var *nn_embedding(const struct nn_embedding *m, ag_var *ids) {
 
 void nn_layer_norm_init(struct nn_layer_norm *m, nn_params *params, const char *name, int64_t width,
                         float eps) {
-    m->weight = nn_param(params, part_of(params, name, "weight"), NN_ONES, 1, &width);
-    m->bias = nn_param(params, part_of(params, name, "bias"), NN_ZEROS, 1, &width);
+    m->weight = nn_param(params, nn_part(params, name, "weight"), NN_ONES, 1, &width);
+    m->bias = nn_param(params, nn_part(params, name, "bias"), NN_ZEROS, 1, &width);
     m->eps = eps;
 }
 
 ag_var *nn_layer_norm(const struct nn_layer_norm *m, ag_var *x) {
     return ag_layer_norm(x, m->weight, m->bias, m->eps);
+}
+
+void nn_rms_norm_init(struct nn_rms_norm *m, nn_params *params, const char *name, int64_t width, float eps) {
+    m->weight = nn_param(params, nn_part(params, name, "weight"), NN_ONES, 1, &width);
+    m->eps = eps;
+}
+
+ag_var *nn_rms_norm(const struct nn_rms_norm *m, ag_var *x) {
+    return ag_rms_norm(x, m->weight, m->eps);
 }
 
 ag_var *nn_dropout(const struct nn_dropout *m, ag_var *x, tensor_rng *rng) {
@@ -82,6 +109,8 @@ ag_var *nn_activate(nn_activation activation, ag_var *x) {
         return ag_gelu(x);
     case NN_GELU_TANH:
         return ag_gelu_tanh(x);
+    case NN_SILU:
+        return ag_silu(x);
     }
     return x ? ag_fail(x->tape, "unknown activation %d", (int)activation) : NULL;
 }
@@ -99,11 +128,11 @@ void nn_attention_init(struct nn_attention *m, nn_params *params, const char *na
     int64_t all;
     if (__builtin_mul_overflow(width, 3, &all)) all = -1; /* which nn_param refuses */
     if (options.scale == 0) m->scale = (float)(1 / sqrt((double)(width / options.heads)));
-    nn_linear_init(&m->c_attn, params, part_of(params, name, "c_attn"), width, all,
+    nn_linear_init(&m->c_attn, params, nn_part(params, name, "c_attn"), width, all,
                    (nn_linear_options){.no_bias = options.no_qkv_bias, .deviation = options.deviation});
     nn_set_parts(params, m->c_attn.weight, 3); /* queries, keys, values */
     nn_linear_init(
-        &m->c_proj, params, part_of(params, name, "c_proj"), width, width,
+        &m->c_proj, params, nn_part(params, name, "c_proj"), width, width,
         (nn_linear_options){.deviation = options.projection_deviation, .zero = options.zero_projection});
 }
 
@@ -164,10 +193,10 @@ void nn_mlp_init(struct nn_mlp *m, nn_params *params, const char *name, int64_t 
     int64_t hidden = options.hidden;
     if (hidden == 0 && __builtin_mul_overflow(width, 4, &hidden)) hidden = -1; /* which nn_param refuses */
     *m = (struct nn_mlp){.activation = options.activation, .dropout = {options.dropout}};
-    nn_linear_init(&m->c_fc, params, part_of(params, name, "c_fc"), width, hidden,
+    nn_linear_init(&m->c_fc, params, nn_part(params, name, "c_fc"), width, hidden,
                    (nn_linear_options){.deviation = options.deviation});
     nn_linear_init(
-        &m->c_proj, params, part_of(params, name, "c_proj"), hidden, width,
+        &m->c_proj, params, nn_part(params, name, "c_proj"), hidden, width,
         (nn_linear_options){.deviation = options.projection_deviation, .zero = options.zero_projection});
 }
 
@@ -181,10 +210,10 @@ ag_var *nn_mlp(const struct nn_mlp *m, ag_var *x, tensor_rng *dropout) {
 
 void nn_block_init(struct nn_block *m, nn_params *params, const char *name, int64_t width,
                    nn_attention_options attention, nn_mlp_options mlp) {
-    nn_layer_norm_init(&m->ln_1, params, part_of(params, name, "ln_1"), width, NN_LAYER_NORM_EPS);
-    nn_attention_init(&m->attn, params, part_of(params, name, "attn"), width, attention);
-    nn_layer_norm_init(&m->ln_2, params, part_of(params, name, "ln_2"), width, NN_LAYER_NORM_EPS);
-    nn_mlp_init(&m->mlp, params, part_of(params, name, "mlp"), width, mlp);
+    nn_layer_norm_init(&m->ln_1, params, nn_part(params, name, "ln_1"), width, NN_LAYER_NORM_EPS);
+    nn_attention_init(&m->attn, params, nn_part(params, name, "attn"), width, attention);
+    nn_layer_norm_init(&m->ln_2, params, nn_part(params, name, "ln_2"), width, NN_LAYER_NORM_EPS);
+    nn_mlp_init(&m->mlp, params, nn_part(params, name, "mlp"), width, mlp);
 }
 
 static ag_var *block(const struct nn_block *m, ag_var *x, ag_var *const *more, tensor_rng *dropout) {

@@ -39,6 +39,11 @@ bool nn_fill(tensor value, nn_init init, nn_form form, tensor_rng rng, tensor_er
 void nn_set_form(nn_params *params, const ag_var *weight, nn_form form);
 void nn_set_parts(nn_params *params, const ag_var *weight, int parts);
 
+/* "name.part"; NULL for no name. */
+static inline const char *nn_part(nn_params *params, const char *name, const char *part) {
+    return name ? nn_name(params, "%s.%s", name, part) : NULL;
+}
+
 /* Whether a name fits one of several patterns, see nn_group; and by how much a parameter's rate is multiplied. */
 bool nn_name_fits(const char *patterns, const char *name);
 double nn_group_rate(const nn_group *groups, const char *name);

@@ -1,10 +1,13 @@
-/* Data-parallel training: shards of a batch on threads, each with gradients of its own, which are added in order. */
+/* Data-parallel training: shards of a batch on threads and ranks, each with gradients of its own, which are added in a tree. */
+#include "nn/gradient_tree.h"
 #include "nn/nn_internal.h"
 
 enum {
-    MAX_SHARDS = 16,
-    SHARD_BYTES = 64 << 20, /* gradients of all shards together; a larger model gets fewer shards */
-    FEW_SHARDS = 4          /* fewer do not pay for their addition: operations then run parallel inside */
+    SHARDS = 16,            /* of a batch, unless told otherwise */
+    MAX_LANES = 16,         /* shards that are computed at once */
+    LANES_BYTES = 64 << 20, /* their gradients together; a larger model gets fewer lanes */
+    FEW_LANES = 4,          /* fewer do not pay: shards come one by one, and operations run parallel inside */
+    ADD_NUMBERS = 8192 /* of each lane, that are added at once: together they fit the second-level cache */
 };
 
 /* A thread's tape, and the largest shard it has held: without and with recording. */
@@ -13,26 +16,38 @@ typedef struct worker {
     int64_t rows[2];
 } worker;
 
+/* An array of gradients, and its part of each parameter, [trained]. */
+typedef struct gradients {
+    tensor all; /* [count] */
+    const tensor *parts;
+} gradients;
+
 struct nn_parallel {
     nn_params *params;
-    int64_t grain; /* rows of a shard at least */
+    const nn_world *world; /* NULL: one process */
+    int64_t grain;         /* rows of a shard at least */
+    int64_t shards;        /* of a batch; 0: as it is best */
     tensor_precision precision;
-    tensor_arena *arena; /* owns this struct and the shards' gradients */
-    tensor grads;        /* [shards of the largest batch so far, count]; no tensor before the first */
-    tensor *parts;       /* [shards, parameters]: of each parameter in grads */
+    tensor_arena *arena; /* owns this struct and gradients */
+    /* Allocated when they are needed first. sums[0] is the registry's. */
+    gradients lanes[MAX_LANES], sums[NN_MAX_NODES], incoming;
     worker workers[TENSOR_MAX_THREADS];
+    double *means; /* the losses of a batch's shards, each by its part of the rows; room for so many: */
+    int64_t means_room;
 };
 
-/* One call: what to do, and what comes out, by shard. */
+/* One call: what to do, and what comes out. */
 typedef struct batch {
     nn_parallel *parallel;
     nn_loss *loss;
     void *context;
-    int64_t rows;
-    int shards, threads;
+    int64_t rows, shards, lanes;
+    int threads;
     bool backward;
-    double means[MAX_SHARDS];
-    tensor_error errors[MAX_SHARDS];
+    int64_t first; /* the shard in lane 0 */
+    tensor_error errors[MAX_LANES];
+    nn_node nodes[NN_MAX_NODES]; /* sums of this rank's shards so far, from left to right */
+    int count;
 } batch;
 
 nn_parallel *nn_parallel_new(nn_params *params) {
@@ -48,6 +63,14 @@ nn_parallel *nn_parallel_new(nn_params *params) {
 
 void nn_parallel_set_grain(nn_parallel *parallel, int64_t rows) {
     if (parallel) parallel->grain = rows < 1 ? 1 : rows;
+}
+
+void nn_parallel_set_shards(nn_parallel *parallel, int64_t shards) {
+    if (parallel) parallel->shards = shards < 0 ? 0 : shards > NN_MAX_SHARDS ? NN_MAX_SHARDS : shards;
+}
+
+void nn_parallel_set_world(nn_parallel *parallel, const nn_world *world) {
+    if (parallel) parallel->world = world && world->size > 1 ? world : NULL;
 }
 
 void nn_parallel_set_precision(nn_parallel *parallel, tensor_precision precision) {
@@ -68,22 +91,66 @@ size_t nn_parallel_bytes(const nn_parallel *parallel) {
     return bytes;
 }
 
+/* ---- Sizes: functions of the batch and the model, never of the machine ----------------------------- */
+
+static int64_t lanes_of(const nn_parallel *parallel) {
+    const int64_t count = nn_params_count(parallel->params);
+    int64_t lanes = MAX_LANES;
+    while (lanes > 1 && lanes * count > LANES_BYTES / (int64_t)sizeof(float)) lanes /= 2;
+    return lanes < FEW_LANES ? 1 : lanes;
+}
+
+int64_t nn_parallel_shards(const nn_parallel *parallel, int64_t rows) {
+    int64_t shards = parallel->shards, most = rows;
+    if (shards == 0) {
+        shards = lanes_of(parallel) == 1 ? 1 : SHARDS;
+        most = rows / parallel->grain;
+    }
+    if (shards > most) shards = most;
+    return shards < 1 ? 1 : shards;
+}
+
+int64_t nn_parallel_lanes(const nn_parallel *parallel, int64_t shards) {
+    const int64_t lanes = lanes_of(parallel);
+    return shards < lanes ? shards : lanes;
+}
+
+/* ---- Memory of gradients ------------------------------------------------------------------------- */
+
+static const gradients *memory_of(nn_parallel *parallel, gradients *g, tensor_error *err) {
+    const nn_params *params = parallel->params;
+    if (tensor_ok(g->all)) return g;
+    if (g == &parallel->sums[0]) {
+        *g = (gradients){params->grads, params->gradients};
+        return g;
+    }
+    const tensor all = tensor_new(parallel->arena, TENSOR_F32, TENSOR_SHAPE(nn_params_count(params)), err);
+    tensor *parts = tensor_arena_alloc(parallel->arena, (size_t)params->trained * sizeof *parts, err);
+    if (!tensor_ok(all) || !parts) return NULL;
+    nn_params_parts(params, all, parts);
+    *g = (gradients){all, parts};
+    return g;
+}
+
+static bool make_means(nn_parallel *parallel, int64_t shards, tensor_error *err) {
+    if (shards <= parallel->means_room) return true;
+    double *means = tensor_arena_alloc(parallel->arena, (size_t)shards * sizeof *means, err);
+    if (!means) return false;
+    parallel->means = means;
+    parallel->means_room = shards;
+    return true;
+}
+
 /* ---- One shard ---------------------------------------------------------------------------------- */
 
-static int64_t first_row(const batch *b, int shard) {
+static int64_t first_row(const batch *b, int64_t shard) {
     return b->rows * shard / b->shards;
 }
 
-/* Where the gradients of a shard go, by parameter: a single shard's are those of the registry. */
-static const tensor *parts_of(const batch *b, int shard) {
+/* The mean loss of a shard's rows, weighted by their part of the batch, and its gradient. */
+static bool run_shard(batch *b, int64_t shard, worker *w, const gradients *to, double *mean,
+                      tensor_error *err) {
     const nn_params *params = b->parallel->params;
-    return b->shards == 1 ? params->gradients : b->parallel->parts + (int64_t)shard * params->trained;
-}
-
-/* The mean loss of a shard's rows, weighted by their part of the batch, and its gradient, among those of shard `place`. */
-static bool run_shard(batch *b, int shard, worker *w, int place) {
-    const nn_params *params = b->parallel->params;
-    tensor_error *err = &b->errors[place];
     if (!w->tape && !(w->tape = ag_tape_new())) return tensor_fail(err, "out of memory for a tape");
     int64_t begin = first_row(b, shard), end = first_row(b, shard + 1);
     double weight = (double)(end - begin) / (double)b->rows;
@@ -94,45 +161,19 @@ static bool run_shard(batch *b, int shard, worker *w, int place) {
     if (loss && (loss->value.dtype != TENSOR_F32 || tensor_size(loss->value) != 1))
         loss = ag_fail(w->tape, "the loss is not a float32 scalar");
     if (!loss || (b->backward && !ag_gradients_into(ag_affine(loss, (float)weight, 0), params->trained,
-                                                    params->parameters, parts_of(b, place), false)))
+                                                    params->parameters, to->parts, false)))
         return tensor_fail(err, "%s", ag_ok(w->tape) ? "the loss function returned NULL" : ag_error(w->tape));
-    b->means[place] = weight * (double)loss->value.f32[0];
+    *mean = weight * (double)loss->value.f32[0];
     if (w->rows[b->backward] < end - begin) w->rows[b->backward] = end - begin;
     return true;
 }
 
-static void run_shards(void *context, int64_t begin, int64_t end, int number) {
+static void run_lanes(void *context, int64_t begin, int64_t end, int number) {
     batch *b = context;
-    for (int shard = (int)begin; shard < end; shard++)
-        run_shard(b, shard, &b->parallel->workers[number], shard);
-}
-
-/* ---- Memory ------------------------------------------------------------------------------------- */
-
-/* As many shards as rows, and the memory of their gradients, permit: not a function of the machine. */
-int nn_parallel_shards(const nn_parallel *parallel, int64_t rows) {
-    int64_t count = nn_params_count(parallel->params), fit = MAX_SHARDS;
-    if (count > 0) fit = SHARD_BYTES / (int64_t)sizeof(float) / count;
-    int64_t shards = rows / parallel->grain;
-    if (shards > MAX_SHARDS) shards = MAX_SHARDS;
-    if (shards > fit) shards = fit < FEW_SHARDS ? 1 : fit;
-    return shards < 1 ? 1 : (int)shards;
-}
-
-static bool make_grads(nn_parallel *parallel, int shards, tensor_error *err) {
-    const nn_params *params = parallel->params;
-    if (shards == 1 || (tensor_ok(parallel->grads) && parallel->grads.shape[0] >= shards)) return true;
-    tensor grads =
-        tensor_new(parallel->arena, TENSOR_F32, TENSOR_SHAPE(shards, nn_params_count(params)), err);
-    tensor *parts =
-        tensor_arena_alloc(parallel->arena, (size_t)shards * (size_t)params->trained * sizeof *parts, err);
-    if (!tensor_ok(grads) || !parts) return false;
-    for (int i = 0; i < shards; i++)
-        nn_params_parts(params, tensor_slice(grads, 0, i, i + 1, 1, err),
-                        parts + (int64_t)i * params->trained);
-    parallel->grads = grads;
-    parallel->parts = parts;
-    return true;
+    nn_parallel *parallel = b->parallel;
+    for (int64_t lane = begin; lane < end; lane++)
+        run_shard(b, b->first + lane, &parallel->workers[number], &parallel->lanes[lane],
+                  &parallel->means[b->first + lane], &b->errors[lane]);
 }
 
 static bool is_cold(const batch *b, const worker *w) {
@@ -141,52 +182,199 @@ static bool is_cold(const batch *b, const worker *w) {
 
 /* Chance decides which thread gets which shards: one may get none, or only smaller ones, and its tape would grow
  * in a later step. So every such tape runs the last shard, which is a largest one, for its memory's sake; the
- * results are dropped. Index i serves the tapes i, i + shards, ... with the place of shard i. */
+ * results are dropped. Index i serves the tapes i, i + lanes, ... with lane i. */
 static void warm_tapes(void *context, int64_t begin, int64_t end, int number) {
     batch *b = context;
+    nn_parallel *parallel = b->parallel;
     (void)number;
-    for (int place = (int)begin; place < end; place++)
-        for (int i = place; i < b->threads; i += b->shards)
-            if (is_cold(b, &b->parallel->workers[i]))
-                run_shard(b, b->shards - 1, &b->parallel->workers[i], place);
+    double dropped;
+    for (int64_t lane = begin; lane < end; lane++)
+        for (int64_t i = lane; i < b->threads; i += b->lanes)
+            if (is_cold(b, &parallel->workers[i]))
+                run_shard(b, b->shards - 1, &parallel->workers[i], &parallel->lanes[lane], &dropped,
+                          &b->errors[lane]);
 }
 
-/* ---- The batch ---------------------------------------------------------------------------------- */
+/* ---- Adding -------------------------------------------------------------------------------------- */
 
-static bool finish(const batch *b, double *mean, tensor_error *err) {
-    double sum = 0;
-    for (int shard = 0; shard < b->shards; shard++) {
-        if (b->errors[shard].text[0]) return tensor_fail(err, "%s", b->errors[shard].text);
-        sum += b->means[shard];
+/* out = the sum of `count` arrays, which are overwritten, in the tree's order. */
+typedef struct addition {
+    const gradients *lanes;
+    int64_t count;
+    tensor out;
+} addition;
+
+static tensor part_of(tensor all, int64_t begin, int64_t end) {
+    return tensor_slice(all, 0, begin, end, 1, NULL);
+}
+
+static void add_numbers(void *context, int64_t begin, int64_t end, int number) {
+    const addition *a = context;
+    (void)number;
+    for (int64_t at = begin; at < end; at += ADD_NUMBERS) {
+        const int64_t to = at + ADD_NUMBERS < end ? at + ADD_NUMBERS : end;
+        for (int64_t step = 1; step < a->count; step *= 2)
+            for (int64_t i = 0; i + step < a->count; i += 2 * step) {
+                const tensor left = part_of(a->lanes[i].all, at, to);
+                tensor_binary(2 * step < a->count ? left : part_of(a->out, at, to), TENSOR_ADD, left,
+                              part_of(a->lanes[i + step].all, at, to), NULL);
+            }
     }
-    *mean = sum;
+}
+
+static void add_lanes(const gradients *lanes, int64_t count, tensor out) {
+    addition a = {lanes, count, out};
+    if (count == 1)
+        tensor_copy(out, lanes->all, NULL);
+    else
+        tensor_parallel(out.shape[0], ADD_NUMBERS, add_numbers, &a);
+}
+
+static bool add_sum(nn_parallel *parallel, int to, const gradients *from) {
+    const tensor sum = parallel->sums[to].all;
+    return tensor_binary(sum, TENSOR_ADD, sum, from->all, NULL);
+}
+
+/* The node is the next of this rank; its sum is in the buffer of that place. */
+static void add_node(batch *b, nn_node node) {
+    nn_node to, from;
+    b->nodes[b->count++] = node;
+    while (nn_tree_merge(b->nodes, &b->count, b->shards, &to, &from))
+        add_sum(b->parallel, to.place, &b->parallel->sums[from.place]);
+}
+
+/* ---- The shards of a rank ------------------------------------------------------------------------- */
+
+static int rank_of(const batch *b) {
+    return b->parallel->world ? b->parallel->world->rank : 0;
+}
+
+/* Shards begin..end-1 at once; where it is only one, operations run parallel inside. */
+static bool run_group(batch *b, int64_t begin, int64_t end, tensor_error *err) {
+    nn_parallel *parallel = b->parallel;
+    const bool one = end - begin == 1;
+    const int64_t count = end - begin;
+    gradients *to = one ? &parallel->sums[b->count] : parallel->lanes;
+    for (int64_t i = 0; b->backward && i < (one ? 1 : b->lanes); i++)
+        if (!memory_of(parallel, to + i, err)) return false;
+    if (one) {
+        if (!run_shard(b, begin, &parallel->workers[0], to, &parallel->means[begin], err)) return false;
+        if (b->backward) add_node(b, (nn_node){.index = begin, .owner = rank_of(b), .place = b->count});
+        return true;
+    }
+    b->first = begin;
+    tensor_parallel(count, 1, run_lanes, b);
+    for (int64_t i = 0; i < count; i++)
+        if (b->errors[i].text[0]) return tensor_fail(err, "%s", b->errors[i].text);
+    for (int64_t at = begin; b->backward && at < end;) {
+        nn_node node = nn_tree_node(b->shards, at, end, NN_MAX_LEVEL);
+        node.owner = rank_of(b), node.place = b->count;
+        const gradients *sum = memory_of(parallel, &parallel->sums[node.place], err);
+        if (!sum) return false;
+        add_lanes(parallel->lanes + (at - begin), nn_node_end(node, b->shards) - at, sum->all);
+        at = nn_node_end(node, b->shards);
+        add_node(b, node);
+    }
     return true;
 }
 
-static bool add_shards(const batch *b, tensor_error *err) {
-    tensor shards = tensor_slice(b->parallel->grads, 0, 0, b->shards, 1, err);
-    tensor grads = tensor_unsqueeze(b->parallel->params->grads, 0, err);
-    return tensor_reduce(grads, TENSOR_SUM, shards, 1u << 0, false, err);
+static bool run_own(batch *b, tensor_error *err) {
+    const nn_world *world = b->parallel->world;
+    int64_t begin, end;
+    nn_tree_range(b->shards, rank_of(b), world ? world->size : 1, &begin, &end);
+    for (int64_t at = begin; at < end; at += b->lanes)
+        if (!run_group(b, at, at + b->lanes < end ? at + b->lanes : end, err)) return false;
+    bool cold = false;
+    for (int i = 0; i < b->threads; i++) cold |= is_cold(b, &b->parallel->workers[i]);
+    if (cold && b->lanes > 1 && end - begin > 1) tensor_parallel(b->lanes, 1, warm_tapes, b);
+    return true;
 }
+
+/* ---- Ranks ---------------------------------------------------------------------------------------- */
+
+/* Every rank gets the losses of all shards, or the first rank's failure. */
+static bool share_means(batch *b, tensor_error *failure, tensor_error *err) {
+    const nn_world *world = b->parallel->world;
+    double *means = b->parallel->means;
+    int64_t begin, end;
+    for (int rank = 1; rank < world->size; rank++) {
+        nn_tree_range(b->shards, rank, world->size, &begin, &end);
+        const size_t bytes = (size_t)(end - begin) * sizeof *means;
+        tensor_error theirs;
+        if (world->rank == rank) {
+            if (!world->send(world->context, 0, failure, sizeof *failure, err) ||
+                !world->send(world->context, 0, means + begin, bytes, err))
+                return false;
+        } else if (world->rank == 0) {
+            if (!world->receive(world->context, rank, &theirs, sizeof theirs, err) ||
+                !world->receive(world->context, rank, means + begin, bytes, err))
+                return false;
+            if (theirs.text[0] && !failure->text[0]) tensor_fail(failure, "rank %d: %s", rank, theirs.text);
+        }
+    }
+    if (!nn_world_broadcast(world, failure, sizeof *failure, err) ||
+        !nn_world_broadcast(world, means, (size_t)b->shards * sizeof *means, err))
+        return false;
+    return !failure->text[0] || tensor_fail(err, "%s", failure->text);
+}
+
+/* One addition of two ranks' sums, or of two of one rank. */
+static bool add_ranks(batch *b, nn_node to, nn_node from, tensor_error *err) {
+    nn_parallel *parallel = b->parallel;
+    const nn_world *world = parallel->world;
+    const size_t bytes = (size_t)nn_params_count(parallel->params) * sizeof(float);
+    if (from.owner == world->rank && to.owner != world->rank)
+        return world->send(world->context, to.owner, parallel->sums[from.place].all.f32, bytes, err);
+    if (to.owner != world->rank) return true;
+    const gradients *other = &parallel->sums[from.place];
+    if (from.owner != to.owner) {
+        other = memory_of(parallel, &parallel->incoming, err);
+        if (!other || !world->receive(world->context, from.owner, other->all.f32, bytes, err)) return false;
+    }
+    return add_sum(parallel, to.place, other);
+}
+
+/* The nodes of all ranks, from left to right, become the root, which is rank 0's and goes to all. */
+static bool join_ranks(batch *b, tensor_error *err) {
+    const nn_world *world = b->parallel->world;
+    nn_node all[2 * NN_MAX_NODES], to, from;
+    int count = 0;
+    for (int rank = 0; rank < world->size; rank++) {
+        nn_node own[NN_MAX_NODES];
+        int64_t begin, end;
+        nn_tree_range(b->shards, rank, world->size, &begin, &end);
+        const int nodes = nn_tree_nodes(b->shards, begin, end, rank, own);
+        for (int i = 0; i < nodes; i++) {
+            all[count++] = own[i];
+            while (nn_tree_merge(all, &count, b->shards, &to, &from))
+                if (!add_ranks(b, to, from, err)) return false;
+        }
+    }
+    const tensor grads = b->parallel->params->grads;
+    return nn_world_broadcast(world, grads.f32, (size_t)tensor_size(grads) * sizeof(float), err);
+}
+
+/* ---- The batch ---------------------------------------------------------------------------------- */
 
 static bool run(batch *b, double *mean, tensor_error *err) {
     nn_parallel *parallel = b->parallel;
     if (!parallel) return tensor_fail(err, "out of memory");
     if (!tensor_ok(parallel->params->values)) return tensor_fail(err, "the parameters are not finalized");
-    if (b->rows < 1 || b->rows > INT64_MAX / MAX_SHARDS)
+    if (b->rows < 1 || b->rows > INT64_MAX >> NN_MAX_LEVEL)
         return tensor_fail(err, "a batch of %lld rows", (long long)b->rows);
     b->shards = nn_parallel_shards(parallel, b->rows);
+    if (!make_means(parallel, b->shards, err)) return false;
+    b->lanes = nn_parallel_lanes(parallel, b->shards);
     b->threads = tensor_threads();
-    if (b->shards == 1) { /* outside tensor_parallel: operations run parallel inside */
-        run_shard(b, 0, &parallel->workers[0], 0);
-        return finish(b, mean, err);
+    tensor_error failure = {0};
+    const bool ok = run_own(b, &failure);
+    if (!parallel->world) {
+        if (!ok) return tensor_fail(err, "%s", failure.text);
+    } else if (!share_means(b, &failure, err) || (b->backward && !join_ranks(b, err))) {
+        return false;
     }
-    if (b->backward && !make_grads(parallel, b->shards, err)) return false;
-    tensor_parallel(b->shards, 1, run_shards, b);
-    if (!finish(b, mean, err) || (b->backward && !add_shards(b, err))) return false;
-    bool cold = false;
-    for (int i = 0; i < b->threads; i++) cold |= is_cold(b, &parallel->workers[i]);
-    if (cold) tensor_parallel(b->shards, 1, warm_tapes, b);
+    *mean = 0;
+    for (int64_t shard = 0; shard < b->shards; shard++) *mean += parallel->means[shard];
     return true;
 }
 

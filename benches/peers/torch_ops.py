@@ -58,6 +58,10 @@ def attention(qkv):
     return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(b, T, C)
 
 
+def convolution():
+    return [uniform(8, 64, 32, 32, low=-1.0, high=1.0), uniform(64, 64, 3, 3, low=-0.1, high=0.1), uniform(64)]
+
+
 # Operands for a number of rows, and the operation.
 OPERATIONS = {
     "add": two(torch.add),
@@ -84,6 +88,7 @@ OPERATIONS = {
     "relu": one(torch.relu),
     "gelu": one(F.gelu),
     "gelu_tanh": one(lambda a: F.gelu(a, approximate="tanh")),
+    "silu": one(F.silu),
     "dropout": one(lambda a: F.dropout(a, 0.1)),
     "sum": one(lambda a: a.sum(1)),
     "sum of columns": one(lambda a: a.sum(0)),
@@ -101,9 +106,13 @@ OPERATIONS = {
     "softmax": one(lambda a: a.softmax(-1)),
     "log_softmax": one(lambda a: a.log_softmax(-1)),
     "layer_norm": (lambda r: [x(r), uniform(W), uniform(W)], lambda a, w, b: F.layer_norm(a, (W,), w, b)),
+    "rms_norm": (lambda r: [x(r), uniform(W)], lambda a, w: F.rms_norm(a, (W,), w, 1e-5)),
     "attention": (lambda r: [uniform(r // T, T, 3 * C)], attention),
     "cross_entropy": (lambda r: [x(r), ids(W, r)], F.cross_entropy),
     # of shapes of their own
+    "conv2d": (lambda _: convolution(), lambda a, w, b: F.conv2d(a, w, b, padding=1)),
+    "conv2d, stride 2": (lambda _: convolution(), lambda a, w, b: F.conv2d(a, w, b, stride=2, padding=1)),
+    "conv_transpose2d": (lambda _: convolution(), lambda a, w, b: F.conv_transpose2d(a, w, b, padding=1)),
     "transpose 2048^2": (lambda _: [uniform(2048, 2048)], lambda a: a.t().contiguous()),
     "permute 0 2 1 3": (lambda _: [uniform(32, 64, 8, 64)], lambda a: a.permute(0, 2, 1, 3).contiguous()),
     "permute 0 2 3 1": (lambda _: [uniform(32, 64, 8, 64)], lambda a: a.permute(0, 2, 3, 1).contiguous()),

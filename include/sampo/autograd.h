@@ -50,10 +50,11 @@ void ag_reset(ag_tape *tape);
 bool ag_ok(const ag_tape *tape);
 
 /* The first failure since the last reset. Never NULL: while there is none, the text says so, and why an
- * expression may be NULL all the same. */
+ * expression may be NULL all the same. The tape owns it until the next reset. */
 const char *ag_error(const ag_tape *tape);
 
-/* Writes a failure of the caller's own (unless there is one already); returns NULL, as operations do. */
+/* Writes a failure of the caller's own (unless there is one already); returns NULL, a variable of no shape, as operations
+ * do. */
 ag_var *ag_fail(ag_tape *tape, const char *format, ...) TENSOR_PRINTF(2, 3);
 
 /* Whether operations are recorded for ag_backward (they are on a new tape). Without it the same code
@@ -65,7 +66,8 @@ void ag_set_recording(ag_tape *tape, bool recording);
  * softmax, norms, losses. */
 void ag_set_precision(ag_tape *tape, tensor_precision precision);
 
-/* Memory that lives as long as the tape's variables: for data that is handed to them. */
+/* A row-major tensor of a shape, elements not initialised, that lives as long as the tape's variables: for data that is
+ * handed to them. No tensor, with a text on the tape, for a bad shape or without memory. */
 tensor ag_tensor(ag_tape *tape, tensor_dtype dtype, int rank, const int64_t *shape);
 
 /* Bytes the tape holds from the system; and those of values and gradients at their most since the last reset. */
@@ -109,7 +111,7 @@ struct ag_var {
     uint64_t reached;         /* the last call that computed gradients through it */
 };
 
-/* A leaf without gradient (data, integer ids) and one with. The tensor is not copied: its storage must
+/* A leaf of any shape, without gradient (data, integer ids) and with one (float32). The tensor is not copied: its storage must
  * live until the next ag_reset. */
 ag_var *ag_input(ag_tape *tape, tensor value);
 ag_var *ag_variable(ag_tape *tape, tensor value);
@@ -117,16 +119,17 @@ ag_var *ag_variable(ag_tape *tape, tensor value);
 /* A float32 scalar without gradient. */
 ag_var *ag_constant(ag_tape *tape, float value);
 
-/* Makes *p a parameter: a leaf on no tape, used by any number of tapes. The caller owns value and name. One that is not
+/* Makes *p a parameter of any shape: a leaf on no tape, used by any number of tapes. The caller owns value and name. One that is not
  * trainable gets no gradient. */
 void ag_parameter(ag_var *p, tensor value, bool trainable, const char *name);
 
-/* The parameter as a leaf on a tape, always the same one until the next reset: for expressions that have no other
+/* The parameter as a leaf of its shape on a tape, always the same one until the next reset: for expressions that have no other
  * operand there, such as a penalty on weights, and for its gradient: ag_grad(ag_use(tape, w)). */
 ag_var *ag_use(ag_tape *tape, const ag_var *parameter);
 
 /* What a model asks of a variable that may be NULL: the size along an axis, the number of axes and of elements (0 for
- * NULL), the tape (NULL for NULL and for a parameter), the first element as a number (NaN for NULL). */
+ * NULL), the tape, which lives until ag_tape_free (NULL for NULL and for a parameter), the first element as a number (NaN
+ * for NULL). */
 int64_t ag_size(const ag_var *x, int axis);
 int ag_rank(const ag_var *x);
 int64_t ag_count(const ag_var *x);
@@ -249,7 +252,7 @@ extern const ag_op *const ag_ops[];
 /* Begins a node: finds the tape of the operands, and puts parameters on it. NULL, with a text that names the operand,
  * where one is NULL or on another tape; NULL where no operand is on a tape or the tape holds a failure. */
 ag_var *ag_begin(const ag_op *op, int inputs, ag_var *const *in);
-/* The tape's error, for kernels to report to. */
+/* The tape's error, which the tape owns, for kernels to report to. Never NULL. */
 tensor_error *ag_err(ag_var *y);
 /* Allocates y's value. False for a NULL y or without memory. */
 bool ag_out(ag_var *y, tensor_dtype dtype, int rank, const int64_t *shape);
@@ -278,6 +281,7 @@ ag_var *ag_reuse(ag_var *x);
 #pragma GCC visibility pop
 #endif
 
+#include "sampo/convolution.h"
 #include "sampo/operations.h"
 
 #endif

@@ -31,21 +31,23 @@ typedef struct nn_file nn_file;
 
 /* Opens and validates a file: header, names, shapes, offsets inside the file and without overlap. NULL with
  * one line in err that names the file and the fault. The data are mapped, not read: a file that is replaced in
- * the meantime is no matter, one that is cut short is. */
+ * the meantime is no matter, one that is cut short is. Free with nn_file_close (NULL is accepted). */
 nn_file *nn_file_open(const char *path, tensor_error *err);
 void nn_file_close(nn_file *file);
 
-/* A string of the metadata; NULL: no such key. */
+/* A string of the metadata, which the file owns until nn_file_close; NULL: no such key. */
 const char *nn_file_metadata(const nn_file *file, const char *key);
 
-/* Strings of "__metadata__": of a file by index, in ascending order of keys. */
+/* Strings of "__metadata__": of a file by index, 0 <= i < nn_file_metadata_count, in ascending order of keys; never NULL
+ * there. They live until nn_file_close. */
 typedef struct nn_metadata {
     const char *key, *value;
 } nn_metadata;
 int nn_file_metadata_count(const nn_file *file);
 const nn_metadata *nn_file_metadata_at(const nn_file *file, int i);
 
-/* One tensor of a file: `data` is aligned to its type and lives until nn_file_close. */
+/* One tensor of a file: `data` is aligned to its type and lives until nn_file_close. By index, 0 <= i < nn_file_entries,
+ * and never NULL there; and by name. */
 typedef struct nn_entry {
     const char *name;
     const char *dtype; /* "F32", "F64", "I32", ... as in the file */

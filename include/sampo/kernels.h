@@ -35,6 +35,7 @@ bool tensor_fill(tensor out, double value, tensor_error *err);
     _(RELU, "relu")             /* max(x, 0); NaN and -0 stay; exact */                                      \
     _(GELU_TANH, "gelu_tanh")   /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */                          \
     _(GELU_ERF, "gelu_erf")     /* x/2 (1 + erf(x / sqrt 2)) */                                              \
+    _(SILU, "silu")             /* x / (1 + e^-x); 5 ulp */                                                  \
     _(RECIPROCAL, "reciprocal") /* 1 / x; correctly rounded */                                               \
     _(SQUARE, "square")         /* x x; correctly rounded */
 
@@ -54,6 +55,7 @@ bool tensor_fill(tensor out, double value, tensor_error *err);
     _(RELU_VJP, "relu_vjp")             /* b > 0 ? a : 0 */                                                  \
     _(GELU_TANH_VJP, "gelu_tanh_vjp")   /* a times the slope of gelu_tanh at b */                            \
     _(GELU_ERF_VJP, "gelu_erf_vjp")     /* a times the slope of gelu_erf at b */                             \
+    _(SILU_VJP, "silu_vjp")             /* a times the slope of silu at b */                                 \
     _(TANH_VJP, "tanh_vjp")             /* a / cosh(b)^2; 7 ulp */                                           \
     _(SIGMOID_VJP, "sigmoid_vjp")       /* a s(b) s(-b), s: sigmoid; 7 ulp */                                \
     _(ERF_VJP, "erf_vjp")               /* a 2/sqrt(pi) e^(-b^2); 4 ulp */                                   \
@@ -67,9 +69,11 @@ bool tensor_fill(tensor out, double value, tensor_error *err);
 typedef enum tensor_unary_op { TENSOR_UNARY_OPS(TENSOR_ENUM_ENTRY) TENSOR_UNARY_COUNT } tensor_unary_op;
 typedef enum tensor_binary_op { TENSOR_BINARY_OPS(TENSOR_ENUM_ENTRY) TENSOR_BINARY_COUNT } tensor_binary_op;
 
+/* The name of an operation, as listed above: a constant; never NULL. */
 const char *tensor_unary_name(tensor_unary_op op);
 const char *tensor_binary_name(tensor_binary_op op);
 
+/* Of each element; x, a and b broadcast to out's shape. */
 bool tensor_unary(tensor out, tensor_unary_op op, tensor x, tensor_error *err);             /* out = op(x) */
 bool tensor_binary(tensor out, tensor_binary_op op, tensor a, tensor b, tensor_error *err); /* a op b */
 
@@ -121,7 +125,7 @@ bool tensor_matmul(tensor out, tensor a, tensor b, bool accumulate, tensor_error
  * Blocks of 8 bits are for compact weights alone, see below: as the precision of a product they are an error. */
 typedef enum tensor_precision { TENSOR_FLOAT32, TENSOR_BFLOAT16, TENSOR_INT8 } tensor_precision;
 
-/* tensor_matmul with such operands. */
+/* tensor_matmul with such operands: out[..., M, N] = a[..., M, K] b[..., K, N]. */
 bool tensor_matmul_at(tensor out, tensor a, tensor b, bool accumulate, tensor_precision precision,
                       tensor_error *err);
 
@@ -200,6 +204,11 @@ bool tensor_log_softmax_vjp(tensor dx, tensor dy, tensor y, int axis, bool accum
 bool tensor_layer_norm(tensor y, tensor stats, tensor x, tensor w, tensor b, float eps, tensor_error *err);
 bool tensor_layer_norm_vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x, tensor w, tensor stats,
                            bool accumulate, tensor_error *err);
+/* y = x rstd w, rstd = 1/sqrt(mean of x^2 + eps) (Zhang & Sennrich 2019). Otherwise as tensor_layer_norm, with a mean of 0 and
+ * no b. */
+bool tensor_rms_norm(tensor y, tensor stats, tensor x, tensor w, float eps, tensor_error *err);
+bool tensor_rms_norm_vjp(tensor dx, tensor dw, tensor dy, tensor x, tensor w, tensor stats, bool accumulate,
+                         tensor_error *err);
 
 typedef struct tensor_attention_options {
     float scale;   /* of q . k; above 0 */

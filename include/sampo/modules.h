@@ -38,6 +38,21 @@ void nn_embedding_init(struct nn_embedding *m, nn_params *params, const char *na
                        int64_t width, float deviation);
 ag_var *nn_embedding(const struct nn_embedding *m, ag_var *ids);
 
+/* y = ag_conv2d(x, weight, bias): x [N, in, H, W], weight [out, in / groups, height, width], bias [out], both uniform in
+ * +-1/sqrt(in / groups height width), as torch.nn.Conv2d. Groups that do not divide in and out fail in the registry. */
+struct nn_conv2d {
+    ag_var *weight, *bias; /* bias NULL: none */
+    tensor_windows windows;
+};
+typedef struct nn_conv2d_options {
+    tensor_windows windows; /* {0}: a stride of 1, no padding, one group */
+    bool no_bias;
+} nn_conv2d_options;
+#define NN_CONV2D_DEFAULTS (TENSOR_LITERAL(nn_conv2d_options){{{0, 0}, {0, 0}, {0, 0}, 0}, false})
+void nn_conv2d_init(struct nn_conv2d *m, nn_params *params, const char *name, int64_t in, int64_t out,
+                    int64_t height, int64_t width, nn_conv2d_options options);
+ag_var *nn_conv2d(const struct nn_conv2d *m, ag_var *x);
+
 /* Layer normalisation over the last axis, weight 1, bias 0. */
 struct nn_layer_norm {
     ag_var *weight, *bias;
@@ -48,13 +63,22 @@ void nn_layer_norm_init(struct nn_layer_norm *m, nn_params *params, const char *
                         float eps);
 ag_var *nn_layer_norm(const struct nn_layer_norm *m, ag_var *x);
 
-/* Dropout while rng is given, nothing without (evaluation). */
+/* RMS normalisation over the last axis, weight 1; torch.nn.RMSNorm. */
+struct nn_rms_norm {
+    ag_var *weight;
+    float eps;
+};
+void nn_rms_norm_init(struct nn_rms_norm *m, nn_params *params, const char *name, int64_t width, float eps);
+ag_var *nn_rms_norm(const struct nn_rms_norm *m, ag_var *x);
+
+/* Dropout of each element of x while rng is given, nothing without (evaluation). */
 struct nn_dropout {
     float p;
 };
 ag_var *nn_dropout(const struct nn_dropout *m, ag_var *x, tensor_rng *rng);
 
-typedef enum nn_activation { NN_RELU, NN_GELU_TANH, NN_GELU } nn_activation;
+/* The function of that name of each element of x: ag_relu, ag_gelu_tanh, ag_gelu, ag_silu. */
+typedef enum nn_activation { NN_RELU, NN_GELU_TANH, NN_GELU, NN_SILU } nn_activation;
 ag_var *nn_activate(nn_activation activation, ag_var *x);
 
 /* Causal self-attention: x [B, T, C] -> projection of the attention of x's queries, keys and values.
@@ -80,7 +104,7 @@ ag_var *nn_attention(const struct nn_attention *m, ag_var *x, tensor_rng *dropou
 /* How much each token attends to those before it: ag_attention_weights of x's queries and keys. */
 ag_var *nn_attention_weights(const struct nn_attention *m, ag_var *x);
 
-/* c_proj(activation(c_fc(x))), then dropout. */
+/* c_proj(activation(c_fc(x))), then dropout: x [..., C] -> [..., C]. Parameters c_fc [C, hidden] and c_proj [hidden, C]. */
 struct nn_mlp {
     struct nn_linear c_fc, c_proj;
     struct nn_dropout dropout;
@@ -98,7 +122,7 @@ void nn_mlp_init(struct nn_mlp *m, nn_params *params, const char *name, int64_t 
                  nn_mlp_options options);
 ag_var *nn_mlp(const struct nn_mlp *m, ag_var *x, tensor_rng *dropout);
 
-/* A transformer's block with its norms in front: x += attn(ln_1(x)); x += mlp(ln_2(x)). Parameters as GPT-2 names
+/* A transformer's block with its norms in front: x += attn(ln_1(x)); x += mlp(ln_2(x)); x [B, T, C]. Parameters as GPT-2 names
  * them: ln_1, attn, ln_2, mlp. */
 struct nn_block {
     struct nn_layer_norm ln_1;
@@ -115,12 +139,14 @@ ag_var *nn_block_with_values(const struct nn_block *m, ag_var *x, ag_var *values
 
 /* ---- Writing token by token: keys and values are kept --------------------------------------- */
 
-/* Keys and values of the tokens that a model has read, so that the tokens after them are computed alone. Whoever runs the
- * model adds the number of new tokens to `length` after each run; 0 forgets everything. H is the number of key heads. */
+/* What is known of the tokens that a model has read, so that the tokens after them are computed alone: their keys and values,
+ * or a recurrent state (sampo/recurrent.h); what a model has not is no tensor. Whoever runs the model adds the number of new
+ * tokens to `length` after each run; 0 forgets everything. H is the number of key heads. */
 typedef struct nn_cache {
     tensor k;       /* [layers, B, H, D, T]: a token's key is a column */
     tensor v;       /* [layers, B, H, T, D] */
-    int64_t length; /* tokens it holds, up to T */
+    tensor state;   /* [parts, B, C] */
+    int64_t length; /* tokens it holds: of keys and values up to T */
 } nn_cache;
 bool nn_cache_init(nn_cache *cache, int64_t layers, int64_t batch, int64_t heads, int64_t context,
                    int64_t head_size, tensor_arena *arena, tensor_error *err);
@@ -142,7 +168,7 @@ ag_var *nn_block_with_values_cached(const struct nn_block *m, ag_var *x, ag_var 
 
 /* ---- Losses ------------------------------------------------------------------------------- */
 
-ag_var *nn_cross_entropy(ag_var *logits, ag_var *targets); /* ag_cross_entropy */
+ag_var *nn_cross_entropy(ag_var *logits, ag_var *targets); /* ag_cross_entropy: logits [..., V]; a scalar */
 ag_var *nn_mse_loss(ag_var *x, ag_var *target);            /* mean of (x - target)^2; equal shapes */
 
 #ifdef __cplusplus

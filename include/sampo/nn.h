@@ -12,7 +12,8 @@
  *     nn_adamw_step(&adamw, params);
  *
  * Conventions: registering never fails visibly; the first failure (memory, a name used twice, a bad size)
- * stays in the registry and makes nn_params_finalize fail with it. A module is a plain struct without
+ * stays in the registry and makes nn_params_finalize fail with it. A function of a registry that returns false
+ * leaves its text there, unless it has an `err`: nn_params_error. A module is a plain struct without
  * memory of its own: it lives as long as the registry. Forward functions follow autograd.h: NULL in, NULL
  * out. Defaults equal PyTorch's.
  */
@@ -25,5 +26,7 @@
 #include "sampo/optim.h"
 #include "sampo/parallel.h"
 #include "sampo/params.h"
+#include "sampo/recurrent.h"
+#include "sampo/transformer.h"
 
 #endif

@@ -12,8 +12,10 @@
 extern "C" {
 #endif
 
-/* ---- Elementwise -------------------------------------------------------------------------- */
+/* ---- Elementwise -------------------------------------------------------------------------- *
+ * The result has the shape to which the operands broadcast; of a single operand it is the operand's. All are float32. */
 
+/* a + b, a - b, a b, a / b, element by element. */
 ag_var *ag_add(ag_var *a, ag_var *b);
 ag_var *ag_sub(ag_var *a, ag_var *b);
 ag_var *ag_mul(ag_var *a, ag_var *b);
@@ -24,7 +26,8 @@ ag_pow(ag_var *a,
 ag_var *ag_max(ag_var *a, ag_var *b); /* the larger; at a tie each side gets half of the gradient */
 ag_var *ag_min(ag_var *a, ag_var *b);
 
-ag_var *ag_affine(ag_var *x, float a, float b); /* a x + b */
+/* a x + b, and functions by their names: -x, e^x, the natural logarithm, the root, x x. */
+ag_var *ag_affine(ag_var *x, float a, float b);
 ag_var *ag_neg(ag_var *x);
 ag_var *ag_exp(ag_var *x);
 ag_var *ag_log(ag_var *x);
@@ -37,6 +40,7 @@ ag_var *ag_softplus(ag_var *x);  /* log(1 + e^x) */
 ag_var *ag_relu(ag_var *x);      /* max(x, 0); slope 0 at 0 */
 ag_var *ag_gelu(ag_var *x);      /* x/2 (1 + erf(x / sqrt 2)), Hendrycks & Gimpel 2016; PyTorch's default */
 ag_var *ag_gelu_tanh(ag_var *x); /* its tanh approximation, as GPT-2 uses it */
+ag_var *ag_silu(ag_var *x);      /* x / (1 + e^-x), also called swish (Hendrycks & Gimpel 2016) */
 
 /* The same in place: the result has the memory of the first operand, whose value is gone. That must be the contiguous
  * result of an operation, and no other may need it: backward fails where one does. b has a's shape or broadcasts to it. */
@@ -86,18 +90,22 @@ ag_var *ag_concat(ag_var *const *x, int count, int axis);
 
 ag_var *ag_matmul(ag_var *a, ag_var *b);               /* [..., M, K] x [..., K, N], batches broadcast */
 ag_var *ag_linear(ag_var *x, ag_var *w, ag_var *bias); /* x[..., K] w[K, N] + bias[N] */
-/* The same without bias. (NULL as a bias is a failed operand, as everywhere.) */
+/* The same without bias, x[..., K] w[K, N]. (NULL as a bias is a failed operand, as everywhere.) */
 ag_var *ag_linear_no_bias(ag_var *x, ag_var *w);
 /* Rows of a table: table[ids[...], C]; ids is int32 */
 ag_var *ag_embedding(ag_var *table, ag_var *ids);
 
 /* ---- Neural networks ---------------------------------------------------------------------- */
 
+/* Along an axis: e^x / sum e^x, and its logarithm, x - log sum e^x; the shape stays. */
 ag_var *ag_softmax(ag_var *x, int axis);
 ag_var *ag_log_softmax(ag_var *x, int axis);
 
 /* (x - mean) / sqrt(variance + eps) w + b over the last axis C; w, b [C] (Ba et al. 2016). */
 ag_var *ag_layer_norm(ag_var *x, ag_var *w, ag_var *b, float eps);
+
+/* x / sqrt(mean of x^2 + eps) w over the last axis C; w [C] (Zhang & Sennrich 2019). */
+ag_var *ag_rms_norm(ag_var *x, ag_var *w, float eps);
 
 /* Scaled dot-product attention (Vaswani et al. 2017): y_i = sum_j softmax_j(scale q_i . k_j + mask_ij) v_j. q and y are
  * [B, H, Tq, D], k and v [B, H_kv, Tk, D], where H is a multiple of H_kv and query head h reads key head

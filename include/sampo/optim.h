@@ -18,6 +18,7 @@ extern "C" {
  * with a text on the loss's tape. */
 bool nn_backward(nn_params *params, ag_var *loss);
 
+/* All of nn_grads becomes 0. NULL is accepted. */
 void nn_zero_grad(nn_params *params);
 
 /* Scales all gradients so that their Euclidean norm is at most max_norm; returns the norm before, summed in

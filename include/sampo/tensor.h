@@ -128,14 +128,16 @@ tensor tensor_zeros(tensor_arena *arena, tensor_dtype dtype, int rank, const int
 tensor tensor_wrap(tensor_storage *storage, tensor_dtype dtype, int rank, const int64_t *shape,
                    tensor_error *err);
 
+/* Whether x is a tensor, of any shape. */
 static inline bool tensor_ok(tensor x) {
     return x.storage != NULL;
 }
 int64_t tensor_size(tensor x);       /* number of elements: the product of the sizes */
-bool tensor_is_contiguous(tensor x); /* row-major without gaps (axes of size 1 are ignored) */
-bool tensor_same_shape(tensor a, tensor b);
+bool tensor_is_contiguous(tensor x); /* whether it is row-major without gaps (axes of size 1 are ignored) */
+bool tensor_same_shape(tensor a, tensor b); /* whether rank and sizes are equal */
 
-/* The shape as text, "[256, 64]", into `buffer`; returns `buffer`. TENSOR_SHAPE_TEXT bytes hold any. */
+/* The shape as text, "[256, 64]", into `buffer`, which the caller owns; returns it, never NULL.
+ * TENSOR_SHAPE_TEXT bytes hold any. */
 enum { TENSOR_SHAPE_TEXT = 192 };
 char *tensor_shape_text(char *buffer, size_t size, int rank, const int64_t *shape);
 
@@ -156,7 +158,7 @@ tensor tensor_expand(tensor x, int rank, const int64_t *shape, tensor_error *err
 tensor tensor_squeeze(tensor x, int axis, tensor_error *err);   /* drops an axis of size 1 */
 tensor tensor_unsqueeze(tensor x, int axis, tensor_error *err); /* inserts one before `axis`; -1: last */
 
-/* x itself where it is contiguous, else a row-major copy on the arena. */
+/* x itself where it is contiguous, else a row-major copy of its shape on the arena. */
 tensor tensor_contiguous(tensor_arena *arena, tensor x, tensor_error *err);
 
 /* NumPy's broadcasting rule: the common shape of a and b into *rank and shape[TENSOR_MAX_RANK]. `what`
@@ -166,7 +168,7 @@ bool tensor_broadcast_shape(const char *what, tensor a, tensor b, int *rank, int
 
 /* ---- Printing ------------------------------------------------------------------------------ */
 
-/* Writes x as NumPy's print does (up to its version 2.2; 8 digits at most, long tensors abbreviated with "..."), without a
+/* Writes x, of any shape, as NumPy's print does (up to its version 2.2; 8 digits at most, long tensors abbreviated with "..."), without a
  * newline at the end. False where writing fails or x is no tensor. */
 bool tensor_print(FILE *file, tensor x);
 
@@ -201,10 +203,10 @@ void tensor_parallel(int64_t n, int64_t grain, tensor_work *work, void *context)
  * environment variable SAMPO_ISA forces another: baseline, avx2, avx512, avx512bf16, neon. */
 
 /* The set in use. Where SAMPO_ISA names one that is unknown or not to be had here, the best one is used
- * and tensor_isa_check fails with a text that says so: programs call it once at their start. */
+ * and tensor_isa_check fails with a text that says so: programs call it once at their start. Names are constants. */
 const char *tensor_isa(void);
 bool tensor_isa_check(tensor_error *err);
-/* The i-th set compiled in that this processor can run, best first; NULL after the last. */
+/* The i-th set compiled in that this processor can run, best first, a constant; NULL after the last. */
 const char *tensor_isa_available(int i);
 
 #ifdef __cplusplus
@@ -215,5 +217,6 @@ const char *tensor_isa_available(int i);
 #endif
 
 #include "sampo/kernels.h"
+#include "sampo/windows.h"
 
 #endif

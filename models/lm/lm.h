@@ -76,11 +76,14 @@ typedef struct lm_model {
     ag_var *(*forward)(const void *self, const lm_input *in);
     /* An option: how many tokens the contexts have that are counted in the text for it. NULL, or 0: nothing is counted. */
     const int64_t *order;
+    /* How many rows of a batch are best computed together at least, such as those that a recurrent model's products have. 0: any */
+    int64_t rows;
     /* How many float32 numbers a step of training holds at once for each token. NULL: not known, few. */
     double (*activations)(const void *self, int64_t vocabulary);
     /* How many parameters are rows of tables, of which a token takes one: they cost no time. NULL: few. */
     double (*looked_up)(const void *self);
-    /* Makes the cache that forward takes, for B rows of T tokens. NULL: the model needs none. */
+    /* Makes the cache that forward takes, for B rows of T tokens. One of a state alone, without keys and values, goes on
+     * where the tokens have become more than T. NULL: the model needs none. */
     bool (*cache)(const void *self, nn_cache *cache, int64_t batch, int64_t context, tensor_arena *arena,
                   tensor_error *err);
     /* Configures the model for a published checkpoint of it, gives the tensors our names and fills vocabulary and
@@ -106,6 +109,9 @@ const lm_model *lm_program(void);
 /* The program: returns its exit status. */
 int lm_main(const lm_model *model, int argc, char **argv);
 
+/* The last n tokens of the window up to each of ids, the oldest first: [B, N, n] int32, on the same tape. What stands before
+ * the window is the token `before`. */
+ag_var *lm_last(const lm_input *in, int n, int32_t before);
 /* A number below `rows` for the last n tokens of the window up to each of ids: [B, N] int32, on the same tape. Different for
  * all sequences where rows is (V + 1)^n or more, else by hashing. What stands before the window is a token of its own. */
 ag_var *lm_grams(const lm_input *in, int n, int64_t vocabulary, int64_t rows);

@@ -16,24 +16,34 @@ ag_var *lm_positions(ag_var *ids, const nn_cache *cache) {
     return ag_input(ids->tape, positions);
 }
 
-ag_var *lm_grams(const lm_input *in, int n, int64_t vocabulary, int64_t rows) {
+ag_var *lm_last(const lm_input *in, int n, int32_t before) {
     if (!in->ids) return NULL;
     const tensor ids = in->ids->value, window = tensor_ok(in->window) ? in->window : ids;
-    const int64_t count = ids.shape[1], before = window.shape[1] - count;
-    tensor grams = ag_tensor(in->ids->tape, TENSOR_I32, TENSOR_SHAPE(ids.shape[0], count));
-    if (!tensor_ok(grams)) return NULL;
+    const int64_t count = ids.shape[1], more = window.shape[1] - count;
+    const tensor last = ag_tensor(in->ids->tape, TENSOR_I32, TENSOR_SHAPE(ids.shape[0], count, n));
+    if (!tensor_ok(last)) return NULL;
+    int32_t *out = last.i32;
     for (int64_t row = 0; row < ids.shape[0]; row++)
-        for (int64_t i = 0; i < count; i++) {
-            const int32_t *end = window.i32 + row * window.stride[0] + before + i;
-            uint64_t code = 0, most = 1;
-            for (int k = 0; k < n; k++, most *= (uint64_t)vocabulary + 1)
-                code = code * ((uint64_t)vocabulary + 1) +
-                       (before + i >= k ? (uint64_t)end[-k] : (uint64_t)vocabulary);
-            if (most > (uint64_t)rows)
-                code = (code * 0x9e3779b97f4a7c15u) >> 32; /* Fibonacci hashing (Knuth) */
-            grams.i32[row * count + i] = (int32_t)(code % (uint64_t)rows);
-        }
-    return ag_input(in->ids->tape, grams);
+        for (int64_t i = 0; i < count; i++)
+            for (int64_t at = more + i - n + 1; at <= more + i; at++)
+                *out++ = at < 0 ? before : window.i32[row * window.stride[0] + at];
+    return ag_input(in->ids->tape, last);
+}
+
+ag_var *lm_grams(const lm_input *in, int n, int64_t vocabulary, int64_t rows) {
+    ag_var *last = lm_last(in, n, (int32_t)vocabulary);
+    if (!last) return NULL;
+    const int64_t *shape = last->value.shape, tokens = shape[0] * shape[1];
+    const tensor grams = ag_tensor(last->tape, TENSOR_I32, 2, shape);
+    if (!tensor_ok(grams)) return NULL;
+    for (int64_t i = 0; i < tokens; i++) {
+        uint64_t code = 0, most = 1;
+        for (int k = n - 1; k >= 0; k--, most *= (uint64_t)vocabulary + 1)
+            code = code * ((uint64_t)vocabulary + 1) + (uint64_t)last->value.i32[i * n + k];
+        if (most > (uint64_t)rows) code = (code * 0x9e3779b97f4a7c15u) >> 32; /* Fibonacci hashing (Knuth) */
+        grams.i32[i] = (int32_t)(code % (uint64_t)rows);
+    }
+    return ag_input(last->tape, grams);
 }
 
 /* The rows of what a model sees, each token of which gets its probabilities and how often its contexts were seen. */

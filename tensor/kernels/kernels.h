@@ -31,6 +31,22 @@ typedef struct gemm_args {
     int64_t diagonal;
 } gemm_args;
 
+/* Along one axis of an image: tap t of window p lies at p step + first + t apart. Outside of 0..size-1 is 0. */
+typedef struct window_axis {
+    int64_t windows, taps;
+    int64_t step, first, apart; /* step above 0 */
+    int64_t size, stride;       /* of the image */
+} window_axis;
+
+/* Windows begin..begin+n-1, counted over images, rows and columns. Each tap of each channel is a row of a matrix: number
+ * (channel, tap's row, tap's column); rows from..to-1 of it, out_row apart; what is between n and out_row becomes 0. */
+typedef struct windows_args {
+    window_axis rows, cols;
+    float *x; /* channel 0 of image 0; gather only reads it */
+    int64_t image, channel;
+    int64_t begin, n, from, to, out_row;
+} windows_args;
+
 /* One head of attention for one sequence: row strides in elements, columns are contiguous (of the keys: forward any). */
 typedef struct attention_args {
     int64_t tq, tk, d; /* queries, keys, head size */
@@ -97,7 +113,7 @@ typedef struct compact_args {
 /* Rows whose sum is taken in float, before double takes over. */
 enum { SUM_ROWS = 16 };
 
-/* Rows of a layer norm's gradient, with their mean and rstd. */
+/* Rows of a norm's gradient, with their mean and rstd. */
 typedef struct norm_rows {
     int64_t rows;
     const float *dy[SUM_ROWS], *x[SUM_ROWS];
@@ -148,11 +164,11 @@ typedef struct tensor_kernels {
                             bool accumulate);
     void (*cross_entropy_vjp)(const cross_entropy_args *args);
 
-    /* norm.h: one row of n; w, b may be NULL; stats = {mean, rstd} */
-    void (*layer_norm)(int64_t n, float *y, float stats[2], const float *x, const float *w, const float *b,
-                       float eps);
-    void (*layer_norm_vjp)(int64_t n, float *dx, const float stats[2], const float *dy, const float *x,
-                           const float *w, bool accumulate);
+    /* norm.h: one row of n; w, b may be NULL; stats = {mean, rstd}; not centred: RMS norm */
+    void (*norm)(int64_t n, float *y, float stats[2], const float *x, const float *w, const float *b,
+                 float eps, bool centred);
+    void (*norm_vjp)(int64_t n, float *dx, const float stats[2], const float *dy, const float *x,
+                     const float *w, bool centred, bool accumulate);
     /* dw += sum of dy (x - mean) rstd over the rows, db += sum of dy, as add_rows */
     void (*add_norm_rows)(int64_t n, double *dw, double *db, const norm_rows *rows);
 
@@ -164,6 +180,10 @@ typedef struct tensor_kernels {
     void (*compact_round)(int64_t n, int16_t *q, float *scale, const float *x); /* q: whole blocks */
     void (*attention)(const attention_args *args);
     void (*attention_vjp)(const attention_args *args);
+
+    /* windows.h */
+    void (*gather_windows)(const windows_args *args, float *out);
+    void (*scatter_windows)(const windows_args *args, const float *from);
 
     /* rotary.h */
     void (*rotary)(const rotary_args *args);

@@ -213,6 +213,19 @@ static inline vec vec_softplus(vec x) {
     return vec_select(x > vec_splat(0), x, vec_splat(0)) + tail;
 }
 
+/* x / (1 + e^-x); below 5 ulp. On the left e^x as the square of e^(x/2), so that its product with x keeps its digits. */
+static inline vec vec_silu(vec x) {
+    const vec h = exp_minus_size(x * 0.5f), d = vec_fma(h, h, vec_splat(1));
+    return vec_select(x < vec_splat(0), x * h * h, x) / d;
+}
+
+/* dy (s + x s (1 - s)), s = sigmoid(x), where s (1 - s) = e / (1 + e)^2, e = e^-|x|. */
+static inline vec vec_silu_vjp(vec dy, vec x) {
+    const vec e = exp_minus_size(x), d = e + 1;
+    const vec s = vec_select(x < vec_splat(0), e, vec_splat(1)) / d;
+    return dy * vec_fma(vec_clamp(x, -128, 128), e / (d * d), s);
+}
+
 /* The approximation of GELU by tanh (Hendrycks & Gimpel 2016): x/2 (1 + tanh u) = x sigmoid(2 u) with
  * 2 u = 2 sqrt(2/pi) (x + 0.044715 x^3), beyond +-16 as at +-16. */
 static inline vec gelu_tanh_argument(vec x) {

@@ -1,4 +1,5 @@
-/* Layer normalisation of one row (Ba et al. 2016), x^ = (x - mean) rstd, and its gradients. */
+/* Normalisation of one row and its gradients, x^ = (x - mean) rstd: layer norm (Ba et al. 2016), and RMS norm (Zhang &
+ * Sennrich 2019), which is not centred: its mean stays 0, and rstd is that of its squares. */
 #ifndef SAMPO_TENSOR_NORM_H
 #define SAMPO_TENSOR_NORM_H
 
@@ -41,12 +42,12 @@ static row_sums centred_sums(int64_t n, const float *x, float centre) {
 
 /* The rounded sum's mean is a first guess: sums around it give the mean and the variance without its error, which would
  * show where a row hardly varies. */
-static void layer_norm_row(int64_t n, float *y, float stats[2], const float *x, const float *w,
-                           const float *b, float eps) {
+static void norm_row(int64_t n, float *y, float stats[2], const float *x, const float *w, const float *b,
+                     float eps, bool centred) {
     const double part = 1 / (double)n;
-    const float guess = (float)((double)reduce_sum(n, x) * part);
+    const float guess = centred ? (float)((double)reduce_sum(n, x) * part) : 0;
     const row_sums sums = centred_sums(n, x, guess);
-    const double shift = sums.first * part, variance = sums.second * part - shift * shift;
+    const double shift = centred ? sums.first * part : 0, variance = sums.second * part - shift * shift;
     const float mean = (float)((double)guess + shift);
     const float rstd = 1 / __builtin_sqrtf((float)((variance > 0 ? variance : 0) + (double)eps));
     EACH_LANES(n, i, count, {
@@ -100,13 +101,13 @@ static row_sums gradient_sums(int64_t n, const float stats[2], const float *dy, 
     return total;
 }
 
-/* dx (+)= rstd (g - mean(g) - x^ mean(g x^)). */
-static void layer_norm_vjp_row(int64_t n, float *dx, const float stats[2], const float *dy, const float *x,
-                               const float *w, bool accumulate) {
+/* dx (+)= rstd (g - mean(g) - x^ mean(g x^)), without mean(g) where the row was not centred. */
+static void norm_vjp_row(int64_t n, float *dx, const float stats[2], const float *dy, const float *x,
+                         const float *w, bool centred, bool accumulate) {
     const double part = 1 / (double)n;
     const row_sums sums = gradient_sums(n, stats, dy, x, w);
     const vec mean = vec_splat(stats[0]), rstd = vec_splat(stats[1]);
-    const vec mean_g = vec_splat((float)(sums.first * part)),
+    const vec mean_g = vec_splat(centred ? (float)(sums.first * part) : 0),
               mean_dot = vec_splat((float)(sums.second * part));
     EACH_LANES(n, i, count, {
         const lanes g = norm_gradient(count, dy + i, w ? w + i : NULL);

@@ -13,6 +13,7 @@
 #include "tensor/kernels/reduce.h"
 #include "tensor/kernels/rotary.h"
 #include "tensor/kernels/softmax.h"
+#include "tensor/kernels/windows.h"
 
 #define PASTE_(a, b) a##b
 #define PASTE(a, b) PASTE_(a, b)
@@ -47,8 +48,8 @@ const tensor_kernels PASTE(tensor_kernels_, SAMPO_ISA) = {
     .softmax_vjp = softmax_vjp_row,
     .log_softmax_vjp = log_softmax_vjp_row,
     .cross_entropy_vjp = cross_entropy_vjp,
-    .layer_norm = layer_norm_row,
-    .layer_norm_vjp = layer_norm_vjp_row,
+    .norm = norm_row,
+    .norm_vjp = norm_vjp_row,
     .add_norm_rows = add_norm_rows,
     .gemm = gemm,
     .compact_bf16 = compact_bf16_any,
@@ -57,6 +58,8 @@ const tensor_kernels PASTE(tensor_kernels_, SAMPO_ISA) = {
     .gemm_bf16 = gemm_bf16,
     .attention = attention,
     .attention_vjp = attention_vjp,
+    .gather_windows = gather_windows,
+    .scatter_windows = scatter_windows,
     .rotary = rotary_row,
 #define ENTRY(rule, text, states) [TENSOR_UPDATE_##rule] = updates_##rule,
     .update = {TENSOR_UPDATE_RULES(ENTRY)},

@@ -61,7 +61,8 @@ static void copy_tiles(void *context, int64_t begin, int64_t end, int worker) {
 
 /* The axis along which the source's elements are neighbours while the result's are along the innermost; -1: none. */
 static int row_axis(const tensor_loop *loop) {
-    if (loop->inner_stride[0] != 1 || loop->inner < TILE_LEAST) return -1;
+    const int64_t from = loop->inner_stride[1];
+    if (loop->inner_stride[0] != 1 || from == 0 || from == 1 || loop->inner < TILE_LEAST) return -1;
     for (int i = loop->outer_rank - 1; i >= 0; i--)
         if (loop->outer_stride[i][1] == 1 && loop->outer_shape[i] >= TILE_LEAST) return i;
     return -1;
@@ -98,7 +99,7 @@ bool tensor_copy(tensor out, tensor x, tensor_error *err) {
     tensor_loop loop;
     tensor_loop_init(&loop, TENSOR_ANY_ORDER, 2, (tensor[]){out, x});
     const int axis = row_axis(&loop);
-    if (axis >= 0 && loop.inner_stride[1] != 1)
+    if (axis >= 0)
         copy_transposed(&loop, axis);
     else
         tensor_parallel(loop.size, GRAIN, copy_runs, &loop);

@@ -22,7 +22,7 @@ const char *tensor_binary_name(tensor_binary_op op) {
  * of the operands at[1], ... */
 typedef struct job job;
 struct job {
-    void (*apply)(const job *t, int64_t n, float *const at[]);
+    void (*apply)(const job *t, int64_t n, void *const at[]);
     unary_kernel *unary;
     binary_kernel *binary;
     float a, b;
@@ -40,8 +40,8 @@ static void load_strided(float *to, const float *from, int64_t stride, int64_t n
 /* One run in which some operand is not contiguous: through the stack, a piece at a time. An operand that
  * repeats one element is spread out once. */
 static void apply_staged(const job *t, const tensor_run *run) {
-    float stage[TENSOR_LOOP_OPERANDS][STAGE];
-    float *at[TENSOR_LOOP_OPERANDS];
+    _Alignas(64) float stage[TENSOR_LOOP_OPERANDS][STAGE]; /* vectors in one cache line each */
+    void *at[TENSOR_LOOP_OPERANDS];
     const int64_t *stride = t->loop->inner_stride;
     for (int64_t i = 0; i < run->n; i += STAGE) {
         const int64_t n = run->n - i < STAGE ? run->n - i : STAGE;
@@ -54,7 +54,7 @@ static void apply_staged(const job *t, const tensor_run *run) {
         t->apply(t, n, at);
         float *out = (float *)run->at[0] + i * stride[0];
         if (stride[0] != 1)
-            for (int64_t j = 0; j < n; j++) out[j * stride[0]] = at[0][j];
+            for (int64_t j = 0; j < n; j++) out[j * stride[0]] = stage[0][j];
     }
 }
 
@@ -66,7 +66,7 @@ static void apply_runs(void *context, int64_t begin, int64_t end, int worker) {
     tensor_run run = tensor_loop_runs(t->loop, begin, end);
     while (tensor_run_next(&run)) {
         if (contiguous)
-            t->apply(t, run.n, (float *const[]){run.at[0], run.at[1], run.at[2], run.at[3]});
+            t->apply(t, run.n, run.at);
         else
             apply_staged(t, &run);
     }
@@ -83,7 +83,7 @@ static bool same_elements(const tensor *out, const tensor *x) {
 
 /* Small operands of the same elements without gaps need no loop: the kernel itself. */
 static bool run_small(const job *t, int operands, const tensor *const x[]) {
-    float *at[TENSOR_LOOP_OPERANDS];
+    void *at[TENSOR_LOOP_OPERANDS];
     int64_t n = 1;
     int rank = 0; /* that the operands give the result */
     for (int i = 0; i < x[0]->rank; i++) n *= x[0]->shape[i];
@@ -120,19 +120,19 @@ static bool run_job(const char *what, job *t, int operands, const tensor *const 
     return true;
 }
 
-static void apply_unary(const job *t, int64_t n, float *const at[]) {
+static void apply_unary(const job *t, int64_t n, void *const at[]) {
     t->unary(n, at[0], at[1]);
 }
-static void apply_binary(const job *t, int64_t n, float *const at[]) {
+static void apply_binary(const job *t, int64_t n, void *const at[]) {
     t->binary(n, at[0], at[1], at[2]);
 }
-static void apply_affine(const job *t, int64_t n, float *const at[]) {
+static void apply_affine(const job *t, int64_t n, void *const at[]) {
     tensor_kernels_get()->affine(n, at[0], t->a, at[1], t->b);
 }
-static void apply_axpy(const job *t, int64_t n, float *const at[]) {
+static void apply_axpy(const job *t, int64_t n, void *const at[]) {
     tensor_kernels_get()->axpy(n, at[0], t->a, at[1], at[2]);
 }
-static void apply_where(const job *t, int64_t n, float *const at[]) {
+static void apply_where(const job *t, int64_t n, void *const at[]) {
     (void)t;
     tensor_kernels_get()->where(n, at[0], at[1], at[2], at[3]);
 }

@@ -1,4 +1,4 @@
-/* Layer normalisation over the last axis. */
+/* Layer and RMS normalisation over the last axis. */
 #include "tensor/kernels/kernels.h"
 #include "tensor/ops/columns_internal.h"
 #include "tensor/tensor_internal.h"
@@ -35,6 +35,7 @@ typedef struct norm_job {
     const float *w, *b;
     float *dw, *db;
     float eps;
+    bool centred;    /* layer norm, not RMS norm */
     bool accumulate; /* dx is added to */
     bool together;   /* dx is computed while its rows are in a cache for the sums of columns */
 } norm_job;
@@ -87,17 +88,18 @@ static void forward_rows(void *context, int64_t begin, int64_t end, int worker) 
     while (tensor_run_next(&run))
         for (int64_t i = 0; i < run.n; i++, row++) {
             float row_stats[2];
-            tensor_kernels_get()->layer_norm(t->n, (float *)run.at[0] + i * t->rows.inner_stride[0],
-                                             row_stats, (float *)run.at[1] + i * t->rows.inner_stride[1],
-                                             t->w, t->b, t->eps);
+            tensor_kernels_get()->norm(t->n, (float *)run.at[0] + i * t->rows.inner_stride[0], row_stats,
+                                       (float *)run.at[1] + i * t->rows.inner_stride[1], t->w, t->b, t->eps,
+                                       t->centred);
             if (!t->stats) continue;
             t->stats[row * t->stats_row] = row_stats[0];
             t->stats[row * t->stats_row + t->stats_column] = row_stats[1];
         }
 }
 
-static norm_job norm_init(tensor x, tensor stats) {
+static norm_job norm_init(tensor x, tensor stats, bool centred) {
     return (norm_job){.n = x.shape[x.rank - 1],
+                      .centred = centred,
                       .stats = tensor_ok(stats) ? stats.f32 : NULL,
                       .stats_row = stats.stride[0],
                       .stats_column = stats.stride[1]};
@@ -111,31 +113,31 @@ static bool is_row(const tensor *x, int64_t n, bool optional) {
 
 /* One row, as where text is written token by token: straight to the kernel, without the loop over rows. */
 static bool normalise_row(const tensor *y, const tensor *stats, const tensor *x, const tensor *w,
-                          const tensor *b, float eps) {
+                          const tensor *b, float eps, bool centred) {
     const int64_t n = x->rank > 0 ? x->shape[x->rank - 1] : 0;
     float unused[2];
     if (!is_row(x, n, false) || !is_row(y, n, false) || y->rank != x->rank || !is_row(stats, 2, true) ||
         (stats->storage && stats->rank != 2) || !is_row(w, n, true) || w->rank > 1 || !is_row(b, n, true) ||
         b->rank > 1)
         return false;
-    tensor_kernels_get()->layer_norm(n, y->f32, stats->storage ? stats->f32 : unused, x->f32,
-                                     w->storage ? w->f32 : NULL, b->storage ? b->f32 : NULL, eps);
+    tensor_kernels_get()->norm(n, y->f32, stats->storage ? stats->f32 : unused, x->f32,
+                               w->storage ? w->f32 : NULL, b->storage ? b->f32 : NULL, eps, centred);
     tensor_touch(*y);
     if (stats->storage) tensor_touch(*stats);
     return true;
 }
 
-bool tensor_layer_norm(tensor y, tensor stats, tensor x, tensor w, tensor b, float eps, tensor_error *err) {
-    if (normalise_row(&y, &stats, &x, &w, &b, eps)) return true;
-    if (!check("layer_norm", "y", y, x, w, stats, err) ||
-        !check_vector("layer_norm", "b", b, x.shape[x.rank - 1], err))
+static bool normalise(const char *what, tensor y, tensor stats, tensor x, tensor w, tensor b, float eps,
+                      bool centred, tensor_error *err) {
+    if (normalise_row(&y, &stats, &x, &w, &b, eps, centred)) return true;
+    if (!check(what, "y", y, x, w, stats, err) || !check_vector(what, "b", b, x.shape[x.rank - 1], err))
         return false;
     tensor_arena *arena = NULL;
     dense dy, dx, dw, db;
     bool ok = dense_init(&dy, y, &arena, err) && dense_init(&dx, x, &arena, err) &&
               dense_init(&dw, w, &arena, err) && dense_init(&db, b, &arena, err);
     if (ok) {
-        norm_job t = norm_init(x, stats);
+        norm_job t = norm_init(x, stats, centred);
         t.w = data_of(dw.used);
         t.b = data_of(db.used);
         t.eps = eps;
@@ -149,13 +151,21 @@ bool tensor_layer_norm(tensor y, tensor stats, tensor x, tensor w, tensor b, flo
     return ok;
 }
 
+bool tensor_layer_norm(tensor y, tensor stats, tensor x, tensor w, tensor b, float eps, tensor_error *err) {
+    return normalise("layer_norm", y, stats, x, w, b, eps, true, err);
+}
+
+bool tensor_rms_norm(tensor y, tensor stats, tensor x, tensor w, float eps, tensor_error *err) {
+    return normalise("rms_norm", y, stats, x, w, (tensor){0}, eps, false, err);
+}
+
 /* dx of row i of a run. */
 static void vjp_row(const norm_job *t, const tensor_run *run, int64_t i, const float *stats) {
     const int64_t *step = t->rows.inner_stride;
-    tensor_kernels_get()->layer_norm_vjp(t->n, (float *)run->at[2] + i * step[2],
-                                         (float[]){stats[0], stats[t->stats_column]},
-                                         (const float *)run->at[0] + i * step[0],
-                                         (const float *)run->at[1] + i * step[1], t->w, t->accumulate);
+    tensor_kernels_get()->norm_vjp(t->n, (float *)run->at[2] + i * step[2],
+                                   (float[]){stats[0], stats[t->stats_column]},
+                                   (const float *)run->at[0] + i * step[0],
+                                   (const float *)run->at[1] + i * step[1], t->w, t->centred, t->accumulate);
 }
 
 static void vjp_rows(void *context, int64_t begin, int64_t end, int worker) {
@@ -202,9 +212,9 @@ static void vjp_columns(void *context, int64_t begin, int64_t end, int worker) {
 }
 
 /* All operands dense. */
-static void vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x, tensor w, tensor stats,
+static void vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x, tensor w, tensor stats, bool centred,
                 bool accumulate) {
-    norm_job t = norm_init(x, stats);
+    norm_job t = norm_init(x, stats, centred);
     t.accumulate = accumulate;
     t.w = data_of(w);
     t.dw = data_of(dw);
@@ -221,9 +231,8 @@ static void vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x, tensor w, 
                         &t);
 }
 
-bool tensor_layer_norm_vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x, tensor w, tensor stats,
-                           bool accumulate, tensor_error *err) {
-    const char *what = "layer_norm_vjp";
+static bool differentiate(const char *what, tensor dx, tensor dw, tensor db, tensor dy, tensor x, tensor w,
+                          tensor stats, bool centred, bool accumulate, tensor_error *err) {
     if (!tensor_expect(what, "stats", &stats, TENSOR_F32, err) || !check(what, "dy", dy, x, w, stats, err))
         return false;
     if (tensor_ok(dx) && (!tensor_expect(what, "dx", &dx, TENSOR_F32, err) ||
@@ -237,7 +246,8 @@ bool tensor_layer_norm_vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x,
     bool ok = true;
     for (int i = 0; i < 6 && ok; i++) ok = dense_init(&all[i], given[i], &arena, err);
     if (ok) {
-        vjp(all[0].used, all[1].used, all[2].used, all[3].used, all[4].used, all[5].used, stats, accumulate);
+        vjp(all[0].used, all[1].used, all[2].used, all[3].used, all[4].used, all[5].used, stats, centred,
+            accumulate);
         for (int i = 0; i < 3; i++) {
             ok = dense_write_back(&all[i], err) && ok;
             if (tensor_ok(given[i])) tensor_touch(given[i]);
@@ -245,4 +255,14 @@ bool tensor_layer_norm_vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x,
     }
     tensor_arena_free(arena);
     return ok;
+}
+
+bool tensor_layer_norm_vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x, tensor w, tensor stats,
+                           bool accumulate, tensor_error *err) {
+    return differentiate("layer_norm_vjp", dx, dw, db, dy, x, w, stats, true, accumulate, err);
+}
+
+bool tensor_rms_norm_vjp(tensor dx, tensor dw, tensor dy, tensor x, tensor w, tensor stats, bool accumulate,
+                         tensor_error *err) {
+    return differentiate("rms_norm_vjp", dx, dw, (tensor){0}, dy, x, w, stats, false, accumulate, err);
 }

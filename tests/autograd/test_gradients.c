@@ -307,6 +307,7 @@ Test(gradients, fused_operations_equal_their_references) {
     x = normal(tape, TENSOR_SHAPE(3, 5, 65)), w = normal(tape, TENSOR_SHAPE(65)),
     b = normal(tape, TENSOR_SHAPE(65));
     compare(ag_layer_norm(x, w, b, 1e-5f), 3, (ag_var *[]){x, w, b});
+    compare(ag_rms_norm(x, w, 1e-5f), 2, (ag_var *[]){x, w});
     ag_reset(tape);
     x = normal(tape, TENSOR_SHAPE(11, 51)), w = ids(tape, 11, 51);
     compare(ag_cross_entropy(x, w), 1, &x);
@@ -318,6 +319,7 @@ Test(gradients, fused_operations_equal_their_references) {
     compare(ag_relu(x), 1, &x);
     compare(ag_gelu(x), 1, &x);
     compare(ag_gelu_tanh(x), 1, &x);
+    compare(ag_silu(x), 1, &x);
     ag_tape_free(tape);
 }
 

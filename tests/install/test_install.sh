@@ -35,12 +35,13 @@ prefix=$work/root$(sed -n 's/^prefix=//p' "$pc")
 lib=$(dirname -- "$(dirname -- "$pc")")
 
 check 'headers' [ "$(names "$prefix/include")" = "$(names "$source/include" | tr ' ' '\n' | grep '\.h$' | tr '\n' ' ')" ]
-check 'programs' [ "$(names "$prefix/bin")" = './sampo-bigram ./sampo-gpt ./sampo-ngram ' ]
-check 'manuals and what shells complete' [ "$(names "$prefix/share")" = "$(printf './%s ' \
-    bash-completion/completions/sampo-bigram.bash bash-completion/completions/sampo-gpt.bash \
-    bash-completion/completions/sampo-ngram.bash \
-    man/man1/sampo-bigram.1 man/man1/sampo-gpt.1 man/man1/sampo-ngram.1 sampo/verses.txt \
-    zsh/site-functions/_sampo_bigram zsh/site-functions/_sampo_gpt zsh/site-functions/_sampo_ngram)" ]
+each() { # each BEGIN END: a word with each program's name between them, in the order of names
+    for program in bengio bigram gpt llama lstm ngram; do printf '%s ' "$1$program${2-}"; done
+}
+check 'programs' [ "$(names "$prefix/bin")" = "$(each ./sampo-)" ]
+check 'manuals and what shells complete' [ "$(names "$prefix/share")" = "$(
+    each ./bash-completion/completions/sampo- .bash && each ./man/man1/sampo- .1 && printf './sampo/verses.txt ' &&
+        each ./zsh/site-functions/_sampo_)" ]
 check 'sampo-gpt runs' "$prefix/bin/sampo-gpt" --version
 check 'no libraries but libsampo' [ -z "$(find "$prefix" -name 'lib?*.*' ! -name 'libsampo.*')" ]
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Writes small GPT-2s as transformers publishes them, with what transformers makes of them.
+"""Writes small GPT-2s and Llamas as transformers publishes them, with what transformers makes of them.
 
 usage: published.py FOLDER [VARIANT]: a folder below FOLDER for each variant, or FOLDER itself for one. Beside the
 model's files lies expected.safetensors: ids and their logits, and greedy, the likeliest tokens after ids; its metadata
-have prompt and text, the same as text. tests/fixtures/gpt2 was made by: published.py tests/fixtures/gpt2 fixture
+have prompt and text, the same as text. tests/fixtures/gpt2 was made by: published.py tests/fixtures/gpt2 fixture, and tests/fixtures/llama so.
 """
 import os
 import sys
@@ -11,7 +11,7 @@ import sys
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import ByteLevelBPETokenizer
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TEXT = os.path.join(HERE, '..', '..', 'models', 'data', 'verses.txt')
@@ -38,6 +38,22 @@ VARIANTS = {
 }
 
 
+def llama(width, heads, layers, positions, hidden, **more):
+    return dict(hidden_size=width, num_attention_heads=heads, num_hidden_layers=layers, max_position_embeddings=positions,
+                intermediate_size=hidden, num_key_value_heads=more.pop('keys', heads), **more)
+
+
+LLAMAS = {
+    'llama-fixture': (llama(8, 2, 2, 19, 10, keys=1, tie_word_embeddings=True), dict()),
+    'llama': (llama(40, 4, 3, 37, 56), dict()),
+    'llama-grouped': (llama(48, 6, 3, 41, 100, keys=2), dict(tokenizer_json=True)),
+    'llama-tied': (llama(36, 3, 2, 33, 50, keys=1, tie_word_embeddings=True, head_dim=8), dict(dtype=torch.bfloat16)),
+    'llama-base': (llama(32, 4, 2, 50, 44, rms_norm_eps=0.03,
+                         rope_parameters=dict(rope_type='default', rope_theta=500.0)), dict(files='20KB')),
+}
+VARIANTS |= LLAMAS
+
+
 def tokenizer_files(folder):
     tokenizer = ByteLevelBPETokenizer()
     tokenizer.train(TEXT, vocab_size=283, min_frequency=1, special_tokens=['<|endoftext|>'], show_progress=False)
@@ -52,13 +68,21 @@ def readable(tokenizer, token):
 
 def random_model(tokenizer, options):
     torch.manual_seed(1)
-    config = GPT2Config(**{'vocab_size': tokenizer.get_vocab_size(), 'initializer_range': 0.5, 'bos_token_id': 0,
-                           'eos_token_id': None, **options})
-    model = GPT2LMHeadModel(config).eval()
+    common = {'vocab_size': tokenizer.get_vocab_size(), 'initializer_range': 0.5, 'bos_token_id': 0, 'eos_token_id': None}
+    if 'hidden_size' in options:
+        model = LlamaForCausalLM(LlamaConfig(**{**common, **options})).eval()
+    else:
+        model = GPT2LMHeadModel(GPT2Config(**{**common, **options})).eval()
+    config = model.config
     with torch.no_grad():
         for name, p in model.named_parameters():  # biases are 0 and norms 1 in a new model
             if p.dim() == 1:
                 p += 0.3 * torch.randn_like(p)
+        if 'hidden_size' in options:  # there is no bias: such tokens get a logit of 0, which is hardly ever the largest
+            for token in range(config.vocab_size):
+                if not readable(tokenizer, token):
+                    model.lm_head.weight[token] = 0
+            return model
         # A direction that makes tokens unlikely whose text a terminal would not show.
         away = torch.ones(config.n_embd) / config.n_embd**0.5
         model.transformer.ln_f.bias += 5 * away
@@ -100,14 +124,14 @@ def write(folder, options, prefix='transformer.', buffers=False, dtype=torch.flo
         tokenizer.save(os.path.join(folder, 'tokenizer.json'))
         os.remove(os.path.join(folder, 'vocab.json'))
         os.remove(os.path.join(folder, 'merges.txt'))
-    model = GPT2LMHeadModel.from_pretrained(folder).float().eval()  # as anybody would load it
+    model = type(model).from_pretrained(folder).float().eval()  # as anybody would load it
     if not config:
         os.remove(os.path.join(folder, 'config.json'))
 
     ids = torch.tensor([tokenizer.encode(PROMPT).ids])
     with torch.no_grad():
         logits = model(ids).logits[0]
-        greedy = model.generate(ids, do_sample=False, max_length=model.config.n_positions,
+        greedy = model.generate(ids, do_sample=False, max_length=model.config.max_position_embeddings,
                                 pad_token_id=0)[0, ids.shape[1]:]
     save_file({'ids': ids[0].int(), 'logits': logits[-4:].contiguous(), 'greedy': greedy.int().contiguous()},
               os.path.join(folder, 'expected.safetensors'),
@@ -116,7 +140,7 @@ def write(folder, options, prefix='transformer.', buffers=False, dtype=torch.flo
 
 def main():
     folder, chosen = sys.argv[1], sys.argv[2:]
-    for name in chosen or [v for v in VARIANTS if v != 'fixture']:
+    for name in chosen or [v for v in VARIANTS if not v.endswith('fixture')]:
         options, how = VARIANTS[name]
         write(folder if chosen else os.path.join(folder, name), options, **how)
 

@@ -5,8 +5,8 @@
 # A change of the arithmetic changes the hash; a failure prints the new one. The second is that of --precision bf16.
 set -u
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
-expected=c1302344748e75ca82bfb34d3c7c50d4fe2d8e6493904599388ea7ca3d6bc243
-expected_bf16=543ee1e1312652befc8186da430d903a37d83c405916a491a3c544cdd3ae7e7a
+expected=ec2e03a2465d9c536400eda66a6030b3cec1fd5a6278f2e32fbb911065922e86
+expected_bf16=0fa4d0fbb7878588a3d6dd3bba15189ac3f7ec8a61b84426bc3bc5152fb8a68f
 passed=0 failed=0 skipped=0
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT

@@ -22,7 +22,7 @@ tiny="--data text --context 8 --batch 4 --layers 1 --heads 2 --width 8 --eval-ba
 tiny_bigram="--data text --context 8 --batch 4 --eval-batches 2"
 
 # ---- Help and versions ----------------------------------------------------------------------------
-for program in gpt bigram ngram; do
+for program in gpt bengio bigram llama lstm ngram; do
   run "$bin/$program" --help
   done_well "$program --help"
   run "$bin/$program" --version

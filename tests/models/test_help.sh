@@ -15,7 +15,7 @@ in_terminal() { # in_terminal COLUMNS COMMAND: its output on a terminal so wide
 check 'there are commands' [ "$(echo "$commands" | grep -cx -e train -e sample -e eval -e completion)" -eq 4 ]
 
 # ---- Help -----------------------------------------------------------------------------------------
-for program in gpt bigram; do
+for program in gpt bengio bigram llama lstm; do
   run "$program"
   check "$program alone: bad usage" [ "$status" -eq 2 -a ! -s stdout ]
   check "$program alone: what to type" grep -q "^  $program train --data book.txt --out run\$" stderr

@@ -1,4 +1,4 @@
-/* GPT-2s as transformers publishes them: logits and greedy tokens are those of transformers. A small one is in
+/* GPT-2s and Llamas as transformers publishes them: logits and greedy tokens are those of transformers. Small ones are in
  * tests/fixtures; $SAMPO_PUBLISHED names another folder that published.py has made. */
 #include <criterion/criterion.h>
 #include <math.h>
@@ -11,6 +11,9 @@
 #include "models/lm/write/write.h"
 
 #define FIXTURE SAMPO_FIXTURES "/gpt2"
+
+/* models/llama.c, compiled with a name of its own for lm_program. */
+const lm_model *llama_program(void);
 
 static tensor_error err;
 static char folder[64];
@@ -34,11 +37,11 @@ static int32_t likeliest(tensor logits) {
 }
 
 /* Whether the model at `path` is what `expected`/expected.safetensors says. */
-static void check_expected(const char *path, const char *expected_folder, bool tell) {
+static void check_model(const lm_model *model, const char *path, const char *expected_folder, bool tell) {
     enum { MOST = 1024 };
     char name[4200];
     lm_instance instance;
-    cr_assert(lm_checkpoint_load(&instance, lm_program(), path, &err), "%s", err.text);
+    cr_assert(lm_checkpoint_load(&instance, model, path, &err), "%s", err.text);
     snprintf(name, sizeof name, "%s/expected.safetensors", expected_folder);
     nn_file *expected = nn_file_open(name, &err);
     cr_assert(expected, "%s", err.text);
@@ -81,9 +84,19 @@ static void check_expected(const char *path, const char *expected_folder, bool t
     lm_instance_free(&instance);
 }
 
+static void check_expected(const char *path, const char *expected_folder, bool tell) {
+    check_model(lm_program(), path, expected_folder, tell);
+}
+
+/* $SAMPO_PUBLISHED is a Llama where its folder is called so. */
 Test(published, equals_transformers) {
     const char *given = getenv("SAMPO_PUBLISHED"), *from = given ? given : FIXTURE;
-    check_expected(from, from, given);
+    const char *llama = given ? strstr(given, "/llama") : NULL;
+    check_model(llama && !strchr(llama + 1, '/') ? llama_program() : lm_program(), from, from, given);
+}
+
+Test(published, a_llama_equals_transformers) {
+    check_model(llama_program(), SAMPO_FIXTURES "/llama", SAMPO_FIXTURES "/llama", false);
 }
 
 /* ---- Faults --------------------------------------------------------------------------------------- */

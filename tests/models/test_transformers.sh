@@ -1,6 +1,6 @@
 #!/bin/sh
-# GPT-2s as transformers writes them, of odd sizes, with and without prefix, of other activations and types: logits,
-# tokens and greedy text are those of transformers. test_transformers.sh GPT TEST_MODELS, the executables; $PYTHON may
+# GPT-2s and Llamas as transformers writes them, of odd sizes, with and without prefix, of other activations and types: logits,
+# tokens and greedy text are those of transformers. test_transformers.sh GPT LLAMA TEST_MODELS, the executables; $PYTHON may
 # name a Python that has torch, transformers, tokenizers and safetensors. Skipped where none has.
 set -u
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
@@ -16,17 +16,18 @@ failed=0
 for folder in "$tmp"/*/; do
   folder=${folder%/}
   echo "${folder##*/}:"
-  SAMPO_PUBLISHED=$folder "$2" --filter 'published/equals_transformers' || failed=1
-  "$python" - "$1" "$folder" <<'END' || failed=1
+  case ${folder##*/} in llama*) program=$2 ;; *) program=$1 ;; esac
+  SAMPO_PUBLISHED=$folder "$3" --filter 'published/equals_transformers' || failed=1
+  "$python" - "$program" "$folder" <<'END' || failed=1
 import subprocess, sys
 from safetensors import safe_open
-gpt, folder = sys.argv[1:]
+program, folder = sys.argv[1:]
 with safe_open(folder + '/expected.safetensors', 'pt') as f:
     said, count = f.metadata(), f.get_slice('greedy').get_shape()[0]
-got = subprocess.run([gpt, 'sample', folder, '--prompt', said['prompt'], '--temperature', '0', '--tokens', str(count)],
+got = subprocess.run([program, 'sample', folder, '--prompt', said['prompt'], '--temperature', '0', '--tokens', str(count)],
                      capture_output=True, text=True, check=True).stdout
 if got != said['text'] + '\n':
-    sys.exit(f'gpt sample: {got!r} is not {said["text"]!r}')
+    sys.exit(f'sample: {got!r} is not {said["text"]!r}')
 END
 done
 [ "$failed" = 0 ] && echo 'all as transformers has it'

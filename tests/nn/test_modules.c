@@ -492,3 +492,30 @@ Test(modules, accept_null) {
     ag_tape_free(tape);
     nn_params_free(params);
 }
+
+Test(modules, convolution_registers_its_parameters_and_is_the_operation) {
+    nn_params *params = nn_params_new();
+    tensor_arena *arena = tensor_arena_new(NULL);
+    ag_tape *tape = ag_tape_new();
+    struct nn_conv2d m, bare, wrong;
+    const tensor_windows windows = {.stride = {2, 1}, .padding = {1, 1}, .groups = 2};
+    nn_conv2d_init(&m, params, "conv", 4, 6, 3, 3, (nn_conv2d_options){windows, false});
+    nn_conv2d_init(&bare, params, "bare", 4, 6, 1, 1, (nn_conv2d_options){.no_bias = true});
+    cr_assert(nn_params_finalize(params, 1), "%s", nn_params_error(params));
+    cr_expect_eq(nn_params_count(params), 6 * 2 * 9 + 6 + 6 * 4);
+    cr_expect_eq(nn_params_find(params, "conv.bias"), m.bias);
+    const float bound = 1 / sqrtf(2 * 9);
+    float largest = 0;
+    for (int64_t i = 0; i < 6 * 2 * 9; i++) largest = fmaxf(largest, fabsf(m.weight->value.f32[i]));
+    cr_expect(largest <= bound && largest > 0.9f * bound);
+    ag_var *x = ag_input(tape, random_tensor(arena, TENSOR_SHAPE(2, 4, 5, 7), 1));
+    ag_var *y = nn_conv2d(&m, x), *same = ag_conv2d(x, m.weight, m.bias, windows);
+    cr_assert(y && same, "%s", ag_error(tape));
+    cr_expect_arr_eq(y->value.data, same->value.data, 2 * 6 * 3 * 7 * sizeof(float));
+    cr_expect_eq(ag_size(nn_conv2d(&bare, x), 1), 6);
+    cr_expect_null(nn_conv2d(&m, NULL));
+    nn_params *other = nn_params_new();
+    nn_conv2d_init(&wrong, other, "odd", 4, 5, 3, 3, (nn_conv2d_options){windows, false});
+    cr_expect_str_eq(nn_params_error(other), "odd: 2 groups do not divide 4 and 5 channels");
+    nn_params_free(other), nn_params_free(params), ag_tape_free(tape), tensor_arena_free(arena);
+}

@@ -302,8 +302,9 @@ static ag_var *large_loss(void *context, ag_tape *tape, int64_t begin, int64_t e
     return ag_affine(sum, (float)(begin + end + 1) / 2, 0);
 }
 
-/* 64 MiB of gradients: a larger model gets fewer shards, and where they would be few, one that writes to nn_grads. */
-static void check_large(int64_t count, int shards) {
+/* 64 MiB of gradients at once: a larger model has fewer shards under way, and where they would be few, one shard that writes to
+ * nn_grads. */
+static void check_large(int64_t count, int shards, size_t gradients) {
     nn_params *params = nn_params_new();
     large l = {.w = nn_param(params, "w", NN_ZEROS, TENSOR_SHAPE(count))};
     cr_assert(nn_params_finalize(params, 1));
@@ -318,13 +319,15 @@ static void check_large(int64_t count, int shards) {
     cr_assert_float_eq(nn_grads(params).f32[count - 1], 4.5, 1e-6);
     cr_assert(nn_parallel_backward(parallel, 8, large_loss, &l, &mean, NULL));
     cr_assert_float_eq(nn_grads(params).f32[0], 4.5, 1e-6, "overwritten, not added");
+    enum { TAPE = 4 }; /* what backward needs beside them */
+    cr_assert_leq(nn_parallel_bytes(parallel), (gradients + TAPE) * (size_t)count * sizeof(float));
     nn_parallel_free(parallel);
     nn_params_free(params);
 }
 
 Test(parallel, gradients_of_shards_are_limited) {
-    check_large((3 << 20) - 1, 5);
-    check_large(4 << 20, 4);
-    check_large((4 << 20) + 1, 1);
-    check_large(16 << 20, 1);
+    check_large((3 << 20) - 1, 8, 4 + 1);
+    check_large(4 << 20, 8, 4 + 1);
+    check_large((4 << 20) + 1, 1, 0);
+    check_large(16 << 20, 1, 0);
 }

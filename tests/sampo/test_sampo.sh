@@ -40,7 +40,7 @@ case "$name $*" in
         case $package in
         gcc) ln -s "$COMMAND" "$BIN/cc" ;;
         ninja-build) ln -s "$COMMAND" "$BIN/ninja" ;;
-        meson | pkg-config | shellcheck | clang-*) ln -s "$COMMAND" "$BIN/$package" ;;
+        meson | pkg-config | shellcheck | python3 | clang-*) ln -s "$COMMAND" "$BIN/$package" ;;
         esac
     done ;;
 'meson setup '*' --reconfigure -D'*) ;;
@@ -229,10 +229,20 @@ check 'no log, no claims' [ "$(grep -c 'failed:' "$tmp/stderr")" -eq 0 ]
 fresh apt-get id
 ln -s "$tmp/command" "$tree/.ci/lint"
 run lint --fix
-check 'lint installs what it needs' grep -qx 'apt-get install -y -qq clang-format-14 shellcheck' "$tmp/log"
+check 'lint installs what it needs' grep -qx 'apt-get install -y -qq clang-format-14 shellcheck python3' "$tmp/log"
 check 'lint --fix' [ "$status" -eq 0 -a "$(tail -n 1 "$tmp/log")" = 'lint --fix' ]
 run lint --fxi
 check 'lint: an unknown option' [ "$status" -eq 2 -a "$last" = 'sampo: lint: unknown option --fxi; it has --fix and --tidy' ]
+
+# Documents.
+fresh apt-get id
+run docs
+check 'docs installs what it needs' grep -qx 'apt-get install -y -qq python3' "$tmp/log"
+check 'docs go into the build folder' grep -qx "python3 $tree/docs/html/make.py $tree $build/docs" "$tmp/log"
+check 'docs says where' [ "$status" -eq 0 -a "$(cat "$tmp/stdout")" = "$build/docs/index.html" ]
+run docs here there
+check 'docs: one folder' [ "$status" -eq 2 -a "$last" = 'sampo: docs: there is one folder at most' ]
+
 includes() { # includes FILE HEADER: what the rule says of it
     mkdir -p "$tmp/rule/${1%/*}" && echo "#include \"$2\"" >"$tmp/rule/$1"
     (cd "$tmp/rule" && awk -f "$repo/.ci/includes.awk" "$1") >"$tmp/stdout"

@@ -60,8 +60,10 @@ static void rows(void) {
     const int32_t target[2] = {3, ROW - 1};
     kernels->cross_entropy_vjp(&(cross_entropy_args){2, ROW, 0.1f, true, z, x, ROW, target, 1, out, ROW});
     add(out, 2 * ROW);
-    kernels->layer_norm(N, out, one, x, y, z, 1e-5f), add(out, N), add(one, 2);
-    kernels->layer_norm_vjp(N, out, one, y, x, z, true), add(out, N);
+    for (int centred = 1; centred >= 0; centred--) {
+        kernels->norm(N, out, one, x, y, z, 1e-5f, centred), add(out, N), add(one, 2);
+        kernels->norm_vjp(N, out, one, y, x, z, centred, true), add(out, N);
+    }
     norm_rows batch = {.rows = 16};
     for (int i = 0; i < 16; i++) batch.x[i] = row[i], batch.dy[i] = y + i, batch.stats[i][1] = one[1];
     kernels->add_norm_rows(ROW - 1, total, more, &batch);

@@ -47,6 +47,8 @@ static double exact_unary(tensor_unary_op op, double x) {
         return x / 2 * (1 + tanh(sqrt(2 / acos(-1.0)) * (x + 0.044715 * x * x * x)));
     case TENSOR_GELU_ERF:
         return x / 2 * (1 + erf(x / sqrt(2)));
+    case TENSOR_SILU:
+        return x / (1 + exp(-x));
     case TENSOR_RECIPROCAL:
         return 1 / x;
     case TENSOR_SQUARE:
@@ -86,6 +88,8 @@ static double exact_binary(tensor_binary_op op, double a, double b) {
         return a * ((1 + u) / 2 + b / 2 * (1 - u * u) * c * (1 + 3 * 0.044715 * b * b));
     case TENSOR_GELU_ERF_VJP:
         return a * ((1 + erf(b / sqrt(2))) / 2 + b * exp(-b * b / 2) / sqrt(2 * acos(-1.0)));
+    case TENSOR_SILU_VJP:
+        return a * (1 / (1 + exp(-b)) + b / (2 + 2 * cosh(b)));
     case TENSOR_TANH_VJP:
         return a / (cosh(b) * cosh(b));
     case TENSOR_SIGMOID_VJP:

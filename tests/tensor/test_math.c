@@ -28,6 +28,9 @@ static double exact_sigmoid(double x) {
 static double exact_softplus(double x) {
     return fmax(x, 0) + log1p(exp(-fabs(x))) + (x != x ? x : 0);
 }
+static double exact_silu(double x) {
+    return x / (1 + exp(-x));
+}
 static double exact_relu(double x) {
     return x < 0 ? 0 : x;
 }
@@ -54,6 +57,7 @@ static const struct {
     {TENSOR_ERF, erf, 2},
     {TENSOR_SIGMOID, exact_sigmoid, 3},
     {TENSOR_SOFTPLUS, exact_softplus, 5},
+    {TENSOR_SILU, exact_silu, 5},
     {TENSOR_RELU, exact_relu, 0},
     {TENSOR_SQUARE, exact_square, 0.5},
     {TENSOR_RECIPROCAL, exact_reciprocal, 0.5},
@@ -108,23 +112,25 @@ Test(math, gelu_follows_its_formula) {
     }
 }
 
-static double exact_gelu(tensor_binary_op op, double x) {
+static double exact_activation(tensor_binary_op op, double x) {
+    if (op == TENSOR_SILU_VJP) return exact_silu(x);
     if (op == TENSOR_GELU_ERF_VJP) return x / 2 * (1 + erf(x / sqrt(2)));
     return x / 2 * (1 + tanh(sqrt(2 / acos(-1.0)) * (x + 0.044715 * x * x * x)));
 }
 
-Test(math, gelu_vjp_is_the_slope_times_the_gradient) {
-    const tensor_binary_op ops[] = {TENSOR_GELU_TANH_VJP, TENSOR_GELU_ERF_VJP};
-    for (int k = 0; k < 2; k++)
+Test(math, vjp_of_activations_is_the_slope_times_the_gradient) {
+    const tensor_binary_op ops[] = {TENSOR_GELU_TANH_VJP, TENSOR_GELU_ERF_VJP, TENSOR_SILU_VJP};
+    for (int k = 0; k < 3; k++)
         for (float x = -12; x < 12; x += 0.0137f) {
             float dy = 1.7f, at = x, dx;
             tensor_storage s[3];
             TEST_OK(
                 tensor_binary(wrap(&s[0], &dx, 1), ops[k], wrap(&s[1], &dy, 1), wrap(&s[2], &at, 1), &err));
             const double h = 1e-3, d = (double)x;
-            const double slope = (8 * (exact_gelu(ops[k], d + h) - exact_gelu(ops[k], d - h)) -
-                                  (exact_gelu(ops[k], d + 2 * h) - exact_gelu(ops[k], d - 2 * h))) /
-                                 (12 * h);
+            const double slope =
+                (8 * (exact_activation(ops[k], d + h) - exact_activation(ops[k], d - h)) -
+                 (exact_activation(ops[k], d + 2 * h) - exact_activation(ops[k], d - 2 * h))) /
+                (12 * h);
             test_close((double)dx, (double)dy * slope, 1e-6, tensor_binary_name(ops[k]));
         }
 }

@@ -1,4 +1,4 @@
-/* Layer normalisation and its gradients, against the formulas in double. */
+/* Layer and RMS normalisation and their gradients, against the formulas in double. */
 #include "tests/tensor/tensor_test.h"
 
 static tensor_arena *arena;
@@ -11,10 +11,12 @@ static void teardown(void) {
 }
 TestSuite(norm, .init = setup, .fini = teardown);
 
+static bool rms; /* which of both is tested */
+
 /* y of one row into double[n]; the statistics too. */
 static void exact_row(int64_t n, double *y, const double *x, const double *w, const double *b, double eps) {
     double mean = 0, variance = 0;
-    for (int64_t i = 0; i < n; i++) mean += x[i] / (double)n;
+    for (int64_t i = 0; i < n; i++) mean += rms ? 0 : x[i] / (double)n;
     for (int64_t i = 0; i < n; i++) variance += (x[i] - mean) * (x[i] - mean) / (double)n;
     for (int64_t i = 0; i < n; i++)
         y[i] = (x[i] - mean) / sqrt(variance + eps) * (w ? w[i] : 1) + (b ? b[i] : 0);
@@ -44,6 +46,17 @@ static operands make(int64_t n, int kind, bool has_w, bool has_b) {
     return o;
 }
 
+static bool normalise(const operands *o, tensor_error *err) {
+    return rms ? tensor_rms_norm(o->y, o->stats, o->x, o->w, 1e-5f, err)
+               : tensor_layer_norm(o->y, o->stats, o->x, o->w, o->b, 1e-5f, err);
+}
+
+static bool differentiate(const operands *o, tensor dx, tensor dw, tensor db, bool accumulate,
+                          tensor_error *err) {
+    return rms ? tensor_rms_norm_vjp(dx, dw, o->dy, o->x, o->w, o->stats, accumulate, err)
+               : tensor_layer_norm_vjp(dx, dw, db, o->dy, o->x, o->w, o->stats, accumulate, err);
+}
+
 static void read_row(double *row, tensor x, int64_t first, int64_t n) {
     for (int64_t i = 0; i < n; i++) row[i] = (double)*test_at(x, first + i);
 }
@@ -51,9 +64,10 @@ static void read_row(double *row, tensor x, int64_t first, int64_t n) {
 Test(norm, forward_in_every_layout) {
     for (int s = 0; s < WIDTHS; s++)
         for (int kind = 0; kind < VIEW_WRITABLE; kind++)
-            for (int with = 0; with < 4; with++) {
+            for (int with = 0; with < 6; with++) { /* w, b */
                 operands o = make(widths[s], kind, with & 1, with & 2);
-                TEST_OK(tensor_layer_norm(o.y, o.stats, o.x, o.w, o.b, 1e-5f, &err));
+                rms = with & 4;
+                TEST_OK(normalise(&o, &err));
                 double x[WIDEST], y[WIDEST], w[WIDEST], b[WIDEST];
                 if (with & 1) read_row(w, o.w, 0, o.n);
                 if (with & 2) read_row(b, o.b, 0, o.n);
@@ -61,9 +75,9 @@ Test(norm, forward_in_every_layout) {
                     read_row(x, o.x, r * o.n, o.n);
                     exact_row(o.n, y, x, with & 1 ? w : NULL, with & 2 ? b : NULL, (double)1e-5f);
                     for (int64_t i = 0; i < o.n; i++)
-                        test_close((double)*test_at(o.y, r * o.n + i), y[i], 3e-6, "layer_norm");
+                        test_close((double)*test_at(o.y, r * o.n + i), y[i], 3e-6, "y");
                     double mean = 0;
-                    for (int64_t i = 0; i < o.n; i++) mean += x[i] / (double)o.n;
+                    for (int64_t i = 0; i < o.n; i++) mean += rms ? 0 : x[i] / (double)o.n;
                     test_close((double)*test_at(o.stats, 2 * r), mean, 1e-6, "mean");
                 }
                 tensor_arena_reset(arena);
@@ -109,29 +123,29 @@ static void check_parameters(const operands *o, double before) {
     }
     for (int64_t i = 0; i < o->n; i++) {
         test_close((double)*test_at(o->dw, i), before + dw[i], 1e-5, "dw");
-        test_close((double)*test_at(o->db, i), before + db[i], 1e-5, "db");
+        if (!rms) test_close((double)*test_at(o->db, i), before + db[i], 1e-5, "db");
     }
 }
 
 Test(norm, gradients_are_added_in_every_layout) {
     for (int s = 1; s < WIDTHS; s++)
         for (int kind = 0; kind < VIEW_WRITABLE; kind++)
-            for (int has_w = 0; has_w < 2; has_w++) {
+            for (int with = 0; with < 4; with++) {
+                const bool has_w = with & 1;
                 operands o = make(widths[s], kind, has_w, false);
+                rms = with & 2;
                 double w[WIDEST];
                 if (has_w) read_row(w, o.w, 0, o.n);
-                TEST_OK(tensor_layer_norm(o.y, o.stats, o.x, o.w, o.b, 1e-5f, &err));
+                TEST_OK(normalise(&o, &err));
                 TEST_OK(tensor_fill(o.dx, 1, &err) && tensor_fill(o.dw, 2, &err) &&
                         tensor_fill(o.db, 2, &err));
-                TEST_OK(tensor_layer_norm_vjp(o.dx, o.dw, o.db, o.dy, o.x, o.w, o.stats, true, &err));
+                TEST_OK(differentiate(&o, o.dx, o.dw, o.db, true, &err));
                 check_dx(&o, has_w ? w : NULL, 1);
                 check_parameters(&o, 2);
-                TEST_OK(tensor_layer_norm_vjp((tensor){0}, (tensor){0}, o.db, o.dy, o.x, o.w, o.stats, true,
-                                              &err));
+                TEST_OK(differentiate(&o, (tensor){0}, (tensor){0}, o.db, true, &err));
                 test_close((double)*test_at(o.dw, 0), (double)*test_at(o.dw, 0), 0, "dw");
                 TEST_OK(tensor_fill(o.dx, 7, &err)); /* overwritten */
-                TEST_OK(tensor_layer_norm_vjp(o.dx, (tensor){0}, (tensor){0}, o.dy, o.x, o.w, o.stats, false,
-                                              &err));
+                TEST_OK(differentiate(&o, o.dx, (tensor){0}, (tensor){0}, false, &err));
                 check_dx(&o, has_w ? w : NULL, 0);
                 tensor_arena_reset(arena);
             }
@@ -196,4 +210,5 @@ Test(norm, errors) {
                "layer_norm: stats is [3], expected [6, 2]");
     TEST_FAILS(tensor_layer_norm_vjp(o.dx, y, o.db, o.dy, o.x, o.w, o.stats, true, &err),
                "layer_norm_vjp: dw is [3], expected [7]");
+    TEST_FAILS(tensor_rms_norm(o.y, o.stats, o.x, y, 1e-5f, &err), "rms_norm: w is [3], expected [7]");
 }

@@ -7,6 +7,11 @@ bool lm_batch_new(lm_batch *batch, int64_t rows, int64_t context, tensor_arena *
     return tensor_ok(batch->ids) && tensor_ok(batch->targets);
 }
 
+lm_batch lm_batch_rows(lm_batch batch, int64_t begin, int64_t end) {
+    return (lm_batch){tensor_slice(batch.ids, 0, begin, end, 1, NULL),
+                      tensor_slice(batch.targets, 0, begin, end, 1, NULL)};
+}
+
 void lm_batch_draw(lm_batch *batch, lm_tokens tokens, tensor_rng rng) {
     int64_t rows = batch->ids.shape[0], context = batch->ids.shape[1];
     uint64_t places = (uint64_t)(tokens.count - context);
@@ -20,9 +25,10 @@ void lm_batch_draw(lm_batch *batch, lm_tokens tokens, tensor_rng rng) {
 /* Tokens of a shard at least: fewer take less time than a shard costs. */
 enum { SHARD_TOKENS = 64 };
 
-nn_parallel *lm_parallel_new(nn_params *params, int64_t context) {
-    nn_parallel *parallel = nn_parallel_new(params);
-    nn_parallel_set_grain(parallel, (SHARD_TOKENS + context - 1) / context);
+nn_parallel *lm_parallel_new(const lm_instance *instance) {
+    nn_parallel *parallel = nn_parallel_new(instance->params);
+    const int64_t rows = (SHARD_TOKENS + instance->context - 1) / instance->context;
+    nn_parallel_set_grain(parallel, rows > instance->model->rows ? rows : instance->model->rows);
     return parallel;
 }
 

@@ -154,7 +154,7 @@ static int measure(const request *q, const lm_instance *instance, result *r) {
         return status;
     }
     r->text = data.name;
-    nn_parallel *parallel = lm_parallel_new(instance->params, instance->context);
+    nn_parallel *parallel = lm_parallel_new(instance);
     const int64_t learned = lm_split_of(corpus.tokens, LM_TRAIN).count;
     const lm_measured on = {.tokens = lm_split_of(corpus.tokens, (lm_split)q->split),
                             .counted = own && q->split != LM_VALIDATION ? learned : 0,

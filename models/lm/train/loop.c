@@ -18,6 +18,15 @@ static void interrupt(int signal) {
     interrupted = signal;
 }
 
+int lm_interrupted(void) {
+    return interrupted;
+}
+
+/* A process alone ends at once, several together. */
+static bool is_told(const lm_trainer *t) {
+    return t->world.size > 1 ? t->signal != 0 : interrupted != 0;
+}
+
 /* old[] receives what was done on the signals before. */
 static void catch_interrupts(struct sigaction *old) {
     struct sigaction new = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
@@ -44,8 +53,8 @@ static int fail(const lm_trainer *t, const char *text) {
 /* `what` is no longer finite; `batch` is the one that showed it, NULL: none. */
 static int not_finite(const lm_trainer *t, const char *what, lm_loss_context *batch) {
     char first[160], kept[64] = "";
-    if (!nn_find_not_finite(t->instance.params, t->set.batch, batch ? lm_loss : NULL, batch, first,
-                            sizeof first))
+    const int64_t rows = batch ? batch->batch.ids.shape[0] : 0;
+    if (!nn_find_not_finite(t->instance.params, rows, batch ? lm_loss : NULL, batch, first, sizeof first))
         snprintf(first, sizeof first, "none of the tensors alone");
     if (t->saved >= 0)
         snprintf(kept, sizeof kept, "; the checkpoint of iteration %" PRId64 " is kept", t->saved);
@@ -107,13 +116,14 @@ static int estimate(lm_trainer *t, lm_split split, double *loss) {
     const int64_t batches = lm_report_batches(t);
     double sum = 0;
     if (t->set.report_batches == 0 && split == LM_VALIDATION) return validate(t, batches, loss);
-    for (int64_t i = 0; i < batches && !interrupted; i++) {
+    for (int64_t i = 0; i < batches && !is_told(t); i++) {
         double mean;
         lm_progress_evaluating(&t->progress, split * batches + i, 2 * batches);
         rng.counter = (uint64_t)i << 32;
-        lm_batch_draw(&t->batch, t->parts[split], rng);
-        lm_loss_context c = {.model = t->instance.model, .counts = t->instance.counts, .batch = t->batch};
-        if (split == LM_TRAIN) c.without = t->batch.targets;
+        lm_batch batch = lm_batch_rows(t->batches, 0, t->set.batch);
+        lm_batch_draw(&batch, t->parts[split], rng);
+        lm_loss_context c = {.model = t->instance.model, .counts = t->instance.counts, .batch = batch};
+        if (split == LM_TRAIN) c.without = batch.targets;
         if (!nn_parallel_loss(t->parallel, t->set.batch, lm_loss, &c, &mean, &err)) return fail(t, err.text);
         if (!isfinite(mean)) return not_finite(t, "the loss is", &c);
         sum += mean;
@@ -182,7 +192,7 @@ static int report_shown(lm_trainer *t) {
     size_t size = 0;
     int status = estimate(t, LM_TRAIN, &train);
     if (status == LM_DONE) status = estimate(t, LM_VALIDATION, &validation);
-    if (interrupted || status != LM_DONE) return status;
+    if (is_told(t) || status != LM_DONE) return status;
     lm_progress_clear(&t->progress);
     if ((status = save(t)) != LM_DONE) return status;
     lm_average_show(t, true);
@@ -210,36 +220,27 @@ static int report(lm_trainer *t) {
 
 /* ---- Steps ------------------------------------------------------------------------------------- */
 
-/* The gradient of the mean loss of micro-batch number j of this iteration, added to `sum` where there are several. */
-static int micro_batch(lm_trainer *t, int64_t j, double *loss) {
+/* The gradient of the mean loss of this iteration's batches, which are one batch of all their rows. */
+static int gradient(lm_trainer *t, double *loss) {
     const lm_settings *set = &t->set;
-    const uint64_t seed = (uint64_t)set->seed, index = (uint64_t)(t->state.iteration * set->accumulate + j);
-    const float share = (float)(1 / (double)set->accumulate);
-    tensor grads = nn_grads(t->instance.params);
+    const uint64_t seed = (uint64_t)set->seed;
     tensor_error err = {0};
-    double mean;
-    tensor_rng dropout = lm_rng(seed, LM_STREAM_DROPOUT, index);
-    lm_batch_draw(&t->batch, t->parts[LM_TRAIN], lm_rng(seed, LM_STREAM_BATCHES, index));
+    tensor_rng dropout = lm_rng(seed, LM_STREAM_DROPOUT, (uint64_t)t->state.iteration);
+    for (int64_t j = 0; j < set->accumulate; j++) {
+        lm_batch part = lm_batch_rows(t->batches, j * set->batch, (j + 1) * set->batch);
+        lm_batch_draw(&part, t->parts[LM_TRAIN],
+                      lm_rng(seed, LM_STREAM_BATCHES, (uint64_t)(t->state.iteration * set->accumulate + j)));
+    }
     lm_loss_context c = {.model = t->instance.model,
                          .counts = t->instance.counts,
-                         .batch = t->batch,
-                         .without = t->batch.targets,
+                         .batch = t->batches,
+                         .without = t->batches.targets,
                          .dropout = &dropout};
-    if (!nn_parallel_backward(t->parallel, set->batch, lm_loss, &c, &mean, &err)) return fail(t, err.text);
-    if (!isfinite(mean)) return not_finite(t, "the loss is", &c);
-    *loss += mean;
-    if (!tensor_ok(t->sum)) return LM_DONE;
-    bool ok = j == 0 ? tensor_affine(t->sum, share, grads, 0, &err) : tensor_axpy(t->sum, share, grads, &err);
-    if (ok && j == set->accumulate - 1) ok = tensor_copy(grads, t->sum, &err);
-    return ok ? LM_DONE : fail(t, err.text);
-}
-
-static int gradient(lm_trainer *t, double *loss) {
-    int status = LM_DONE;
-    *loss = 0;
-    for (int64_t j = 0; status == LM_DONE && j < t->set.accumulate; j++) status = micro_batch(t, j, loss);
-    *loss /= (double)t->set.accumulate;
-    return status;
+    nn_parallel_set_shards(t->parallel, t->shards);
+    const bool ok = nn_parallel_backward(t->parallel, set->batch * set->accumulate, lm_loss, &c, loss, &err);
+    nn_parallel_set_shards(t->parallel, 0);
+    if (!ok) return fail(t, err.text);
+    return isfinite(*loss) ? LM_DONE : not_finite(t, "the loss is", &c);
 }
 
 int lm_train_timing(lm_trainer *t, double *seconds) {
@@ -303,7 +304,7 @@ static bool report_is_due(const lm_trainer *t) {
 }
 
 static bool is_over(const lm_trainer *t) {
-    return interrupted || t->stopped || t->time_up || t->state.iteration >= t->set.iterations;
+    return is_told(t) || t->stopped || t->time_up || t->state.iteration >= t->set.iterations;
 }
 
 static int stop(lm_trainer *t) {
@@ -317,7 +318,7 @@ static int stop(lm_trainer *t) {
     else
         lm_say(model, "interrupted after %" PRId64 " iterations; --out none keeps nothing",
                t->state.iteration);
-    return LM_SIGNALLED + interrupted;
+    return LM_SIGNALLED + (t->world.size > 1 ? t->signal : interrupted);
 }
 
 /* All that there is to say of a model that is not trained. */
@@ -325,7 +326,7 @@ static int report_counts(lm_trainer *t) {
     const int status = report(t);
     t->row.loss = t->row.train_loss;
     t->row.seconds = lm_now() - t->begun;
-    if (status == LM_DONE && !interrupted) lm_log_step(&t->log, &t->row);
+    if (status == LM_DONE && !is_told(t)) lm_log_step(&t->log, &t->row);
     return status;
 }
 
@@ -346,15 +347,16 @@ int lm_train_loop(lm_trainer *t) {
     lm_progress_begin(&t->progress, t->state.iteration, t->set.iterations, t->set.report_every);
     t->progress.quiet = t->set.quiet;
     if (status == LM_DONE && t->set.iterations == 0) status = report_counts(t);
+    status = lm_ranks_agree(t, status);
     while (status == LM_DONE && !is_over(t)) {
-        if (report_is_due(t)) status = report(t);
-        if (status == LM_DONE && !is_over(t)) status = step(t);
+        if (report_is_due(t)) status = lm_ranks_agree(t, report(t));
+        if (status == LM_DONE && !is_over(t)) status = lm_ranks_agree(t, step(t));
     }
-    if (status == LM_DONE && t->time_up && t->state.iteration < t->set.iterations && !interrupted)
+    if (status == LM_DONE && t->time_up && t->state.iteration < t->set.iterations && !is_told(t))
         status = report(t); /* the last weights may be the best */
     if (status == LM_DONE) {
         lm_progress_report(&t->progress);
-        status = interrupted ? stop(t) : save(t);
+        status = is_told(t) ? stop(t) : save(t);
         lm_average_show(t, true);
     }
     lm_log_close(&t->log);

@@ -28,20 +28,30 @@ const char *lm_memory_parts(const lm_trainer *t) {
                                  : "weights, gradients and optimizer";
 }
 
+int64_t lm_train_shards(const lm_trainer *t) {
+    const lm_settings *set = &t->set;
+    const int64_t rows = set->batch * set->accumulate;
+    if (set->shards > 0) return set->shards < rows ? set->shards : rows;
+    return nn_parallel_shards(t->parallel, set->batch) * set->accumulate;
+}
+
 lm_memory lm_memory_needed(const lm_trainer *t) {
     const lm_settings *set = &t->set;
     const lm_model *model = t->instance.model;
     const int32_t vocabulary = t->instance.tokenizer.count;
     const double each = sizeof(float), count = (double)nn_params_count(t->instance.params);
-    const int shards = nn_parallel_shards(t->parallel, set->batch);
-    const int64_t rows = (set->batch + shards - 1) / shards;
-    const int tapes = shards > 1 ? tensor_threads() : 1;
+    const int64_t shards = lm_train_shards(t), lanes = nn_parallel_lanes(t->parallel, shards);
+    const int64_t all = set->batch * set->accumulate, rows = (all + shards - 1) / shards;
+    const int tapes = lanes > 1 ? tensor_threads() : 1;
+    int sums = 0; /* of shards that wait for those beside them */
+    for (int64_t groups = (shards + lanes - 1) / lanes; groups > 1; groups = (groups + 1) / 2) sums++;
     const double numbers =
         model->activations ? model->activations(model->self, vocabulary) : 4 * (double)vocabulary;
-    /* values, gradients; the sum of several batches; the best values */
-    const int copies = 2 + (set->accumulate > 1) + t->keeps_nothing + (shards > 1 ? shards : 0);
-    return (lm_memory){.weights = each * (count * copies + lm_optimizer_numbers(t)) + PROGRAM_BYTES +
-                                  (double)tensor_threads() * THREAD_BYTES + counting_bytes(t),
+    /* values, gradients; the best values; the shards' gradients */
+    const int64_t copies = 2 + t->keeps_nothing + (lanes > 1 ? lanes : 0) + sums;
+    const double ids = 2 * each * (double)(all * set->context);
+    return (lm_memory){.weights = each * (count * (double)copies + lm_optimizer_numbers(t)) + PROGRAM_BYTES +
+                                  ids + (double)tensor_threads() * THREAD_BYTES + counting_bytes(t),
                        .batch = tapes * (each * numbers * (double)(rows * set->context) + SPARE_BYTES)};
 }
 

@@ -102,9 +102,11 @@ int lm_prepare_model(lm_trainer *t) {
     if (nn_params_error(instance->params))
         return lm_fail(instance->model, "%" PRId64 " parameters: %s", nn_params_count(instance->params),
                        nn_params_error(instance->params));
-    t->parallel = lm_parallel_new(instance->params, instance->context);
+    t->parallel = lm_parallel_new(instance);
     nn_parallel_set_precision(t->parallel, (tensor_precision)t->set.precision);
-    return t->parallel ? LM_DONE : lm_fail(instance->model, "out of memory");
+    if (!t->parallel) return lm_fail(instance->model, "out of memory");
+    t->shards = lm_train_shards(t);
+    return LM_DONE;
 }
 
 int lm_prepare_parameters(lm_trainer *t) {
@@ -119,10 +121,9 @@ int lm_prepare_parameters(lm_trainer *t) {
     if (!ok) return lm_fail(model, "%" PRId64 " parameters: %s", count, nn_params_error(params));
 
     tensor_error err = {0};
-    if (set->accumulate > 1) t->sum = tensor_new(t->arena, TENSOR_F32, TENSOR_SHAPE(count), &err);
     if (!set->out) t->best_values = tensor_new(t->arena, TENSOR_F32, TENSOR_SHAPE(count), &err);
-    if ((set->accumulate > 1 && !tensor_ok(t->sum)) || (!set->out && !tensor_ok(t->best_values)) ||
-        !lm_batch_new(&t->batch, set->batch, set->context, t->arena, &err))
+    if ((!set->out && !tensor_ok(t->best_values)) ||
+        !lm_batch_new(&t->batches, set->batch * set->accumulate, set->context, t->arena, &err))
         return lm_fail(model, "%s", err.text);
     return LM_DONE;
 }

@@ -23,7 +23,7 @@ static int describe(lm_trainer *t, const void *speed) {
     instance->context = t->set.context;
     if (model->check && !model->check(model->self, &err)) return lm_fail(model, "%s", err.text);
     if (instance->params) model->init(model->self, instance->params, CHARACTERS, instance->context);
-    t->parallel = lm_parallel_new(instance->params, instance->context);
+    t->parallel = lm_parallel_new(instance);
     if (nn_params_error(instance->params) || !t->parallel) return lm_fail(model, "out of memory");
     const lm_memory need = lm_memory_needed(t);
     printf("%-11s %8.2f M %7s %12s  %s\n", preset->name, 1e-6 * (double)nn_params_count(instance->params),

@@ -86,7 +86,6 @@ bool lm_best_save(const lm_trainer *t, tensor_error *err) {
 
 bool lm_resume_text(lm_trainer *t, tensor_error *err) {
     const lm_state was = t->state;
-    if (!t->set.out) return true;
     t->state.text_tokens = t->corpus.tokens.count;
     t->state.text_hash = (int64_t)(t->corpus.hash >> 12);
     bool same = t->state.text_tokens == was.text_tokens && t->state.text_hash == was.text_hash;
@@ -212,7 +211,8 @@ int lm_resume_load(lm_trainer *t, int argc, char *const *argv) {
     strings given = {0};
     tensor_error err = {0};
     if (t->set.resume && look_for_last(t) != LM_DONE) return LM_FAILED;
-    if (t->set.resume && !lm_run_lock(&t->lock, t->set.resume, t->arena, &err)) /* before it is read */
+    const bool writes = t->set.resume && !t->keeps_nothing;
+    if (writes && !lm_run_lock(&t->lock, t->set.resume, t->arena, &err)) /* before it is read */
         return lm_fail(model, "%s", err.text);
     note_given(t, argc, argv, &given);
     if (!load(t, argc, argv, &err)) return lm_fail(model, "%s", err.text);

@@ -130,9 +130,7 @@ static bool check(lm_trainer *t, tensor_error *err) {
 
 /* Text, tokens, plan and parameters: all that stands before the loop. */
 static int prepare(lm_trainer *t) {
-    const lm_settings *set = &t->set;
     lm_text text = {0};
-    double step_seconds = 0;
     int status = prepare_out(t);
     if (status == LM_DONE) status = lm_prepare_text(t, &text);
     if (status == LM_DONE) status = lm_prepare_model(t);
@@ -142,20 +140,27 @@ static int prepare(lm_trainer *t) {
     lm_text_free(&text);
     if (status != LM_DONE) return status;
     lm_plan_fit(t);
-    if (set->dry_run) return LM_DONE;
+    if (t->set.dry_run) return LM_DONE;
     status = lm_prepare_counts(t);
-    if (status == LM_DONE) status = lm_prepare_parameters(t);
-    if (status == LM_DONE && set->seconds > 0 && !set->resume) {
-        lm_busy *busy = lm_busy_begin(t->instance.model->name, "timing an iteration");
-        status = lm_train_timing(t, &step_seconds);
-        lm_busy_end(busy);
-        if (status == LM_DONE) lm_plan_time(t, step_seconds);
-    }
-    return status;
+    return status == LM_DONE ? lm_prepare_parameters(t) : status;
 }
 
-static int train(lm_trainer *t, const void *context) {
-    (void)context;
+/* As many iterations as --time has room for, by rank 0's clock. */
+static int plan_time(lm_trainer *t) {
+    tensor_error err = {0};
+    double seconds = 0;
+    lm_busy *busy = lm_busy_begin(t->instance.model->name, "timing an iteration");
+    const int status = lm_train_timing(t, &seconds);
+    lm_busy_end(busy);
+    if (status != LM_DONE) return status;
+    if (!nn_world_broadcast(&t->world, &seconds, sizeof seconds, &err))
+        return lm_fail(t->instance.model, "%s", err.text);
+    lm_plan_time(t, seconds);
+    return LM_DONE;
+}
+
+/* Options, checkpoint, text, weights: all that a process does for itself. */
+static int begin(lm_trainer *t) {
     const lm_model *model = t->instance.model;
     const bool loads = t->set.resume || t->set.init;
     tensor_error err = {0};
@@ -165,7 +170,9 @@ static int train(lm_trainer *t, const void *context) {
         lm_say(model, "train: %s", err.text);
         return LM_BAD_USAGE;
     }
-    t->keeps_nothing = !t->set.resume && (t->set.dry_run || (t->set.out && strcmp(t->set.out, "none") == 0));
+    t->keeps_nothing =
+        t->world.rank > 0 ||
+        (!t->set.resume && (t->set.dry_run || (t->set.out && strcmp(t->set.out, "none") == 0)));
     if (t->keeps_nothing) t->set.out = NULL;
     if (t->set.resume) t->set.out = t->set.resume;
     if (!(t->arena = tensor_arena_new(NULL)) || !name_files(t)) return lm_fail(model, "out of memory");
@@ -174,8 +181,16 @@ static int train(lm_trainer *t, const void *context) {
     else if (!(t->instance.arena = tensor_arena_new(&err)))
         status = lm_fail(model, "%s", err.text);
     t->instance.context = t->set.context;
-    if (status == LM_DONE) status = prepare(t);
+    if (t->keeps_nothing) t->set.out = NULL, t->last = t->best = NULL;
+    return status == LM_DONE ? prepare(t) : status;
+}
+
+static int run(lm_trainer *t) {
+    const lm_model *model = t->instance.model;
+    int status = lm_ranks_agree(t, begin(t));
     if (status == LM_DONE && t->set.dry_run) return lm_plan_print(t);
+    if (status == LM_DONE) status = lm_ranks_compare(t);
+    if (status == LM_DONE && t->set.seconds > 0 && !t->set.resume) status = plan_time(t);
     if (status != LM_DONE) {
         remove_folder(t);
         return status;
@@ -191,6 +206,13 @@ static int train(lm_trainer *t, const void *context) {
     lm_warn_plan(t);
     status = lm_train_loop(t);
     return status == LM_DONE ? lm_train_finish(t) : status;
+}
+
+static int train(lm_trainer *t, const void *context) {
+    (void)context;
+    tensor_error err = {0};
+    if (!lm_ranks_begin(t, &err)) return lm_fail(t->instance.model, "%s", err.text);
+    return lm_ranks_end(t, run(t));
 }
 
 int lm_train_command(const lm_model *model, int argc, char *const *argv) {
@@ -217,6 +239,7 @@ static void drop_training(lm_option *options) {
 int lm_train_with(const lm_model *model, int argc, char *const *argv,
                   int (*then)(lm_trainer *t, const void *context), const void *context) {
     lm_trainer t = {.instance.model = model,
+                    .world.size = 1,
                     .lock.fd = -1,
                     .state.best_loss = LM_NO_LOSS,
                     .best_train = (double)NAN,
@@ -286,6 +309,11 @@ int lm_train_with(const lm_model *model, int argc, char *const *argv,
         lm_integer("batch", &s->batch, 1, 65536, "Learn from this many pieces of text at a time."),
         lm_integer("accumulate", &s->accumulate, 1, 65536,
                    "Add up the gradients of this many batches before each step."),
+        lm_integer(
+            "shards", &s->shards, 1, 1 << 24,
+            "Cut the rows of a step into this many parts, which are computed apart and added; 16 for each "
+            "batch unless given, or 1 for a large model. It says how many threads, or processes, can work "
+            "at once."),
         lm_about(LM_ABOUT_MODEL,
                  lm_kept("context_length", lm_integer("context", &s->context, 1, LM_MAX_CONTEXT,
                                                       "The model sees this many tokens at once."))),

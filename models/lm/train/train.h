@@ -11,11 +11,13 @@ typedef struct lm_batch {
     tensor ids, targets;
 } lm_batch;
 bool lm_batch_new(lm_batch *batch, int64_t rows, int64_t context, tensor_arena *arena, tensor_error *err);
+/* A part of it, in the same memory. */
+lm_batch lm_batch_rows(lm_batch batch, int64_t begin, int64_t end);
 /* Fills it with rows that begin at uniformly drawn places of `tokens`, at least T + 1 of them. */
 void lm_batch_draw(lm_batch *batch, lm_tokens tokens, tensor_rng rng);
 
-/* nn_parallel_new for rows of T tokens, of which a shard gets enough to be worth it. */
-nn_parallel *lm_parallel_new(nn_params *params, int64_t context);
+/* nn_parallel_new for rows of an instance's context, of which a shard gets enough to be worth it. */
+nn_parallel *lm_parallel_new(const lm_instance *instance);
 
 /* The mean loss of a batch's rows, as an nn_loss whose context is this. */
 typedef struct lm_loss_context {

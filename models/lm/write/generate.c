@@ -18,7 +18,7 @@ static bool make_shares(lm_generator *g) {
             .begin = g->rows * i / g->shares, .end = g->rows * (i + 1) / g->shares, .tape = ag_tape_new()};
         if (!s->tape) return false;
         ag_set_recording(s->tape, false);
-        if (tensor_ok(g->cache.k)) s->cache = nn_cache_rows(&g->cache, s->begin, s->end);
+        s->cache = nn_cache_rows(&g->cache, s->begin, s->end);
     }
     return true;
 }
@@ -68,9 +68,11 @@ void lm_generator_free(lm_generator *g) {
 void lm_generator_push(lm_generator *g, const int32_t *ids, int64_t step) {
     const int64_t context = g->instance->context, hop = g->sampling->hop > 1 ? g->sampling->hop : 1;
     const int64_t recent = g->recent.shape[1];
-    if (g->length == context) { /* all positions shift, so the cache is void */
-        g->length -= hop < context ? hop : context;
-        g->cache.length = 0;
+    if (g->length == context) {
+        const int64_t dropped = hop < context ? hop : context;
+        g->length -= dropped;
+        g->read = g->read > dropped ? g->read - dropped : 0;
+        if (tensor_ok(g->cache.k)) g->cache.length = g->read = 0; /* all positions shift, so it is void */
         for (int64_t row = 0; row < g->rows; row++) {
             int32_t *window = g->window.i32 + row * context;
             memmove(window, window + context - g->length, (size_t)g->length * sizeof *window);
@@ -94,9 +96,8 @@ static void run_shares(void *context, int64_t begin, int64_t end, int worker) {
         s->cache.length = g->cache.length;
         const tensor rows = tensor_slice(g->window, 0, s->begin, s->end, 1, NULL),
                      window = tensor_slice(rows, 1, 0, g->length, 1, NULL),
-                     ids = g->sampling->no_cache
-                               ? window
-                               : tensor_slice(window, 1, g->cache.length, g->length, 1, NULL);
+                     ids = g->sampling->no_cache ? window
+                                                 : tensor_slice(window, 1, g->read, g->length, 1, NULL);
         s->logits = model->forward(model->self, &(lm_input){.ids = ag_input(s->tape, ids),
                                                             .cache = g->sampling->no_cache ? NULL : &s->cache,
                                                             .counts = g->instance->counts,
@@ -110,7 +111,8 @@ bool lm_generator_next(lm_generator *g, tensor_error *err) {
         run_shares(g, 0, 1, 0);
     else
         tensor_parallel(g->shares, 1, run_shares, g);
-    g->cache.length = g->length;
+    g->cache.length += g->length - g->read;
+    g->read = g->length;
     for (const lm_share *s = g->share; s < g->share + g->shares; s++) {
         if (!s->logits) return tensor_fail(err, "%s", ag_error(s->tape));
         const tensor x = s->logits->value;

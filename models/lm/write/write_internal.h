@@ -23,7 +23,8 @@ typedef struct lm_generator {
     int64_t rows;
     tensor window;        /* [rows, T]: the last tokens */
     int64_t length;       /* of what is in it */
-    nn_cache cache;       /* of the first tokens in it, all rows */
+    int64_t read;         /* so many of these are in the cache, or need none */
+    nn_cache cache;       /* of all rows */
     tensor recent;        /* [rows, repetition_window]: the last tokens, in no order */
     int64_t count;        /* of all tokens so far */
     tensor scores, order; /* [V] */

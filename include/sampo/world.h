@@ -1,0 +1,59 @@
+/* Sampo nn: the processes that train one model together. */
+#ifndef SAMPO_WORLD_H
+#define SAMPO_WORLD_H
+
+#include "sampo/tensor.h"
+
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The processes of a run, ranks 0 to size - 1, as one of them sees them. Where Sampo is built with MPI, nn_world_open joins
+ * those that mpirun has started; without it, or without mpirun, a process is alone: {0, 1}. Whoever has another way to
+ * send bytes makes a world of his own functions.
+ *
+ *     nn_world world;
+ *     if (!nn_world_open(&world, &err)) puts(err.text);
+ *     nn_parallel_set_world(parallel, &world);   // each rank computes its shards of every batch; gradients are equal
+ *     ...
+ *     nn_world_close(&world);
+ */
+typedef struct nn_world {
+    int rank, size;
+    void *context;
+    /* All bytes go to, or come from, another rank, in the order in which they were sent. False with a text, also where the other
+     * does not answer in time. */
+    bool (*send)(void *context, int to, const void *data, size_t bytes, tensor_error *err);
+    bool (*receive)(void *context, int from, void *data, size_t bytes, tensor_error *err);
+    /* Ends this process's part; NULL: nothing is to be done. `failed`: ends those of the others as well. */
+    void (*close)(void *context, bool failed);
+} nn_world;
+
+/* Once a process, at its start. False with a text where MPI fails. How long a rank waits for another is the environment
+ * variable SAMPO_WAIT, in seconds; 300 unless given. */
+bool nn_world_open(nn_world *world, tensor_error *err);
+void nn_world_close(nn_world *world, bool failed);
+/* What nn_world_open joins processes with, such as "MPICH 4.0.2", a text that lives as long as the program; NULL: Sampo was built
+ * without MPI. */
+const char *nn_world_library(void);
+
+/* Every rank calls these, in the same order. A NULL world is one process. */
+
+/* Rank 0's bytes come to all. */
+bool nn_world_broadcast(const nn_world *world, void *data, size_t bytes, tensor_error *err);
+/* Each of up to 8 values becomes the largest of all ranks'. */
+bool nn_world_max(const nn_world *world, int64_t *values, int count, tensor_error *err);
+/* Fails on every rank, with a text that begins with `what` and names the first rank whose bytes are not rank 0's. */
+bool nn_world_same(const nn_world *world, const char *what, const void *data, size_t bytes,
+                   tensor_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
+#endif

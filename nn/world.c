@@ -1,0 +1,61 @@
+/* What ranks agree on, by messages between two of them. */
+#include "nn/nn_internal.h"
+
+#include <string.h>
+
+static bool alone(const nn_world *world) {
+    return !world || world->size == 1;
+}
+
+void nn_world_close(nn_world *world, bool failed) {
+    if (world->close) world->close(world->context, failed);
+    *world = (nn_world){.size = 1};
+}
+
+/* A binomial tree: in each turn, every rank that has the bytes sends them to one that has not. */
+bool nn_world_broadcast(const nn_world *world, void *data, size_t bytes, tensor_error *err) {
+    if (alone(world) || bytes == 0) return true;
+    for (int have = 1; have < world->size; have *= 2) {
+        const int rank = world->rank;
+        if (rank < have && rank + have < world->size) {
+            if (!world->send(world->context, rank + have, data, bytes, err)) return false;
+        } else if (rank >= have && rank < 2 * have) {
+            if (!world->receive(world->context, rank - have, data, bytes, err)) return false;
+        }
+    }
+    return true;
+}
+
+bool nn_world_max(const nn_world *world, int64_t *values, int count, tensor_error *err) {
+    enum { MOST = 8 };
+    int64_t other[MOST];
+    if (alone(world)) return true;
+    if (count < 0 || count > MOST) return tensor_fail(err, "nn_world_max of %d values", count);
+    const size_t bytes = (size_t)count * sizeof *values;
+    if (world->rank > 0 && !world->send(world->context, 0, values, bytes, err)) return false;
+    for (int from = 1; world->rank == 0 && from < world->size; from++) {
+        if (!world->receive(world->context, from, other, bytes, err)) return false;
+        for (int i = 0; i < count; i++)
+            if (other[i] > values[i]) values[i] = other[i];
+    }
+    return nn_world_broadcast(world, values, bytes, err);
+}
+
+/* 64 bits of all bytes (FNV-1a). */
+static uint64_t digest(const unsigned char *data, size_t bytes) {
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < bytes; i++) hash = (hash ^ data[i]) * 0x100000001b3u;
+    return hash;
+}
+
+bool nn_world_same(const nn_world *world, const char *what, const void *data, size_t bytes,
+                   tensor_error *err) {
+    if (alone(world)) return true;
+    const uint64_t own[2] = {bytes, digest(data, bytes)};
+    uint64_t first[2] = {own[0], own[1]};
+    if (!nn_world_broadcast(world, first, sizeof first, err)) return false;
+    int64_t different = memcmp(own, first, sizeof own) != 0 ? world->size - world->rank : 0;
+    if (!nn_world_max(world, &different, 1, err)) return false;
+    if (different == 0) return true;
+    return tensor_fail(err, "%s: rank %d differs from rank 0", what, world->size - (int)different);
+}

@@ -1,0 +1,390 @@
+/* Convolutions as matrix products: a block of windows is copied to the stack, as columns of a matrix that stays in the
+ * second-level cache, and multiplied there (Chellapilla et al. 2006). The transposed one is the same over images whose
+ * windows are chosen so: with a stride of s, results that are s apart meet the same taps and are a convolution of their own. */
+#include "tensor/kernels/kernels.h"
+#include "tensor/tensor_internal.h"
+
+enum {
+    ROWS = 256,            /* of the matrix at once, and of results */
+    COLUMNS_ROOM = 1 << 16 /* numbers on the stack: columns and results */
+};
+
+/* ---- Arguments ------------------------------------------------------------------------------------ */
+
+/* The same with each 0 replaced by what it stands for. */
+static tensor_windows complete(const tensor_windows *windows) {
+    tensor_windows t = *windows;
+    for (int i = 0; i < 2; i++) {
+        if (t.stride[i] == 0) t.stride[i] = 1;
+        if (t.dilation[i] == 0) t.dilation[i] = 1;
+    }
+    if (t.groups == 0) t.groups = 1;
+    return t;
+}
+
+static bool mismatch(const char *why, tensor x, tensor w, tensor_error *err) {
+    char a[TENSOR_SHAPE_TEXT], b[TENSOR_SHAPE_TEXT];
+    return tensor_fail(err, "convolution: %s: x %s, w %s", why,
+                       tensor_shape_text(a, sizeof a, x.rank, x.shape),
+                       tensor_shape_text(b, sizeof b, w.rank, w.shape));
+}
+
+bool tensor_window_count(const char *what, int64_t size, int64_t window, int64_t stride, int64_t padding,
+                         int64_t dilation, int64_t *count, tensor_error *err) {
+    enum { MOST = 1 << 30 };
+    if (window < 1 || window > MOST || stride < 1 || stride > MOST || padding < 0 || padding > MOST ||
+        dilation < 1 || dilation > MOST)
+        return tensor_fail(
+            err, "%s: a window of %lld with stride %lld, padding %lld and dilation %lld is not possible",
+            what, (long long)window, (long long)stride, (long long)padding, (long long)dilation);
+    const int64_t room = size + 2 * padding - dilation * (window - 1) - 1;
+    if (room < 0)
+        return tensor_fail(err, "%s: a window over %lld is larger than %lld with a padding of %lld", what,
+                           (long long)(dilation * (window - 1) + 1), (long long)size, (long long)padding);
+    *count = room / stride + 1;
+    return true;
+}
+
+bool tensor_convolve_shape(tensor x, tensor w, const tensor_windows *windows, int64_t shape[4],
+                           tensor_error *err) {
+    if (!tensor_expect("convolution", "x", &x, TENSOR_F32, err) ||
+        !tensor_expect("convolution", "w", &w, TENSOR_F32, err))
+        return false;
+    const tensor_windows t = complete(windows);
+    if (x.rank != 4 || w.rank != 4) return mismatch("needs x[N, C, H, W] and w[O, C, h, w]", x, w, err);
+    if (t.groups < 1 || w.shape[0] % t.groups != 0 || x.shape[1] % t.groups != 0)
+        return mismatch("the groups do not divide the channels", x, w, err);
+    if (x.shape[1] / t.groups != w.shape[1]) return mismatch("channels differ", x, w, err);
+    shape[0] = x.shape[0];
+    shape[1] = w.shape[0];
+    for (int i = 0; i < 2; i++)
+        if (!tensor_window_count("convolution", x.shape[2 + i], w.shape[2 + i], t.stride[i], t.padding[i],
+                                 t.dilation[i], &shape[2 + i], err))
+            return false;
+    return true;
+}
+
+/* Whether y is the convolution of x and w, and what else there is has a bias's shape and the scratch's. */
+static bool check(const tensor *y, const tensor *x, const tensor *w, const tensor *bias, int64_t channels,
+                  const tensor_windows *windows, const tensor *scratch, tensor_error *err) {
+    int64_t shape[4];
+    const int64_t size = tensor_size(*w);
+    if (!tensor_convolve_shape(*x, *w, windows, shape, err) ||
+        !tensor_expect("convolution", "y", y, TENSOR_F32, err) ||
+        !tensor_expect_shape("convolution", "y", y, 4, shape, err))
+        return false;
+    if (bias && tensor_ok(*bias) &&
+        (!tensor_expect("convolution", "bias", bias, TENSOR_F32, err) ||
+         !tensor_expect_shape("convolution", "bias", bias, 1, &channels, err)))
+        return false;
+    if (scratch && (!tensor_expect("convolution", "scratch", scratch, TENSOR_F32, err) ||
+                    tensor_size(*scratch) < size || !tensor_is_contiguous(*scratch)))
+        return tensor_fail(err, "convolution: needs scratch of %lld numbers without gaps", (long long)size);
+    tensor filter = *w; /* one row of the matrix is the weights of one channel */
+    if (filter.shape[0] > 0) filter.shape[0] = 1;
+    return tensor_dense(&filter) || tensor_fail(err, "convolution: w has gaps between its numbers");
+}
+
+/* ---- Products ------------------------------------------------------------------------------------- */
+
+/* Sums of each group: C[rows, windows] = bias[rows] + A[rows, k] columns[k, windows]. */
+typedef struct products {
+    windows_args from, to; /* where the columns come from; where results go, of one tap each */
+    int64_t groups, rows, k, windows;
+    int64_t from_group, to_group; /* from one group's images to the next's */
+    const float *a;
+    int64_t a_group, a_row;
+    const float *bias;
+    int64_t bias_step;
+    int64_t block_rows, block_windows, row_blocks, window_blocks;
+} products;
+
+static int64_t pieces(int64_t n, int64_t size) {
+    return (n + size - 1) / size;
+}
+
+/* Blocks of about equal sizes: whole vectors of every instruction set. */
+static void cut(products *t) {
+    enum { VECTOR = 16, PANELS = 96 }; /* a panel of B has 24 or 32 columns */
+    t->row_blocks = pieces(t->rows, ROWS);
+    t->block_rows = t->row_blocks > 0 ? pieces(t->rows, t->row_blocks) : 1;
+    const int64_t deep = t->k < ROWS ? t->k : ROWS;
+    int64_t most = COLUMNS_ROOM / (deep + t->block_rows);
+    most -= most % (most >= PANELS ? PANELS : VECTOR);
+    t->window_blocks = pieces(t->windows, most);
+    t->block_windows =
+        t->window_blocks > 0 ? pieces(pieces(t->windows, t->window_blocks), VECTOR) * VECTOR : VECTOR;
+    t->window_blocks = pieces(t->windows, t->block_windows);
+}
+
+static void multiply_block(const products *t, int64_t task) {
+    const tensor_kernels *kernels = tensor_kernels_get();
+    float memory[COLUMNS_ROOM] __attribute__((aligned(64)));
+    const int64_t block = task % t->window_blocks,
+                  row = task / t->window_blocks % t->row_blocks * t->block_rows;
+    const int64_t group = task / t->window_blocks / t->row_blocks;
+    const int64_t rows = t->rows - row < t->block_rows ? t->rows - row : t->block_rows;
+    const int64_t width = t->block_windows;
+    float *sums = memory, *columns = memory + rows * width;
+    windows_args from = t->from, to = t->to;
+    from.begin = to.begin = block * width;
+    from.n = to.n = t->windows - from.begin < width ? t->windows - from.begin : width;
+    from.out_row = to.out_row = width;
+    from.x += group * t->from_group;
+    to.x += group * t->to_group + row * to.channel;
+    to.from = 0, to.to = rows;
+    const float zero = 0, *bias = t->bias ? t->bias + (group * t->rows + row) * t->bias_step : &zero;
+    for (int64_t r = 0; r < rows; r++) kernels->fill(width, sums + r * width, bias + r * t->bias_step);
+    for (int64_t k = 0; k < t->k; k += ROWS) {
+        from.from = k;
+        from.to = t->k - k < ROWS ? t->k : k + ROWS;
+        kernels->gather_windows(&from, columns);
+        kernels->gemm(&(gemm_args){.m = rows,
+                                   .n = width,
+                                   .k = from.to - k,
+                                   .a = t->a + group * t->a_group + row * t->a_row + k,
+                                   .a_row = t->a_row,
+                                   .a_col = 1,
+                                   .b = columns,
+                                   .b_row = width,
+                                   .b_col = 1,
+                                   .c = sums,
+                                   .c_row = width,
+                                   .c_col = 1,
+                                   .start = sums,
+                                   .start_row = width,
+                                   .start_col = 1});
+    }
+    kernels->scatter_windows(&to, sums);
+}
+
+static void multiply_blocks(void *context, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    for (int64_t task = begin; task < end; task++) multiply_block(context, task);
+}
+
+/* How many tasks of so many multiply-adds a thread takes at least. */
+static int64_t grain(double work) {
+    enum { GRAIN = 1 << 17 };
+    return work > GRAIN ? 1 : 1 + (int64_t)(GRAIN / (work + 1));
+}
+
+static void multiply(products *t) {
+    cut(t);
+    tensor_parallel(t->groups * t->row_blocks * t->window_blocks,
+                    grain((double)t->block_rows * (double)t->block_windows * (double)t->k), multiply_blocks,
+                    t);
+}
+
+/* The axis of an image on which windows of a convolution lie. */
+static window_axis axis_of(const tensor_windows *t, int i, const tensor *x, const tensor *w,
+                           const tensor *y) {
+    return (window_axis){.windows = y->shape[2 + i],
+                         .taps = w->shape[2 + i],
+                         .step = t->stride[i],
+                         .first = -t->padding[i],
+                         .apart = t->dilation[i],
+                         .size = x->shape[2 + i],
+                         .stride = x->stride[2 + i]};
+}
+
+/* Every element of an image by itself, or those `step` apart from `first` on. */
+static window_axis elements(const tensor *x, int i, int64_t first, int64_t step) {
+    return (window_axis){.windows = (x->shape[2 + i] - first + step - 1) / step,
+                         .taps = 1,
+                         .step = step,
+                         .first = first,
+                         .size = x->shape[2 + i],
+                         .stride = x->stride[2 + i]};
+}
+
+static windows_args images(const tensor *x, window_axis rows, window_axis cols) {
+    return (windows_args){
+        .rows = rows, .cols = cols, .x = x->f32, .image = x->stride[0], .channel = x->stride[1]};
+}
+
+/* ---- Convolution ---------------------------------------------------------------------------------- */
+
+bool tensor_convolve(tensor y, tensor x, tensor w, tensor bias, const tensor_windows *windows,
+                     tensor_error *err) {
+    if (!check(&y, &x, &w, &bias, w.rank > 0 ? w.shape[0] : 0, windows, NULL, err)) return false;
+    const tensor_windows t = complete(windows);
+    products p = {.from = images(&x, axis_of(&t, 0, &x, &w, &y), axis_of(&t, 1, &x, &w, &y)),
+                  .to = images(&y, elements(&y, 0, 0, 1), elements(&y, 1, 0, 1)),
+                  .groups = t.groups,
+                  .rows = w.shape[0] / t.groups,
+                  .k = w.shape[1] * w.shape[2] * w.shape[3],
+                  .windows = y.shape[0] * y.shape[2] * y.shape[3],
+                  .from_group = w.shape[1] * x.stride[1],
+                  .to_group = w.shape[0] / t.groups * y.stride[1],
+                  .a = w.f32,
+                  .a_group = w.shape[0] / t.groups * w.stride[0],
+                  .a_row = w.stride[0],
+                  .bias = tensor_ok(bias) ? bias.f32 : NULL,
+                  .bias_step = tensor_ok(bias) ? bias.stride[0] : 0};
+    multiply(&p);
+    tensor_touch(y);
+    return true;
+}
+
+/* ---- Transposed ----------------------------------------------------------------------------------- */
+
+/* The taps that elements first, first + stride, ... of x meet: tap number `tap`, and every `every`-th after it. */
+typedef struct phase {
+    window_axis axis; /* of y */
+    int64_t tap, every;
+} phase;
+
+static phase phase_of(const tensor_windows *t, int i, int64_t first, const tensor *x, const tensor *w,
+                      const tensor *y) {
+    const int64_t stride = t->stride[i], dilation = t->dilation[i], at = first + t->padding[i];
+    int64_t tap = 0, every = 1;
+    while (every * dilation % stride != 0) every++;
+    while (tap < every && (at - tap * dilation) % stride != 0) tap++; /* every: no tap meets them */
+    const int64_t taps = w->shape[2 + i];
+    return (phase){.axis = {.windows = elements(x, i, first, stride).windows,
+                            .taps = tap < every && tap < taps ? (taps - tap + every - 1) / every : 0,
+                            .step = 1,
+                            .first = (at - tap * dilation) / stride,
+                            .apart = -(every * dilation / stride),
+                            .size = y->shape[2 + i],
+                            .stride = y->stride[2 + i]},
+                   .tap = tap,
+                   .every = every};
+}
+
+/* out[group][c][(o, i, j)] = w[o, c, i, j] of the taps of two phases. */
+static void turn(float *out, const tensor *w, int64_t groups, const phase *rows, const phase *cols) {
+    const int64_t outputs = w->shape[0] / groups;
+    for (int64_t g = 0; g < groups; g++)
+        for (int64_t c = 0; c < w->shape[1]; c++)
+            for (int64_t o = 0; o < outputs; o++) {
+                const float *filter = w->f32 + (g * outputs + o) * w->stride[0] + c * w->stride[1];
+                for (int64_t i = 0; i < rows->axis.taps; i++)
+                    for (int64_t j = 0; j < cols->axis.taps; j++)
+                        *out++ = filter[(rows->tap + i * rows->every) * w->stride[2] +
+                                        (cols->tap + j * cols->every) * w->stride[3]];
+            }
+}
+
+bool tensor_convolve_transposed(tensor x, tensor y, tensor w, tensor bias, const tensor_windows *windows,
+                                tensor scratch, tensor_error *err) {
+    if (!check(&y, &x, &w, &bias, x.rank > 1 ? x.shape[1] : 0, windows, &scratch, err)) return false;
+    const tensor_windows t = complete(windows);
+    const int64_t outputs = w.shape[0] / t.groups;
+    for (int64_t r = 0; r < t.stride[0] && r < x.shape[2]; r++)
+        for (int64_t q = 0; q < t.stride[1] && q < x.shape[3]; q++) {
+            const phase rows = phase_of(&t, 0, r, &x, &w, &y), cols = phase_of(&t, 1, q, &x, &w, &y);
+            const int64_t k = outputs * rows.axis.taps * cols.axis.taps;
+            turn(scratch.f32, &w, t.groups, &rows, &cols);
+            products p = {.from = images(&y, rows.axis, cols.axis),
+                          .to = images(&x, elements(&x, 0, r, t.stride[0]), elements(&x, 1, q, t.stride[1])),
+                          .groups = t.groups,
+                          .rows = w.shape[1],
+                          .k = k,
+                          .windows = x.shape[0] * rows.axis.windows * cols.axis.windows,
+                          .from_group = outputs * y.stride[1],
+                          .to_group = w.shape[1] * x.stride[1],
+                          .a = scratch.f32,
+                          .a_group = w.shape[1] * k,
+                          .a_row = k,
+                          .bias = tensor_ok(bias) ? bias.f32 : NULL,
+                          .bias_step = tensor_ok(bias) ? bias.stride[0] : 0};
+            multiply(&p);
+        }
+    tensor_touch(x);
+    tensor_touch(scratch);
+    return true;
+}
+
+/* ---- Weights -------------------------------------------------------------------------------------- */
+
+/* Of each group sums[k, outputs] = columns[k, windows] y[windows, outputs], both copied block by block of windows. */
+typedef struct weights {
+    windows_args x, y;
+    int64_t groups, k, outputs, windows;
+    int64_t x_group, y_group;
+    int64_t block_k, block_outputs, k_blocks, output_blocks;
+    float *sums;
+} weights;
+
+static void weight_block(const weights *t, int64_t task) {
+    const tensor_kernels *kernels = tensor_kernels_get();
+    float memory[COLUMNS_ROOM] __attribute__((aligned(64)));
+    const int64_t group = task / t->k_blocks / t->output_blocks;
+    windows_args x = t->x, y = t->y;
+    x.from = task % t->k_blocks * t->block_k;
+    x.to = t->k - x.from < t->block_k ? t->k : x.from + t->block_k;
+    y.from = task / t->k_blocks % t->output_blocks * t->block_outputs;
+    y.to = t->outputs - y.from < t->block_outputs ? t->outputs : y.from + t->block_outputs;
+    x.x += group * t->x_group;
+    y.x += group * t->y_group;
+    const int64_t k = x.to - x.from, outputs = y.to - y.from;
+    int64_t most = COLUMNS_ROOM / (k + outputs);
+    if (most > ROWS) most = ROWS;
+    float *sums = t->sums + (group * t->k + x.from) * t->outputs + y.from;
+    for (int64_t begin = 0, n; begin == 0 || begin < t->windows; begin += n) {
+        n = t->windows - begin < most ? t->windows - begin : most;
+        x.begin = y.begin = begin;
+        x.n = y.n = x.out_row = y.out_row = n;
+        if (n > 0) kernels->gather_windows(&x, memory);
+        if (n > 0) kernels->gather_windows(&y, memory + k * n);
+        kernels->gemm(&(gemm_args){.m = k,
+                                   .n = outputs,
+                                   .k = n,
+                                   .a = memory,
+                                   .a_row = n,
+                                   .a_col = 1,
+                                   .b = memory + k * n,
+                                   .b_row = 1,
+                                   .b_col = n,
+                                   .c = sums,
+                                   .c_row = t->outputs,
+                                   .c_col = 1,
+                                   .start = begin > 0 ? sums : NULL,
+                                   .start_row = t->outputs,
+                                   .start_col = 1});
+        if (n <= 0) break;
+    }
+}
+
+static void weight_blocks(void *context, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    for (int64_t task = begin; task < end; task++) weight_block(context, task);
+}
+
+/* w [groups outputs, c, i, j] from sums [groups, k, outputs]. */
+static bool turn_back(tensor w, tensor sums, const weights *t, tensor_error *err) {
+    sums = tensor_slice(tensor_reshape(sums, TENSOR_SHAPE(-1), err), 0, 0, tensor_size(w), 1, err);
+    sums = tensor_reshape(sums, TENSOR_SHAPE(t->groups, t->k, t->outputs), err);
+    return tensor_copy(tensor_reshape(w, TENSOR_SHAPE(t->groups, t->outputs, t->k), err),
+                       tensor_transpose(sums, 1, 2, err), err);
+}
+
+bool tensor_convolve_weight(tensor w, tensor y, tensor x, const tensor_windows *windows, tensor scratch,
+                            tensor_error *err) {
+    if (!check(&y, &x, &w, NULL, 0, windows, &scratch, err)) return false;
+    if (tensor_size(w) == 0) return true;
+    const tensor_windows o = complete(windows);
+    weights t = {.x = images(&x, axis_of(&o, 0, &x, &w, &y), axis_of(&o, 1, &x, &w, &y)),
+                 .y = images(&y, elements(&y, 0, 0, 1), elements(&y, 1, 0, 1)),
+                 .groups = o.groups,
+                 .k = w.shape[1] * w.shape[2] * w.shape[3],
+                 .outputs = w.shape[0] / o.groups,
+                 .windows = y.shape[0] * y.shape[2] * y.shape[3],
+                 .x_group = w.shape[1] * x.stride[1],
+                 .y_group = w.shape[0] / o.groups * y.stride[1],
+                 .sums = scratch.f32};
+    const int threads = tensor_is_nested() ? 1 : tensor_threads();
+    t.k_blocks = pieces(t.k, ROWS);
+    while (t.k_blocks * t.groups < threads && 2 * ROWS * t.k_blocks < 8 * t.k) t.k_blocks++;
+    t.block_k = pieces(t.k, t.k_blocks);
+    t.k_blocks = pieces(t.k, t.block_k);
+    t.output_blocks = pieces(t.outputs, ROWS);
+    t.block_outputs = pieces(t.outputs, t.output_blocks);
+    tensor_parallel(t.groups * t.k_blocks * t.output_blocks,
+                    grain((double)t.block_k * (double)t.block_outputs * (double)t.windows), weight_blocks,
+                    &t);
+    tensor_touch(scratch);
+    return turn_back(w, scratch, &t, err);
+}

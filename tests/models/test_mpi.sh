@@ -1,0 +1,61 @@
+#!/bin/sh
+# Processes that mpirun starts train as one does: the same checkpoint, byte for byte, with any number of ranks and threads, also
+# resumed on another number; and their faults. $1 is the program gpt, built with MPI.
+set -u
+gpt=$1
+verses=$(CDPATH='' cd -- "$(dirname -- "$0")/../../models/data" && pwd)/verses.txt
+passed=0 failed=0
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+command -v mpirun >/dev/null || { echo 'skipped: no mpirun' && exit 77; }
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+check() { # check NAME COMMAND...
+    name=$1 && shift
+    if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)) && echo "FAILED: $name" && tail -n 5 stderr; fi
+}
+ranks() { # ranks NUMBER OPTIONS...
+    number=$1 && shift
+    mpirun -n "$number" "$gpt" train --eval-batches 2 --sample-tokens 5 "$@" >stdout 2>stderr
+}
+
+options="--data $verses --iters 30 --eval-every 10 --dropout 0.1 --prior 3"
+# shellcheck disable=SC2086 # words
+{
+    "$gpt" train $options --eval-batches 2 --sample-tokens 5 --threads 1 --out one >stdout 2>stderr
+    cp stdout said
+    for number in 2 3 4; do
+        ranks $number $options --threads $((number % 2 + 1)) --out run --force
+        check "$number ranks end" [ $? -eq 0 ]
+        for file in last best; do check "$number ranks: $file" cmp -s one/$file.safetensors run/$file.safetensors; done
+        check "$number ranks: what rank 0 prints" cmp -s said stdout
+        check "$number ranks: the log's losses" [ "$(cut -d , -f 1-3 one/log.csv)" = "$(cut -d , -f 1-3 run/log.csv)" ]
+    done
+    ranks 3 $options --threads 1 --out stopped --iters 17
+    ranks 2 --resume stopped --threads 1 --iters 30
+    "$gpt" train $options --eval-batches 2 --sample-tokens 5 --out whole --iters 17 >stdout 2>stderr
+    "$gpt" train --resume whole --iters 30 >stdout 2>stderr
+    check 'resumed on another number of ranks' cmp -s stopped/last.safetensors whole/last.safetensors
+    ranks 5 $options --threads 1 --out few --shards 2
+    check 'more ranks than shards' grep -q 'some have nothing to do' stderr
+}
+
+mpirun -n 1 "$gpt" train --data "$verses" --iters 4 --out a : \
+    -n 1 "$gpt" train --data "$verses" --iters 4 --seed 2 --out a >stdout 2>stderr
+check 'other options: status' [ $? -ne 0 ]
+check 'other options: text' grep -q 'the command line: rank 1 differs from rank 0' stderr
+ranks 2 --data "$work/nothing" --out a
+check 'no text: status' [ $? -ne 0 ]
+check 'no text: one line' [ "$(grep -c 'cannot be opened' stderr)" = 1 ]
+
+# A rank that is killed ends the run, and the checkpoint is whole.
+ranks 2 --data "$verses" --iters 100000 --eval-every 10 --threads 1 --out killed &
+run=$!
+tries=0
+while [ ! -s killed/best.safetensors ] && [ $tries -lt 300 ]; do sleep 0.1 && tries=$((tries + 1)); done
+pkill -9 -n -f -- "--out killed" 2>/dev/null
+wait $run
+check 'a rank is killed: status' [ $? -ne 0 ]
+check 'a rank is killed: the checkpoint is whole' "$gpt" info killed/last.safetensors >/dev/null
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]

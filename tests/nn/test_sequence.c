@@ -1,0 +1,256 @@
+/* Recurrent networks and blocks of transformers: PyTorch's values and gradients (make_sequence.py), and the same bits with a
+ * cache. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+#include "sampo/nn.h"
+
+#define FIXTURE SAMPO_FIXTURES "/nn/sequence.safetensors"
+
+enum { WIDTH = 12, HEADS = 4, HEAD = 6, MEMORY = 7 };
+
+static nn_file *file;
+static nn_params *params;
+static tensor_arena *arena;
+static ag_tape *tape;
+
+static void setup(void) {
+    tensor_error err = {0};
+    file = nn_file_open(FIXTURE, &err);
+    cr_assert(file, "%s", err.text);
+    params = nn_params_new();
+    arena = tensor_arena_new(NULL);
+    tape = ag_tape_new();
+}
+
+static void teardown(void) {
+    ag_tape_free(tape);
+    tensor_arena_free(arena);
+    nn_params_free(params);
+    nn_file_close(file);
+}
+
+TestSuite(sequence, .init = setup, .fini = teardown);
+
+static tensor expected(const char *module, const char *what) {
+    char name[96];
+    snprintf(name, sizeof name, "%s.%s", module, what);
+    const nn_entry *entry = nn_file_find(file, name);
+    cr_assert(entry, "no %s", name);
+    const tensor x = tensor_new(arena, TENSOR_F32, entry->rank, entry->shape, NULL);
+    memcpy(x.f32, entry->data, entry->bytes);
+    return x;
+}
+
+static void expect_close(tensor x, const char *module, const char *what) {
+    const tensor e = expected(module, what), dense = tensor_contiguous(arena, x, NULL);
+    cr_assert(tensor_same_shape(x, e), "%s.%s", module, what);
+    for (int64_t i = 0; i < tensor_size(e); i++)
+        cr_assert(fabsf(dense.f32[i] - e.f32[i]) <= 3e-6f * fmaxf(1, fabsf(e.f32[i])),
+                  "%s.%s: element %lld is %g, expected %g", module, what, (long long)i, (double)dense.f32[i],
+                  (double)e.f32[i]);
+}
+
+static void load(void) {
+    tensor_error err = {0};
+    cr_assert(nn_params_finalize(params, 1), "%s", nn_params_error(params));
+    cr_assert(nn_params_load(params, file, &err), "%s", err.text);
+}
+
+/* y, and the gradients of sum(y r) for x and for all parameters. */
+static void check(const char *module, ag_var *y, ag_var *x) {
+    cr_assert(y, "%s: %s", module, ag_error(tape));
+    expect_close(y->value, module, "y");
+    ag_var *loss = ag_sum(ag_mul(y, ag_input(tape, expected(module, "r"))), AG_ALL, false);
+    cr_assert(ag_backward(loss), "%s: %s", module, ag_error(tape));
+    expect_close(ag_grad(x), module, "dx");
+    for (int i = 0; i < nn_params_entries(params); i++) {
+        char what[96];
+        snprintf(what, sizeof what, "d.%s", nn_params_name(params, i) + strlen(module) + 1);
+        expect_close(ag_grad(ag_use(tape, nn_params_at(params, i))), module, what);
+    }
+}
+
+/* ---- Recurrent networks --------------------------------------------------------------------------- */
+
+static const char *const kinds[] = {"rnn", "gru", "lstm"};
+
+static void check_recurrent(nn_cell_kind kind) {
+    struct nn_recurrent m;
+    nn_recurrent_init(&m, params, kinds[kind], kind, 3, 4, (nn_recurrent_options){.layers = 2});
+    load();
+    nn_hidden states[2] = {{0}};
+    ag_var *x = ag_variable(tape, expected(kinds[kind], "x")), *y = nn_recurrent(&m, x, states, NULL);
+    ag_var *h = ag_concat((ag_var *[]){ag_unsqueeze(states[0].h, 0), ag_unsqueeze(states[1].h, 0)}, 2, 0);
+    cr_assert(h, "%s", ag_error(tape));
+    expect_close(h->value, kinds[kind], "last_h");
+    if (kind == NN_LSTM)
+        expect_close(
+            ag_concat((ag_var *[]){ag_unsqueeze(states[0].c, 0), ag_unsqueeze(states[1].c, 0)}, 2, 0)->value,
+            "lstm", "last_c");
+    check(kinds[kind], y, x);
+}
+Test(sequence, rnn_equals_pytorch) {
+    check_recurrent(NN_RNN);
+}
+Test(sequence, gru_equals_pytorch) {
+    check_recurrent(NN_GRU);
+}
+Test(sequence, lstm_equals_pytorch) {
+    check_recurrent(NN_LSTM);
+}
+
+/* A sequence, its steps by a cell, and its pieces with a cache give the same numbers; without biases, too. */
+static void check_steps(nn_cell_kind kind, bool no_bias) {
+    enum { B = 3, T = 6, IN = 5, H = 7 };
+    nn_params *own = nn_params_new();
+    struct nn_recurrent m;
+    nn_recurrent_init(&m, own, "m", kind, IN, H, (nn_recurrent_options){.layers = 1, .no_bias = no_bias});
+    cr_assert(nn_params_finalize(own, 4), "%s", nn_params_error(own));
+    cr_assert_eq(nn_params_entries(own), no_bias ? 2 : 4);
+    const tensor x = tensor_new(arena, TENSOR_F32, TENSOR_SHAPE(B, T, IN), NULL);
+    cr_assert(tensor_rand_normal(x, &(tensor_rng){.seed = 2}, 0, 1, NULL));
+    ag_reset(tape);
+    ag_set_recording(tape, false);
+    const ag_var *all = nn_recurrent(&m, ag_input(tape, x), NULL, NULL);
+    cr_assert(all, "%s", ag_error(tape));
+    nn_hidden s = {0};
+    nn_cache cache;
+    cr_assert(nn_recurrent_cache(&m, &cache, B, arena, NULL));
+    for (int64_t t = 0; t < T; t++) {
+        s = nn_cell(&m.layer[0], ag_select(ag_input(tape, x), 1, t), s);
+        const tensor piece = tensor_slice(x, 1, t, t + 1, 1, NULL);
+        const ag_var *y = nn_recurrent_cached(&m, ag_input(tape, piece), &cache);
+        cache.length++;
+        cr_assert(s.h && y, "%s", ag_error(tape));
+        for (int64_t i = 0; i < B * H; i++) {
+            const float e = all->value.f32[i / H * T * H + t * H + i % H];
+            cr_assert(fabsf(s.h->value.f32[i] - e) <= 1e-6f, "step %lld", (long long)t);
+            cr_assert(fabsf(y->value.f32[i] - e) <= 1e-6f, "step %lld with a cache", (long long)t);
+        }
+    }
+    nn_params_free(own);
+}
+Test(sequence, steps_and_caches_equal_the_sequence) {
+    for (int kind = NN_RNN; kind <= NN_LSTM; kind++)
+        for (int no_bias = 0; no_bias < 2; no_bias++) check_steps((nn_cell_kind)kind, no_bias);
+}
+
+Test(sequence, recurrent_says_what_does_not_fit) {
+    struct nn_recurrent m;
+    nn_recurrent_init(&m, params, "rnn", NN_RNN, 3, 4, NN_RECURRENT_DEFAULTS);
+    load();
+    const tensor x = tensor_zeros(arena, TENSOR_F32, TENSOR_SHAPE(2, 3), NULL);
+    cr_expect_null(nn_recurrent(&m, ag_input(tape, x), NULL, NULL));
+    cr_expect_str_eq(ag_error(tape),
+                     "recurrent: needs [B, T, in] of one step or more, not rank 2 and 3 steps");
+    ag_reset(tape);
+    nn_cache cache = {.length = 1};
+    cr_expect_null(nn_recurrent_cached(&m, ag_input(tape, expected("rnn", "x")), &cache));
+    cr_expect_str_eq(ag_error(tape), "recurrent: a cache of 1 layers, without gradients, is needed");
+    nn_params *bad = nn_params_new();
+    nn_recurrent_init(&m, bad, "r", NN_GRU, 3, 4, (nn_recurrent_options){.layers = NN_MAX_RECURRENT + 1});
+    cr_expect_str_eq(nn_params_error(bad), "r: 17 layers are not 1 to 16");
+    nn_params_free(bad);
+}
+
+/* ---- Transformers ---------------------------------------------------------------------------------- */
+
+static void llama_init(struct nn_transformer *m, nn_params *registry) {
+    nn_transformer_options o = NN_TRANSFORMER_DEFAULTS;
+    o.attention = (nn_multihead_options){.heads = HEADS,
+                                         .key_heads = 2,
+                                         .head_size = HEAD,
+                                         .no_bias = true,
+                                         .no_out_bias = true,
+                                         .out_in = true};
+    o.gated_mlp = (nn_gated_options){.hidden = 10, .activation = NN_SILU, .no_bias = true, .out_in = true};
+    o.gated = o.rms = true;
+    nn_transformer_init(m, registry, "llama", WIDTH, o);
+}
+
+Test(sequence, block_as_llama_has_it_equals_pytorch) {
+    struct nn_transformer m;
+    llama_init(&m, params);
+    load();
+    ag_var *x = ag_variable(tape, expected("llama", "x"));
+    const nn_rotary rotary = nn_rotary_positions(tape, 0, 5, HEAD, 10000);
+    check("llama", nn_transformer(&m, x, (nn_attend){.causal = true, .rotary = rotary}), x);
+}
+
+Test(sequence, decoder_block_equals_pytorch) {
+    struct nn_transformer m;
+    nn_transformer_options o = NN_TRANSFORMER_DEFAULTS;
+    o.attention =
+        (nn_multihead_options){.heads = HEADS, .head_size = HEAD, .memory_width = MEMORY, .out_in = true};
+    o.mlp = (nn_mlp_options){.hidden = 20, .activation = NN_GELU};
+    o.cross = true;
+    nn_transformer_init(&m, params, "decoder", WIDTH, o);
+    load();
+    ag_var *x = ag_variable(tape, expected("decoder", "x")),
+           *memory = ag_variable(tape, expected("decoder", "memory")),
+           *seen = ag_input(tape, expected("decoder", "seen"));
+    ag_var *y = nn_transformer_cross(&m, x, memory, (nn_attend){.causal = true}, (nn_attend){.mask = seen});
+    check("decoder", y, x);
+    expect_close(ag_grad(memory), "decoder", "dmemory");
+    cr_expect_null(nn_transformer(&m, x, (nn_attend){.causal = true}));
+    cr_expect_str_eq(ag_error(tape), "transformer: a block with cross_attn needs a memory");
+}
+
+Test(sequence, a_block_with_a_cache_has_the_same_bits) {
+    enum { B = 2, T = 70 };
+    static const int64_t runs[][2] = {{3, 0}, {1, 0}, {1, -1}, {60, -2}, {1, 0}, {4, 1}}; /* tokens, first */
+    nn_params *own = nn_params_new();
+    struct nn_transformer m;
+    llama_init(&m, own);
+    cr_assert(nn_params_finalize(own, 6), "%s", nn_params_error(own));
+    ag_set_recording(tape, false);
+    const tensor x = tensor_new(arena, TENSOR_F32, TENSOR_SHAPE(B, T, WIDTH), NULL);
+    cr_assert(tensor_rand_normal(x, &(tensor_rng){.seed = 2}, 0, 1, NULL));
+    nn_attend how = {.causal = true, .rotary = nn_rotary_positions(tape, 0, T, HEAD, 10000)};
+    const ag_var *full = nn_transformer(&m, ag_input(tape, x), how);
+    cr_assert(full, "%s", ag_error(tape));
+    nn_cache cache;
+    cr_assert(nn_cache_init(&cache, 1, B, 2, T, HEAD, arena, NULL));
+    how.cache = &cache;
+    for (int i = 0; cache.length < T; cache.length += runs[i++][0]) {
+        const int64_t n = runs[i][0], end = cache.length + n,
+                      rows = runs[i][1] < 0 ? -runs[i][1] : n - runs[i][1];
+        how.first = runs[i][1];
+        how.rotary = nn_rotary_positions(tape, cache.length, n, HEAD, 10000);
+        const tensor piece = tensor_slice(x, 1, cache.length, end, 1, NULL);
+        const ag_var *y = nn_transformer(&m, ag_input(tape, piece), how);
+        cr_assert(y, "%s", ag_error(tape));
+        cr_assert_eq(ag_size(y, 1), rows);
+        for (int64_t b = 0; b < B; b++)
+            cr_assert_arr_eq(y->value.f32 + b * rows * WIDTH, full->value.f32 + (b * T + end - rows) * WIDTH,
+                             (size_t)(rows * WIDTH) * sizeof(float), "run %d of row %lld", i, (long long)b);
+    }
+    nn_params_free(own);
+}
+
+/* Rows of the weights sum to 1 where they see anything, and 0 stands above the diagonal. */
+Test(sequence, weights_of_attention) {
+    nn_params *own = nn_params_new();
+    struct nn_multihead m;
+    nn_multihead_init(&m, own, "a", WIDTH, (nn_multihead_options){.heads = 3});
+    cr_assert(nn_params_finalize(own, 6), "%s", nn_params_error(own));
+    const ag_var *w =
+        nn_multihead_weights(&m, ag_input(tape, expected("llama", "x")), (nn_attend){.causal = true});
+    cr_assert(w, "%s", ag_error(tape));
+    cr_assert(w->value.rank == 4 && ag_size(w, 1) == 3 && ag_size(w, 2) == 5 && ag_size(w, 3) == 5);
+    for (int64_t i = 0; i < 2 * 3 * 5; i++) {
+        float sum = 0;
+        for (int64_t j = 0; j < 5; j++) {
+            sum += w->value.f32[i * 5 + j];
+            cr_assert(j <= i % 5 || w->value.f32[i * 5 + j] == 0);
+        }
+        cr_assert(fabsf(sum - 1) < 1e-6f);
+    }
+    nn_params_free(own);
+    own = nn_params_new();
+    nn_multihead_init(&m, own, "a", WIDTH, (nn_multihead_options){.heads = 3, .key_heads = 2});
+    cr_expect_str_eq(nn_params_error(own), "a: 2 heads of keys do not divide 3 heads");
+    nn_params_free(own);
+}

@@ -1,0 +1,258 @@
+/* Ranks: processes that share a batch get the gradients that one alone gets, bit for bit. */
+#include "sampo/nn.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { ROWS = 37, WIDTH = 7, MOST = 8, COUNTS = 9 };
+static const int64_t shard_counts[COUNTS] = {0, 1, 2, 3, 5, 8, 13, 31, ROWS};
+
+/* ---- Processes of this machine, with a socket for each two --------------------------------------------- */
+
+static int sockets[MOST][MOST]; /* [a][b]: what rank a has to b */
+
+static bool move(int file, bool out, char *data, size_t bytes, tensor_error *err) {
+    while (bytes > 0) {
+        const ssize_t moved = out ? send(file, data, bytes, MSG_NOSIGNAL) : read(file, data, bytes);
+        if (moved < 0 && errno == EINTR) continue;
+        if (moved <= 0) return tensor_fail(err, "a rank is gone");
+        data += moved, bytes -= (size_t)moved;
+    }
+    return true;
+}
+
+static bool send_bytes(void *context, int to, const void *data, size_t bytes, tensor_error *err) {
+    return move(((int *)context)[to], true, (char *)data, bytes, err);
+}
+
+static bool receive_bytes(void *context, int from, void *data, size_t bytes, tensor_error *err) {
+    return move(((int *)context)[from], false, data, bytes, err);
+}
+
+/* Starts the other ranks, which run `work` and end with what it returns; this process is rank 0. */
+static nn_world start(int size, int (*work)(const nn_world *world), pid_t *others) {
+    nn_world world = {.size = size, .context = sockets[0], .send = send_bytes, .receive = receive_bytes};
+    for (int a = 0; a < size; a++)
+        for (int b = a + 1; b < size; b++) {
+            int pair[2];
+            cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+            sockets[a][b] = pair[0], sockets[b][a] = pair[1];
+        }
+    for (int rank = 1; rank < size; rank++) {
+        others[rank] = fork();
+        cr_assert_geq(others[rank], 0);
+        if (others[rank] > 0) continue;
+        for (int a = 0; a < size; a++) /* else none would see that another has ended */
+            for (int b = 0; b < size; b++)
+                if (a != b && a != rank) close(sockets[a][b]);
+        world.rank = rank, world.context = sockets[rank];
+        _exit(work(&world));
+    }
+    for (int a = 1; a < size; a++)
+        for (int b = 0; b < size; b++)
+            if (a != b) close(sockets[a][b]);
+    return world;
+}
+
+static void finish(const nn_world *world, const pid_t *others, int expected) {
+    for (int rank = 1; rank < world->size; rank++) {
+        int status;
+        close(sockets[0][rank]);
+        cr_assert_eq(waitpid(others[rank], &status, 0), others[rank]);
+        cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == expected, "rank %d of %d: %d", rank,
+                  world->size, status);
+    }
+}
+
+/* ---- A model --------------------------------------------------------------------------------------------- */
+
+typedef struct model {
+    nn_params *params;
+    struct nn_linear linear;
+    float x[ROWS][WIDTH];
+    int64_t bad; /* a row that fails */
+} model;
+
+static bool model_new(model *m) {
+    *m = (model){.params = nn_params_new(), .bad = -1};
+    nn_linear_init(&m->linear, m->params, "linear", WIDTH, 3, NN_LINEAR_DEFAULTS);
+    for (int i = 0; i < ROWS * WIDTH; i++) m->x[i / WIDTH][i % WIDTH] = (float)((i * 7919) % 101) / 37 - 1;
+    return nn_params_finalize(m->params, 5) && tensor_set_threads(1, NULL);
+}
+
+static ag_var *loss_of(void *context, ag_tape *tape, int64_t begin, int64_t end) {
+    model *m = context;
+    if (begin <= m->bad && m->bad < end) return ag_fail(tape, "row %d is bad", (int)m->bad);
+    tensor x = ag_tensor(tape, TENSOR_F32, TENSOR_SHAPE(end - begin, WIDTH));
+    if (!tensor_ok(x)) return NULL;
+    memcpy(x.f32, m->x[begin], (size_t)(end - begin) * sizeof m->x[0]);
+    return ag_mean(ag_square(ag_tanh(nn_linear(&m->linear, ag_input(tape, x)))), AG_ALL, false);
+}
+
+/* FNV-1a of losses and gradients for several numbers of shards, in turn; 0: something failed. */
+static uint64_t digest(const nn_world *world, tensor_error *err) {
+    model m;
+    uint64_t hash = 0xcbf29ce484222325u;
+    bool ok = model_new(&m);
+    nn_parallel *parallel = nn_parallel_new(m.params);
+    nn_parallel_set_world(parallel, world);
+    for (int i = 0; ok && i < 2 * COUNTS; i++) {
+        double mean;
+        nn_parallel_set_shards(parallel, shard_counts[i % COUNTS]);
+        ok = i < COUNTS ? nn_parallel_backward(parallel, ROWS, loss_of, &m, &mean, err)
+                        : nn_parallel_loss(parallel, ROWS, loss_of, &m, &mean, err);
+        const tensor grads = nn_grads(m.params);
+        for (size_t j = 0; j < sizeof mean; j++) hash = (hash ^ ((unsigned char *)&mean)[j]) * 0x100000001b3u;
+        for (size_t j = 0; j < (size_t)tensor_size(grads) * sizeof(float); j++)
+            hash = (hash ^ ((unsigned char *)grads.f32)[j]) * 0x100000001b3u;
+    }
+    nn_parallel_free(parallel);
+    nn_params_free(m.params);
+    return ok ? hash : 0;
+}
+
+static uint64_t alone; /* the digest of one process */
+
+static int same_digest(const nn_world *world) {
+    return digest(world, NULL) == alone ? 0 : 1;
+}
+
+Test(world, any_number_of_ranks_gives_the_same_bits, .timeout = 60) {
+    tensor_error err = {0};
+    const int sizes[] = {2, 3, 4, 5, 8};
+    int pipes[2]; /* a process that has used its threads should not fork: another finds the digest */
+    cr_assert_eq(pipe(pipes), 0);
+    if (fork() == 0) {
+        alone = digest(NULL, &err);
+        _exit(write(pipes[1], &alone, sizeof alone) != sizeof alone);
+    }
+    cr_assert_eq(read(pipes[0], &alone, sizeof alone), sizeof alone);
+    cr_assert_neq(alone, 0, "%s", err.text);
+    for (int i = 0; i < 5; i++) {
+        pid_t others[MOST];
+        const nn_world world = start(sizes[i], same_digest, others);
+        cr_assert_eq(digest(&world, &err), alone, "%d ranks: %s", sizes[i], err.text);
+        finish(&world, others, 0);
+    }
+}
+
+/* The sum of the gradients of single rows, by the tree's definition. */
+static void expected_sum(float (*rows)[WIDTH * 3 + 3], int64_t begin, int64_t size, float *sum) {
+    if (size == 1) {
+        memcpy(sum, rows[begin], sizeof rows[0]);
+        return;
+    }
+    float right[WIDTH * 3 + 3];
+    expected_sum(rows, begin, size / 2, sum);
+    if (begin + size / 2 >= ROWS) return;
+    expected_sum(rows, begin + size / 2, size / 2, right);
+    for (int i = 0; i < WIDTH * 3 + 3; i++) sum[i] += right[i];
+}
+
+Test(world, gradients_are_added_in_a_binary_tree) {
+    static float rows[64][WIDTH * 3 + 3];
+    float sum[WIDTH * 3 + 3];
+    model m;
+    double mean;
+    cr_assert(model_new(&m));
+    cr_assert_eq(nn_params_count(m.params), WIDTH * 3 + 3);
+    ag_tape *tape = ag_tape_new();
+    for (int64_t row = 0; row < ROWS; row++) {
+        ag_reset(tape);
+        nn_zero_grad(m.params);
+        ag_var *loss = ag_affine(loss_of(&m, tape, row, row + 1), (float)(1. / ROWS), 0);
+        cr_assert(nn_backward(m.params, loss), "%s", ag_error(tape));
+        memcpy(rows[row], nn_grads(m.params).f32, sizeof rows[row]);
+    }
+    expected_sum(rows, 0, 64, sum);
+    nn_parallel *parallel = nn_parallel_new(m.params);
+    nn_parallel_set_shards(parallel, ROWS);
+    cr_assert(nn_parallel_backward(parallel, ROWS, loss_of, &m, &mean, NULL));
+    cr_assert(memcmp(sum, nn_grads(m.params).f32, sizeof sum) == 0);
+    nn_parallel_free(parallel);
+    nn_params_free(m.params);
+    ag_tape_free(tape);
+}
+
+/* ---- Faults ------------------------------------------------------------------------------------------------ */
+
+static int64_t bad;
+
+/* Whether every rank gets the text of the rank whose row is bad. */
+static int all_fail(const nn_world *world) {
+    model m;
+    double mean;
+    tensor_error err = {0};
+    char expected[64] = "row 36 is bad";
+    model_new(&m);
+    m.bad = bad;
+    if (bad == ROWS - 1) snprintf(expected, sizeof expected, "rank %d: row 36 is bad", world->size - 1);
+    if (bad == 0) snprintf(expected, sizeof expected, "row 0 is bad");
+    nn_parallel *parallel = nn_parallel_new(m.params);
+    nn_parallel_set_world(parallel, world);
+    const bool ok = nn_parallel_backward(parallel, ROWS, loss_of, &m, &mean, &err);
+    nn_parallel_free(parallel);
+    nn_params_free(m.params);
+    return ok || strcmp(err.text, expected) != 0;
+}
+
+Test(world, a_failure_of_one_rank_is_that_of_all, .timeout = 60) {
+    for (bad = 0; bad < ROWS; bad += ROWS - 1) {
+        pid_t others[MOST];
+        const nn_world world = start(3, all_fail, others);
+        cr_assert_eq(all_fail(&world), 0);
+        finish(&world, others, 0);
+    }
+}
+
+static int gone(const nn_world *world) {
+    return world->rank == 1 ? 0 : digest(world, NULL) != 0;
+}
+
+Test(world, a_rank_that_is_gone_is_a_failure, .timeout = 60) {
+    pid_t others[MOST];
+    tensor_error err = {0};
+    const nn_world world = start(3, gone, others);
+    cr_assert_eq(digest(&world, &err), 0);
+    cr_assert_str_eq(err.text, "a rank is gone");
+    finish(&world, others, 0);
+}
+
+static int agree(const nn_world *world) {
+    tensor_error err = {0};
+    int64_t value = world->rank == 2 ? 9 : world->rank;
+    char text[16] = "zero";
+    if (world->rank > 0) memset(text, 'x', sizeof text);
+    if (!nn_world_max(world, &value, 1, &err) || value != 9) return 1;
+    if (!nn_world_broadcast(world, text, sizeof text, &err) || strcmp(text, "zero") != 0) return 2;
+    if (!nn_world_same(world, "the text", text, sizeof text, &err)) return 3;
+    text[5] = (char)(world->rank >= 3);
+    if (nn_world_same(world, "the text", text, sizeof text, &err)) return 4;
+    return strcmp(err.text, "the text: rank 3 differs from rank 0") != 0 ? 5 : 0;
+}
+
+Test(world, ranks_agree, .timeout = 60) {
+    pid_t others[MOST];
+    const nn_world world = start(5, agree, others);
+    cr_assert_eq(agree(&world), 0);
+    finish(&world, others, 0);
+    int64_t value = 3;
+    cr_assert(nn_world_max(NULL, &value, 1, NULL) && value == 3);
+    cr_assert(nn_world_same(NULL, "nothing", "", 0, NULL));
+}
+
+Test(world, a_process_is_alone_without_others) {
+    nn_world world;
+    tensor_error err = {0};
+    cr_assert(nn_world_open(&world, &err), "%s", err.text);
+    cr_assert_eq(world.rank, 0);
+    cr_assert_eq(world.size, 1);
+    nn_world_close(&world, false);
+    cr_assert_eq(world.size, 1);
+}
