@@ -15,7 +15,7 @@ import re
 import sys
 
 NEED = {
-    "shapes": r"\[[^\]]*\]|[Ss]hape|scalar|[Aa]x[ie]s|rank|[Ee]lement|[Bb]roadcast|flat",
+    "shapes": r"\[[^\]]*\]|[Ss]hape|scalar|[Aa]x[ie]s|\brank\b|[Ee]lement|[Bb]roadcast|flat",
     "owner": r"\bown(s|er|ed)\b|[Ff]ree with|\blives?\b|until|valid as long|as long as|[Cc]onstants?\b",
     "errors": r"[Ff]ail|NULL|false|False|error|[Ww]hether|[Nn]ever|[Nn]o tensor|NaN|-1",
 }

@@ -79,9 +79,9 @@ static inline void lanes_store_some(float *p, lanes a, int64_t count) {
         }                                                                                                    \
     } while (0)
 
-/* The larger; NaN if either is: where no comparison holds, x is taken. */
+/* The larger, of equals `top`; NaN if either is. What is done with x alone does not make a chain of maxima wait. */
 static inline vec vec_max(vec top, vec x) {
-    return vec_select((top >= x) | (top != top), top, x);
+    return vec_select(x != x, x, vec_at_least(top, x));
 }
 
 /* top = vec_max(top, x) for vectors of any width; a function would take them as arguments, whose passing depends on the

@@ -15,16 +15,14 @@ static inline vec vec_abs(vec x) {
     return (vec)((veci)x & 0x7fffffff);
 }
 
-/* |x| with the sign of s. */
-static inline vec vec_copysign(vec x, vec s) {
-    return (vec)(((veci)x & 0x7fffffff) | ((veci)s & ~0x7fffffff));
+/* x >= 0 with the sign of s. */
+static inline vec vec_signed(vec x, vec s) {
+    return (vec)((veci)x | ((veci)s & ~0x7fffffff));
 }
 
 /* x within low..high; NaN stays NaN. */
 static inline vec vec_clamp(vec x, float low, float high) {
-    const vec l = vec_splat(low), h = vec_splat(high);
-    x = vec_select(x < l, l, x);
-    return vec_select(x > h, h, x);
+    return vec_at_most(vec_at_least(x, vec_splat(low)), vec_splat(high));
 }
 
 /* A step of Horner's rule: p x + c. */
@@ -85,13 +83,16 @@ static inline vec vec_exp(vec x) {
     return exp_scaled(p, n);
 }
 
+/* e^x for x within -150..0, the same: p 2^(n + 100) is exact, so that 2^-100 rounds once. */
+static inline vec exp_falling(vec x) {
+    veci n;
+    const vec p = exp_reduced(x, &n);
+    return p * (vec)(((vecu)n + 227) << 23) * 0x1p-100f;
+}
+
 /* e^-|x|, the same. */
 static inline vec exp_minus_size(vec x) {
-    veci n;
-    const vec low = vec_splat(-150);
-    x = (vec)((veci)x | ~0x7fffffff);
-    const vec p = exp_reduced(vec_select(x < low, low, x), &n);
-    return exp_scaled(p, n);
+    return exp_falling(vec_at_least((vec)((veci)x | ~0x7fffffff), vec_splat(-150)));
 }
 
 /* e^x for |x| < 87, where one factor does. */
@@ -141,20 +142,20 @@ static inline vec vec_log(vec x) {
 /* tanh x; 1.37 ulp [1.34]. Below 0.625 x + x^3 p(x^2) with a relative error of 5e-9, above
  * 1 - 2 / (e^2|x| + 1). */
 static inline vec vec_tanh(vec x) {
-    const vec t = vec_clamp(vec_abs(x), 0, 10), u = x * x;
+    const vec t = vec_at_most(vec_abs(x), vec_splat(10)), u = x * x;
     vec p = horner(vec_splat(-0x1.7567ecp-8f), u, 0x1.52095ep-6f);
     p = horner(p, u, -0x1.b83780p-5f);
     p = horner(p, u, 0x1.1106fep-3f);
     p = horner(p, u, -0x1.555532p-2f);
     const vec small = vec_fma(u * x, p, x);
     const vec large = 1 - 2 / (exp_small(t + t) + 1);
-    return vec_select(t < vec_splat(0.625f), small, vec_copysign(large, x));
+    return vec_select(t < vec_splat(0.625f), small, vec_signed(large, x));
 }
 
 /* erf x; 1.04 ulp [1.12]. Below 475/512 x + x p(x^2), above 1 - e^(t q(t) - t): q is fitted to
  * log erfc(t) up to 4, where erf rounds to 1; both with a relative error of 1e-9. */
 static inline vec vec_erf(vec x) {
-    const vec t = vec_clamp(vec_abs(x), 0, 4), u = x * x;
+    const vec t = vec_at_most(vec_abs(x), vec_splat(4)), u = x * x;
     vec p = horner(vec_splat(0x1.5bfd88p-14f), u, -0x1.a9ecbap-11f);
     p = horner(p, u, 0x1.54bbe6p-8f);
     p = horner(p, u, -0x1.b80ce2p-6f);
@@ -169,7 +170,7 @@ static inline vec vec_erf(vec x) {
     q = horner(q, t, -0x1.452c34p-1f);
     q = horner(q, t, -0x1.077eeep-3f);
     const vec large = 1 - exp_small(vec_fma(q, t, -t));
-    return vec_select(t < vec_splat(0x1.dbp-1f), small, vec_copysign(large, x));
+    return vec_select(t < vec_splat(0x1.dbp-1f), small, vec_signed(large, x));
 }
 
 /* 1 / (1 + e^-x); 2.41 ulp [2.41]. By e^-|x|, so that both tails keep their digits. */
@@ -192,7 +193,7 @@ static inline vec vec_tanh_vjp(vec dy, vec x) {
 
 /* dy s(x) s(-x), where s(x) s(-x) = (sech(x / 2) / 2)^2; 6.1 ulp [6.1]. */
 static inline vec vec_sigmoid_vjp(vec dy, vec x) {
-    const vec s = vec_sech(x * 0.5f) * 0.5f;
+    const vec e = exp_minus_size(x * 0.5f), s = e / vec_fma(e, e, vec_splat(1));
     return dy * s * s;
 }
 
@@ -201,7 +202,7 @@ static inline vec vec_erf_vjp(vec dy, vec x) {
     const vec t = vec_clamp(x, -12, 12), square = t * t;
     const vec high = (vec)((veci)t & ~0xfff), low = t - high;
     const vec rest = ((high * high - square) + (high + high) * low) + low * low;
-    const vec e = vec_exp(-square);
+    const vec e = exp_falling(-square);
     return dy * 0x1.20dd76p0f * vec_fma(-rest, e, e);
 }
 
@@ -253,9 +254,8 @@ static inline vec vec_gelu_erf(vec x) {
 static inline vec vec_gelu_erf_vjp(vec dy, vec x) {
     const vec t = vec_clamp(x, -16, 16);
     const vec half = horner(vec_erf(t * 0x1.6a09e6p-1f), vec_splat(0.5f), 0.5f);
-    veci n;
-    const vec p = exp_reduced(t * t * -0.5f, &n); /* of -128 at least */
-    return dy * vec_fma(t * 0x1.988454p-2f, exp_scaled(p, n), half);
+    const vec e = exp_falling(t * t * -0.5f); /* of -128 at least */
+    return dy * vec_fma(t * 0x1.988454p-2f, e, half);
 }
 
 /* ---- Powers, in double: half as many elements in a vector of the same width ------------------- */

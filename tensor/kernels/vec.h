@@ -127,6 +127,27 @@ static inline vec vec_select(veci mask, vec a, vec b) {
     return (vec)((mask & (veci)a) | (~mask & (veci)b));
 }
 
+/* x, or `low` where x is below it; NaN stays NaN, and of equals x is taken. x86's maximum is that comparison. */
+static inline vec vec_at_least(vec x, vec low) {
+#if defined(__AVX512F__)
+    return _mm512_max_ps(low, x);
+#elif defined(__AVX__)
+    return _mm256_max_ps(low, x);
+#else
+    return vec_select(x < low, low, x);
+#endif
+}
+/* x, or `high` where x is above it, likewise. */
+static inline vec vec_at_most(vec x, vec high) {
+#if defined(__AVX512F__)
+    return _mm512_min_ps(high, x);
+#elif defined(__AVX__)
+    return _mm256_min_ps(high, x);
+#else
+    return vec_select(x > high, high, x);
+#endif
+}
+
 /* Half and a quarter of the lanes, where these are folded. */
 typedef float lanes8 __attribute__((vector_size(32)));
 typedef float lanes4 __attribute__((vector_size(16)));

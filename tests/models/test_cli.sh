@@ -594,7 +594,7 @@ run "$gpt" train $tiny --layers 3 --iters 1 --sample-tokens 0 --out out/three
 run "$gpt" info out/three/last.safetensors
 done_well 'info'
 matches 'info: the size' "$(wc -c <out/three/last.safetensors | sed 's/\(.*\)\(...\)/\1,\2/') bytes"
-matches 'info: tensors' '9,354 numbers in 39 tensors'
+matches 'info: tensors' '9,355 numbers in 40 tensors'
 matches 'info: the configuration' '  width  *8'
 matches 'info: training' '  iteration  *1'
 check 'info: no options that were not given' [ "$(grep -c '^  patience' stdout)" -eq 0 ]

@@ -19,7 +19,7 @@ ranks() { # ranks NUMBER OPTIONS...
     mpirun -n "$number" "$gpt" train --eval-batches 2 --sample-tokens 5 "$@" >stdout 2>stderr
 }
 
-options="--data $verses --iters 30 --eval-every 10 --dropout 0.1 --prior 3"
+options="--data $verses --iters 30 --eval-every 10 --dropout 0.1"
 # shellcheck disable=SC2086 # words
 {
     "$gpt" train $options --eval-batches 2 --sample-tokens 5 --threads 1 --out one >stdout 2>stderr

@@ -45,11 +45,9 @@ static nn_muon_options muon_options(lm_trainer *t) {
 
 bool lm_optimizer_init(lm_trainer *t) {
     nn_params *params = t->instance.params;
-    const bool done = nn_adamw_init(&t->adamw, params, adamw_options(t)) &&
-                      (t->set.optimizer != LM_MUON || nn_muon_init(&t->muon, params, muon_options(t))) &&
-                      (t->set.average == 0 || nn_average_init(&t->average, params, 0));
-    t->adamw.state.steps = t->average.state.steps = NULL; /* a checkpoint has them as the iteration */
-    return done;
+    return nn_adamw_init(&t->adamw, params, adamw_options(t)) &&
+           (t->set.optimizer != LM_MUON || nn_muon_init(&t->muon, params, muon_options(t))) &&
+           (t->set.average == 0 || nn_average_init(&t->average, params, 0));
 }
 
 bool lm_optimizer_load(lm_trainer *t, const nn_file *file, tensor_error *err) {
@@ -60,7 +58,7 @@ bool lm_optimizer_load(lm_trainer *t, const nn_file *file, tensor_error *err) {
         (t->set.optimizer == LM_MUON && !nn_state_load(&t->muon.state, file, err)) ||
         (t->set.average > 0 && t->state.averaged > 0 && !nn_state_load(mean, file, err)))
         return false;
-    t->adamw.state.step = (int32_t)t->state.iteration;
+    t->adamw.state.step = (int32_t)t->state.iteration; /* files that have no counts are older */
     mean->step = (int32_t)t->state.averaged;
     nn_average_show(&t->average, params, false);
     return true;
