@@ -41,6 +41,15 @@ typedef struct ag_scratch {
 ag_scratch ag_scratch_begin(ag_tape *tape);
 void ag_scratch_end(ag_tape *tape, ag_scratch outer, const ag_buffer *keep);
 
+/* ---- Measuring (profile.c) ------------------------------------------------------------------- */
+
+/* What SAMPO_PROFILE=1 asks for; NULL: it does not. Told as a watcher is, and printed where it ends. */
+typedef struct ag_profile ag_profile;
+ag_profile *ag_profile_new(void);
+void ag_profile_tell(ag_profile *p, const ag_var *y, ag_moment moment);
+void ag_profile_reset(ag_profile *p);
+void ag_profile_end(ag_profile *p, size_t peak);
+
 /* ---- Tapes (tape.c) ------------------------------------------------------------------------- */
 
 typedef enum ag_phase {
@@ -78,11 +87,14 @@ struct ag_tape {
     ag_hooked *hooked_leaves; /* one entry for each */
     ag_buffer *newest;        /* the block that the arena gave last */
     size_t used;              /* bytes of `buffers` */
+    ag_profile *profile;      /* NULL: nothing is measured */
     ag_watcher *watcher;
     void *watcher_context;
 };
 
-static inline void ag_tell(const ag_tape *tape, const ag_op *op, ag_moment moment) {
+/* y is no more than its operation where it begins. */
+static inline void ag_tell(const ag_tape *tape, const ag_op *op, const ag_var *y, ag_moment moment) {
+    if (tape->profile) ag_profile_tell(tape->profile, y, moment);
     if (tape->watcher) tape->watcher(tape->watcher_context, op, moment);
 }
 

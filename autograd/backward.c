@@ -255,9 +255,9 @@ static void propagate(ag_tape *tape, ag_var *from, ag_var *until) {
                 ag_var *mark = tape->last, *same = n->op->decompose(n);
                 if (same) ag_propagate_block(same, dy, mark);
             } else {
-                ag_tell(tape, n->op, AG_BACKWARD_BEGINS);
+                ag_tell(tape, n->op, n, AG_BACKWARD_BEGINS);
                 n->op->backward(n, dy);
-                ag_tell(tape, n->op, AG_BACKWARD_ENDS);
+                ag_tell(tape, n->op, n, AG_BACKWARD_ENDS);
             }
         }
         if (!n->keeps_grad) {

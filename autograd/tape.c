@@ -17,11 +17,13 @@ ag_tape *ag_tape_new(void) {
     }
     tape->recording = true;
     tape->turn = 1;
+    tape->profile = ag_profile_new();
     return tape;
 }
 
 void ag_tape_free(ag_tape *tape) {
     if (!tape) return;
+    ag_profile_end(tape->profile, tape->used);
     tensor_arena_free(tape->arena);
     tensor_arena_free(tape->buffers);
     free(tape->used_params);
@@ -30,6 +32,7 @@ void ag_tape_free(ag_tape *tape) {
 
 void ag_reset(ag_tape *tape) {
     if (!tape) return;
+    ag_profile_reset(tape->profile);
     tensor_arena_reset(tape->arena);
     ag_reset_memory(tape);
     tape->error.text[0] = '\0';
@@ -296,7 +299,7 @@ ag_var *ag_begin(const ag_op *op, int inputs, ag_var *const *in) {
     for (int i = 0; i < inputs && !tape; i++)
         if (in[i]) tape = in[i]->tape;
     if (!tape || ag_failed(tape)) return NULL;
-    if (tape->phase == AG_FORWARD) ag_tell(tape, op, AG_FORWARD_BEGINS);
+    if (tape->phase == AG_FORWARD) ag_tell(tape, op, NULL, AG_FORWARD_BEGINS);
     ag_var *y = ag_new_var(tape, inputs);
     if (!y) return NULL;
     y->op = op;
@@ -335,7 +338,7 @@ void *ag_save(ag_var *y, size_t bytes) {
 ag_var *ag_end(ag_var *y) {
     if (!y || ag_failed(y->tape) || !tensor_ok(y->value)) return NULL;
     ag_tape *tape = y->tape;
-    if (tape->phase == AG_FORWARD) ag_tell(tape, y->op, AG_FORWARD_ENDS);
+    if (tape->phase == AG_FORWARD) ag_tell(tape, y->op, y, AG_FORWARD_ENDS);
     y->version = y->value.storage->version;
     if (!tape->recording || !y->op->backward) return y;
     for (int i = 0; i < y->inputs; i++) {

@@ -184,7 +184,8 @@ bool nn_muon_step(struct nn_muon *o, nn_params *params) {
     if (!params || !nn_params_has_grads(params, "nn_muon") || !nn_state_fits(&o->state, params, "nn_muon", 1))
         return false;
     if (o->work->params != params)
-        return tensor_fail(&params->error, "nn_muon_step: its state is not of this model; nn_muon_init makes it");
+        return tensor_fail(&params->error,
+                           "nn_muon_step: its state is not of this model; nn_muon_init makes it");
     share s = {.o = o};
     tensor_parallel(o->work->slots, 1, work, &s);
     return true;

@@ -80,6 +80,13 @@ typedef enum ag_moment { AG_FORWARD_BEGINS, AG_FORWARD_ENDS, AG_BACKWARD_BEGINS,
 typedef void ag_watcher(void *context, const ag_op *op, ag_moment moment);
 void ag_watch(ag_tape *tape, ag_watcher *watcher, void *context);
 
+/* The same without a program's help: with SAMPO_PROFILE=1 in the environment each tape that is made measures its operations
+ * and writes, where it is freed, a table to stderr: calls, time, GFLOP/s and GB/s of each, forward and in backward. */
+
+/* Writes the graph that y was computed by as text for Graphviz (`dot -Tsvg`): operations, parameters by name, shapes. What was
+ * not recorded is a leaf. False for NULL, or where writing fails. */
+bool ag_dot(FILE *file, ag_var *y);
+
 /* ---- Variables ---------------------------------------------------------------------------- */
 
 struct ag_var {
@@ -239,6 +246,10 @@ struct ag_op {
     /* Where the result is a view of the only operand that shows each element once: the same view of another tensor of the
      * operand's shape. With it, the view's gradient is added to the operand's in place. */
     tensor (*view)(const ag_var *y, tensor x);
+
+    /* The multiplications and additions of computing y, for measuring; backward is taken for twice as much. NULL: it is not
+     * measured by these. */
+    double (*flops)(const ag_var *y);
 
     bool compact; /* where nothing is recorded, operands may be parameters with compact values */
 };

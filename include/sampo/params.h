@@ -94,6 +94,9 @@ ag_var *nn_params_at(const nn_params *params, int i);
 bool nn_params_is_alias(const nn_params *params, int i);           /* whether it is one */
 ag_var *nn_params_find(const nn_params *params, const char *name); /* NULL: no such name */
 
+/* Writes the model as a table: names, shapes, how many numbers, also before nn_params_finalize. False where writing fails. */
+bool nn_summary(FILE *file, const nn_params *params);
+
 #ifdef __cplusplus
 }
 #endif
