@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the documents as HTML: make.py ROOT [FOLDER]; without a folder it only checks. They are README.md, the pages of docs/, and a reference made from the
-public headers, in the order of docs/README.md. Fails, and writes nothing, where a comment in a header lacks what the rule of
+"""Writes the documents as HTML: make.py ROOT [FOLDER]; without a folder it only checks. They are README.md, the pages of
+docs/, and a reference made from the public headers, in the order of docs/README.md. Fails, and writes nothing, where a comment in a header lacks what the rule of
 headers.py asks for, where a link leads nowhere, or where a page stands in no list."""
 import html
 import os
@@ -73,9 +73,10 @@ class Site:
             return posixpath.basename(path)
 
         def word(name):
-            if name not in self.names:
-                return name
-            return f'<a href="{self.names[name]}">{name}</a>' if name not in declared else self.declared(source, name)
+            if name in declared:
+                return self.declared(source, name)
+            known = name in self.names and name != "tensor"  # which is also a word
+            return f'<a href="{self.names[name]}">{name}</a>' if known else name
 
         return Writer(link, picture, word)
 
@@ -174,13 +175,14 @@ class Site:
                 out.append(f'<pre tabindex="0"><code>{write.code(code, "c")}</code></pre>')
             elif part.strip():
                 tag = "li" if part.startswith("- ") else "p"
-                words = part[2:] if tag == "li" else part
-                out.append(f"<{tag}>{write.code(words.strip(), 'names')}</{tag}>")
+                words = write.code((part[2:] if tag == "li" else part).strip(), "names")
+                words = re.sub(r"`([^`]+)`", r"<code>\1</code>", words)
+                out.append(f"<{tag}>{words}</{tag}>")
         return re.sub(r"(<li>.*</li>)", r"<ul>\1</ul>", "\n".join(out), flags=re.S)
 
     def write(self, folder):
-        for fault in headers.lacks(list(self.headers.values())):
-            self.fault(fault)
+        lacks = list(headers.lacks(list(self.headers.values())))
+        self.faults += lacks + ["docs/html/headers.py says what a header's comments have to say"] * bool(lacks)
         parts = self.order()
         made = {self.pages[path]: self.document(path, parts) for path in self.texts}
         made |= {self.pages[path]: self.reference(path, parts) for path in self.headers}

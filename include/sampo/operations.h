@@ -20,10 +20,10 @@ ag_var *ag_add(ag_var *a, ag_var *b);
 ag_var *ag_sub(ag_var *a, ag_var *b);
 ag_var *ag_mul(ag_var *a, ag_var *b);
 ag_var *ag_div(ag_var *a, ag_var *b);
-ag_var *
-ag_pow(ag_var *a,
-       ag_var *b); /* a^b; at a = 0 the gradients are PyTorch's: 0 for a where b = 0, 0 for b where b >= 0 */
-ag_var *ag_max(ag_var *a, ag_var *b); /* the larger; at a tie each side gets half of the gradient */
+/* a^b; at a = 0 the gradients are PyTorch's: 0 for a where b = 0, 0 for b where b >= 0. */
+ag_var *ag_pow(ag_var *a, ag_var *b);
+/* The larger, the smaller; at a tie each side gets half of the gradient. */
+ag_var *ag_max(ag_var *a, ag_var *b);
 ag_var *ag_min(ag_var *a, ag_var *b);
 
 /* a x + b, and functions by their names: -x, e^x, the natural logarithm, the root, x x. */

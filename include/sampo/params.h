@@ -53,10 +53,11 @@ typedef enum nn_fan { NN_FAN_IN, NN_FAN_OUT } nn_fan;
  * matrices being equally likely (Saxe et al. 2014); axes behind the first are columns side by side. */
 #define NN_ORTHOGONAL(gain) (TENSOR_LITERAL(nn_init){NN_INIT_ORTHOGONAL, (float)(gain), 0})
 
-nn_params *nn_params_new(void);         /* NULL when memory is out; free with nn_params_free */
-void nn_params_free(nn_params *params); /* NULL is accepted */
-const char *
-nn_params_error(const nn_params *params); /* the first failure, which the registry owns; NULL: none */
+/* An empty registry; NULL when memory is out. Free with nn_params_free (NULL is accepted). */
+nn_params *nn_params_new(void);
+void nn_params_free(nn_params *params);
+/* The first failure, which the registry owns; NULL: none. */
+const char *nn_params_error(const nn_params *params);
 
 /* Registers a parameter of a shape and returns its variable, whose value is there after nn_params_finalize; the
  * registry owns it and copies the name. NULL where the registry has failed; modules may keep it all the same. */
