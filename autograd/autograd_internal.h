@@ -47,8 +47,8 @@ void ag_scratch_end(ag_tape *tape, ag_scratch outer, const ag_buffer *keep);
 typedef struct ag_profile ag_profile;
 ag_profile *ag_profile_new(void);
 void ag_profile_tell(ag_profile *p, const ag_var *y, ag_moment moment);
-void ag_profile_reset(ag_profile *p);
-void ag_profile_end(ag_profile *p, size_t peak);
+void ag_profile_reset(ag_profile *p, size_t used);
+void ag_profile_end(ag_profile *p, size_t used);
 
 /* ---- Tapes (tape.c) ------------------------------------------------------------------------- */
 

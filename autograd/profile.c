@@ -23,6 +23,7 @@ struct ag_profile {
     double began[DEEPEST],
         inside[DEEPEST]; /* of the operations under way: when, and seconds of others within */
     int depth;
+    size_t peak; /* bytes of values and gradients */
 };
 
 static double now(void) {
@@ -70,8 +71,10 @@ void ag_profile_tell(ag_profile *p, const ag_var *y, ag_moment moment) {
     if (p->depth > 0) p->inside[p->depth - 1] += seconds;
 }
 
-void ag_profile_reset(ag_profile *p) {
-    if (p) p->depth = 0; /* an operation that failed has no end */
+void ag_profile_reset(ag_profile *p, size_t used) {
+    if (!p) return;
+    p->depth = 0; /* an operation that failed has no end */
+    if (used > p->peak) p->peak = used;
 }
 
 typedef struct line {
@@ -85,8 +88,9 @@ static int compare_lines(const void *a, const void *b) {
     return (x < y) - (x > y);
 }
 
-void ag_profile_end(ag_profile *p, size_t peak) {
+void ag_profile_end(ag_profile *p, size_t used) {
     if (!p) return;
+    ag_profile_reset(p, used);
     line lines[2 * MOST_OPERATIONS];
     int count = 0;
     double total = 0;
@@ -98,8 +102,10 @@ void ag_profile_end(ag_profile *p, size_t peak) {
     }
     if (count > 0) {
         qsort(lines, (size_t)count, sizeof *lines, compare_lines);
-        fprintf(stderr, "SAMPO_PROFILE: %.3f ms in the operations of a tape, which held %.1f MB at last\n",
-                1e3 * total, 1e-6 * (double)peak);
+        fprintf(
+            stderr,
+            "SAMPO_PROFILE: %.3f ms in the operations of a tape, values and gradients took %.3f MB at most\n",
+            1e3 * total, 1e-6 * (double)p->peak);
         fprintf(stderr, "%-20s %-8s %9s %11s %6s %9s %9s\n", "operation", "pass", "calls", "ms", "%",
                 "GFLOP/s", "GB/s");
     }

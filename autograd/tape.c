@@ -32,7 +32,7 @@ void ag_tape_free(ag_tape *tape) {
 
 void ag_reset(ag_tape *tape) {
     if (!tape) return;
-    ag_profile_reset(tape->profile);
+    ag_profile_reset(tape->profile, tape->used);
     tensor_arena_reset(tape->arena);
     ag_reset_memory(tape);
     tape->error.text[0] = '\0';
