@@ -2,7 +2,7 @@
 # Processes that mpirun starts train as one does: the same checkpoint, byte for byte, with any number of ranks and threads, also
 # resumed on another number; and their faults. $1 is the program gpt, built with MPI.
 set -u
-gpt=$1
+gpt=$(CDPATH='' cd -- "$(dirname -- "$1")" && pwd)/${1##*/} || exit 2
 verses=$(CDPATH='' cd -- "$(dirname -- "$0")/../../models/data" && pwd)/verses.txt
 passed=0 failed=0
 work=$(mktemp -d) || exit 1
