@@ -259,6 +259,9 @@ ag_var *ag_reuse(ag_var *x);
 #endif
 
 #include "sampo/convolution.h"
+#include "sampo/creation.h"
+#include "sampo/indexing.h"
+#include "sampo/losses.h"
 #include "sampo/operations.h"
 
 #endif

@@ -216,6 +216,7 @@ const char *tensor_isa_available(int i);
 #pragma GCC visibility pop
 #endif
 
+#include "sampo/arrange.h"
 #include "sampo/kernels.h"
 #include "sampo/windows.h"
 
