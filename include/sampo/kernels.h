@@ -74,7 +74,7 @@ bool tensor_fill(tensor out, double value, tensor_error *err);
     _(SQRT_VJP, "sqrt_vjp")             /* a / (2 b), b the root; correctly rounded */                       \
     _(SQUARE_VJP, "square_vjp")         /* 2 a b; correctly rounded */                                       \
     _(RECIPROCAL_VJP, "reciprocal_vjp") /* -a b b, b the result; 2 ulp */                                    \
-    _(RSQRT_VJP, "rsqrt_vjp")           /* -a b^3 / 2, b the result; 2 ulp */                                \
+    _(RSQRT_VJP, "rsqrt_vjp")           /* -a b^3 / 2, b the result; 3 ulp */                                \
     _(POW_BASE_SLOPE, "pow_base_slope") /* b a^(b-1), the slope of a^b in a; 0 where b is 0; 2 ulp */        \
     _(POW_EXPONENT_SLOPE, "pow_exponent_slope") /* a^b log a; 0 where a is 0 and b >= 0; 2 ulp */            \
     _(MAX_SHARE, "max_share") /* a > b: 1, a == b: 1/2, else 0: the slope of max(a, b) in a */
@@ -110,7 +110,7 @@ const char *tensor_parametric_name(tensor_parametric_op op);
 bool tensor_unary(tensor out, tensor_unary_op op, tensor x, tensor_error *err);             /* out = op(x) */
 bool tensor_binary(tensor out, tensor_binary_op op, tensor a, tensor b, tensor_error *err); /* a op b */
 
-/* The same with two numbers; y is no tensor where the operation has one operand. */
+/* Of each element, with two numbers; x and y broadcast to out; y is no tensor where the operation has one operand. */
 bool tensor_parametric(tensor out, tensor_parametric_op op, tensor x, tensor y, float a, float b,
                        tensor_error *err);
 

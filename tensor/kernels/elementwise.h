@@ -146,7 +146,7 @@ BINARY(ERF_VJP, vec_erf_vjp(a, b))
 BINARY(SQRT_VJP, a / (b + b))
 BINARY(SQUARE_VJP, a *(b + b))
 BINARY(RECIPROCAL_VJP, -a *b *b)
-BINARY(RSQRT_VJP, a *b *b *b * -0.5f)
+BINARY(RSQRT_VJP, a * -0.5f * b * b * b)
 BINARY(MAX_SHARE, vec_select(a > b, vec_splat(1), vec_truth(a == b) * 0.5f))
 
 POWER(POW, half_pow(a, b, 0))

@@ -83,6 +83,7 @@ typedef struct cross_entropy_args {
     int64_t rows, n;
     const float *scale; /* of row r: scale[r scale_stride] */
     int64_t scale_stride;
+    int64_t ignored; /* a target whose rows have a scale of 0 */
     bool accumulate;
     const float *lse, *x;
     int64_t x_row;

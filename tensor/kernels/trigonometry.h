@@ -1,4 +1,4 @@
-/* Sine and cosine, with an angle that is reduced rightly for every float: 1.2 ulp [1.3]. */
+/* Sine and cosine, with an angle that is reduced rightly for every float: 1.6 ulp [1.6]. */
 #ifndef SAMPO_TENSOR_TRIGONOMETRY_H
 #define SAMPO_TENSOR_TRIGONOMETRY_H
 

@@ -125,6 +125,7 @@ bool tensor_cross_entropy_rows(tensor losses, tensor lse, tensor logits, tensor 
 /* A row with any strides, in pieces: a target outside a piece is not in it. */
 static void vjp_strided(const loss_job *t, float *dx, float scale, float lse, const float *x,
                         int32_t target) {
+    if (target == t->ignored) scale = 0;
     float x_stage[STAGE], d_stage[STAGE];
     for (int64_t i = 0; i < t->n; i += STAGE, target -= STAGE) {
         const int64_t n = t->n - i < STAGE ? t->n - i : STAGE;
@@ -135,6 +136,7 @@ static void vjp_strided(const loss_job *t, float *dx, float scale, float lse, co
         tensor_kernels_get()->cross_entropy_vjp(&(cross_entropy_args){.rows = 1,
                                                                       .n = n,
                                                                       .scale = &scale,
+                                                                      .ignored = NONE,
                                                                       .accumulate = t->accumulate,
                                                                       .lse = &lse,
                                                                       .x = x_stage,
@@ -155,6 +157,7 @@ static void vjp_rows(void *context, int64_t begin, int64_t end, int worker) {
                                    .n = t->n,
                                    .scale = scale,
                                    .scale_stride = t->scale_stride,
+                                   .ignored = t->ignored,
                                    .accumulate = t->accumulate,
                                    .lse = lse,
                                    .x = run.at[1],

@@ -59,7 +59,8 @@ static void rows(void) {
     kernels->log_softmax_vjp(N, out, y, out, one[0], false), add(out, N);
     kernels->log_sum_exp(15, ROW, out, x, ROW), add(out, 15);
     const int32_t target[2] = {3, ROW - 1};
-    kernels->cross_entropy_vjp(&(cross_entropy_args){2, ROW, one, 1, true, z, x, ROW, target, 1, out, ROW});
+    kernels->cross_entropy_vjp(
+        &(cross_entropy_args){2, ROW, one, 1, -1, true, z, x, ROW, target, 1, out, ROW});
     add(out, 2 * ROW);
     for (int centred = 1; centred >= 0; centred--) {
         kernels->norm(N, out, one, x, y, z, 1e-5f, centred), add(out, N), add(one, 2);

