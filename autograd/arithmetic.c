@@ -126,8 +126,8 @@ static ag_var *relu_in_place_case(ag_var **in) {
 }
 static const ag_case relu_in_place_cases[] = {{"around 0", relu_in_place_case, 1, {{2, {3, 6}, -2, 2.5f}}}};
 /* The operand's memory holds the result, which is above 0 where the operand was: relu of it has the same slope. */
-const ag_op ag_op_relu_in_place = {"relu_in_place", relu_in_place_backward, relu_in_place_decompose, AG_READS_OUTPUT,
-                                   AG_CASES(relu_in_place_cases)};
+const ag_op ag_op_relu_in_place = {"relu_in_place", relu_in_place_backward, relu_in_place_decompose,
+                                   AG_READS_OUTPUT, AG_CASES(relu_in_place_cases)};
 
 ag_var *ag_relu_in_place(ag_var *x) {
     ag_var *y = ag_begin(&ag_op_relu_in_place, 1, &x);

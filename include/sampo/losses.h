@@ -29,16 +29,15 @@ typedef struct ag_cross_entropy_options {
 #define AG_CROSS_ENTROPY_DEFAULTS (TENSOR_LITERAL(ag_cross_entropy_options){AG_LOSS_MEAN, NULL, -100, 0})
 ag_var *ag_cross_entropy_with(ag_var *logits, ag_var *targets, ag_cross_entropy_options options);
 
-/* Losses of elements: x and targets t have one shape, as broadcasting would hide a mistake. Both may have gradients. */
-
-/* (x - t)^2, and |x - t|, whose slope at 0 is 0. */
+/* Losses of elements: x and the targets t have one shape, as broadcasting would hide a mistake. Both may have gradients. The
+ * first: (x - t)^2, and |x - t|, whose slope at 0 is 0. */
 ag_var *ag_mse_loss(ag_var *x, ag_var *t, ag_loss_form form);
 ag_var *ag_l1_loss(ag_var *x, ag_var *t, ag_loss_form form);
-/* Of d = |x - t|: d^2 / 2 up to delta, then delta (d - delta / 2); delta is above 0 (Huber 1964). Smooth L1 is that divided
+/* Elements of the distance d = |x - t|: d^2 / 2 up to delta, then delta (d - delta / 2); delta is above 0 (Huber 1964). Smooth L1 is that divided
  * by its width beta (Girshick 2015); with a beta of 0 it is |x - t|. */
 ag_var *ag_huber_loss(ag_var *x, ag_var *t, float delta, ag_loss_form form);
 ag_var *ag_smooth_l1_loss(ag_var *x, ag_var *t, float beta, ag_loss_form form);
-/* log(1 + e^x) - x t: the cross-entropy of probabilities t in 0..1 with sigmoid(x), exact in both tails. */
+/* Elements log(1 + e^x) - x t: the cross-entropy of probabilities t in 0..1 with sigmoid(x), exact in both tails. */
 ag_var *ag_binary_cross_entropy(ag_var *x, ag_var *t, ag_loss_form form);
 /* t (log t - x), the divergence of Kullback and Leibler of probabilities e^x from t; 0 where t is 0, also where x is then
  * -infinity (PyTorch has NaN there). The mean is that over all elements, as PyTorch's default. */

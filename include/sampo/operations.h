@@ -106,7 +106,7 @@ ag_var *ag_log_sum_exp(ag_var *x, unsigned axes, bool keep); /* log sum e^x, wit
 ag_var *ag_variance(ag_var *x, unsigned axes, double correction, bool keep);
 ag_var *ag_deviation(ag_var *x, unsigned axes, double correction, bool keep);
 
-/* (sum |x|^p)^(1/p), p >= 1; p = INFINITY: the largest |x|; p = 0: how many are not 0. The slope is 0 where the norm is. */
+/* (sum |x|^p)^(1/p) over a set of axes, p >= 1; p = INFINITY: the largest |x|; p = 0: how many are not 0. The slope is 0 where the norm is. */
 ag_var *ag_norm(ag_var *x, double p, unsigned axes, bool keep);
 
 /* y[..., i, ...] = the sum of x[..., j, ...] over j <= i along an axis; added in double; x's shape. */
