@@ -190,9 +190,18 @@ static const ag_case attention_cases[] = {
      3,
      {{4, {1, 2, 3, 4}, -1, 1}, {4, {1, 2, 3, 4}, -1, 1}, {3, {2, 1, 3}, .constant = true}}},
 };
-const ag_op ag_op_attention = {"attention", attention_backward, attention_decompose,
+static double attention_flops(const ag_var *y) {
+    const attention *s = y->saved;
+    const double all = 4 * (double)tensor_size(y->in[Q]->value) * (double)y->in[K]->value.shape[2];
+    return s->options.causal ? all / 2 : all;
+}
+
+const ag_op ag_op_attention = {"attention",
+                               attention_backward,
+                               attention_decompose,
                                AG_READS(Q) | AG_READS(K) | AG_READS(V) | AG_READS_OUTPUT,
-                               AG_CASES(attention_cases)};
+                               AG_CASES(attention_cases),
+                               .flops = attention_flops};
 
 static float scale_of(const ag_attention_options *o, int64_t d) {
     return o->scale != 0 ? o->scale : d > 0 ? 1 / sqrtf((float)d) : 1;

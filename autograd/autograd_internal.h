@@ -10,8 +10,9 @@
  * memory is used again: `users` counts the variables whose gradient lies in it. */
 typedef struct ag_buffer {
     tensor_storage storage;
-    struct ag_buffer *below;           /* the block that ends where this one begins; NULL: none */
-    struct ag_buffer *next, *previous; /* in a list of free blocks; `next` also among the temporaries */
+    struct ag_buffer *below; /* the block that ends where this one begins; NULL: none */
+    struct ag_buffer *next,
+        *previous;  /* in a list of free blocks; `next` also among the temporaries or in scratch */
     uint64_t taken; /* the version that the last operation in place left; what is older is gone */
     int users;
     bool last;       /* no block begins where this one ends */
@@ -30,6 +31,24 @@ void ag_release(ag_var *g);
 /* The backward of a node ends: what it made and nobody holds is used again. */
 void ag_end_temporaries(ag_tape *tape);
 void ag_reset_memory(ag_tape *tape);
+
+/* What is allocated from now on while no gradients are computed, until ag_scratch_end takes it back, but for `keep` (NULL:
+ * nothing); and what was so before. */
+typedef struct ag_scratch {
+    ag_buffer *list;
+    bool on;
+} ag_scratch;
+ag_scratch ag_scratch_begin(ag_tape *tape);
+void ag_scratch_end(ag_tape *tape, ag_scratch outer, const ag_buffer *keep);
+
+/* ---- Measuring (profile.c) ------------------------------------------------------------------- */
+
+/* What SAMPO_PROFILE=1 asks for; NULL: it does not. Told as a watcher is, and printed where it ends. */
+typedef struct ag_profile ag_profile;
+ag_profile *ag_profile_new(void);
+void ag_profile_tell(ag_profile *p, const ag_var *y, ag_moment moment);
+void ag_profile_reset(ag_profile *p, size_t used);
+void ag_profile_end(ag_profile *p, size_t used);
 
 /* ---- Tapes (tape.c) ------------------------------------------------------------------------- */
 
@@ -64,18 +83,26 @@ struct ag_tape {
     uint64_t free_classes[AG_FREE_CLASSES / 64]; /* a bit for each list that is not empty */
     size_t free_count;                           /* blocks in all lists */
     ag_buffer *temporaries;
-    ag_buffer *newest; /* the block that the arena gave last */
-    size_t used;       /* bytes of `buffers` */
+    ag_scratch scratch;
+    ag_hooked *hooked_leaves; /* one entry for each */
+    ag_buffer *newest;        /* the block that the arena gave last */
+    size_t used;              /* bytes of `buffers` */
+    ag_profile *profile;      /* NULL: nothing is measured */
     ag_watcher *watcher;
     void *watcher_context;
 };
 
-static inline void ag_tell(const ag_tape *tape, const ag_op *op, ag_moment moment) {
+/* y is no more than its operation where it begins. */
+static inline void ag_tell(const ag_tape *tape, const ag_op *op, const ag_var *y, ag_moment moment) {
+    if (tape->profile) ag_profile_tell(tape->profile, y, moment);
     if (tape->watcher) tape->watcher(tape->watcher_context, op, moment);
 }
 
 /* A variable with room for its operands. NULL and an error without memory. */
 ag_var *ag_new_var(ag_tape *tape, int inputs);
+
+/* Adds dz to the gradient of z, the newest node or one before it, and passes it on through the nodes behind `until`. */
+void ag_propagate_block(ag_var *z, ag_var *dz, ag_var *until);
 
 /* Gives y new, uninitialised memory of a shape. */
 bool ag_allocate(ag_var *y, tensor_dtype dtype, int rank, const int64_t *shape);

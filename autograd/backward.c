@@ -41,7 +41,7 @@ static ag_var *placed_gradient(ag_tape *tape, const ag_var *x) {
 static tensor layout(const ag_var *x) {
     if (x->grad) return x->grad->value;
     if (x->place) return *x->place;
-    if (!x->keeps_grad && x->op && x->op->view && x->views <= MOST_VIEWS) {
+    if (!x->keeps_grad && !x->hooks && x->op && x->op->view && x->views <= MOST_VIEWS) {
         const tensor of = layout(x->in[0]);
         const tensor view = tensor_ok(of) ? x->op->view(x, of) : of;
         if (tensor_ok(view)) return view;
@@ -57,8 +57,8 @@ static tensor layout(const ag_var *x) {
 
 /* Whether the gradient of x is added to its operand's in place. */
 static bool lies_in_operand(const ag_var *x) {
-    return !x->grad && !x->place && !x->keeps_grad && x->op && x->op->view && x->views <= MOST_VIEWS &&
-           ag_needs_grad(x->in[0]) && tensor_ok(x->op->view(x, layout(x->in[0])));
+    return !x->grad && !x->place && !x->keeps_grad && !x->hooks && x->op && x->op->view &&
+           x->views <= MOST_VIEWS && ag_needs_grad(x->in[0]) && tensor_ok(x->op->view(x, layout(x->in[0])));
 }
 
 static bool is_whole(const ag_var *view) {
@@ -163,13 +163,68 @@ ag_var *ag_reuse(ag_var *x) {
     return x;
 }
 
+/* ---- Hooks ---------------------------------------------------------------------------------- */
+
+struct ag_hooked {
+    ag_var *x;
+    ag_hook *hook;
+    void *context;
+    ag_hooked *next;  /* of the same variable */
+    ag_hooked *other; /* of a leaf: the next leaf's */
+};
+
+bool ag_add_hook(ag_var *x, ag_hook *hook, void *context) {
+    ag_tape *tape = ag_tape_of(x);
+    if (!tape || ag_failed(tape)) return false;
+    if (!x->needs_grad) return ag_fail(tape, "hook: the variable needs no gradient");
+    ag_hooked *h = tensor_arena_alloc(tape->arena, sizeof *h, &tape->error), **end = &x->hooks;
+    if (!h) return false;
+    *h = (ag_hooked){.x = x, .hook = hook, .context = context};
+    if (!x->hooks && !x->op) {
+        h->other = tape->hooked_leaves;
+        tape->hooked_leaves = h;
+    }
+    while (*end) end = &(*end)->next;
+    *end = h;
+    return true;
+}
+
+/* The gradient becomes what a hook has made of it, in memory of its own. */
+static void replace_gradient(ag_var *x, ag_var *dx) {
+    ag_tape *tape = x->tape;
+    if (tape->phase == AG_RECORDED_GRADIENTS) {
+        x->grad = dx;
+    } else if (x->grad->owner == x) {
+        tensor_copy(x->grad->value, dx->value, &tape->error);
+    } else {
+        ag_var *own = new_gradient(tape, x);
+        if (own && tensor_copy(own->value, dx->value, &tape->error)) set_gradient(x, own);
+    }
+}
+
+static void run_hooks(ag_var *x) {
+    char is[TENSOR_SHAPE_TEXT], expected[TENSOR_SHAPE_TEXT];
+    for (const ag_hooked *h = x->hooks; h && !ag_failed(x->tape); h = h->next) {
+        ag_var *dx = h->hook(h->context, x, x->grad);
+        if (!dx)
+            ag_fail(x->tape, "hook: it returned no gradient");
+        else if (!tensor_same_shape(dx->value, x->value))
+            ag_fail(x->tape, "hook: the gradient it returned is %s, expected %s",
+                    tensor_shape_text(is, sizeof is, dx->value.rank, dx->value.shape),
+                    tensor_shape_text(expected, sizeof expected, x->value.rank, x->value.shape));
+        else if (dx != x->grad)
+            replace_gradient(x, dx);
+    }
+}
+
 /* ---- The loop ------------------------------------------------------------------------------- */
 
 /* What backward reads must be as it was when the node was computed. */
 static bool unchanged(const ag_var *n) {
     for (int i = 0; i < n->inputs; i++) {
         const ag_var *x = n->in[i];
-        if ((n->op->reads & AG_READS(i)) && x->value.storage->version != n->in_version[i]) {
+        if ((n->op->reads == AG_READS_OPERANDS || (n->op->reads & AG_READS(i & 31))) &&
+            x->value.storage->version != n->in_version[i]) {
             ag_fail(n->tape,
                     "%s: operand %d%s%s%s was changed in place after its use; backward needs its value",
                     n->op->name, i, x->name ? " (" : "", x->name ? x->name : "", x->name ? ")" : "");
@@ -192,17 +247,17 @@ static bool asks_for_any(const ag_var *n) {
 /* Passes the gradients of the nodes from `from` back to, and without, `until` on to their operands. */
 static void propagate(ag_tape *tape, ag_var *from, ag_var *until) {
     for (ag_var *n = from; n != until && !ag_failed(tape); n = n->previous) {
+        if (!n->grad) continue;
+        if (n->hooks) run_hooks(n);
         ag_var *dy = n->grad;
-        if (!dy) continue;
         if (asks_for_any(n) && unchanged(n)) {
             if (tape->phase == AG_RECORDED_GRADIENTS && n->op->decompose) {
                 ag_var *mark = tape->last, *same = n->op->decompose(n);
-                ag_add_grad(same, dy);
-                propagate(tape, tape->last, mark);
+                if (same) ag_propagate_block(same, dy, mark);
             } else {
-                ag_tell(tape, n->op, AG_BACKWARD_BEGINS);
+                ag_tell(tape, n->op, n, AG_BACKWARD_BEGINS);
                 n->op->backward(n, dy);
-                ag_tell(tape, n->op, AG_BACKWARD_ENDS);
+                ag_tell(tape, n->op, n, AG_BACKWARD_ENDS);
             }
         }
         if (!n->keeps_grad) {
@@ -211,6 +266,11 @@ static void propagate(ag_tape *tape, ag_var *from, ag_var *until) {
         }
         ag_end_temporaries(tape);
     }
+}
+
+void ag_propagate_block(ag_var *z, ag_var *dz, ag_var *until) {
+    ag_add_grad(z, dz);
+    propagate(z->tape, z->tape->last, until);
 }
 
 static bool may_begin(const ag_var *y) {
@@ -236,6 +296,8 @@ static void run(ag_var *y, ag_phase phase) {
         tensor_fill(one->value, 1, &tape->error);
         ag_add_grad(y, one);
         if (y->op) propagate(tape, y, NULL);
+        for (ag_hooked *h = tape->hooked_leaves; h; h = h->other)
+            if (h->x->grad && ag_needs_grad(h->x)) run_hooks(h->x);
         ag_end_temporaries(tape);
     }
     tape->phase = AG_FORWARD;

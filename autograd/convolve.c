@@ -59,8 +59,22 @@ static const ag_case conv2d_cases[] = {
     {"strides and dilation", conv2d_strides_case, 2, {{4, {2, 1, 5, 7}}, {4, {4, 1, 3, 3}}}, .not_empty = 3},
     {"groups", conv2d_groups_case, 3, {{4, {3, 2, 5, 1}}, {4, {4, 2, 3, 1}}, {1, {4}}}, .not_empty = 3},
 };
+/* Each number of y [N, out, ...] sums in / groups k numbers, which the weight [out, in / groups, k] has for it. */
+static double conv_flops(const tensor y, const tensor w) {
+    return w.shape[0] ? 2 * (double)tensor_size(y) * (double)(tensor_size(w) / w.shape[0]) : 0;
+}
+static double conv2d_flops(const ag_var *y) {
+    return conv_flops(y->value, y->in[1]->value);
+}
+static double transpose_flops(const ag_var *x) {
+    return conv_flops(x->in[0]->value, x->in[1]->value);
+}
+static double weight_flops(const ag_var *w) {
+    return conv_flops(w->in[0]->value, w->value);
+}
+
 const ag_op ag_op_conv2d = {"conv2d", conv2d_backward, .reads = AG_READS(0) | AG_READS(1),
-                            AG_CASES(conv2d_cases)};
+                            AG_CASES(conv2d_cases), .flops = conv2d_flops};
 
 static ag_var *conv2d(int inputs, ag_var *const *in, tensor_windows windows) {
     ag_var *y = ag_begin(&ag_op_conv2d, inputs, in);
@@ -122,7 +136,8 @@ static const ag_case conv_transpose2d_cases[] = {
      .not_empty = 5},
 };
 const ag_op ag_op_conv_transpose2d = {"conv_transpose2d", transpose_backward,
-                                      .reads = AG_READS(0) | AG_READS(1), AG_CASES(conv_transpose2d_cases)};
+                                      .reads = AG_READS(0) | AG_READS(1), AG_CASES(conv_transpose2d_cases),
+                                      .flops = transpose_flops};
 
 /* Of operands y, w and perhaps a bias, into images of height and width. */
 static ag_var *transposed(int inputs, ag_var *const *in, tensor_windows windows, int64_t height,
@@ -182,7 +197,7 @@ static const ag_case conv2d_weight_cases[] = {
     {"strides and dilation", weight_strides_case, 2, {{4, {5, 3, 4, 1}}, {4, {5, 2, 4, 4}}}, .fixed = 4},
 };
 const ag_op ag_op_conv2d_weight = {"conv2d_weight", weight_backward, .reads = AG_READS(0) | AG_READS(1),
-                                   AG_CASES(conv2d_weight_cases)};
+                                   AG_CASES(conv2d_weight_cases), .flops = weight_flops};
 
 ag_var *ag_conv2d_weight(ag_var *y, ag_var *x, int64_t height, int64_t width, tensor_windows windows) {
     ag_var *w = ag_begin(&ag_op_conv2d_weight, 2, (ag_var *[]){y, x});

@@ -45,8 +45,13 @@ static const ag_case matmul_cases[] = {
     {"transposed", matmul_transposed_case, 2, {{2, {4, 3}}, {2, {5, 4}}}},
     {"operand twice", matmul_twice_case, 1, {{2, {3, 3}}}},
 };
-const ag_op ag_op_matmul = {"matmul", matmul_backward, .reads = AG_READS(0) | AG_READS(1),
-                            AG_CASES(matmul_cases)};
+static double product_flops(const ag_var *y) {
+    const tensor a = y->in[0]->value;
+    return 2 * (double)tensor_size(y->value) * (double)a.shape[a.rank - 1];
+}
+
+const ag_op ag_op_matmul = {"matmul", matmul_backward, .flops = product_flops,
+                            .reads = AG_READS(0) | AG_READS(1), AG_CASES(matmul_cases)};
 
 ag_var *ag_matmul(ag_var *a, ag_var *b) {
     ag_var *y = ag_begin(&ag_op_matmul, 2, (ag_var *[]){a, b});
@@ -107,9 +112,13 @@ static const ag_case linear_cases[] = {
     {"no bias", linear_no_bias_case, 2, {{2, {3, 4}}, {2, {4, 5}}}},
     {"residual, transposed weight", linear_shared_case, 3, {{2, {3, 4}}, {2, {4, 4}}, {1, {4}}}},
 };
-const ag_op ag_op_linear = {
-    "linear",       linear_backward, linear_decompose, AG_READS(0) | AG_READS(1), AG_CASES(linear_cases),
-    .compact = true};
+const ag_op ag_op_linear = {"linear",
+                            linear_backward,
+                            linear_decompose,
+                            AG_READS(0) | AG_READS(1),
+                            AG_CASES(linear_cases),
+                            .flops = product_flops,
+                            .compact = true};
 
 static ag_var *linear_compact(ag_var *y, const tensor *x, const tensor_compact *w, const tensor *bias) {
     int64_t shape[TENSOR_MAX_RANK];

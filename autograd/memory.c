@@ -109,6 +109,9 @@ ag_buffer *ag_buffer_new(ag_tape *tape, size_t bytes) {
     if (b->recyclable) {
         b->next = tape->temporaries;
         tape->temporaries = b;
+    } else if (tape->scratch.on) {
+        b->next = tape->scratch.list;
+        tape->scratch.list = b;
     }
     b->temporary = b->recyclable;
     return b;
@@ -155,6 +158,25 @@ void ag_end_temporaries(ag_tape *tape) {
     tape->temporaries = NULL;
 }
 
+ag_scratch ag_scratch_begin(ag_tape *tape) {
+    const ag_scratch outer = tape->scratch;
+    tape->scratch = (ag_scratch){.on = true};
+    return outer;
+}
+
+void ag_scratch_end(ag_tape *tape, ag_scratch outer, const ag_buffer *keep) {
+    for (ag_buffer *b = tape->scratch.list, *next; b; b = next) {
+        next = b->next;
+        if (b != keep) {
+            give_back(tape, b);
+        } else if (outer.on) {
+            b->next = outer.list;
+            outer.list = b;
+        }
+    }
+    tape->scratch = outer;
+}
+
 void ag_reset_memory(ag_tape *tape) {
     tensor_arena_reset(tape->buffers);
     for (int word = 0; tape->free_count > 0 && word < AG_FREE_CLASSES / 64; word++)
@@ -162,4 +184,5 @@ void ag_reset_memory(ag_tape *tape) {
             tape->free[word * 64 + __builtin_ctzll(tape->free_classes[word])] = NULL;
     tape->temporaries = tape->newest = NULL;
     tape->used = tape->free_count = 0;
+    tape->scratch = (ag_scratch){0};
 }

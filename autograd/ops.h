@@ -54,6 +54,7 @@
     _(add_in_place) \
     _(relu_in_place) \
     _(dropout) \
+    _(checkpoint) \
     _(sum) \
     _(mean) \
     _(max_over) \

@@ -257,15 +257,14 @@ ag_var *ag_concat(ag_var *const *x, int count, int axis) {
     int *saved = ag_save(y, sizeof *saved);
     if (!saved) return NULL;
     *saved = ag_axis(y, axis, x[0]->value.rank);
-    int64_t shape[TENSOR_MAX_RANK], at = 0;
+    int64_t shape[TENSOR_MAX_RANK];
     if (*saved < 0 || !concat_shape(y, *saved, shape) ||
         !ag_out(y, x[0]->value.dtype, x[0]->value.rank, shape))
         return NULL;
-    for (int i = 0; i < count; i++) {
-        const int64_t size = x[i]->value.shape[*saved];
-        tensor_copy(tensor_slice(y->value, *saved, at, at + size, 1, ag_err(y)), x[i]->value, ag_err(y));
-        at += size;
-    }
+    tensor *parts = tensor_arena_alloc(y->tape->arena, (size_t)count * sizeof *parts, ag_err(y));
+    if (!parts) return NULL;
+    for (int i = 0; i < count; i++) parts[i] = x[i]->value;
+    tensor_concat(y->value, count, parts, *saved, ag_err(y));
     return ag_end(y);
 }
 

@@ -17,11 +17,13 @@ ag_tape *ag_tape_new(void) {
     }
     tape->recording = true;
     tape->turn = 1;
+    tape->profile = ag_profile_new();
     return tape;
 }
 
 void ag_tape_free(ag_tape *tape) {
     if (!tape) return;
+    ag_profile_end(tape->profile, tape->used);
     tensor_arena_free(tape->arena);
     tensor_arena_free(tape->buffers);
     free(tape->used_params);
@@ -30,10 +32,12 @@ void ag_tape_free(ag_tape *tape) {
 
 void ag_reset(ag_tape *tape) {
     if (!tape) return;
+    ag_profile_reset(tape->profile, tape->used);
     tensor_arena_reset(tape->arena);
     ag_reset_memory(tape);
     tape->error.text[0] = '\0';
     tape->first = tape->last = NULL;
+    tape->hooked_leaves = NULL;
     tape->used_count = 0;
     tape->turn++;
 }
@@ -135,7 +139,7 @@ ag_var *ag_new_var(ag_tape *tape, int inputs) {
     x->value.storage = NULL;
     x->tape = tape;
     x->name = NULL;
-    x->needs_grad = x->keeps_grad = x->overwritable = false;
+    x->needs_grad = x->keeps_grad = x->overwritable = x->inside = false;
     x->compact = NULL;
     x->inputs = inputs;
     x->views = 0;
@@ -148,6 +152,7 @@ ag_var *ag_new_var(ag_tape *tape, int inputs) {
     x->previous = x->next = x->grad = NULL;
     x->place = NULL;
     x->owner = NULL;
+    x->hooks = NULL;
     return x;
 }
 
@@ -294,7 +299,7 @@ ag_var *ag_begin(const ag_op *op, int inputs, ag_var *const *in) {
     for (int i = 0; i < inputs && !tape; i++)
         if (in[i]) tape = in[i]->tape;
     if (!tape || ag_failed(tape)) return NULL;
-    if (tape->phase == AG_FORWARD) ag_tell(tape, op, AG_FORWARD_BEGINS);
+    if (tape->phase == AG_FORWARD) ag_tell(tape, op, NULL, AG_FORWARD_BEGINS);
     ag_var *y = ag_new_var(tape, inputs);
     if (!y) return NULL;
     y->op = op;
@@ -333,7 +338,7 @@ void *ag_save(ag_var *y, size_t bytes) {
 ag_var *ag_end(ag_var *y) {
     if (!y || ag_failed(y->tape) || !tensor_ok(y->value)) return NULL;
     ag_tape *tape = y->tape;
-    if (tape->phase == AG_FORWARD) ag_tell(tape, y->op, AG_FORWARD_ENDS);
+    if (tape->phase == AG_FORWARD) ag_tell(tape, y->op, y, AG_FORWARD_ENDS);
     y->version = y->value.storage->version;
     if (!tape->recording || !y->op->backward) return y;
     for (int i = 0; i < y->inputs; i++) {

@@ -193,6 +193,7 @@ static const line lines[] = {
     {"conv2d_weight", run_conv2d_weight, 2, {IMAGES, IMAGES},
      WHOLE(2 * IMAGE_FLOATS, CONV_FLOPS, 2 * IMAGE_FLOATS, 2 * CONV_FLOPS)},
     {"rotary", run_rotary, 1, {X}, EACH(2, 4, 2, 4)}, /* the table stays in a cache */
+    {"checkpoint", .reason = "it costs what its block costs"},
     {"cross_entropy", run_cross_entropy, 2, {X, IDS}, EACH(1, 28, 2, 28)},
     {"cross_entropy", run_cross_entropy, 2, {{2, {4096, 51}, -2, 2}, {1, {4096}, .ids = 51}},
      WHOLE(4096 * 51, 28.0 * 4096 * 51, 2 * 4096 * 51, 28.0 * 4096 * 51), .form = "cross_entropy 51"},

@@ -104,21 +104,28 @@ static const nn_entry *expect_scales(const nn_registered *parameter, const nn_en
     return expect_shape(scales, path, 2, shape, err) ? scales : NULL;
 }
 
-const nn_entry *nn_expect_entry(const nn_params *params, const nn_registered *parameter, const nn_file *file,
-                                const nn_entry **scales, tensor_error *err) {
-    const char *path = nn_file_path(file), *name = parameter->name;
-    const nn_entry *entry = find_entry(params, parameter, file);
+/* Whether a tensor of a file is one that a parameter can take. */
+static bool expect_kind(const nn_registered *parameter, const nn_entry *entry, const nn_file *file,
+                        const nn_entry **scales, tensor_error *err) {
+    const char *path = nn_file_path(file);
     const tensor *value = &parameter->parameter->value;
     *scales = NULL;
-    if (!entry) return nn_file_fail(err, path, "no tensor %s", NN_QUOTED(name)), NULL;
     const bool integers = strcmp(entry->dtype, "I8") == 0 && parameter->form != NN_NUMBERS;
     if (!integers && strcmp(entry->dtype, "F32") != 0 && strcmp(entry->dtype, "F16") != 0 &&
         strcmp(entry->dtype, "BF16") != 0)
         return nn_file_fail(err, path, "tensor %s is %s, expected F32, F16 or BF16", NN_QUOTED(entry->name),
-                            entry->dtype),
-               NULL;
-    if (!expect_shape(entry, path, value->rank, value->shape, err)) return NULL;
-    return !integers || (*scales = expect_scales(parameter, entry, file, err)) ? entry : NULL;
+                            entry->dtype);
+    if (!expect_shape(entry, path, value->rank, value->shape, err)) return false;
+    return !integers || (*scales = expect_scales(parameter, entry, file, err));
+}
+
+const nn_entry *nn_expect_entry(const nn_params *params, const nn_registered *parameter, const nn_file *file,
+                                const nn_entry **scales, tensor_error *err) {
+    const nn_entry *entry = find_entry(params, parameter, file);
+    *scales = NULL;
+    if (!entry)
+        return nn_file_fail(err, nn_file_path(file), "no tensor %s", NN_QUOTED(parameter->name)), NULL;
+    return expect_kind(parameter, entry, file, scales, err) ? entry : NULL;
 }
 
 static bool is_ready(const nn_params *params, const nn_file *file, bool compact, tensor_error *err) {
@@ -138,17 +145,21 @@ static bool expect_entries(const nn_params *params, const nn_file *file, tensor_
     return true;
 }
 
+static void copy_entry(const nn_registered *p, const nn_entry *entry, const nn_entry *scales) {
+    if (scales)
+        tensor_unround_weights(p->parameter->value, TENSOR_INT8, p->form == NN_OUT_IN, entry->data,
+                               scales->data);
+    else
+        copy_values(p->parameter->value.f32, entry);
+}
+
 /* The values of all parameters that are not compact. */
 static void copy_all(nn_params *params, const nn_file *file) {
     for (int i = 0; i < params->count; i++) {
         const nn_registered *p = &params->entries[i];
         const nn_entry *scales,
             *entry = p->alias || p->compact.data ? NULL : nn_expect_entry(params, p, file, &scales, NULL);
-        if (entry && scales)
-            tensor_unround_weights(p->parameter->value, TENSOR_INT8, p->form == NN_OUT_IN, entry->data,
-                                   scales->data);
-        else if (entry)
-            copy_values(p->parameter->value.f32, entry);
+        if (entry) copy_entry(p, entry, scales);
     }
     params->values.storage->version++;
 }
@@ -157,6 +168,57 @@ bool nn_params_load(nn_params *params, const nn_file *file, tensor_error *err) {
     if (!is_ready(params, file, false, err) || !expect_entries(params, file, err)) return false;
     copy_all(params, file);
     return true;
+}
+
+/* ---- A part of the parameters -------------------------------------------------------------------- */
+
+/* The tensor of a file that is called `prefix` and then `rest`. */
+static const nn_entry *find_joined(const nn_file *file, const char *prefix, const char *rest) {
+    const size_t length = strlen(prefix);
+    for (int i = 0; i < nn_file_entries(file); i++) {
+        const nn_entry *entry = nn_file_at(file, i);
+        if (strncmp(entry->name, prefix, length) == 0 && strcmp(entry->name + length, rest) == 0)
+            return entry;
+    }
+    return NULL;
+}
+
+/* A parameter's tensor in a file, under its name or an alias in the scope, whose beginning is another there. *inside: one of
+ * the names is in the scope. */
+static const nn_entry *find_in_scope(const nn_params *params, const nn_registered *parameter,
+                                     const nn_file *file, const char *scope, const char *prefix,
+                                     bool *inside) {
+    const size_t length = strlen(scope);
+    const nn_entry *found = NULL;
+    *inside = false;
+    for (int i = 0; !found && i < params->count; i++) {
+        const nn_registered *name = &params->entries[i];
+        if (name->parameter != parameter->parameter || strncmp(name->name, scope, length) != 0) continue;
+        *inside = true;
+        found = find_joined(file, prefix, name->name + length);
+    }
+    return found;
+}
+
+int nn_params_load_part(nn_params *params, const nn_file *file, const char *scope, const char *prefix,
+                        const char **missing, tensor_error *err) {
+    int count = 0;
+    if (!is_ready(params, file, false, err)) return -1;
+    for (int pass = 0; pass < 2; pass++) { /* all are checked first */
+        for (int i = 0; i < params->count; i++) {
+            const nn_registered *p = &params->entries[i];
+            bool inside;
+            if (p->alias || p->compact.data) continue;
+            const nn_entry *scales, *entry = find_in_scope(params, p, file, scope, prefix, &inside);
+            if (entry && !expect_kind(p, entry, file, &scales, err)) return -1;
+            if (entry && pass == 1) copy_entry(p, entry, scales);
+            if (entry || !inside || pass == 1) continue;
+            if (missing) missing[count] = p->name;
+            count++;
+        }
+    }
+    params->values.storage->version++;
+    return count;
 }
 
 /* ---- Compact parameters -------------------------------------------------------------------------- */

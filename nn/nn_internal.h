@@ -32,6 +32,9 @@ struct nn_params {
     bool has_grads;       /* something was put into grads */
 };
 
+/* Fills a parameter's new value. */
+bool nn_fill(tensor value, nn_init init, nn_form form, tensor_rng rng, tensor_error *err);
+
 /* Says what a weight is, and that it is several beside each other. NULL is accepted. */
 void nn_set_form(nn_params *params, const ag_var *weight, nn_form form);
 void nn_set_parts(nn_params *params, const ag_var *weight, int parts);
@@ -44,6 +47,13 @@ static inline const char *nn_part(nn_params *params, const char *name, const cha
 /* Whether a name fits one of several patterns, see nn_group; and by how much a parameter's rate is multiplied. */
 bool nn_name_fits(const char *patterns, const char *name);
 double nn_group_rate(const nn_group *groups, const char *name);
+/* x^n by squaring: libm's pow may differ in its last bit between platforms. */
+static inline double nn_power(double x, int64_t n) {
+    double result = 1;
+    for (; n > 0; n >>= 1, x *= x)
+        if (n & 1) result *= x;
+    return result;
+}
 /* The state of an optimizer or a mean, zeros. False, with a text in the registry that names who asks, where that is not ready
  * or memory is out. */
 bool nn_state_new(nn_state *s, nn_params *params, const char *what, int arrays, const char *const *names);

@@ -60,14 +60,6 @@ static bool sweep_all(const sweep *s, nn_state *state, nn_params *params) {
     return true;
 }
 
-/* x^n by squaring: libm's pow may differ in its last bit between platforms. */
-static double power(double x, int64_t n) {
-    double result = 1;
-    for (; n > 0; n >>= 1, x *= x)
-        if (n & 1) result *= x;
-    return result;
-}
-
 static bool begin(nn_state *state, nn_params *params, const char *what, tensor_update_rule rule,
                   const char *first, const char *second) {
     return nn_state_new(state, params, what, tensor_update_states(rule),
@@ -108,8 +100,8 @@ bool nn_adamw_step(struct nn_adamw *o, nn_params *params) {
                                      .beta2 = p->beta2,
                                      .eps = p->eps,
                                      .decay = p->decay,
-                                     .bias1 = 1 - power(p->beta1, n),
-                                     .bias2 = 1 - power(p->beta2, n)};
+                                     .bias1 = 1 - nn_power(p->beta1, n),
+                                     .bias2 = 1 - nn_power(p->beta2, n)};
     const tensor_update_rule rule = p->decay_in_gradient ? TENSOR_UPDATE_ADAM : TENSOR_UPDATE_ADAMW;
     return sweep_all(&(sweep){"nn_adamw", rule, step, p->decay_matrices, p->groups}, &o->state, params);
 }

@@ -136,6 +136,16 @@ void nn_set_parts(nn_params *params, const ag_var *weight, int parts) {
     if (entry) entry->parts = parts;
 }
 
+int nn_set_init(nn_params *params, const char *names, nn_init init) {
+    int count = 0;
+    for (int i = 0; i < nn_params_entries(params); i++)
+        if (nn_name_fits(names, params->entries[i].name)) {
+            entry_of(params, params->entries[i].parameter)->init = init;
+            count++;
+        }
+    return count;
+}
+
 int nn_freeze(nn_params *params, const char *names, bool frozen) {
     int count = 0;
     for (int i = 0; i < nn_params_entries(params); i++) {
@@ -151,18 +161,6 @@ int nn_freeze(nn_params *params, const char *names, bool frozen) {
 
 /* ---- Laying out ------------------------------------------------------------------------------- */
 
-static bool fill(tensor value, nn_init init, tensor_rng rng, tensor_error *err) {
-    switch (init.kind) {
-    case NN_INIT_VALUE:
-        return tensor_fill(value, (double)init.a, err);
-    case NN_INIT_UNIFORM:
-        return tensor_rand_uniform(value, &rng, init.a, init.b, err);
-    case NN_INIT_NORMAL:
-        return tensor_rand_normal(value, &rng, init.a, init.b, err);
-    }
-    return tensor_fail(err, "unknown initialiser %d", (int)init.kind);
-}
-
 /* The part of a flat array that begins at `offset`, in the shape of a parameter. */
 static tensor view(tensor flat, int64_t offset, int64_t size, tensor shape, tensor_error *err) {
     return tensor_reshape(tensor_slice(flat, 0, offset, offset + size, 1, err), shape.rank, shape.shape, err);
@@ -173,7 +171,9 @@ static bool place(nn_params *params, const nn_registered *entry, tensor values, 
     tensor shape = entry->parameter->value;
     const int64_t size = nn_size_of(&shape);
     tensor value = view(values, *offset, size, shape, err), grad = view(grads, *offset, size, shape, err);
-    if (!tensor_ok(value) || !tensor_ok(grad) || (rng && !fill(value, entry->init, *rng, err))) return false;
+    if (!tensor_ok(value) || !tensor_ok(grad) ||
+        (rng && !nn_fill(value, entry->init, entry->form, *rng, err)))
+        return false;
     ag_parameter(entry->parameter, value, !entry->frozen, entry->name);
     params->parameters[params->trained] = entry->parameter;
     params->gradients[params->trained++] = grad;

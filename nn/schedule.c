@@ -1,6 +1,6 @@
 /* Learning rates by iteration: + - * / alone, which no compiler here may contract to fma, and nothing of
  * libm, so that they have the same bits on every machine. */
-#include "sampo/nn.h"
+#include "nn/nn_internal.h"
 
 /* (1 - cos(pi x)) / 2 for x in 0..1, within 2e-16: cos(pi x) = sin(t), t = pi (1/2 - x) in +-pi/2, as its Taylor
  * series to t^23 in Horner's form: t (1 - t^2/(2 3) (1 - t^2/(4 5) (...))). */
@@ -12,8 +12,12 @@ static double half_wave(double x) {
 }
 
 double nn_schedule_rate(const nn_schedule *s, int64_t i) {
+    if (i < s->warmup && s->kind == NN_ONE_CYCLE)
+        return s->first + (s->rate - s->first) * half_wave((double)i / (double)s->warmup);
     if (i < s->warmup) return s->rate * ((double)(i + 1) / (double)(s->warmup + 1));
     if (s->kind == NN_CONSTANT) return s->rate;
+    if (s->kind == NN_STEP_DECAY)
+        return s->rate * (s->every > 0 ? nn_power(s->factor, (i - s->warmup) / s->every) : 1);
     if (i >= s->end) return s->lowest;
     const int64_t fall = s->fall > s->warmup ? s->fall : s->warmup;
     if (i < fall) return s->rate;

@@ -33,6 +33,7 @@ extern "C" {
 typedef struct ag_tape ag_tape;
 typedef struct ag_var ag_var;
 typedef struct ag_op ag_op;
+typedef struct ag_hooked ag_hooked;
 
 /* ---- Tapes -------------------------------------------------------------------------------- */
 
@@ -79,6 +80,13 @@ typedef enum ag_moment { AG_FORWARD_BEGINS, AG_FORWARD_ENDS, AG_BACKWARD_BEGINS,
 typedef void ag_watcher(void *context, const ag_op *op, ag_moment moment);
 void ag_watch(ag_tape *tape, ag_watcher *watcher, void *context);
 
+/* The same without a program's help: with SAMPO_PROFILE=1 in the environment each tape that is made measures its operations
+ * and writes, where it is freed, a table to stderr: calls, time, GFLOP/s and GB/s of each, forward and in backward. */
+
+/* Writes the graph that y was computed by as text for Graphviz (`dot -Tsvg`): operations, parameters by name, shapes. What was
+ * not recorded is a leaf. False for NULL, or where writing fails. */
+bool ag_dot(FILE *file, ag_var *y);
+
 /* ---- Variables ---------------------------------------------------------------------------- */
 
 struct ag_var {
@@ -93,6 +101,7 @@ struct ag_var {
     /* What follows is for operations and the engine; see "Writing an operation". */
     bool keeps_grad;   /* while gradients are computed: its own is asked for */
     bool overwritable; /* see ag_reuse */
+    bool inside;       /* see ag_checkpoint: a node of the block */
     int inputs;
     int views;                /* this is a view of a view of ... so many */
     const ag_op *op;          /* NULL: a leaf */
@@ -104,6 +113,7 @@ struct ag_var {
     ag_var *previous, *next;  /* the nodes recorded before and after this one */
     ag_var *grad;             /* its gradient so far */
     const tensor *place;      /* where its gradient is to lie; NULL: anywhere */
+    ag_hooked *hooks;         /* see ag_add_hook */
     const ag_var *owner;      /* of a gradient that lies in a place: the variable it belongs to */
     uint64_t reached;         /* the last call that computed gradients through it */
 };
@@ -153,6 +163,25 @@ bool ag_gradients(ag_var *y, int count, ag_var *const *x, ag_var **dx, bool crea
 /* The same as numbers into the caller's memory: places[i], contiguous and of x[i]'s shape, is overwritten, or added to
  * with `accumulate`. */
 bool ag_gradients_into(ag_var *y, int count, ag_var *const *x, const tensor *places, bool accumulate);
+
+/* Calls the hook, until the next reset, each time when the gradient dx of x is complete: of a result before it is passed on, of
+ * a leaf at the end (of a parameter that is ag_use(tape, w), with all that its place holds). The hook returns dx, or another
+ * variable of that shape that takes its place, made of it by operations: to look at gradients, to clip or to weigh them. Hooks
+ * of one variable run in the order in which they were added. False, with a text on x's tape, where x has no gradient. */
+typedef ag_var *ag_hook(void *context, ag_var *x, ag_var *dx);
+bool ag_add_hook(ag_var *x, ag_hook *hook, void *context);
+
+/* ---- Recomputing ---------------------------------------------------------------------------- */
+
+/* The block's result, whose intermediate results are not kept: backward computes the block once more, for a third more time
+ * and much less memory where a model is made of such blocks (torch.utils.checkpoint; Chen et al. 2016). Same bits, second
+ * derivatives included, which keep everything. A block is a pure function of its context, of in[count] and of rng; it may use
+ * parameters and other variables, but what it makes ends with it, except its result. The context, `bytes` bytes, is copied;
+ * with 0 bytes it is passed as it is and lives until backward. rng (NULL: none) is where random numbers come from, such as
+ * dropout's: the block draws the same ones again. */
+typedef ag_var *ag_block(const void *context, ag_var *const *in, tensor_rng *rng);
+ag_var *ag_checkpoint(ag_block *block, const void *context, size_t bytes, int count, ag_var *const *in,
+                      tensor_rng *rng);
 
 /* ---- Checking gradients ------------------------------------------------------------------- */
 
@@ -218,10 +247,15 @@ struct ag_op {
      * operand's shape. With it, the view's gradient is added to the operand's in place. */
     tensor (*view)(const ag_var *y, tensor x);
 
+    /* The multiplications and additions of computing y, for measuring; backward is taken for twice as much. NULL: it is not
+     * measured by these. */
+    double (*flops)(const ag_var *y);
+
     bool compact; /* where nothing is recorded, operands may be parameters with compact values */
 };
 #define AG_READS(i) (1u << (i))
 #define AG_READS_OUTPUT (1u << 31)
+#define AG_READS_OPERANDS (~AG_READS_OUTPUT) /* all, however many */
 
 /* All operations; a NULL ends the table. */
 extern const ag_op *const ag_ops[];

@@ -88,7 +88,13 @@ int nn_params_list_rounded(const nn_params *params, tensor_precision precision, 
 bool nn_params_save(const nn_params *params, const char *path, const nn_metadata *metadata,
                     int metadata_count, tensor_error *err);
 bool nn_params_load(nn_params *params, const nn_file *file, tensor_error *err);
-/* The same in place of nn_params_finalize: weights of linear layers and tables that the file has as BF16 or as I8 stay
+/* Loads what there is: of the parameters whose names begin with `scope` ("" all of them) those that the file has, where that
+ * beginning is `prefix`: "encoder." and "bert.encoder." give encoder.0.weight the tensor bert.encoder.0.weight. Returns how
+ * many of them the file lacks, which keep their values; their names go into missing (NULL, or room for nn_params_entries) and
+ * live as long as the registry. -1, with a text in err and nothing changed, where a tensor does not fit. */
+int nn_params_load_part(nn_params *params, const nn_file *file, const char *scope, const char *prefix,
+                        const char **missing, tensor_error *err);
+/* The same as nn_params_load in place of nn_params_finalize: weights of linear layers and tables that the file has as BF16 or as I8 stay
  * compact, in half or a quarter of the memory. nn_linear and nn_embedding take them on tapes that do not record; they
  * cannot be trained, and are no part of nn_values. */
 bool nn_params_load_compact(nn_params *params, const nn_file *file, tensor_error *err);

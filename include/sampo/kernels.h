@@ -16,6 +16,9 @@ extern "C" {
 
 /* out = x; the same dtype, x broadcasts to out. Overlap is not permitted. */
 bool tensor_copy(tensor out, tensor x, tensor_error *err);
+/* out = x[0], x[1], ... x[count - 1] one after the other along `axis`; the same dtype, and out's shape but for that axis,
+ * along which the sizes add up to out's: "concat: x is [2, 3], expected [2, 4]". Overlap is not permitted. */
+bool tensor_concat(tensor out, int count, const tensor *x, int axis, tensor_error *err);
 /* Every element becomes `value`; for int32 truncated, and an error where it does not fit. */
 bool tensor_fill(tensor out, double value, tensor_error *err);
 

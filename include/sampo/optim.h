@@ -171,14 +171,26 @@ bool nn_average_add(struct nn_average *o, nn_params *params);
 void nn_average_show(struct nn_average *o, nn_params *params, bool shown);
 
 /* The learning rate of step i, counted from 0: a linear warm-up, rate (i + 1) / (warmup + 1) for i < warmup; then
- * constant, or falling from step `fall` on (from the warm-up's end where that is later) to `lowest` at step `end`, on a line or
- * as half a period of a cosine (Loshchilov & Hutter 2017).
+ *  - constant;
+ *  - or falling from step `fall` on (from the warm-up's end where that is later) to `lowest` at step `end`, on a line or as half
+ *    a period of a cosine (Loshchilov & Hutter 2017); with a late `fall` it is called warm-up, stable, decay;
+ *  - or times `factor` after each `every` steps behind the warm-up (torch's StepLR).
+ * NN_ONE_CYCLE (Smith & Topin 2018): half a period of a cosine from `first` up to the rate at step `warmup`, another one down to
+ * `lowest` at step `end`; torch's OneCycleLR has rate / 25 and rate / 250000 for these two by default.
  * The same bits on every machine. */
-typedef enum nn_schedule_kind { NN_CONSTANT, NN_LINEAR_DECAY, NN_COSINE_DECAY } nn_schedule_kind;
+typedef enum nn_schedule_kind {
+    NN_CONSTANT,
+    NN_LINEAR_DECAY,
+    NN_COSINE_DECAY,
+    NN_STEP_DECAY,
+    NN_ONE_CYCLE
+} nn_schedule_kind;
 typedef struct nn_schedule {
     nn_schedule_kind kind;
     double rate, lowest;
     int64_t warmup, fall, end;
+    double first, factor;
+    int64_t every;
 } nn_schedule;
 double nn_schedule_rate(const nn_schedule *schedule, int64_t step);
 

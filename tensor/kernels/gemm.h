@@ -24,7 +24,8 @@ static const int gemm_tile_rows[GEMM_NV + 1] = {0, 12, 6, 4}; /* of a tile that 
 #define EACH_MR_6(_, nv) EACH_MR_4(_, nv) _(5, nv) _(6, nv)
 #define EACH_MR_12(_, nv) EACH_MR_6(_, nv) _(7, nv) _(8, nv) _(9, nv) _(10, nv) _(11, nv) _(12, nv)
 enum {
-    GEMM_KC = 256,       /* a panel of B: at most 256 x 32 floats, a first-level cache */
+    GEMM_KC = 256, /* a panel of B: at most 256 x 32 floats, a first-level cache */
+    GEMM_KC_SPREAD = GEMM_NV == 3 ? 128 : GEMM_KC, /* where A's steps need all of that cache, too */
     GEMM_NEAR = 1 << 16, /* elements that steps of A may span: 256 KiB, half of a second-level cache */
     GEMM_MC = 264        /* rows of A that stay in the second-level cache while the panels change, about */
 };
@@ -276,6 +277,14 @@ static bool packs_rows(const gemm_args *g, int64_t k) {
     return g->part == GEMM_FULL && g->n > GEMM_NR && g->m >= GEMM_MR && !near;
 }
 
+/* Steps of A that lie in a cache line each and, no whole number of lines apart, in every set of the first-level cache:
+ * with a panel of B they overflow it, and both come from the second level for each tile. (Steps that are whole lines
+ * apart, as those of 64 columns, share a few sets and leave the panel in the others.) */
+static bool spreads(const gemm_args *g) {
+    enum { LINE = 16 }; /* floats */
+    return g->a_row == 1 && g->a_col > LINE && g->a_col % LINE && !packs_rows(g, min64(g->k, GEMM_KC));
+}
+
 /* A block of rows over steps p0..p1-1 of the chains, panel by panel. */
 static void gemm_block_panels(const gemm_args *g, int64_t i0, int64_t i1, int64_t p0, int64_t p1) {
     float panel[GEMM_KC * GEMM_NR] __attribute__((aligned(64)));
@@ -306,9 +315,10 @@ static void gemm(const gemm_args *g) {
     /* Blocks of about equal rows, whole tiles but for the last. */
     const int64_t blocks = (g->m + GEMM_MC - 1) / GEMM_MC;
     const int64_t mc = blocks ? ((g->m + blocks - 1) / blocks + GEMM_MR - 1) / GEMM_MR * GEMM_MR : 1;
+    const int64_t kc = spreads(g) ? GEMM_KC_SPREAD : GEMM_KC;
     for (int64_t i = 0; i < g->m; i += mc)
-        for (int64_t p = 0; p == 0 || p < g->k; p += GEMM_KC)
-            gemm_block_panels(g, i, min64(g->m, i + mc), p, min64(g->k, p + GEMM_KC));
+        for (int64_t p = 0; p == 0 || p < g->k; p += kc)
+            gemm_block_panels(g, i, min64(g->m, i + mc), p, min64(g->k, p + kc));
 }
 
 #endif

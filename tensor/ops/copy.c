@@ -87,7 +87,7 @@ static void copy_transposed(const tensor_loop *loop, int axis) {
     tensor_parallel(tiles, GRAIN / (loop->size / tiles + 1) + 1, copy_tiles, &t);
 }
 
-/* ---- Copy and fill ------------------------------------------------------------------------------ */
+/* ---- Copy --------------------------------------------------------------------------------------- */
 
 bool tensor_copy(tensor out, tensor x, tensor_error *err) {
     if (!tensor_expect("copy", "out", &out, out.dtype, err) ||
@@ -106,6 +106,64 @@ bool tensor_copy(tensor out, tensor x, tensor_error *err) {
     tensor_touch(out);
     return true;
 }
+
+/* ---- Concat ------------------------------------------------------------------------------------- */
+
+typedef struct joining {
+    int count;
+    const tensor *x;
+    char *out;
+    int64_t rows, bytes; /* of a row of the result */
+} joining;
+
+/* The result is written from front to back: pieces of a row that are written by themselves, with gaps, take half as long
+ * again where the result is larger than a cache. */
+static void join_rows(void *context, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const joining *t = context;
+    char *to = t->out + begin * t->bytes;
+    for (int64_t row = begin; row < end; row++)
+        for (int i = 0; i < t->count; i++) {
+            const size_t bytes = (size_t)(tensor_size(t->x[i]) / t->rows) * sizeof(word);
+            if (bytes > 0) memcpy(to, (const char *)t->x[i].data + (size_t)row * bytes, bytes);
+            to += bytes;
+        }
+}
+
+bool tensor_concat(tensor out, int count, const tensor *x, int axis, tensor_error *err) {
+    if (!tensor_expect("concat", "out", &out, out.dtype, err)) return false;
+    axis = tensor_expect_axis("concat", axis, out.rank, err);
+    if (axis < 0) return false;
+    int64_t shape[TENSOR_MAX_RANK], at = 0, rows = 1;
+    memcpy(shape, out.shape, sizeof shape);
+    bool dense = tensor_dense(&out);
+    for (int i = 0; i < count; i++) {
+        if (!tensor_expect("concat", "x", &x[i], out.dtype, err)) return false;
+        shape[axis] = axis < x[i].rank ? x[i].shape[axis] : out.shape[axis];
+        if (!tensor_expect_shape("concat", "x", &x[i], out.rank, shape, err)) return false;
+        at += shape[axis];
+        dense = dense && tensor_dense(&x[i]);
+    }
+    shape[axis] = at;
+    if (!tensor_expect_shape("concat", "out", &out, out.rank, shape, err)) return false;
+    for (int i = 0; i < axis; i++) rows *= out.shape[i];
+    if (dense && rows > 1 && tensor_size(out) > 0) {
+        const int64_t width = tensor_size(out) / rows;
+        joining t = {count, x, out.data, rows, width * (int64_t)sizeof(word)};
+        tensor_parallel(rows, GRAIN / width + 1, join_rows, &t);
+        tensor_touch(out);
+        return true;
+    }
+    at = 0;
+    for (int i = 0; i < count; i++) {
+        const int64_t size = x[i].shape[axis];
+        if (!tensor_copy(tensor_slice(out, axis, at, at + size, 1, err), x[i], err)) return false;
+        at += size;
+    }
+    return true;
+}
+
+/* ---- Fill --------------------------------------------------------------------------------------- */
 
 bool tensor_fill(tensor out, double value, tensor_error *err) {
     if (!tensor_expect("fill", "out", &out, out.dtype, err)) return false;

@@ -1,0 +1,79 @@
+/* Gradient hooks: what they see and what becomes of it. */
+#include <criterion/criterion.h>
+
+#include "tests/autograd/tape_test.h"
+
+typedef struct seen {
+    int calls;
+    float first;
+} seen;
+
+static ag_var *look(void *context, ag_var *x, ag_var *dx) {
+    seen *s = context;
+    (void)x;
+    s->calls++;
+    s->first = dx->value.f32[0];
+    return dx;
+}
+static ag_var *halve(void *context, ag_var *x, ag_var *dx) {
+    (void)context, (void)x;
+    return ag_affine(dx, 0.5f, 0);
+}
+static ag_var *lose(void *context, ag_var *x, ag_var *dx) {
+    (void)x;
+    return context ? NULL : total(dx);
+}
+
+/* A leaf, its view and a result, each with a hook that halves: the leaf's gradient is an eighth. */
+Test(hooks, hooks_see_and_change_gradients) {
+    ag_tape *tape = ag_tape_new();
+    for (int graph = 0; graph < 3; graph++, ag_reset(tape)) {
+        seen before = {0}, after = {0}, result = {0};
+        ag_var *x = filled(tape, true, 1, TENSOR_SHAPE(2, 3)), *view = ag_transpose(x, 0, 1),
+               *y = ag_square(view), *dx;
+        cr_assert(ag_add_hook(y, look, &result) && ag_add_hook(y, halve, NULL) &&
+                  ag_add_hook(view, halve, NULL) && ag_add_hook(x, look, &before) &&
+                  ag_add_hook(x, halve, NULL) && ag_add_hook(x, look, &after));
+        ag_var *loss = total(ag_add(y, y));
+        if (graph == 0)
+            cr_assert(ag_backward(loss));
+        else
+            cr_assert(ag_gradients(loss, 1, &x, &dx, graph == 2), "%s", ag_error(tape));
+        const tensor g = graph == 0 ? ag_grad(x) : dx->value;
+        for (int i = 0; i < 6; i++)
+            cr_expect_eq(g.f32[i], 2 * 2 * (float)(i + 1) / 8, "%d: %g", i, (double)g.f32[i]);
+        cr_expect(before.calls == 1 && after.calls == 1 && result.calls == 1);
+        cr_expect(result.first == 2 && before.first == 1 && after.first == 0.5f);
+        if (graph == 2) {
+            cr_assert(ag_gradients(total(dx), 1, &x, &dx, false), "%s", ag_error(tape));
+            cr_expect_eq(dx->value.f32[0], 0.5f / 4,
+                         "once more through the hooks of the view and of the leaf");
+        }
+    }
+    for (int way = 0; way < 2; way++, ag_reset(tape)) {
+        ag_var *x = filled(tape, true, 1, TENSOR_SHAPE(2, 3));
+        cr_assert(ag_add_hook(x, lose, way ? tape : NULL));
+        cr_expect_not(ag_backward(total(ag_exp(x))));
+        cr_expect_str_eq(ag_error(tape), way ? "hook: it returned no gradient"
+                                             : "hook: the gradient it returned is [], expected [2, 3]");
+    }
+    cr_expect_not(ag_add_hook(filled(tape, false, 1, TENSOR_SHAPE(2)), halve, NULL));
+    cr_expect_str_eq(ag_error(tape), "hook: the variable needs no gradient");
+    cr_expect_not(ag_add_hook(NULL, halve, NULL));
+    ag_tape_free(tape);
+}
+
+/* A gradient that several variables share, and one that lies in a place of the caller's. */
+Test(hooks, a_hook_changes_no_other_gradient) {
+    ag_tape *tape = ag_tape_new();
+    ag_var *a = filled(tape, true, 1, TENSOR_SHAPE(3)), *b = filled(tape, true, 1, TENSOR_SHAPE(3));
+    ag_var *sum = ag_add(a, b), *loss = total(sum);
+    cr_assert(ag_add_hook(a, halve, NULL));
+    const tensor places[] = {ag_tensor(tape, TENSOR_F32, TENSOR_SHAPE(3)),
+                             ag_tensor(tape, TENSOR_F32, TENSOR_SHAPE(3))};
+    cr_assert(ag_gradients_into(loss, 2, (ag_var *[]){a, b}, places, false));
+    cr_expect(places[0].f32[2] == 0.5f && places[1].f32[2] == 1);
+    cr_assert(ag_backward(loss));
+    cr_expect(ag_grad(a).f32[0] == 0.5f && ag_grad(b).f32[0] == 1);
+    ag_tape_free(tape);
+}
