@@ -131,7 +131,7 @@ static ag_var *elu_decompose(ag_var *y) {
 static ag_var *clamp_decompose(ag_var *y) {
     const float *n = y->saved;
     ag_var *x = y->in[0], *low = ag_constant(y->tape, n[0]), *high = ag_constant(y->tape, n[1]);
-    ag_var *inside = ag_and(ag_less_equal(low, x), ag_less_equal(x, high));
+    ag_var *inside = ag_and(ag_less(low, x), ag_less(x, high));
     return ag_where(inside, x, ag_where(ag_less_equal(high, x), high, low));
 }
 static ag_var *huber_decompose(ag_var *y) {

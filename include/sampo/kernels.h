@@ -67,7 +67,7 @@ bool tensor_fill(tensor out, double value, tensor_error *err);
     _(OR, "or")                         /* a or b is not 0 */                                                \
     _(LOGISTIC_LOSS, "logistic_loss")   /* log(1 + e^a) - a b; 4 ulp of its two parts where 0 <= b <= 1 */   \
     _(KL, "kl")                         /* b (log b - a), 0 where b is 0 */                                  \
-    _(RELU_VJP, "relu_vjp")             /* b > 0 ? a : 0 */                                                  \
+    _(RELU_VJP, "relu_vjp")             /* b <= 0 ? 0 : a */                                                 \
     _(GELU_TANH_VJP, "gelu_tanh_vjp")   /* a times the slope of gelu_tanh at b */                            \
     _(GELU_ERF_VJP, "gelu_erf_vjp")     /* a times the slope of gelu_erf at b */                             \
     _(SILU_VJP, "silu_vjp")             /* a times the slope of silu at b */                                 \
@@ -80,7 +80,7 @@ bool tensor_fill(tensor out, double value, tensor_error *err);
     _(RSQRT_VJP, "rsqrt_vjp")           /* -a b^3 / 2, b the result; 3 ulp */                                \
     _(POW_BASE_SLOPE, "pow_base_slope") /* b a^(b-1), the slope of a^b in a; 0 where b is 0; 2 ulp */        \
     _(POW_EXPONENT_SLOPE, "pow_exponent_slope") /* a^b log a; 0 where a is 0 and b >= 0; 2 ulp */            \
-    _(MAX_SHARE, "max_share") /* a > b: 1, a == b: 1/2, else 0: the slope of max(a, b) in a */
+    _(MAX_SHARE, "max_share") /* a < b: 0, a == b: 1/2, else 1: the slope of max(a, b) in a */
 
 /* Operations on float32 with two numbers a and b, of the result's shape x and, in the last ones, y: name, text, how many
  * operands. In those named vjp x is the gradient of the result, and y the operand. */
@@ -91,7 +91,7 @@ bool tensor_fill(tensor out, double value, tensor_error *err);
     _(ELU, "elu", 1)                       /* x > 0 ? x : a (e^x - 1); 3 ulp */                              \
     _(HUBER, "huber", 1)                   /* |x| <= a ? x^2 / 2 : a (|x| - a / 2) */                        \
     _(AXPY, "axpy", 2)                     /* a x + y; one multiply-add */                                   \
-    _(CLAMP_VJP, "clamp_vjp", 2)           /* a <= y <= b ? x : 0 */                                         \
+    _(CLAMP_VJP, "clamp_vjp", 2)           /* a < y < b ? x : 0 */                                           \
     _(LEAKY_RELU_VJP, "leaky_relu_vjp", 2) /* y > 0 ? x : a x */                                             \
     _(ELU_VJP, "elu_vjp", 2)               /* y > 0 ? x : a e^y x; 3 ulp */                                  \
     _(HUBER_VJP, "huber_vjp", 2)           /* x min(max(y, -a), a) */

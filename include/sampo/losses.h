@@ -40,7 +40,7 @@ ag_var *ag_smooth_l1_loss(ag_var *x, ag_var *t, float beta, ag_loss_form form);
 /* Elements log(1 + e^x) - x t: the cross-entropy of probabilities t in 0..1 with sigmoid(x), exact in both tails. */
 ag_var *ag_binary_cross_entropy(ag_var *x, ag_var *t, ag_loss_form form);
 /* t (log t - x), the divergence of Kullback and Leibler of probabilities e^x from t; 0 where t is 0, also where x is then
- * -infinity (PyTorch has NaN there). The mean is that over all elements, as PyTorch's default. */
+ * -infinity, and so is the gradient of t (PyTorch has NaN for both). The mean is that over all elements, as PyTorch's default. */
 ag_var *ag_kl_divergence(ag_var *x, ag_var *t, ag_loss_form form);
 
 #ifdef __cplusplus

@@ -27,7 +27,7 @@ ag_var *ag_max(ag_var *a, ag_var *b);
 ag_var *ag_min(ag_var *a, ag_var *b);
 
 /* a x + b, and functions by their names: -x, e^x, e^x - 1, the natural logarithm, log(1 + x), the root, 1 / sqrt x, x x,
- * 1 / x, |x| (slope 0 at 0), sine and cosine of any angle. */
+ * 1 / x, |x| (slope 0 at 0, and NaN at NaN, where PyTorch has 0), sine and cosine of any angle. */
 ag_var *ag_affine(ag_var *x, float a, float b);
 ag_var *ag_neg(ag_var *x);
 ag_var *ag_exp(ag_var *x);
@@ -50,7 +50,7 @@ ag_var *ag_gelu(ag_var *x);      /* x/2 (1 + erf(x / sqrt 2)), Hendrycks & Gimpe
 ag_var *ag_gelu_tanh(ag_var *x); /* its tanh approximation, as GPT-2 uses it */
 ag_var *ag_silu(ag_var *x);      /* x / (1 + e^-x), also called swish (Hendrycks & Gimpel 2016) */
 
-/* Functions with numbers of their own. At a kink the slope is that of the left side, but for clamp, which has 1 at its
+/* Functions with numbers of their own. At a kink the slope is that of the left side, but for clamp, which has 0 at both
  * bounds. */
 ag_var *ag_leaky_relu(ag_var *x, float slope); /* x > 0 ? x : slope x */
 ag_var *ag_elu(ag_var *x, float alpha);        /* x > 0 ? x : alpha (e^x - 1), Clevert et al. 2015 */
@@ -99,7 +99,8 @@ ag_var *ag_min_over(ag_var *x, unsigned axes, bool keep); /* equal minima do */
 ag_var *ag_product(ag_var *x, unsigned axes,
                    bool keep); /* second derivatives are right where no element is 0 */
 ag_var *ag_sum_squares(ag_var *x, unsigned axes, bool keep);
-ag_var *ag_log_sum_exp(ag_var *x, unsigned axes, bool keep); /* log sum e^x, without overflow */
+/* log sum e^x, without overflow; where all x are -infinity, so is it, and the gradient is 0 (PyTorch has NaN) */
+ag_var *ag_log_sum_exp(ag_var *x, unsigned axes, bool keep);
 
 /* sum (x - mean)^2 / (n - correction) of the n elements of a sum, and its root, whose slope is 0 where it is 0. PyTorch's
  * correction is 1; 0 is what layer norm has. */

@@ -259,7 +259,7 @@ static double exact_parametric(tensor_parametric_op op, double x, double y, doub
     case TENSOR_AXPY:
         return a * x + y;
     case TENSOR_CLAMP_VJP:
-        return y >= a && y <= b ? x : 0;
+        return y > a && y < b ? x : 0;
     case TENSOR_LEAKY_RELU_VJP:
         return y > 0 ? x : a * x;
     case TENSOR_ELU_VJP:
