@@ -6,7 +6,7 @@
 /* ---- gather and scatter_add: each is the other's backward ---------------------------------------- */
 
 static tensor scatter_scratch(ag_var *y, tensor out, int axis) {
-    return ag_tensor(y->tape, TENSOR_F32, TENSOR_SHAPE(2 * out.shape[axis]));
+    return ag_tensor(y->tape, TENSOR_F32, TENSOR_SHAPE(32 * out.shape[axis]));
 }
 
 static void gather_backward(ag_var *y, ag_var *dy) {

@@ -196,7 +196,7 @@ ag_var *ag_smooth_l1_loss(ag_var *x, ag_var *t, float beta, ag_loss_form form) {
     if (beta == 0) return ag_l1_loss(x, t, form);
     ag_var *d = ag_sub(x, t);
     if (d && !(beta > 0)) return ag_fail(d->tape, "smooth_l1_loss: beta is %g", (double)beta);
-    return formed(ag_affine(ag_huber(d, beta), 1 / beta, 0), form);
+    return ag_affine(formed(ag_huber(d, beta), form), 1 / beta, 0);
 }
 
 LOSS(binary_cross_entropy, 0.1f, 0.9f, (in[0], in[1], form))

@@ -6,15 +6,23 @@
 enum { GRAIN = 16384 }; /* elements a thread takes at least */
 
 static bool check_ids(const char *what, tensor ids, int64_t n, tensor_error *err) {
+    for (int axis = 0; axis < ids.rank; axis++) /* those that are repeated are looked at once */
+        if (ids.stride[axis] == 0 && ids.shape[axis] > 1) ids.shape[axis] = 1;
     tensor_loop loop;
-    tensor_loop_init(&loop, TENSOR_ROW_MAJOR, 1, &ids);
+    tensor_loop_init(&loop, TENSOR_ANY_ORDER, 1, &ids);
     tensor_run run = tensor_loop_runs(&loop, 0, loop.size);
-    while (tensor_run_next(&run))
+    while (tensor_run_next(&run)) {
+        const int32_t *at = run.at[0];
+        const int64_t step = loop.inner_stride[0];
+        int32_t low = 0, high = 0;
         for (int64_t i = 0; i < run.n; i++) {
-            const int32_t id = ((const int32_t *)run.at[0])[i * loop.inner_stride[0]];
-            if (id < 0 || id >= n)
-                return tensor_fail(err, "%s: id %d is outside 0..%lld", what, (int)id, (long long)n - 1);
+            low = at[i * step] < low ? at[i * step] : low;
+            high = at[i * step] > high ? at[i * step] : high;
         }
+        if (low < 0 || high >= n)
+            return tensor_fail(err, "%s: id %d is outside 0..%lld", what, (int)(low < 0 ? low : high),
+                               (long long)n - 1);
+    }
     return true;
 }
 
@@ -53,6 +61,10 @@ static void gather_range(void *context, int64_t begin, int64_t end, int worker) 
         float *out = run.at[0];
         const int32_t *ids = run.at[1];
         const float *x = run.at[2];
+        if (stride[0] == 1 && stride[1] == 1 && stride[2] == 0 && t->step == 1) {
+            for (int64_t i = 0; i < run.n; i++) out[i] = x[ids[i]];
+            continue;
+        }
         if (stride[1] != 0) {
             for (int64_t i = 0; i < run.n; i++)
                 out[i * stride[0]] = x[i * stride[2] + ids[i * stride[1]] * t->step];
@@ -80,20 +92,42 @@ bool tensor_gather(tensor out, tensor x, int axis, tensor ids, tensor_error *err
 
 /* ---- Scatter ---------------------------------------------------------------------------------- */
 
-static float *at(float *base, int64_t index, int64_t stride) {
-    return base + index * stride;
+enum { LINES = 16 }; /* lines with the same ids that are taken together */
+
+/* Lines along an axis, and the strides of out, ids and x there. */
+typedef struct scatter_job {
+    int64_t ids, n; /* how many of them, and elements of out */
+    int64_t step[3];
+    double *total; /* [n], or [n, LINES], zeros */
+} scatter_job;
+
+/* One line. Totals go to out by the ids or, where these are many, all of them; they are zeros again. */
+static void scatter_line(const scatter_job *t, float *out, const int32_t *ids, const float *x) {
+    double *total = t->total;
+    for (int64_t i = 0; i < t->ids; i++) total[ids[i * t->step[1]]] += (double)x[i * t->step[2]];
+    if (t->n <= 2 * t->ids) {
+        for (int64_t j = 0; j < t->n; j++) out[j * t->step[0]] += (float)total[j];
+        memset(total, 0, (size_t)t->n * sizeof *total);
+        return;
+    }
+    for (int64_t i = 0; i < t->ids; i++) {
+        const int32_t id = ids[i * t->step[1]];
+        if (total[id] != 0) out[id * t->step[0]] += (float)total[id];
+        total[id] = 0;
+    }
 }
 
-/* One line along the axis. total[id] is anything for an id that does not come; where it has gone to out, it becomes 0, so
- * that an id that comes again adds nothing. */
-static void scatter_line(int64_t n, float *out, int64_t out_step, const int32_t *ids, int64_t ids_step,
-                         const float *x, int64_t x_step, double *total) {
-    for (int64_t i = 0; i < n; i++) total[ids[i * ids_step]] = 0;
-    for (int64_t i = 0; i < n; i++) total[ids[i * ids_step]] += (double)x[i * x_step];
-    for (int64_t i = 0; i < n; i++) {
-        const int32_t id = ids[i * ids_step];
-        if (total[id] != 0) *at(out, id, out_step) += (float)total[id];
-        total[id] = 0;
+/* LINES neighbours with the same ids. */
+static void scatter_lines(const scatter_job *t, float *out, const int32_t *ids, const float *x) {
+    for (int64_t i = 0; i < t->ids; i++) {
+        double *total = t->total + ids[i * t->step[1]] * LINES;
+        for (int l = 0; l < LINES; l++) total[l] += (double)x[i * t->step[2] + l];
+    }
+    for (int64_t i = 0; i < t->ids; i++) {
+        const int32_t id = ids[i * t->step[1]];
+        double *total = t->total + id * LINES;
+        for (int l = 0; l < LINES; l++) out[id * t->step[0] + l] += (float)total[l];
+        memset(total, 0, LINES * sizeof *total);
     }
 }
 
@@ -101,20 +135,27 @@ bool tensor_scatter_add(tensor out, int axis, tensor ids, tensor x, tensor scrat
     const char *what = "scatter_add";
     axis = check(what, x, "x", out, "out", axis, ids, err);
     if (axis < 0 || !tensor_expect(what, "scratch", &scratch, TENSOR_F32, err)) return false;
-    const int64_t need = 2 * out.shape[axis], n = ids.shape[axis];
+    scatter_job t = {ids.shape[axis], out.shape[axis], {out.stride[axis], ids.stride[axis], x.stride[axis]}};
+    const int64_t need = 2 * LINES * t.n;
     if (tensor_size(scratch) < need || !tensor_dense(&scratch) || (uintptr_t)scratch.data % sizeof(double))
         return tensor_fail(err, "scatter_add: scratch needs %lld elements without gaps", (long long)need);
-    const int64_t step[3] = {out.stride[axis], ids.stride[axis], x.stride[axis]};
     tensor line[3] = {out, ids, x};
     for (int k = 0; k < 3; k++) line[k].shape[axis] = 1;
     tensor_loop loop;
     tensor_loop_init(&loop, TENSOR_ANY_ORDER, 3, line);
-    tensor_run run = tensor_loop_runs(&loop, 0, n > 0 ? loop.size : 0);
+    const int64_t *apart = loop.inner_stride;
+    const int64_t together = apart[0] == 1 && apart[1] == 0 && apart[2] == 1 ? LINES : 1;
+    t.total = scratch.data;
+    memset(t.total, 0, (size_t)(together * t.n) * sizeof *t.total);
+    tensor_run run = tensor_loop_runs(&loop, 0, t.ids > 0 ? loop.size : 0);
     while (tensor_run_next(&run))
-        for (int64_t i = 0; i < run.n; i++)
-            scatter_line(n, at(run.at[0], i, loop.inner_stride[0]), step[0],
-                         (const int32_t *)run.at[1] + i * loop.inner_stride[1], step[1],
-                         at(run.at[2], i, loop.inner_stride[2]), step[2], scratch.data);
+        for (int64_t i = 0; i < run.n;) {
+            const bool many = together > 1 && run.n - i >= LINES;
+            (many ? scatter_lines : scatter_line)(&t, (float *)run.at[0] + i * apart[0],
+                                                  (const int32_t *)run.at[1] + i * apart[1],
+                                                  (const float *)run.at[2] + i * apart[2]);
+            i += many ? LINES : 1;
+        }
     tensor_touch(out);
     tensor_touch(scratch);
     return true;

@@ -49,6 +49,7 @@ static double reduce_block(const tensor_loop *row, block_op op, tensor_unary_op 
             for (int64_t i = 0; i < run.n; i++) *to++ = ((const float *)run.at[0])[i * row->inner_stride[0]];
     }
     const tensor_kernels *kernels = tensor_kernels_get();
+    if (map == TENSOR_SQUARE && op == BLOCK_SUM) return (double)kernels->dot(n, x, x);
     if (map != AS_IT_IS) kernels->unary[map](n, stage, x), x = stage;
     switch (op) {
     case BLOCK_MAX:

@@ -3,7 +3,11 @@
 
 #include "tensor/tensor_internal.h"
 
-enum { GRAIN = 16384, LINES = 16 }; /* elements a thread takes at least; lines whose sums run side by side */
+enum {
+    GRAIN = 16384, /* elements a thread takes at least */
+    ROWS = 4,      /* lines whose sums run side by side: rows, or columns that are neighbours */
+    COLUMNS = 16
+};
 
 /* ---- Running sums ----------------------------------------------------------------------------- */
 
@@ -12,26 +16,39 @@ typedef struct sums_job {
     int64_t n, out_step, x_step;
 } sums_job;
 
-/* Some lines: one alone would wait for each of its additions. */
-static void sum_lines(const sums_job *t, int64_t count, float *out, const float *x) {
-    const int64_t *apart = t->lines.inner_stride;
-    double total[LINES] = {0};
-    for (int64_t i = 0; i < t->n; i++, out += t->out_step, x += t->x_step)
+/* From one element of a line to the next, and from line to line. */
+typedef struct strides {
+    int64_t step, apart;
+} strides;
+
+/* `count` lines: one alone would wait for each of its additions. */
+static inline __attribute__((always_inline)) void sum_lines(const int64_t count, int64_t n, float *out,
+                                                            strides o, const float *x, strides s) {
+    double total[COLUMNS] = {0};
+    for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < count; j++) {
-            total[j] += (double)x[j * apart[1]];
-            out[j * apart[0]] = (float)total[j];
+            total[j] += (double)x[i * s.step + j * s.apart];
+            out[i * o.step + j * o.apart] = (float)total[j];
         }
 }
 
 static void sum_range(void *context, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const sums_job *t = context;
+    const strides o = {t->out_step, t->lines.inner_stride[0]}, s = {t->x_step, t->lines.inner_stride[1]};
+    const bool columns = o.apart == 1 && s.apart == 1, rows = o.step == 1 && s.step == 1;
     tensor_run run = tensor_loop_runs(&t->lines, begin, end);
     while (tensor_run_next(&run))
-        for (int64_t i = 0; i < run.n; i += LINES)
-            sum_lines(t, run.n - i < LINES ? run.n - i : LINES,
-                      (float *)run.at[0] + i * t->lines.inner_stride[0],
-                      (const float *)run.at[1] + i * t->lines.inner_stride[1]);
+        for (int64_t i = 0; i < run.n;) {
+            float *out = (float *)run.at[0] + i * o.apart;
+            const float *x = (const float *)run.at[1] + i * s.apart;
+            if (columns && run.n - i >= COLUMNS)
+                sum_lines(COLUMNS, t->n, out, (strides){o.step, 1}, x, (strides){s.step, 1}), i += COLUMNS;
+            else if (rows && run.n - i >= ROWS)
+                sum_lines(ROWS, t->n, out, (strides){1, o.apart}, x, (strides){1, s.apart}), i += ROWS;
+            else
+                sum_lines(1, t->n, out, o, x, s), i++;
+        }
 }
 
 bool tensor_cumulative_sum(tensor out, tensor x, int axis, tensor_error *err) {
