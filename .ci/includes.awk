@@ -1,8 +1,9 @@
-# The rule of includes: each folder, and each room of models/lm, includes only itself and what is below it, and what is
-# private to a folder (*_internal.h) stays inside it; a test also sees what is private to the folder that it mirrors.
+# The rule of includes: each folder, and each room of nn and of models/lm, includes only itself and what is below it; of a
+# library others include the public headers alone; and what is private to a folder (*_internal.h) stays inside it. A test also
+# sees what is private to the folder that it mirrors.
 BEGIN {
-    count = split("tensor autograd nn models/lm/cli models/lm/text models/lm/count models/lm/files models/lm/write " \
-        "models/lm/train models/lm/look models", order)
+    count = split("tensor autograd nn nn/params nn/files nn/modules nn/optim nn/parallel nn/data models/lm/cli " \
+        "models/lm/text models/lm/count models/lm/files models/lm/write models/lm/train models/lm/look models", order)
     for (i = 1; i <= count; i++) floor[order[i]] = i
     names = "tensor kernels windows arrange|autograd operations convolution creation indexing losses|" \
         "nn params modules recurrent transformer checkpoint optim parallel world data"
@@ -39,7 +40,9 @@ FNR == 1 {
     }
     if (!test && (own in floor) && (at in floor) && floor[at] > floor[own])
         bad(own "/ is below " at "/")
-    if (path ~ /_internal\.h$/) {
+    if (path ~ /^(tensor|autograd|nn)\// && substr(path, 1, index(path, "/")) != substr(folder "/", 1, index(folder "/", "/")))
+        bad("what others use of it is in include/sampo/")
+    else if (path ~ /_internal\.h$/) {
         place = path
         if (!sub(/\/[^\/]*$/, "", place)) place = folder
         inside = index(folder "/", place "/") == 1 || (test && index(place "/", own "/") == 1)

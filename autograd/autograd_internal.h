@@ -10,9 +10,8 @@
  * memory is used again: `users` counts the variables whose gradient lies in it. */
 typedef struct ag_buffer {
     tensor_storage storage;
-    struct ag_buffer *below; /* the block that ends where this one begins; NULL: none */
-    struct ag_buffer *next,
-        *previous;  /* in a list of free blocks; `next` also among the temporaries or in scratch */
+    struct ag_buffer *below;           /* the block that ends where this one begins; NULL: none */
+    struct ag_buffer *next, *previous; /* in a list of free blocks; next also of temporaries or scratch */
     uint64_t taken; /* the version that the last operation in place left; what is older is gone */
     int users;
     bool last;       /* no block begins where this one ends */

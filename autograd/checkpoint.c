@@ -7,8 +7,7 @@
 typedef struct recomputed {
     ag_block *block;
     const void *context;
-    ag_var *
-        *in; /* of the block; the node's own operands are all that the block used and that needs a gradient */
+    ag_var **in; /* of the block; the node's operands are all that it used and that needs a gradient */
     tensor_rng rng;
     bool random;
     tensor_precision precision;

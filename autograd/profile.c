@@ -47,7 +47,7 @@ static row *row_of(ag_profile *p, const ag_op *op) {
     return NULL;
 }
 
-static void count(pass *p, const ag_var *y, bool backward, double seconds) {
+static void add(pass *p, const ag_var *y, bool backward, double seconds) {
     double operands = 0;
     for (int i = 0; i < y->inputs; i++) operands += (double)tensor_size(y->in[i]->value);
     p->calls++;
@@ -67,7 +67,7 @@ void ag_profile_tell(ag_profile *p, const ag_var *y, ag_moment moment) {
     const double seconds = now() - p->began[p->depth];
     row *r = row_of(p, y->op);
     const bool backward = moment == AG_BACKWARD_ENDS;
-    if (r) count(&r->passes[backward], y, backward, seconds - p->inside[p->depth]);
+    if (r) add(&r->passes[backward], y, backward, seconds - p->inside[p->depth]);
     if (p->depth > 0) p->inside[p->depth - 1] += seconds;
 }
 

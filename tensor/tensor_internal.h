@@ -44,10 +44,6 @@ static inline bool tensor_dense(const tensor *x) {
     return dense;
 }
 
-/* How many windows lie along an axis; false where these sizes are not possible. */
-bool tensor_window_count(const char *what, int64_t size, int64_t window, int64_t stride, int64_t padding,
-                         int64_t dilation, int64_t *count, tensor_error *err);
-
 /* The axis counted from the front, 0..rank-1; -1 and "transpose: axis 3 is outside a tensor of rank 2"
  * where there is no such axis. */
 int tensor_expect_axis(const char *what, int axis, int rank, tensor_error *err);

@@ -33,8 +33,7 @@ CONVENTIONS = [
 ]
 
 BOILERPLATE = re.compile(
-    r"#if defined\(__GNUC__\)\n#pragma GCC visibility \w+(\(\w+\))?\n#endif\n"
-    r"|#ifdef __cplusplus\n(extern \"C\" \{|\})\n#endif\n"
+    r"SAMPO_(BEGIN|END)_DECLS\n"
     r"|#include [^\n]*\n"
     r"|#ifndef SAMPO_\w+_H\n#define SAMPO_\w+_H\n")
 

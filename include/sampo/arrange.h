@@ -5,12 +5,7 @@
 
 #include "sampo/tensor.h"
 
-#if defined(__GNUC__)
-#pragma GCC visibility push(default)
-#endif
-#ifdef __cplusplus
-extern "C" {
-#endif
+SAMPO_BEGIN_DECLS
 
 /* out[..., i, ...] = x[..., ids[..., i, ...], ...] along `axis`: out and ids (int32) have one shape, which is x's in all
  * other axes. An id outside of x's axis is an error that names it. */
@@ -34,10 +29,5 @@ bool tensor_cumulative_sum(tensor out, tensor x, int axis, tensor_error *err);
 /* out = x where column - row of the last two axes is at most `diagonal` or, with `upper`, at least that; elsewhere 0. */
 bool tensor_triangle(tensor out, tensor x, int64_t diagonal, bool upper, tensor_error *err);
 
-#ifdef __cplusplus
-}
-#endif
-#if defined(__GNUC__)
-#pragma GCC visibility pop
-#endif
+SAMPO_END_DECLS
 #endif

@@ -23,12 +23,7 @@
 
 #include "sampo/tensor.h"
 
-#if defined(__GNUC__)
-#pragma GCC visibility push(default)
-#endif
-#ifdef __cplusplus
-extern "C" {
-#endif
+SAMPO_BEGIN_DECLS
 
 typedef struct ag_tape ag_tape;
 typedef struct ag_var ag_var;
@@ -285,12 +280,7 @@ tensor ag_grad_buffer(ag_var *y, ag_var *x, bool *fresh);
  * result. Without effect where the gradient is recorded. */
 ag_var *ag_reuse(ag_var *x);
 
-#ifdef __cplusplus
-}
-#endif
-#if defined(__GNUC__)
-#pragma GCC visibility pop
-#endif
+SAMPO_END_DECLS
 
 #include "sampo/convolution.h"
 #include "sampo/creation.h"

@@ -4,12 +4,7 @@
 
 #include "sampo/params.h"
 
-#if defined(__GNUC__)
-#pragma GCC visibility push(default)
-#endif
-#ifdef __cplusplus
-extern "C" {
-#endif
+SAMPO_BEGIN_DECLS
 
 /* ---- Files that are replaced as a whole ----------------------------------------------------- *
  * A new file is written as PATH.tmp beside the one at PATH and takes its name only when all of it is on the disk: a
@@ -83,7 +78,7 @@ int nn_params_list(const nn_params *params, nn_entry *list);
 int nn_params_list_rounded(const nn_params *params, tensor_precision precision, const char *except,
                            nn_entry *list, tensor_arena *arena, tensor_error *err);
 
-/* They as a file, and back. Loading needs each parameter, under its name or an alias, as F32, F16 or BF16, or as I8 with
+/* nn_params_save writes all parameters to a file, and nn_params_load reads them from one. Loading needs each parameter, under its name or an alias, as F32, F16 or BF16, or as I8 with
  * scales, and with its shape, and accepts further tensors in the file. */
 bool nn_params_save(const nn_params *params, const char *path, const nn_metadata *metadata,
                     int metadata_count, tensor_error *err);
@@ -118,10 +113,5 @@ const char *nn_json_member(const nn_metadata *members, int count, const char *ke
 /* Writes text as a JSON string with its quotes; returns the length it needs, as snprintf does. */
 size_t nn_json_quote(char *buffer, size_t size, const char *text);
 
-#ifdef __cplusplus
-}
-#endif
-#if defined(__GNUC__)
-#pragma GCC visibility pop
-#endif
+SAMPO_END_DECLS
 #endif

@@ -1,16 +1,11 @@
-/* Sampo autograd: operations on images [N, C, H, W] and on rows of samples [N, C, T]: convolution, pooling, padding, norms of
- * channels. sampo/autograd.h, which includes this, says what is true of all operations; sampo/windows.h has the formulas. */
+/* Sampo autograd: operations on images [N, C, H, W] and on rows of samples [N, C, T]: convolution.
+ * sampo/autograd.h, which includes this, says what is true of all operations; sampo/windows.h has the formulas. */
 #ifndef SAMPO_CONVOLUTION_H
 #define SAMPO_CONVOLUTION_H
 
 #include "sampo/autograd.h"
 
-#if defined(__GNUC__)
-#pragma GCC visibility push(default)
-#endif
-#ifdef __cplusplus
-extern "C" {
-#endif
+SAMPO_BEGIN_DECLS
 
 /* ---- Convolution ---------------------------------------------------------------------------------- */
 
@@ -33,10 +28,5 @@ ag_var *ag_conv_transpose1d(ag_var *y, ag_var *w, ag_var *b, tensor_windows wind
 /* The gradient for w of ag_conv2d: w [O, C / groups, height, width] from y [N, O, R, Q] and x [N, C, H, W]. */
 ag_var *ag_conv2d_weight(ag_var *y, ag_var *x, int64_t height, int64_t width, tensor_windows windows);
 
-#ifdef __cplusplus
-}
-#endif
-#if defined(__GNUC__)
-#pragma GCC visibility pop
-#endif
+SAMPO_END_DECLS
 #endif

@@ -5,12 +5,7 @@
 
 #include "sampo/autograd.h"
 
-#if defined(__GNUC__)
-#pragma GCC visibility push(default)
-#endif
-#ifdef __cplusplus
-extern "C" {
-#endif
+SAMPO_BEGIN_DECLS
 
 /* All elements 0, 1, or `value`: ag_zeros(tape, TENSOR_SHAPE(2, 3)) is [2, 3]. */
 ag_var *ag_zeros(ag_tape *tape, int rank, const int64_t *shape);
@@ -32,10 +27,5 @@ ag_var *ag_one_hot(ag_var *ids, int64_t classes);
 /* x as data of the same shape: its value, in the same memory, without gradient. */
 ag_var *ag_detach(ag_var *x);
 
-#ifdef __cplusplus
-}
-#endif
-#if defined(__GNUC__)
-#pragma GCC visibility pop
-#endif
+SAMPO_END_DECLS
 #endif

@@ -4,12 +4,7 @@
 
 #include "sampo/autograd.h"
 
-#if defined(__GNUC__)
-#pragma GCC visibility push(default)
-#endif
-#ifdef __cplusplus
-extern "C" {
-#endif
+SAMPO_BEGIN_DECLS
 
 /* ---- Files -------------------------------------------------------------------------------- *
  * A reader takes a whole regular file. It fails with one line in err that names the file and the fault. */
@@ -44,8 +39,8 @@ bool nn_csv_read(nn_csv *csv, const char *path, nn_csv_options options, tensor_a
 /* Mean and standard deviation of columns, each float32 [columns]: made of one table, such as what a model is trained on, and
  * applied to it and to others. */
 typedef struct nn_scaling {
-    tensor mean,
-        deviation; /* sqrt(mean (x - mean)^2), summed in double; 1 where a column has one value only */
+    tensor mean;
+    tensor deviation; /* sqrt(mean (x - mean)^2), summed in double; 1 where a column has one value only */
 } nn_scaling;
 bool nn_scaling_fit(nn_scaling *s, tensor x, tensor_arena *arena, tensor_error *err); /* x [rows, columns] */
 /* x = (x - mean) / deviation in place, x [..., columns]; any strides: also some columns of a larger table. */
@@ -86,10 +81,5 @@ void nn_batches_go(nn_batches *b, int64_t step);
  * where `data` has other rows or the range is outside. */
 ag_var *nn_batch(const nn_batches *b, ag_tape *tape, tensor data, int64_t begin, int64_t end);
 
-#ifdef __cplusplus
-}
-#endif
-#if defined(__GNUC__)
-#pragma GCC visibility pop
-#endif
+SAMPO_END_DECLS
 #endif

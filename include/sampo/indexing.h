@@ -5,12 +5,7 @@
 
 #include "sampo/autograd.h"
 
-#if defined(__GNUC__)
-#pragma GCC visibility push(default)
-#endif
-#ifdef __cplusplus
-extern "C" {
-#endif
+SAMPO_BEGIN_DECLS
 
 /* y[..., i, ...] = x[..., ids[..., i, ...], ...] along an axis: ids and y have one shape, which beside the axis is x's. */
 ag_var *ag_gather(ag_var *x, int axis, ag_var *ids);
@@ -45,10 +40,5 @@ ag_var *ag_triu(ag_var *x, int64_t diagonal);
  * operands are ag_matmul's; more are taken from the left. The result has the shape that the letters say. */
 ag_var *ag_einsum(const char *formula, ag_var *const *x, int count);
 
-#ifdef __cplusplus
-}
-#endif
-#if defined(__GNUC__)
-#pragma GCC visibility pop
-#endif
+SAMPO_END_DECLS
 #endif

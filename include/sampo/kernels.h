@@ -5,12 +5,7 @@
 
 #include "sampo/tensor.h"
 
-#if defined(__GNUC__)
-#pragma GCC visibility push(default)
-#endif
-#ifdef __cplusplus
-extern "C" {
-#endif
+SAMPO_BEGIN_DECLS
 
 /* ---- Elementwise -------------------------------------------------------------------------- */
 
@@ -362,10 +357,5 @@ bool tensor_rand_categorical(tensor out, tensor_rng *rng, tensor weights, tensor
 /* out = with probability p: 0, else 1 / (1 - p): dropout's mask, 0 <= p < 1. */
 bool tensor_rand_dropout(tensor out, tensor_rng *rng, float p, tensor_error *err);
 
-#ifdef __cplusplus
-}
-#endif
-#if defined(__GNUC__)
-#pragma GCC visibility pop
-#endif
+SAMPO_END_DECLS
 #endif

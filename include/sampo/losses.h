@@ -4,12 +4,7 @@
 
 #include "sampo/autograd.h"
 
-#if defined(__GNUC__)
-#pragma GCC visibility push(default)
-#endif
-#ifdef __cplusplus
-extern "C" {
-#endif
+SAMPO_BEGIN_DECLS
 
 /* What is made of the losses of all elements or rows: their mean, a scalar; their sum, a scalar; or each as it is. */
 typedef enum ag_loss_form { AG_LOSS_MEAN, AG_LOSS_SUM, AG_LOSS_EACH } ag_loss_form;
@@ -43,10 +38,5 @@ ag_var *ag_binary_cross_entropy(ag_var *x, ag_var *t, ag_loss_form form);
  * -infinity, and so is the gradient of t (PyTorch has NaN for both). The mean is that over all elements, as PyTorch's default. */
 ag_var *ag_kl_divergence(ag_var *x, ag_var *t, ag_loss_form form);
 
-#ifdef __cplusplus
-}
-#endif
-#if defined(__GNUC__)
-#pragma GCC visibility pop
-#endif
+SAMPO_END_DECLS
 #endif

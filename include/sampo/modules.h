@@ -4,12 +4,7 @@
 
 #include "sampo/params.h"
 
-#if defined(__GNUC__)
-#pragma GCC visibility push(default)
-#endif
-#ifdef __cplusplus
-extern "C" {
-#endif
+SAMPO_BEGIN_DECLS
 
 /* ---- Modules ------------------------------------------------------------------------------ */
 
@@ -171,10 +166,5 @@ ag_var *nn_block_with_values_cached(const struct nn_block *m, ag_var *x, ag_var 
 ag_var *nn_cross_entropy(ag_var *logits, ag_var *targets); /* ag_cross_entropy: logits [..., V]; a scalar */
 ag_var *nn_mse_loss(ag_var *x, ag_var *target);            /* mean of (x - target)^2; equal shapes */
 
-#ifdef __cplusplus
-}
-#endif
-#if defined(__GNUC__)
-#pragma GCC visibility pop
-#endif
+SAMPO_END_DECLS
 #endif

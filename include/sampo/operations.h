@@ -5,12 +5,7 @@
 
 #include "sampo/autograd.h"
 
-#if defined(__GNUC__)
-#pragma GCC visibility push(default)
-#endif
-#ifdef __cplusplus
-extern "C" {
-#endif
+SAMPO_BEGIN_DECLS
 
 /* ---- Elementwise -------------------------------------------------------------------------- *
  * The result has the shape to which the operands broadcast; of a single operand it is the operand's. All are float32. */
@@ -169,8 +164,8 @@ ag_var *ag_rms_norm(ag_var *x, ag_var *w, float eps);
 typedef struct ag_attention_options {
     float scale; /* 0: 1 / sqrt(D) */
     bool causal; /* query i, at position i + Tk - Tq, sees the keys up to its own position */
-    ag_var *
-        mask; /* broadcasts to [B, H, Tq, Tk] and gets no gradient; NULL: none. A query that sees no key gives 0 */
+    /* Broadcasts to [B, H, Tq, Tk] and gets no gradient; NULL: none. A query that sees no key gives 0. */
+    ag_var *mask;
     bool additive; /* the mask is added, -infinity hides; else keys where it is 0 are hidden */
 } ag_attention_options;
 #define AG_ATTENTION_DEFAULTS (TENSOR_LITERAL(ag_attention_options){0, false, NULL, false})
@@ -190,10 +185,5 @@ ag_var *ag_causal_attention(ag_var *qkv, int heads, float scale);
  * Llama has them, or (2i, 2i + 1) where interleaved. */
 ag_var *ag_rotary(ag_var *x, tensor cos, tensor sin, bool interleaved);
 
-#ifdef __cplusplus
-}
-#endif
-#if defined(__GNUC__)
-#pragma GCC visibility pop
-#endif
+SAMPO_END_DECLS
 #endif

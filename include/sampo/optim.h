@@ -4,12 +4,7 @@
 
 #include "sampo/checkpoint.h"
 
-#if defined(__GNUC__)
-#pragma GCC visibility push(default)
-#endif
-#ifdef __cplusplus
-extern "C" {
-#endif
+SAMPO_BEGIN_DECLS
 
 /* ---- Optimizers: one pass over the flat arrays -------------------------------------------- */
 
@@ -54,8 +49,8 @@ typedef struct nn_state {
     bool shown; /* see nn_average */
     const char *shown_name;
 } nn_state;
-/* They as entries of a checkpoint, valid as long as *s and the registry; returns how many. And back: from a file, into the
- * state of an optimizer that has been made with the same options. False, with a text in err and nothing changed, where the
+/* nn_state_list writes the state as entries of a checkpoint, valid as long as *s and the registry, and returns how many.
+ * nn_state_load reads them from a file into the state of an optimizer that has been made with the same options. False, with a text in err and nothing changed, where the
  * file has none that fit; a file without the number of steps leaves it. */
 int nn_state_list(const nn_state *s, nn_entry entries[NN_STATE_ENTRIES]);
 bool nn_state_load(nn_state *s, const nn_file *file, tensor_error *err);
@@ -194,10 +189,5 @@ typedef struct nn_schedule {
 } nn_schedule;
 double nn_schedule_rate(const nn_schedule *schedule, int64_t step);
 
-#ifdef __cplusplus
-}
-#endif
-#if defined(__GNUC__)
-#pragma GCC visibility pop
-#endif
+SAMPO_END_DECLS
 #endif

@@ -5,12 +5,7 @@
 #include "sampo/params.h"
 #include "sampo/world.h"
 
-#if defined(__GNUC__)
-#pragma GCC visibility push(default)
-#endif
-#ifdef __cplusplus
-extern "C" {
-#endif
+SAMPO_BEGIN_DECLS
 
 /* ---- Data-parallel training --------------------------------------------------------------- *
  * A batch of rows is cut into shards, which do not depend on the machine. Each shard runs forward and backward with gradients
@@ -34,9 +29,9 @@ void nn_parallel_set_grain(nn_parallel *parallel, int64_t rows);
  * that is as large as above. Up to 2^24. More shards than threads need less memory at a time. */
 void nn_parallel_set_shards(nn_parallel *parallel, int64_t shards);
 
-/* The processes that share the shards of every batch: each computes some of them, in contiguous ranges, and all end with the same
+/* The processes that share the shards of every batch: each computes a contiguous range of them, and all end with the same
  * gradients and losses. They all have the same parameters and call the functions below in the same order, with the same rows.
- * What the loss function computes is then asked for these rows alone. NULL, as at first: one process. The world must
+ * Each calls its loss function for the rows of its own shards alone. NULL, as at first: one process. The world must
  * outlive this. */
 void nn_parallel_set_world(nn_parallel *parallel, const nn_world *world);
 
@@ -68,10 +63,5 @@ bool nn_finite(const nn_params *params);
 bool nn_find_not_finite(nn_params *params, int64_t rows, nn_loss *loss, void *context, char *text,
                         size_t size);
 
-#ifdef __cplusplus
-}
-#endif
-#if defined(__GNUC__)
-#pragma GCC visibility pop
-#endif
+SAMPO_END_DECLS
 #endif

@@ -4,12 +4,7 @@
 
 #include "sampo/autograd.h"
 
-#if defined(__GNUC__)
-#pragma GCC visibility push(default)
-#endif
-#ifdef __cplusplus
-extern "C" {
-#endif
+SAMPO_BEGIN_DECLS
 
 /* ---- Parameters --------------------------------------------------------------------------- */
 
@@ -98,10 +93,5 @@ ag_var *nn_params_find(const nn_params *params, const char *name); /* NULL: no s
 /* Writes the model as a table: names, shapes, how many numbers, also before nn_params_finalize. False where writing fails. */
 bool nn_summary(FILE *file, const nn_params *params);
 
-#ifdef __cplusplus
-}
-#endif
-#if defined(__GNUC__)
-#pragma GCC visibility pop
-#endif
+SAMPO_END_DECLS
 #endif

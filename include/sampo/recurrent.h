@@ -4,12 +4,7 @@
 
 #include "sampo/modules.h"
 
-#if defined(__GNUC__)
-#pragma GCC visibility push(default)
-#endif
-#ifdef __cplusplus
-extern "C" {
-#endif
+SAMPO_BEGIN_DECLS
 
 /* Elman's network h = tanh(a) (1990), a gated recurrent unit (Cho et al. 2014, in the form of cuDNN, where r is applied after
  * the product) and long short-term memory (Hochreiter & Schmidhuber 1997). With a = W_ih x + b_ih and b = W_hh h + b_hh, in
@@ -64,10 +59,5 @@ bool nn_recurrent_cache(const struct nn_recurrent *m, nn_cache *cache, int64_t b
 /* nn_recurrent without dropout for the tokens after the cache's, whose state it then holds. Without recording only. */
 ag_var *nn_recurrent_cached(const struct nn_recurrent *m, ag_var *x, const nn_cache *cache);
 
-#ifdef __cplusplus
-}
-#endif
-#if defined(__GNUC__)
-#pragma GCC visibility pop
-#endif
+SAMPO_END_DECLS
 #endif

@@ -33,13 +33,24 @@ template <class... sizes> char (&tensor_shape_rank(sizes...))[sizeof...(sizes)];
 #define TENSOR_LITERAL(type) (type)
 #endif
 
-/* The library exports what its public headers declare: all else in it is compiled with -fvisibility=hidden. */
+/* Around the declarations of every public header. The library exports these: all else in it is compiled with
+ * -fvisibility=hidden. */
 #if defined(__GNUC__)
-#pragma GCC visibility push(default)
+#define SAMPO_VISIBILITY(change) _Pragma(change)
+#else
+#define SAMPO_VISIBILITY(change)
 #endif
 #ifdef __cplusplus
-extern "C" {
+#define SAMPO_BEGIN_DECLS SAMPO_VISIBILITY("GCC visibility push(default)") extern "C" {
+#define SAMPO_END_DECLS                                                                                      \
+    }                                                                                                        \
+    SAMPO_VISIBILITY("GCC visibility pop")
+#else
+#define SAMPO_BEGIN_DECLS SAMPO_VISIBILITY("GCC visibility push(default)")
+#define SAMPO_END_DECLS SAMPO_VISIBILITY("GCC visibility pop")
 #endif
+
+SAMPO_BEGIN_DECLS
 
 /* ---- Errors ------------------------------------------------------------------------------- */
 
@@ -209,12 +220,7 @@ bool tensor_isa_check(tensor_error *err);
 /* The i-th set compiled in that this processor can run, best first, a constant; NULL after the last. */
 const char *tensor_isa_available(int i);
 
-#ifdef __cplusplus
-}
-#endif
-#if defined(__GNUC__)
-#pragma GCC visibility pop
-#endif
+SAMPO_END_DECLS
 
 #include "sampo/arrange.h"
 #include "sampo/kernels.h"

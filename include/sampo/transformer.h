@@ -4,12 +4,7 @@
 
 #include "sampo/modules.h"
 
-#if defined(__GNUC__)
-#pragma GCC visibility push(default)
-#endif
-#ifdef __cplusplus
-extern "C" {
-#endif
+SAMPO_BEGIN_DECLS
 
 /* nn_attention and nn_block of sampo/modules.h are the short way for GPT-2's form. These have the parameters of Llama, under
  * the names of its published files. */
@@ -119,10 +114,5 @@ ag_var *nn_transformer(const struct nn_transformer *m, ag_var *x, nn_attend how)
 ag_var *nn_transformer_cross(const struct nn_transformer *m, ag_var *x, ag_var *memory, nn_attend how,
                              nn_attend cross);
 
-#ifdef __cplusplus
-}
-#endif
-#if defined(__GNUC__)
-#pragma GCC visibility pop
-#endif
+SAMPO_END_DECLS
 #endif

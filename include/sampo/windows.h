@@ -1,4 +1,4 @@
-/* Sampo tensor: windows that move over images: convolution and pooling. Images are [N, C, H, W], weights [O, C / groups, h,
+/* Sampo tensor: windows that move over images: convolution. Images are [N, C, H, W], weights [O, C / groups, h,
  * w], as PyTorch has them; an image of one axis is one of a single row. sampo/tensor.h, which includes this, says how errors
  * and memory work. */
 #ifndef SAMPO_WINDOWS_H
@@ -6,18 +6,13 @@
 
 #include "sampo/tensor.h"
 
-#if defined(__GNUC__)
-#pragma GCC visibility push(default)
-#endif
-#ifdef __cplusplus
-extern "C" {
-#endif
+SAMPO_BEGIN_DECLS
 
-/* How windows move, each for rows and columns. A 0 stands for the usual: a stride of 1 (of a pooling: the window's size), a
+/* How windows move, each for rows and columns. A 0 stands for the usual: a stride of 1, a
  * dilation of 1, one group. So {0} is PyTorch's default and (tensor_windows){.padding = {1, 1}} one with a border. */
 typedef struct tensor_windows {
     int64_t stride[2];
-    int64_t padding[2];  /* zeros on each side; of a maximum: numbers that are never it */
+    int64_t padding[2];  /* zeros on each side */
     int64_t dilation[2]; /* from one element of a window to the next */
     int64_t groups;      /* of channels: output channels of group g see the input channels of group g alone */
 } tensor_windows;
@@ -32,7 +27,7 @@ typedef struct tensor_windows {
  * vector-Jacobian products for x and for w; these three are each other's, so that any derivative is one of them. w is
  * contiguous, but for its first axis in the convolution itself; other strides may be any. */
 
-/* Sizes of the result. Fails where a window is empty or larger than x with its padding: "conv2d: ...". */
+/* Sizes of the result. Fails where a window is empty or larger than x with its padding: "convolution: ...". */
 bool tensor_convolve_shape(tensor x, tensor w, const tensor_windows *windows, int64_t shape[4],
                            tensor_error *err);
 bool tensor_convolve(tensor y, tensor x, tensor w, tensor bias, const tensor_windows *windows,
@@ -46,10 +41,5 @@ bool tensor_convolve_transposed(tensor x, tensor y, tensor w, tensor bias, const
 bool tensor_convolve_weight(tensor w, tensor y, tensor x, const tensor_windows *windows, tensor scratch,
                             tensor_error *err);
 
-#ifdef __cplusplus
-}
-#endif
-#if defined(__GNUC__)
-#pragma GCC visibility pop
-#endif
+SAMPO_END_DECLS
 #endif

@@ -4,12 +4,7 @@
 
 #include "sampo/tensor.h"
 
-#if defined(__GNUC__)
-#pragma GCC visibility push(default)
-#endif
-#ifdef __cplusplus
-extern "C" {
-#endif
+SAMPO_BEGIN_DECLS
 
 /* The processes of a run, ranks 0 to size - 1, as one of them sees them. Where Sampo is built with MPI, nn_world_open joins
  * those that mpirun has started; without it, or without mpirun, a process is alone: {0, 1}. Whoever has another way to
@@ -50,10 +45,5 @@ bool nn_world_max(const nn_world *world, int64_t *values, int count, tensor_erro
 bool nn_world_same(const nn_world *world, const char *what, const void *data, size_t bytes,
                    tensor_error *err);
 
-#ifdef __cplusplus
-}
-#endif
-#if defined(__GNUC__)
-#pragma GCC visibility pop
-#endif
+SAMPO_END_DECLS
 #endif

@@ -1,6 +1,6 @@
 /* Tables of numbers from comma-separated values (RFC 4180). The text is walked through twice: first its lines and fields are
  * counted, so that memory for exactly these is taken, then their numbers are read. */
-#include "nn/nn_internal.h"
+#include "nn/files/files.h"
 
 #include <float.h>
 #include <math.h>

@@ -1,5 +1,5 @@
 /* IDX, the format of MNIST. */
-#include "nn/nn_internal.h"
+#include "nn/files/files.h"
 
 #include <string.h>
 #include <unistd.h>

@@ -24,17 +24,6 @@ static bool any_lane(veci x) {
     return any != 0;
 }
 
-/* The larger; x where `top` or both are NaN is never taken. */
-static inline vec vec_larger(vec x, vec top) {
-#if defined(__AVX512F__)
-    return _mm512_max_ps(x, top);
-#elif defined(__AVX__)
-    return _mm256_max_ps(x, top);
-#else
-    return vec_select(x > top, x, top);
-#endif
-}
-
 /* x from column n of a tile's row on, `other`; columns j.. */
 static inline vec vec_before(vec x, int64_t j, int64_t n, vec other) {
     return vec_select(lane_numbers(0) < (int32_t)(n - j), x, other);
@@ -108,12 +97,12 @@ static inline __attribute__((always_inline)) void row_maxima(float *top, float *
         vec high[TILE_ROWS];
         EACH(i, group) high[i] = none;
         for (int64_t j = 0; j < whole; j += VEC_WIDTH)
-            EACH(i, group) high[i] = vec_larger(vec_load(row + i * ATTENTION_TILE + j), high[i]);
+            EACH(i, group) high[i] = vec_at_least(high[i], vec_load(row + i * ATTENTION_TILE + j));
         for (int64_t j = whole; j < n; j += VEC_WIDTH) EACH(i, group) {
                 float *at = row + i * ATTENTION_TILE + j;
                 const vec x = vec_before(vec_load(at), j, visible(tile, r + i), none);
                 vec_store(at, x);
-                high[i] = vec_larger(x, high[i]);
+                high[i] = vec_at_least(high[i], x);
             }
         EACH(i, group) {
             lanes4 four[VEC_WIDTH / 4];
@@ -195,7 +184,7 @@ typedef struct row_state {
 static void raise_shift(row_state *s, const float *top, float factor, int64_t rows, bool first) {
     for (int64_t r = 0; r < rows; r += VEC_WIDTH) {
         const vec none = vec_splat(-INFINITY), old = first ? none : vec_load(s->high + r);
-        const vec high = vec_larger(vec_load(top + r) * vec_splat(factor), old);
+        const vec high = vec_at_least(old, vec_load(top + r) * vec_splat(factor));
         const vec shift = vec_select(high == none, vec_splat(0), high);
         vec_store(s->high + r, high);
         vec_store(s->shift + r, shift);

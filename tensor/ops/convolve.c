@@ -29,17 +29,19 @@ static bool mismatch(const char *why, tensor x, tensor w, tensor_error *err) {
                        tensor_shape_text(b, sizeof b, w.rank, w.shape));
 }
 
-bool tensor_window_count(const char *what, int64_t size, int64_t window, int64_t stride, int64_t padding,
-                         int64_t dilation, int64_t *count, tensor_error *err) {
+/* How many windows lie along an axis; false where these sizes are not possible. */
+static bool count_windows(int64_t size, int64_t window, int64_t stride, int64_t padding, int64_t dilation,
+                          int64_t *count, tensor_error *err) {
     enum { MOST = 1 << 30 };
     if (window < 1 || window > MOST || stride < 1 || stride > MOST || padding < 0 || padding > MOST ||
         dilation < 1 || dilation > MOST)
         return tensor_fail(
-            err, "%s: a window of %lld with stride %lld, padding %lld and dilation %lld is not possible",
-            what, (long long)window, (long long)stride, (long long)padding, (long long)dilation);
+            err,
+            "convolution: a window of %lld with stride %lld, padding %lld and dilation %lld is not possible",
+            (long long)window, (long long)stride, (long long)padding, (long long)dilation);
     const int64_t room = size + 2 * padding - dilation * (window - 1) - 1;
     if (room < 0)
-        return tensor_fail(err, "%s: a window over %lld is larger than %lld with a padding of %lld", what,
+        return tensor_fail(err, "convolution: a window over %lld is larger than %lld with a padding of %lld",
                            (long long)(dilation * (window - 1) + 1), (long long)size, (long long)padding);
     *count = room / stride + 1;
     return true;
@@ -58,8 +60,8 @@ bool tensor_convolve_shape(tensor x, tensor w, const tensor_windows *windows, in
     shape[0] = x.shape[0];
     shape[1] = w.shape[0];
     for (int i = 0; i < 2; i++)
-        if (!tensor_window_count("convolution", x.shape[2 + i], w.shape[2 + i], t.stride[i], t.padding[i],
-                                 t.dilation[i], &shape[2 + i], err))
+        if (!count_windows(x.shape[2 + i], w.shape[2 + i], t.stride[i], t.padding[i], t.dilation[i],
+                           &shape[2 + i], err))
             return false;
     return true;
 }

@@ -113,7 +113,8 @@ typedef struct joining {
     int count;
     const tensor *x;
     char *out;
-    int64_t rows, bytes; /* of a row of the result */
+    int axis;
+    int64_t step, bytes; /* of one index along the axis; of a row of the result */
 } joining;
 
 /* The result is written from front to back: pieces of a row that are written by themselves, with gaps, take half as long
@@ -124,7 +125,7 @@ static void join_rows(void *context, int64_t begin, int64_t end, int worker) {
     char *to = t->out + begin * t->bytes;
     for (int64_t row = begin; row < end; row++)
         for (int i = 0; i < t->count; i++) {
-            const size_t bytes = (size_t)(tensor_size(t->x[i]) / t->rows) * sizeof(word);
+            const size_t bytes = (size_t)(t->x[i].shape[t->axis] * t->step);
             if (bytes > 0) memcpy(to, (const char *)t->x[i].data + (size_t)row * bytes, bytes);
             to += bytes;
         }
@@ -148,8 +149,8 @@ bool tensor_concat(tensor out, int count, const tensor *x, int axis, tensor_erro
     if (!tensor_expect_shape("concat", "out", &out, out.rank, shape, err)) return false;
     for (int i = 0; i < axis; i++) rows *= out.shape[i];
     if (dense && rows > 1 && tensor_size(out) > 0) {
-        const int64_t width = tensor_size(out) / rows;
-        joining t = {count, x, out.data, rows, width * (int64_t)sizeof(word)};
+        const int64_t width = tensor_size(out) / rows, bytes = width * (int64_t)sizeof(word);
+        joining t = {count, x, out.data, axis, bytes / at, bytes};
         tensor_parallel(rows, GRAIN / width + 1, join_rows, &t);
         tensor_touch(out);
         return true;

@@ -98,7 +98,7 @@ with tempfile.TemporaryDirectory() as tmp:
                 file.write(old)
 
     def declare(lines):
-        return lambda old: old.replace("#ifdef __cplusplus\n}", "/* ---- New ---- */\n\n" + lines + "\n\n#ifdef __cplusplus\n}")
+        return lambda old: old.replace("\nSAMPO_END_DECLS", "\n/* ---- New ---- */\n\n" + lines + "\n\nSAMPO_END_DECLS")
 
     header = "include/sampo/parallel.h"
     refused("a function without a comment", header, declare("void nn_new(int x);"), "nn_new has no comment")

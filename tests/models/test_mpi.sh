@@ -49,13 +49,24 @@ check 'no text: status' [ $? -ne 0 ]
 check 'no text: one line' [ "$(grep -c 'cannot be opened' stderr)" = 1 ]
 
 # A rank that is killed ends the run, and the checkpoint is whole.
-ranks 2 --data "$verses" --iters 100000 --eval-every 10 --threads 1 --out killed &
+ranks 2 --data "$verses" --iters 100000 --eval-every 10 --threads 1 --out "$work/killed" &
 run=$!
 tries=0
 while [ ! -s killed/best.safetensors ] && [ $tries -lt 300 ]; do sleep 0.1 && tries=$((tries + 1)); done
-pkill -9 -n -f -- "--out killed" 2>/dev/null
+pkill -9 -n -f -- "--out $work/killed" 2>/dev/null
 wait $run
 check 'a rank is killed: status' [ $? -ne 0 ]
 check 'a rank is killed: the checkpoint is whole' "$gpt" info killed/last.safetensors >/dev/null
+
+# A rank that does not answer ends the run, which says so once.
+SAMPO_WAIT=3 ranks 2 --data "$verses" --iters 100000 --eval-every 10 --threads 1 --out "$work/stalled" &
+run=$!
+tries=0
+while [ ! -s stalled/best.safetensors ] && [ $tries -lt 300 ]; do sleep 0.1 && tries=$((tries + 1)); done
+pkill -STOP -n -f -- "--out $work/stalled" 2>/dev/null
+wait $run
+check 'a rank stalls: status' [ $? -ne 0 ]
+pkill -9 -f -- "--out $work/stalled" 2>/dev/null
+check 'a rank stalls: one line' [ "$(grep -c 'has not answered for 3 seconds' stderr)" = 1 ]
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

@@ -253,7 +253,8 @@ while read -r file header expected; do
     check "$file and $header" [ "$status" -eq "$expected" ]
 done <<'END'
 nn/a.c sampo/autograd.h 0
-nn/a.c nn/nn_internal.h 0
+nn/files/a.c nn/params/params.h 0
+nn/params/a.c nn/files/files.h 1
 nn/a.c tensor/tensor_internal.h 1
 nn/a.c models/lm/lm.h 1
 tensor/a.c sampo/autograd.h 1
@@ -266,7 +267,9 @@ autograd/a.c sampo/checkpoint.h 1
 models/gpt.c models/lm/look_internal.h 1
 models/lm/plot.c models/lm/look_internal.h 0
 tests/models/a.c models/lm/look_internal.h 0
-tests/models/a.c nn/nn_internal.h 1
+tests/models/a.c nn/params/params.h 1
+tests/nn/a.c nn/params/params.h 0
+models/gpt.c nn/files/files.h 1
 tests/tensor/a.c sampo/nn.h 0
 benches/a.c models/lm/look_internal.h 1
 END

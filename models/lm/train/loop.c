@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "models/lm/train/optimize.h"
+#include "models/lm/train/plan.h"
 #include "models/lm/train/train_internal.h"
 
 /* ---- Ctrl-C, a closed terminal, SIGTERM: the loop ends after its step; a second one ends the program at once -- */
@@ -22,9 +24,9 @@ int lm_interrupted(void) {
     return interrupted;
 }
 
-/* A process alone ends at once, several together. */
-static bool is_told(const lm_trainer *t) {
-    return t->world.size > 1 ? t->signal != 0 : interrupted != 0;
+/* The signal that ends the run: of a process alone at once, of several when all have agreed; 0: none. */
+static int told(const lm_trainer *t) {
+    return t->world.size > 1 ? t->signal : interrupted;
 }
 
 /* old[] receives what was done on the signals before. */
@@ -116,7 +118,7 @@ static int estimate(lm_trainer *t, lm_split split, double *loss) {
     const int64_t batches = lm_report_batches(t);
     double sum = 0;
     if (t->set.report_batches == 0 && split == LM_VALIDATION) return validate(t, batches, loss);
-    for (int64_t i = 0; i < batches && !is_told(t); i++) {
+    for (int64_t i = 0; i < batches && !told(t); i++) {
         double mean;
         lm_progress_evaluating(&t->progress, split * batches + i, 2 * batches);
         rng.counter = (uint64_t)i << 32;
@@ -192,7 +194,7 @@ static int report_shown(lm_trainer *t) {
     size_t size = 0;
     int status = estimate(t, LM_TRAIN, &train);
     if (status == LM_DONE) status = estimate(t, LM_VALIDATION, &validation);
-    if (is_told(t) || status != LM_DONE) return status;
+    if (told(t) || status != LM_DONE) return status;
     lm_progress_clear(&t->progress);
     if ((status = save(t)) != LM_DONE) return status;
     lm_average_show(t, true);
@@ -304,7 +306,7 @@ static bool report_is_due(const lm_trainer *t) {
 }
 
 static bool is_over(const lm_trainer *t) {
-    return is_told(t) || t->stopped || t->time_up || t->state.iteration >= t->set.iterations;
+    return told(t) || t->stopped || t->time_up || t->state.iteration >= t->set.iterations;
 }
 
 static int stop(lm_trainer *t) {
@@ -318,7 +320,7 @@ static int stop(lm_trainer *t) {
     else
         lm_say(model, "interrupted after %" PRId64 " iterations; --out none keeps nothing",
                t->state.iteration);
-    return LM_SIGNALLED + (t->world.size > 1 ? t->signal : interrupted);
+    return LM_SIGNALLED + told(t);
 }
 
 /* All that there is to say of a model that is not trained. */
@@ -326,7 +328,7 @@ static int report_counts(lm_trainer *t) {
     const int status = report(t);
     t->row.loss = t->row.train_loss;
     t->row.seconds = lm_now() - t->begun;
-    if (status == LM_DONE && !is_told(t)) lm_log_step(&t->log, &t->row);
+    if (status == LM_DONE && !told(t)) lm_log_step(&t->log, &t->row);
     return status;
 }
 
@@ -352,11 +354,11 @@ int lm_train_loop(lm_trainer *t) {
         if (report_is_due(t)) status = lm_ranks_agree(t, report(t));
         if (status == LM_DONE && !is_over(t)) status = lm_ranks_agree(t, step(t));
     }
-    if (status == LM_DONE && t->time_up && t->state.iteration < t->set.iterations && !is_told(t))
+    if (status == LM_DONE && t->time_up && t->state.iteration < t->set.iterations && !told(t))
         status = report(t); /* the last weights may be the best */
     if (status == LM_DONE) {
         lm_progress_report(&t->progress);
-        status = is_told(t) ? stop(t) : save(t);
+        status = told(t) ? stop(t) : save(t);
         lm_average_show(t, true);
     }
     lm_log_close(&t->log);

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "models/lm/train/plan.h"
 #include "models/lm/train/train_internal.h"
 
 enum {

@@ -2,6 +2,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "models/lm/train/optimize.h"
+#include "models/lm/train/plan.h"
 #include "models/lm/train/train_internal.h"
 
 /* ---- The text ------------------------------------------------------------------------------------- */

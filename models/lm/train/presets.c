@@ -1,6 +1,7 @@
 /* The command presets: the sizes that a model comes in, and what each needs on this machine. */
 #include <inttypes.h>
 
+#include "models/lm/train/plan.h"
 #include "models/lm/train/train_internal.h"
 
 enum { CHARACTERS = 100 };

@@ -45,11 +45,10 @@ bool lm_ranks_begin(lm_trainer *t, tensor_error *err) {
 int lm_ranks_agree(lm_trainer *t, int status) {
     tensor_error err = {0};
     int64_t values[] = {status, lm_interrupted(), t->time_up, t->world.rank == 0 ? status : LM_DONE};
-    t->signal = lm_interrupted();
     if (alone(t)) return status;
     if (!nn_world_max(&t->world, values, 4, &err)) {
-        t->lost = true;
-        return lm_fail(t->instance.model, "%s", err.text);
+        t->lost = true; /* as a failure may have said */
+        return status == LM_DONE ? lm_fail(t->instance.model, "%s", err.text) : status;
     }
     t->signal = (int)values[1];
     t->time_up = values[2] != 0;

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "models/lm/train/plan.h"
 #include "models/lm/train/train_internal.h"
 
 void lm_train_introduce(const lm_trainer *t) {

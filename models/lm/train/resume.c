@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "models/lm/train/optimize.h"
 #include "models/lm/train/train_internal.h"
 
 enum { NAME_BYTES = 48, STATE_OPTIONS = 7, BEST_OPTIONS = 4 };

@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "models/lm/train/optimize.h"
+#include "models/lm/train/plan.h"
 #include "models/lm/train/train_internal.h"
 
 /* ---- The folder ----------------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
-/* Training: the command (train.c), what it will take (plan.c, memory.c), going on with a run (resume.c), the loop (loop.c),
- * its optimizer (optimize.c), what it warns of (warn.c); its log has a header of its own. */
+/* Training: the command (train.c), what stands before the loop (prepare.c), several processes (ranks.c), going on with a run
+ * (resume.c), the loop (loop.c), what it warns of (warn.c). The plan, the optimizer and the log have headers of their own. */
 #ifndef SAMPO_LM_TRAIN_INTERNAL_H
 #define SAMPO_LM_TRAIN_INTERNAL_H
 
@@ -108,71 +108,10 @@ int lm_prepare_tokens(lm_trainer *t, const lm_text *text);
 int lm_prepare_counts(lm_trainer *t);
 /* The values of the parameters, the optimizer, room for batches. */
 int lm_prepare_parameters(lm_trainer *t);
-
-/* Into how many shards an iteration's batches are cut: as they are best, or as --shards says. */
-int64_t lm_train_shards(const lm_trainer *t);
-
-/* Bytes that training takes: for the weights, their gradients, the optimizer and the counts, and for a batch. The parameters need to be
- * registered, not finalized. */
-typedef struct lm_memory {
-    double weights, batch;
-} lm_memory;
-lm_memory lm_memory_needed(const lm_trainer *t);
-const char *lm_memory_parts(const lm_trainer *t); /* what the first of these is for, in words */
-/* Refuses, with a line, what the machine has not enough memory for. Returns an exit status. */
-int lm_memory_check(const lm_trainer *t);
-
-/* Passes over the text that are useful at most, by trials: on texts from 30 KB to 3 MB the loss on unseen text was lowest
- * before. On top of counts a model has less to learn: on verses of 40 KB the loss was lowest after 6 passes of Muon with a falling rate, on
- * the Kalevala 7 and 10 were alike. */
-enum { LM_MOST_PASSES = 42, LM_MOST_COUNTED_PASSES = 11 };
-/* Whether the command line has the option. */
-bool lm_train_given(const lm_trainer *t, const char *name);
-/* How often the run sees each token of the text. */
-double lm_passes(const lm_trainer *t);
-/* The validation text, or as much of it as a report has time for. */
-lm_tokens lm_validation(const lm_trainer *t);
-/* How many batches a reported training loss is the mean of. */
-int64_t lm_report_batches(const lm_trainer *t);
-/* Sets iterations, reports and patience for the text where the command line does not, once text and model are there. */
-void lm_plan_fit(lm_trainer *t);
-/* The same for --time, of which a step takes so many seconds. */
-void lm_plan_time(lm_trainer *t, double step_seconds);
-/* As many iterations as the text is good for. */
-int64_t lm_useful_iterations(const lm_trainer *t);
 /* Measures what the counts predict alone, for the reports to say. */
 int lm_measure_counts(lm_trainer *t);
-/* Says what the run learns from. */
-void lm_train_introduce(const lm_trainer *t);
-/* Says what comes: iterations, passes, memory, the folder. */
-void lm_plan_say(const lm_trainer *t);
-/* Prints the estimate for --dry-run. Returns an exit status. */
-int lm_plan_print(const lm_trainer *t);
-/* Multiplications and additions of a step; how many a second the machine does in products of matrices, 0: it failed; the
- * seconds of a step that follow. */
-double lm_step_work(const lm_trainer *t);
-double lm_machine_speed(tensor_error *err);
-double lm_step_estimate(const lm_trainer *t, double speed);
-
-/* ---- The optimizer --------------------------------------------------------------------------------- */
-
-/* Whether its options fit together, and the model. */
-bool lm_optimizer_check(const lm_trainer *t, tensor_error *err);
-/* Makes it anew, or from a checkpoint; the former leaves the text in the registry. */
-bool lm_optimizer_init(lm_trainer *t);
-bool lm_optimizer_load(lm_trainer *t, const nn_file *file, tensor_error *err);
-/* Its state for a checkpoint; returns how many entries. */
-enum { LM_OPTIMIZER_ENTRIES = 3 * NN_STATE_ENTRIES };
-int lm_optimizer_list(const lm_trainer *t, nn_entry entries[LM_OPTIMIZER_ENTRIES]);
-/* How many float32 numbers it takes; the parameters need to be registered, not finalized. */
-double lm_optimizer_numbers(const lm_trainer *t);
-/* The work of such a step, after which all is as before; AdamW's, which takes no time to speak of, is left out. */
-bool lm_optimizer_rehearse(const lm_trainer *t);
-/* With --average, whether the model is the mean of the last weights, or the weights that are trained. */
-void lm_average_show(lm_trainer *t, bool shown);
-/* A step at the rates that the schedule has for the state's iteration; *rate is AdamW's. On failure the text is in the
- * registry. */
-bool lm_optimizer_step(lm_trainer *t, double *rate);
+/* Whether the command line has the option. */
+bool lm_train_given(const lm_trainer *t, const char *name);
 
 /* ---- Warnings: one line each, once ---------------------------------------------------------------- */
 

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <math.h>
 
+#include "models/lm/train/plan.h"
 #include "models/lm/train/train_internal.h"
 
 enum {

@@ -8,7 +8,7 @@
 
 /* ---- Sampling -------------------------------------------------------------------------------------- */
 
-/* How text is written. What is 0 is off. */
+/* How text is written. An option that is 0 is off. */
 typedef struct lm_sampling {
     const char *prompt; /* NULL: a line's beginning */
     int64_t tokens;

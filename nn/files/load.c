@@ -1,5 +1,5 @@
 /* Parameters to and from checkpoints, as float32 or compact. */
-#include "nn/nn_internal.h"
+#include "nn/files/files.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* JSON, as much as checkpoints need: a strict reader for what the caller expects, and quoting. */
-#include "nn/nn_internal.h"
+#include "nn/files/files.h"
 
 #include <string.h>
 

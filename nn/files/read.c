@@ -1,5 +1,5 @@
 /* Reading whole files. */
-#include "nn/nn_internal.h"
+#include "nn/files/files.h"
 
 #include <errno.h>
 #include <fcntl.h>

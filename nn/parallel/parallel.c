@@ -1,6 +1,6 @@
 /* Data-parallel training: shards of a batch on threads and ranks, each with gradients of its own, which are added in a tree. */
-#include "nn/gradient_tree.h"
-#include "nn/nn_internal.h"
+#include "nn/parallel/gradient_tree.h"
+#include "nn/params/params.h"
 
 enum {
     SHARDS = 16,            /* of a batch, unless told otherwise */

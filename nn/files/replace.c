@@ -1,5 +1,5 @@
 /* Files that are replaced as a whole: written beside what they replace, on the disk before they take its name. */
-#include "nn/nn_internal.h"
+#include "nn/files/files.h"
 
 #include <errno.h>
 #include <fcntl.h>

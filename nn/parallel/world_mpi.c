@@ -1,21 +1,18 @@
 /* Processes that mpirun has started. Messages do not block for ever: a rank that does not answer is a failure. */
-#include "nn/nn_internal.h"
+#include "nn/params/params.h"
 
-#include <errno.h>
 #include <mpi.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 enum {
     WAIT_SECONDS = 300,
     MAX_MESSAGE = 1 << 30, /* MPI counts in int */
-    SPINS =
-        20000 /* looks before it lets other processes run; what it waits for takes microseconds as a rule */
+    SPINS = 20000          /* looks before it sleeps: as a rule a message takes microseconds */
 };
 
 typedef struct mpi {
-    double wait; /* seconds */
+    double wait; /* seconds; 0 once a rank has not answered: the others are not waited for either */
     bool begun;  /* MPI_Init was called here */
 } mpi;
 
@@ -26,7 +23,7 @@ static bool fail(tensor_error *err, const char *what, int code) {
     return tensor_fail(err, "MPI: %s: %s", what, text);
 }
 
-static bool finish(const mpi *m, MPI_Request *request, int other, tensor_error *err) {
+static bool finish(mpi *m, MPI_Request *request, int other, tensor_error *err) {
     double begin = 0;
     for (int64_t looks = 0;; looks++) {
         int done = 0;
@@ -38,39 +35,34 @@ static bool finish(const mpi *m, MPI_Request *request, int other, tensor_error *
         if (MPI_Wtime() - begin > m->wait) {
             MPI_Cancel(request);
             MPI_Request_free(request);
-            return tensor_fail(err, "rank %d has not answered for %g seconds", other, m->wait);
+            tensor_fail(err, "rank %d has not answered for %g seconds", other, m->wait);
+            m->wait = 0;
+            return false;
         }
         nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
     }
 }
 
-/* The next part of a message; none is empty, so that nothing is sent for no bytes. */
-static int part_of(size_t left) {
-    return (int)(left < MAX_MESSAGE ? left : MAX_MESSAGE);
+/* All bytes to or from another rank, in messages that MPI can count; of none, no message. */
+static bool transfer(mpi *m, bool sends, int other, char *at, size_t bytes, tensor_error *err) {
+    while (bytes > 0) {
+        MPI_Request request;
+        const int part = (int)(bytes < MAX_MESSAGE ? bytes : MAX_MESSAGE);
+        const int code = sends ? MPI_Isend(at, part, MPI_BYTE, other, 0, MPI_COMM_WORLD, &request)
+                               : MPI_Irecv(at, part, MPI_BYTE, other, 0, MPI_COMM_WORLD, &request);
+        if (code != MPI_SUCCESS) return fail(err, sends ? "sending" : "receiving", code);
+        if (!finish(m, &request, other, err)) return false;
+        at += part, bytes -= (size_t)part;
+    }
+    return true;
 }
 
 static bool send_bytes(void *context, int to, const void *data, size_t bytes, tensor_error *err) {
-    for (const char *at = data; bytes > 0;) {
-        MPI_Request request;
-        const int part = part_of(bytes);
-        const int code = MPI_Isend(at, part, MPI_BYTE, to, 0, MPI_COMM_WORLD, &request);
-        if (code != MPI_SUCCESS) return fail(err, "sending", code);
-        if (!finish(context, &request, to, err)) return false;
-        at += part, bytes -= (size_t)part;
-    }
-    return true;
+    return transfer(context, true, to, (char *)data, bytes, err);
 }
 
 static bool receive_bytes(void *context, int from, void *data, size_t bytes, tensor_error *err) {
-    for (char *at = data; bytes > 0;) {
-        MPI_Request request;
-        const int part = part_of(bytes);
-        const int code = MPI_Irecv(at, part, MPI_BYTE, from, 0, MPI_COMM_WORLD, &request);
-        if (code != MPI_SUCCESS) return fail(err, "receiving", code);
-        if (!finish(context, &request, from, err)) return false;
-        at += part, bytes -= (size_t)part;
-    }
-    return true;
+    return transfer(context, false, from, data, bytes, err);
 }
 
 static void end(void *context, bool failed) {

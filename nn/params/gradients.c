@@ -1,7 +1,7 @@
 /* Gradients in the flat array of a registry. */
 #include <math.h>
 
-#include "nn/nn_internal.h"
+#include "nn/params/params.h"
 
 bool nn_backward(nn_params *params, ag_var *loss) {
     if (!params || !loss) return false;

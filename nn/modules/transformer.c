@@ -1,5 +1,5 @@
 /* Attention in its general form, gated layers, and the blocks of encoders and decoders. */
-#include "nn/nn_internal.h"
+#include "nn/params/params.h"
 
 #include <math.h>
 

@@ -1,7 +1,13 @@
-/* What optimizers and means keep, to and from checkpoints. */
+/* What optimizers share: rates by name, and what they and means keep, to and from checkpoints. */
 #include <string.h>
 
-#include "nn/nn_internal.h"
+#include "nn/optim/state.h"
+
+double nn_group_rate(const nn_group *groups, const char *name) {
+    for (; groups && groups->names; groups++)
+        if (nn_name_fits(groups->names, name)) return groups->rate;
+    return 1;
+}
 
 bool nn_state_new(nn_state *s, nn_params *params, const char *what, int arrays, const char *const *names) {
     *s = (nn_state){.arrays = arrays, .steps = "optimizer.step"};

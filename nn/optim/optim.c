@@ -1,5 +1,5 @@
 /* Optimizers that change each number by itself: one sweep over the flat arrays. */
-#include "nn/nn_internal.h"
+#include "nn/optim/state.h"
 
 /* ---- The sweep ---------------------------------------------------------------------------------- */
 

@@ -1,5 +1,5 @@
 /* Modules: what they register, and their forward passes. */
-#include "nn/nn_internal.h"
+#include "nn/params/params.h"
 
 #include <math.h>
 #include <string.h>

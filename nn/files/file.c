@@ -1,5 +1,5 @@
 /* What is in an open file: its tensors and metadata by name, and how they are changed before parameters are loaded. */
-#include "nn/nn_internal.h"
+#include "nn/files/files.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* Patterns of names. */
 #include <string.h>
 
-#include "nn/nn_internal.h"
+#include "nn/params/params.h"
 
 /* Whether a name fits the pattern begin..end-1. */
 static bool fits(const char *begin, const char *end, const char *name) {
@@ -20,10 +20,4 @@ bool nn_name_fits(const char *patterns, const char *name) {
         if (fits(begin, end, name)) return true;
     }
     return false;
-}
-
-double nn_group_rate(const nn_group *groups, const char *name) {
-    for (; groups && groups->names; groups++)
-        if (nn_name_fits(groups->names, name)) return groups->rate;
-    return 1;
 }

@@ -1,5 +1,5 @@
 /* The mean of a model's values over the steps of training. */
-#include "nn/nn_internal.h"
+#include "nn/optim/state.h"
 
 bool nn_average_init(struct nn_average *o, nn_params *params, double decay) {
     o->decay = decay;

@@ -1,5 +1,5 @@
 /* Muon: momentum whose matrices are made nearly orthogonal (Jordan et al. 2024). */
-#include "nn/nn_internal.h"
+#include "nn/optim/state.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* Checkpoints in the safetensors format: a strict reader. */
-#include "nn/nn_internal.h"
+#include "nn/files/files.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* Nodes of the tree in which gradients are added. */
-#include "nn/gradient_tree.h"
+#include "nn/parallel/gradient_tree.h"
 
 void nn_tree_range(int64_t shards, int rank, int ranks, int64_t *begin, int64_t *end) {
     *begin = (shards * rank + ranks - 1) / ranks;

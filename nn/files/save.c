@@ -1,5 +1,5 @@
 /* Writing checkpoints so that a failure at any moment leaves an earlier file whole. */
-#include "nn/nn_internal.h"
+#include "nn/files/files.h"
 
 #include <errno.h>
 #include <string.h>

@@ -4,7 +4,7 @@
 #ifndef SAMPO_NN_GRADIENT_TREE_H
 #define SAMPO_NN_GRADIENT_TREE_H
 
-#include "nn/nn_internal.h"
+#include "nn/params/params.h"
 
 typedef struct nn_node {
     int level;

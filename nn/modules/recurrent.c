@@ -1,5 +1,5 @@
 /* Recurrent networks, step by step over the products of whole sequences. */
-#include "nn/nn_internal.h"
+#include "nn/params/params.h"
 
 #include <math.h>
 #include <string.h>
@@ -123,6 +123,7 @@ static ag_var *run_layer(const struct nn_cell *m, ag_var *x, nn_hidden *s) {
     if (!x) return NULL;
     const int64_t count = ag_size(x, 1);
     ag_var *w = turned(m->weight_hh, tape, count > 1), *a = input_product(m, x);
+    /* The tape's memory for a list of pointers: a tensor of as many bytes. */
     const tensor list = ag_tensor(tape, TENSOR_I32, TENSOR_SHAPE(count, sizeof(ag_var *) / sizeof(int32_t)));
     if (!tensor_ok(list)) return NULL;
     ag_var **h = list.data;

@@ -1,7 +1,7 @@
 /* Initialisers: how new parameters are filled. */
 #include <math.h>
 
-#include "nn/nn_internal.h"
+#include "nn/params/params.h"
 
 /* Numbers that a unit sums, and units that read one. */
 static bool fans_of(tensor value, nn_form form, double *in, double *out, tensor_error *err) {

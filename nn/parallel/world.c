@@ -1,5 +1,5 @@
 /* What ranks agree on, by messages between two of them. */
-#include "nn/nn_internal.h"
+#include "nn/params/params.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* The registry of parameters: names and shapes first, then all values and gradients flat. */
-#include "nn/nn_internal.h"
+#include "nn/params/params.h"
 
 #include <limits.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* Learning rates by iteration: + - * / alone, which no compiler here may contract to fma, and nothing of
  * libm, so that they have the same bits on every machine. */
-#include "nn/nn_internal.h"
+#include "nn/optim/state.h"
 
 /* (1 - cos(pi x)) / 2 for x in 0..1, within 2e-16: cos(pi x) = sin(t), t = pi (1/2 - x) in +-pi/2, as its Taylor
  * series to t^23 in Horner's form: t (1 - t^2/(2 3) (1 - t^2/(4 5) (...))). */

@@ -2,7 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "nn/nn_internal.h"
+#include "nn/params/params.h"
 
 /* 160051 as "160,051". */
 static const char *grouped(char text[32], int64_t number) {
