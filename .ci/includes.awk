@@ -5,7 +5,7 @@ BEGIN {
     count = split("tensor autograd nn nn/params nn/files nn/modules nn/optim nn/parallel nn/data models/lm/cli " \
         "models/lm/text models/lm/count models/lm/files models/lm/write models/lm/train models/lm/look models", order)
     for (i = 1; i <= count; i++) floor[order[i]] = i
-    names = "tensor kernels windows|autograd operations convolution|" \
+    names = "tensor kernels windows arrange|autograd operations convolution creation indexing losses|" \
         "nn params modules recurrent transformer checkpoint optim parallel world data"
     for (i = split(names, each, "|"); i > 0; i--) {
         count = split(each[i], name, " ")

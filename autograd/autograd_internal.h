@@ -113,8 +113,11 @@ static inline bool ag_failed(const ag_tape *tape) {
 /* The leaf that stands for a parameter on the tape, where there is one already. */
 ag_var *ag_used_leaf(const ag_tape *tape, const ag_var *parameter);
 
-/* The axis from the front, or -1 and the operation's error on y's tape. */
+/* The axis from the front, or -1 and an error on the tape (y's), which names the operation. */
+int ag_axis_of(ag_tape *tape, const char *what, int axis, int rank);
 int ag_axis(ag_var *y, int axis, int rank);
+/* The axes of a set made with AG_AXIS as bits from the front. False and an error where one is not there. */
+bool ag_axes_of(ag_tape *tape, const char *what, unsigned axes, int rank, unsigned *front);
 
 /* ag_tensor with x's dtype and shape. */
 tensor ag_tensor_like(ag_tape *tape, tensor x);
@@ -122,8 +125,8 @@ tensor ag_tensor_like(ag_tape *tape, tensor x);
 /* x itself where it is contiguous, else a copy on the tape. */
 tensor ag_contiguous(ag_tape *tape, tensor x);
 
-/* Ones at [..., ids[...]], else zeros, as data. The ids are in 0..classes-1. */
-ag_var *ag_one_hot(ag_tape *tape, tensor ids, int64_t classes);
+/* ag_one_hot, in which an id may be `ignored`: zeros there. */
+ag_var *ag_one_hot_but(ag_var *ids, int64_t classes, int64_t ignored);
 
 #define AG_CASES(array) .cases = array, .case_count = (int)(sizeof(array) / sizeof((array)[0]))
 

@@ -172,21 +172,9 @@ static void embedding_backward(ag_var *y, ag_var *dy) {
     tensor_scatter_add_rows(table, ids, dy->value, scratch, ag_err(y));
 }
 
-ag_var *ag_one_hot(ag_tape *tape, tensor ids, int64_t classes) {
-    int64_t shape[TENSOR_MAX_RANK];
-    if (ids.rank + 1 > TENSOR_MAX_RANK) return ag_fail(tape, "one_hot: rank %d is too high", ids.rank);
-    for (int axis = 0; axis < ids.rank; axis++) shape[axis] = ids.shape[axis];
-    shape[ids.rank] = classes;
-    const tensor hot = ag_tensor(tape, TENSOR_F32, ids.rank + 1, shape);
-    ids = ag_contiguous(tape, ids);
-    if (!tensor_fill(hot, 0, &tape->error) || !tensor_ok(ids)) return NULL;
-    for (int64_t i = 0; i < tensor_size(ids); i++) hot.f32[i * classes + ids.i32[i]] = 1;
-    return ag_input(tape, hot);
-}
-
 static ag_var *embedding_decompose(ag_var *y) {
     ag_var *table = y->in[0];
-    ag_var *hot = ag_one_hot(y->tape, y->in[1]->value, table->value.shape[0]);
+    ag_var *hot = ag_one_hot(y->in[1], table->value.shape[0]);
     return ag_reshape(ag_matmul(ag_reshape(hot, TENSOR_SHAPE(-1, table->value.shape[0])), table),
                       y->value.rank, y->value.shape);
 }

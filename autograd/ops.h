@@ -14,13 +14,26 @@
     _(max) \
     _(min) \
     _(less) \
+    _(less_equal) \
+    _(greater) \
+    _(greater_equal) \
     _(equal) \
+    _(not_equal) \
+    _(and) \
+    _(or) \
     _(where) \
     _(affine) \
     _(exp) \
+    _(expm1) \
     _(log) \
+    _(log1p) \
     _(sqrt) \
+    _(rsqrt) \
     _(square) \
+    _(reciprocal) \
+    _(abs) \
+    _(sin) \
+    _(cos) \
     _(tanh) \
     _(erf) \
     _(sigmoid) \
@@ -29,6 +42,15 @@
     _(gelu) \
     _(gelu_tanh) \
     _(silu) \
+    _(leaky_relu) \
+    _(elu) \
+    _(clamp) \
+    _(huber) \
+    _(logistic_loss) \
+    _(kl) \
+    _(floor) \
+    _(round) \
+    _(sign) \
     _(add_in_place) \
     _(relu_in_place) \
     _(dropout) \
@@ -36,6 +58,15 @@
     _(sum) \
     _(mean) \
     _(max_over) \
+    _(min_over) \
+    _(product) \
+    _(sum_squares) \
+    _(sum_sizes) \
+    _(log_sum_exp) \
+    _(variance) \
+    _(deviation) \
+    _(norm) \
+    _(cumulative_sum) \
     _(reshape) \
     _(permute) \
     _(slice) \
@@ -43,6 +74,22 @@
     _(select) \
     _(expand) \
     _(concat) \
+    _(stack) \
+    _(split) \
+    _(unbind) \
+    _(gather) \
+    _(scatter_add) \
+    _(index_select) \
+    _(argsort) \
+    _(sort) \
+    _(top_k) \
+    _(argmax) \
+    _(flip) \
+    _(tril) \
+    _(triu) \
+    _(einsum) \
+    _(one_hot) \
+    _(detach) \
     _(matmul) \
     _(linear) \
     _(embedding) \
@@ -55,6 +102,13 @@
     _(merge_heads) \
     _(rotary) \
     _(cross_entropy) \
+    _(row_losses) \
+    _(mse_loss) \
+    _(l1_loss) \
+    _(huber_loss) \
+    _(smooth_l1_loss) \
+    _(binary_cross_entropy) \
+    _(kl_divergence) \
     _(conv2d) \
     _(conv_transpose2d) \
     _(conv2d_weight)

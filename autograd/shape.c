@@ -267,3 +267,83 @@ ag_var *ag_concat(ag_var *const *x, int count, int axis) {
     tensor_concat(y->value, count, parts, *saved, ag_err(y));
     return ag_end(y);
 }
+
+/* ---- Made of these -------------------------------------------------------------------------- */
+
+static ag_var *stack_case(ag_var **in) {
+    return ag_stack(in, 3, 1);
+}
+static ag_var *stack_last_case(ag_var **in) {
+    return ag_stack((ag_var *[]){in[0], in[1], in[0]}, 3, -1);
+}
+static const ag_case stack_cases[] = {{"three", stack_case, 3, {{2, {3, 4}}, {2, {3, 4}}, {2, {3, 4}}}},
+                                      {"last axis", stack_last_case, 2, {{1, {5}}, {1, {5}}}}};
+const ag_op ag_op_stack = {"stack", AG_CASES(stack_cases)};
+
+ag_var *ag_stack(ag_var *const *x, int count, int axis) {
+    ag_tape *tape = NULL;
+    for (int i = 0; x && i < count && !tape; i++) tape = ag_tape_of(x[i]);
+    if (!tape || ag_failed(tape)) return NULL;
+    ag_var **rows = tensor_arena_alloc(tape->arena, (size_t)count * sizeof(ag_var *), &tape->error);
+    for (int i = 0; rows && i < count; i++) rows[i] = ag_unsqueeze(ag_use(tape, x[i]), axis);
+    return rows ? ag_concat(rows, count, axis) : NULL;
+}
+
+/* Whether the axis has so many equal parts, or parts of these sizes. */
+static bool divide(ag_var *x, const char *what, int axis, int count, const int64_t *sizes) {
+    const int64_t size = x->value.shape[axis];
+    int64_t sum = 0;
+    bool possible = count > 0 && (sizes || size % count == 0);
+    for (int i = 0; possible && sizes && i < count; i++) {
+        possible = sizes[i] >= 0;
+        sum += sizes[i];
+    }
+    if (possible && (!sizes || sum == size)) return true;
+    ag_fail(x->tape, "%s: axis %d of size %lld does not have %d such parts", what, axis, (long long)size,
+            count);
+    return false;
+}
+
+static ag_var *split_case(ag_var **in) {
+    ag_var *y[3];
+    return ag_split(in[0], 1, 3, (int64_t[]){1, 3, 1}, y) ? ag_mul(y[1], ag_mul(y[0], y[2])) : NULL;
+}
+static ag_var *unbind_case(ag_var **in) {
+    ag_var *y[3];
+    return ag_unbind(in[0], -2, 3, y) ? ag_mul(y[2], y[0]) : NULL;
+}
+static const ag_case split_cases[] = {{"sizes", split_case, 1, {{3, {2, 5, 3}}}, .fixed = 5}};
+static const ag_case unbind_cases[] = {{"", unbind_case, 1, {{3, {2, 3, 4}}}, .fixed = 3}};
+const ag_op ag_op_split = {"split", AG_CASES(split_cases)};
+const ag_op ag_op_unbind = {"unbind", AG_CASES(unbind_cases)};
+
+static bool all_made(int count, ag_var **y) {
+    bool made = true;
+    for (int i = 0; i < count; i++) made = made && y[i];
+    for (int i = 0; !made && i < count; i++) y[i] = NULL;
+    return made;
+}
+
+bool ag_split(ag_var *x, int axis, int count, const int64_t *sizes, ag_var **y) {
+    for (int i = 0; i < count; i++) y[i] = NULL;
+    if (!ag_tape_of(x) || (axis = ag_axis_of(x->tape, "split", axis, x->value.rank)) < 0 ||
+        !divide(x, "split", axis, count, sizes))
+        return false;
+    int64_t at = 0;
+    for (int i = 0; i < count; i++) {
+        const int64_t size = sizes ? sizes[i] : x->value.shape[axis] / count;
+        y[i] = ag_slice(x, axis, at, at + size, 1);
+        at += size;
+    }
+    return all_made(count, y);
+}
+
+bool ag_unbind(ag_var *x, int axis, int count, ag_var **y) {
+    for (int i = 0; i < count; i++) y[i] = NULL;
+    if (!ag_tape_of(x) || (axis = ag_axis_of(x->tape, "unbind", axis, x->value.rank)) < 0) return false;
+    const int64_t size = x->value.shape[axis];
+    if (size != count)
+        return ag_fail(x->tape, "unbind: axis %d has %lld parts, not %d", axis, (long long)size, count);
+    for (int i = 0; i < count; i++) y[i] = ag_select(x, axis, i);
+    return all_made(count, y);
+}

@@ -356,9 +356,24 @@ ag_var *ag_end(ag_var *y) {
     return y;
 }
 
-int ag_axis(ag_var *y, int axis, int rank) {
+int ag_axis_of(ag_tape *tape, const char *what, int axis, int rank) {
     const int at = axis < 0 ? axis + rank : axis;
     if (at >= 0 && at < rank) return at;
-    ag_fail(y->tape, "%s: axis %d is outside a tensor of rank %d", y->op->name, axis, rank);
+    ag_fail(tape, "%s: axis %d is outside a tensor of rank %d", what, axis, rank);
     return -1;
+}
+
+int ag_axis(ag_var *y, int axis, int rank) {
+    return ag_axis_of(y->tape, y->op->name, axis, rank);
+}
+
+bool ag_axes_of(ag_tape *tape, const char *what, unsigned axes, int rank, unsigned *front) {
+    *front = 0;
+    for (int bit = 0; bit < 32; bit++) { /* bit 32 - i is axis -i */
+        if (!(axes >> bit & 1u) || (axes == AG_ALL && bit >= rank)) continue;
+        const int axis = ag_axis_of(tape, what, bit < 16 ? bit : bit - 32, rank);
+        if (axis < 0) return false;
+        *front |= 1u << axis;
+    }
+    return true;
 }

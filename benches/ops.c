@@ -53,6 +53,12 @@ UNARY_RUN(relu)
 UNARY_RUN(gelu)
 UNARY_RUN(gelu_tanh)
 UNARY_RUN(silu)
+UNARY_RUN(sin)
+UNARY_RUN(cos)
+UNARY_RUN(expm1)
+UNARY_RUN(log1p)
+UNARY_RUN(rsqrt)
+UNARY_RUN(floor)
 BINARY_RUN(add)
 BINARY_RUN(sub)
 BINARY_RUN(mul)
@@ -71,6 +77,46 @@ RUN(dropout, ag_dropout(in[0], 0.1f, &(tensor_rng){.seed = 1}))
 RUN(sum, ag_sum(in[0], AG_AXIS(1), false))
 RUN(mean, ag_mean(in[0], AG_AXIS(1), false))
 RUN(max_over, ag_max_over(in[0], AG_AXIS(1), false))
+RUN(min_over, ag_min_over(in[0], AG_AXIS(1), false))
+RUN(product, ag_product(in[0], AG_AXIS(1), false))
+RUN(sum_squares, ag_sum_squares(in[0], AG_AXIS(1), false))
+RUN(log_sum_exp, ag_log_sum_exp(in[0], AG_AXIS(1), false))
+RUN(variance, ag_variance(in[0], AG_AXIS(1), 1, false))
+RUN(variance_rows, ag_variance(in[0], AG_AXIS(0), 1, false))
+RUN(deviation, ag_deviation(in[0], AG_AXIS(1), 1, false))
+RUN(norm, ag_norm(in[0], 2, AG_AXIS(1), false))
+RUN(norm_1, ag_norm(in[0], 1, AG_AXIS(1), false))
+RUN(cumulative_sum, ag_cumulative_sum(in[0], 1))
+RUN(cumulative_sum_rows, ag_cumulative_sum(in[0], 0))
+RUN(stack, ag_stack(in, 2, 1))
+RUN(gather, ag_gather(in[0], 1, in[1]))
+RUN(scatter_add, ag_scatter_add(in[0], 1, in[1], in[2]))
+RUN(index_select, ag_index_select(in[0], 0, in[1]))
+RUN(index_select_1, ag_index_select(in[0], 1, in[1]))
+RUN(index_select_2, ag_index_select(in[0], 2, in[1]))
+RUN(argsort, ag_argsort(in[0], 1, false))
+RUN(sort, ag_sort(in[0], 1, false, NULL))
+RUN(top_k, ag_top_k(in[0], 1, 8, NULL))
+RUN(argmax, ag_argmax(in[0], 1))
+RUN(tril, ag_tril(in[0], 0))
+RUN(one_hot, ag_one_hot(in[0], W))
+RUN(mse_loss, ag_mse_loss(in[0], in[1], AG_LOSS_MEAN))
+RUN(l1_loss, ag_l1_loss(in[0], in[1], AG_LOSS_MEAN))
+RUN(huber_loss, ag_huber_loss(in[0], in[1], 1, AG_LOSS_MEAN))
+RUN(smooth_l1_loss, ag_smooth_l1_loss(in[0], in[1], 0.5f, AG_LOSS_MEAN))
+RUN(binary_cross_entropy, ag_binary_cross_entropy(in[0], in[1], AG_LOSS_MEAN))
+RUN(kl_divergence, ag_kl_divergence(in[0], in[1], AG_LOSS_MEAN))
+
+static ag_var *run_row_losses(ag_var **in) {
+    ag_cross_entropy_options o = AG_CROSS_ENTROPY_DEFAULTS;
+    o.form = AG_LOSS_EACH;
+    return ag_cross_entropy_with(in[0], in[1], o);
+}
+static ag_var *run_smoothed(ag_var **in) {
+    ag_cross_entropy_options o = AG_CROSS_ENTROPY_DEFAULTS;
+    o.smoothing = 0.1f;
+    return ag_cross_entropy_with(in[0], in[1], o);
+}
 RUN(reshape, ag_reshape(ag_transpose(in[0], 0, 1), TENSOR_SHAPE(-1)))
 RUN(sum_rows, ag_sum(in[0], AG_AXIS(0), false))
 RUN(max_over_rows, ag_max_over(in[0], AG_AXIS(0), false))
@@ -149,6 +195,16 @@ static const line lines[] = {
     UNARY(gelu, X, 62, 90),
     UNARY(gelu_tanh, X, 36, 48),
     UNARY(silu, X, 32, 36),
+    UNARY(expm1, X, 28, 26),
+    UNARY(log1p, POSITIVE, 40, 4),
+    UNARY(rsqrt, POSITIVE, 4, 8),
+    UNARY(sin, X, 60, 62), /* in double in part, where an operation counts for two */
+    UNARY(cos, X, 60, 62),
+    {"floor", run_floor, 1, {X}, EACH(2, 6, 0, 0), .no_gradient = true},
+    {"logistic_loss", .reason = "see binary_cross_entropy"},
+    {"kl", .reason = "see kl_divergence"},
+    {"huber", .reason = "see huber_loss"},
+    {"sum_sizes", .reason = "see norm 1"},
     {"add_in_place", .reason = "add over a result that is still in a cache"},
     {"relu_in_place", .reason = "relu over a result that is still in a cache"},
     {"dropout", run_dropout, 1, {X}, EACH(3, 2, 3, 2)}, /* and integers for random numbers, not counted */
@@ -157,6 +213,17 @@ static const line lines[] = {
     {"mean", run_mean, 1, {X}, EACH(1, 2, 1, 0)},
     {"max_over", run_max_over, 1, {X}, EACH(1, 2, 2, 4)},
     {"max_over", run_max_over_rows, 1, {X}, EACH(1, 2, 2, 4), .form = "max of columns"},
+    {"min_over", run_min_over, 1, {X}, EACH(1, 2, 2, 4)},
+    {"product", run_product, 1, {{2, {-1, W}, 0.97f, 1.03f}}, EACH(1, 2, 2, 4)},
+    {"sum_squares", run_sum_squares, 1, {X}, EACH(1, 2, 2, 2)},
+    {"log_sum_exp", run_log_sum_exp, 1, {X}, EACH(1, 28, 2, 28)},
+    {"variance", run_variance, 1, {X}, EACH(1, 6, 2, 4)},
+    {"variance", run_variance_rows, 1, {X}, EACH(1, 6, 2, 4), .form = "variance of columns"},
+    {"deviation", run_deviation, 1, {X}, EACH(1, 6, 2, 4)},
+    {"norm", run_norm, 1, {X}, EACH(1, 2, 2, 2)},
+    {"norm", run_norm_1, 1, {X}, EACH(1, 2, 2, 2), .form = "norm 1"},
+    {"cumulative_sum", run_cumulative_sum, 1, {X}, EACH(2, 2, 2, 2)},
+    {"cumulative_sum", run_cumulative_sum_rows, 1, {X}, EACH(2, 2, 2, 2), .form = "cumulative of rows"},
     {"reshape", run_reshape, 1, {X}, EACH(2, 0, 0, 0)}, /* of a transposed operand: a copy */
     {"reshape", run_reshape, 1, {{2, {2048, 2048}, -2, 2}}, WHOLE(8 << 20, 0, 0, 0),
      .form = "transpose 2048^2"},
@@ -168,6 +235,27 @@ static const line lines[] = {
     {"split_heads", .reason = "a view: no element is touched"},
     {"merge_heads", .reason = "a view of what attention gives"},
     {"select", .reason = "a view: no element is touched"},
+    {"split", .reason = "views: no element is touched"},
+    {"unbind", .reason = "views: no element is touched"},
+    {"flip", .reason = "a view: no element is touched"},
+    {"einsum", .reason = "permute and matmul"},
+    {"stack", run_stack, 2, {HALF, HALF}, EACH(2, 0, 0, 0)},
+    {"gather", run_gather, 2, {X, {2, {-1, W}, .ids = W}}, EACH(3, 0, 3, 2)},
+    {"scatter_add", run_scatter_add, 3, {X, {2, {-1, W}, .ids = W}, X}, EACH(4, 2, 3, 0)},
+    {"index_select", run_index_select, 2, {X, {1, {-1}, .ids = 256}}, EACH(2, 0, 2, 2)},
+    {"index_select", run_index_select_1, 2, {{3, {32, 64, 256}, -1, 1}, {1, {64}, .ids = 64}},
+     WHOLE(2 * 32 * 64 * 256, 0, 2 * 32 * 64 * 256, 0), .form = "index_select 1"},
+    {"index_select", run_index_select_2, 2, {{3, {32, 64, 256}, -1, 1}, {1, {256}, .ids = 256}},
+     WHOLE(2 * 32 * 64 * 256, 0, 2 * 32 * 64 * 256, 0), .form = "index_select 2"},
+    {"argsort", run_argsort, 1, {X}, EACH(2, 0, 0, 0), .no_gradient = true},
+    {"sort", run_sort, 1, {X}, EACH(2, 0, 3, 0)},
+    {"sort", run_sort, 1, {{2, {4, 100000}, -1, 1}}, WHOLE(800000, 0, 1200000, 0), .form = "sort 100000"},
+    {"top_k", run_top_k, 1, {X}, EACH(1, 0, 1, 0)},
+    {"top_k", run_top_k, 1, {{2, {16, 50257}, -1, 1}}, WHOLE(16 * 50257, 0, 16 * 50257, 0), .form = "top_k 50257"},
+    {"argmax", run_argmax, 1, {X}, EACH(1, 2, 0, 0), .no_gradient = true},
+    {"tril", run_tril, 1, {{3, {32, 256, 256}, -1, 1}}, WHOLE(1.5 * (1 << 21), 0, 1.5 * (1 << 21), 0)},
+    {"triu", .reason = "as tril"},
+    {"one_hot", run_one_hot, 1, {IDS}, EACH(1, 0, 0, 0), .no_gradient = true},
     {"slice", run_slice, 1, {X}, EACH(0, 0, 1.5, 0)},
     {"unslice", run_unslice, 1, {HALF}, EACH(1.5, 0, 0, 0)},
     {"expand", run_expand, 2, {{2, {1, W}, -2, 2}, {1, {-1}, -1, 1, .constant = true}}, EACH(0, 0, 1, 2)},
@@ -195,6 +283,15 @@ static const line lines[] = {
     {"rotary", run_rotary, 1, {X}, EACH(2, 4, 2, 4)}, /* the table stays in a cache */
     {"checkpoint", .reason = "it costs what its block costs"},
     {"cross_entropy", run_cross_entropy, 2, {X, IDS}, EACH(1, 28, 2, 28)},
+    {"row_losses", run_row_losses, 2, {X, IDS}, EACH(1, 28, 2, 28)},
+    {"row_losses", run_smoothed, 2, {X, IDS}, EACH(1, 30, 2, 30), .form = "smoothed"},
+    BINARY(mse_loss, X, 4, 3, 4),
+    BINARY(l1_loss, X, 4, 3, 4),
+    BINARY(huber_loss, X, 8, 3, 6),
+    BINARY(smooth_l1_loss, X, 8, 3, 6),
+    {"binary_cross_entropy", run_binary_cross_entropy, 2, {X, {2, {-1, W}, 0.1f, 0.9f, .constant = true}},
+     EACH(2, 60, 3, 32)},
+    {"kl_divergence", run_kl_divergence, 2, {X, {2, {-1, W}, 0.1f, 0.9f, .constant = true}}, EACH(2, 36, 2, 2)},
     {"cross_entropy", run_cross_entropy, 2, {{2, {4096, 51}, -2, 2}, {1, {4096}, .ids = 51}},
      WHOLE(4096 * 51, 28.0 * 4096 * 51, 2 * 4096 * 51, 28.0 * 4096 * 51), .form = "cross_entropy 51"},
     {"cross_entropy", run_cross_entropy, 2, {{2, {64, 50257}, -2, 2}, {1, {64}, .ids = 50257}},

@@ -283,6 +283,9 @@ ag_var *ag_reuse(ag_var *x);
 SAMPO_END_DECLS
 
 #include "sampo/convolution.h"
+#include "sampo/creation.h"
+#include "sampo/indexing.h"
+#include "sampo/losses.h"
 #include "sampo/operations.h"
 
 #endif

@@ -24,8 +24,13 @@ bool tensor_fill(tensor out, double value, tensor_error *err);
     _(ABS, "abs")               /* |x|; exact */                                                             \
     _(SIGN, "sign")             /* -1, 0 or 1; NaN and -0 stay; exact */                                     \
     _(EXP, "exp")               /* e^x; 1 ulp */                                                             \
+    _(EXPM1, "expm1")           /* e^x - 1; 2 ulp */                                                         \
     _(LOG, "log")               /* natural logarithm; 1 ulp; NaN below 0 */                                  \
+    _(LOG1P, "log1p")           /* log(1 + x); 3 ulp */                                                      \
     _(SQRT, "sqrt")             /* correctly rounded; NaN below 0 */                                         \
+    _(RSQRT, "rsqrt")           /* 1 / sqrt x; 2 ulp */                                                      \
+    _(SIN, "sin")               /* 2 ulp for every x, however large */                                       \
+    _(COS, "cos")               /* likewise */                                                               \
     _(TANH, "tanh")             /* 2 ulp */                                                                  \
     _(ERF, "erf")               /* 2 ulp */                                                                  \
     _(SIGMOID, "sigmoid")       /* 1 / (1 + e^-x); 3 ulp */                                                  \
@@ -35,7 +40,9 @@ bool tensor_fill(tensor out, double value, tensor_error *err);
     _(GELU_ERF, "gelu_erf")     /* x/2 (1 + erf(x / sqrt 2)) */                                              \
     _(SILU, "silu")             /* x / (1 + e^-x); 5 ulp */                                                  \
     _(RECIPROCAL, "reciprocal") /* 1 / x; correctly rounded */                                               \
-    _(SQUARE, "square")         /* x x; correctly rounded */
+    _(SQUARE, "square")         /* x x; correctly rounded */                                                 \
+    _(FLOOR, "floor")           /* the largest integer that is not above x; exact */                         \
+    _(ROUND, "round")           /* the nearest integer, of two the even one; exact */
 
 /* Binary operations on float32 with broadcasting. Comparisons give 1 or 0. Those named vjp are products of a
  * gradient a with the slope of a function at b, which backward passes use; their bounds are for all b. */
@@ -50,7 +57,12 @@ bool tensor_fill(tensor out, double value, tensor_error *err);
     _(LESS, "less")                     /* a < b */                                                          \
     _(LESS_EQUAL, "less_equal")         /* a <= b */                                                         \
     _(EQUAL, "equal")                   /* a == b */                                                         \
-    _(RELU_VJP, "relu_vjp")             /* b > 0 ? a : 0 */                                                  \
+    _(NOT_EQUAL, "not_equal")           /* a != b */                                                         \
+    _(AND, "and")                       /* a and b are not 0; NaN is not */                                  \
+    _(OR, "or")                         /* a or b is not 0 */                                                \
+    _(LOGISTIC_LOSS, "logistic_loss")   /* log(1 + e^a) - a b; 4 ulp of its two parts where 0 <= b <= 1 */   \
+    _(KL, "kl")                         /* b (log b - a), 0 where b is 0 */                                  \
+    _(RELU_VJP, "relu_vjp")             /* b <= 0 ? 0 : a */                                                 \
     _(GELU_TANH_VJP, "gelu_tanh_vjp")   /* a times the slope of gelu_tanh at b */                            \
     _(GELU_ERF_VJP, "gelu_erf_vjp")     /* a times the slope of gelu_erf at b */                             \
     _(SILU_VJP, "silu_vjp")             /* a times the slope of silu at b */                                 \
@@ -59,26 +71,49 @@ bool tensor_fill(tensor out, double value, tensor_error *err);
     _(ERF_VJP, "erf_vjp")               /* a 2/sqrt(pi) e^(-b^2); 4 ulp */                                   \
     _(SQRT_VJP, "sqrt_vjp")             /* a / (2 b), b the root; correctly rounded */                       \
     _(SQUARE_VJP, "square_vjp")         /* 2 a b; correctly rounded */                                       \
+    _(RECIPROCAL_VJP, "reciprocal_vjp") /* -a b b, b the result; 2 ulp */                                    \
+    _(RSQRT_VJP, "rsqrt_vjp")           /* -a b^3 / 2, b the result; 3 ulp */                                \
     _(POW_BASE_SLOPE, "pow_base_slope") /* b a^(b-1), the slope of a^b in a; 0 where b is 0; 2 ulp */        \
     _(POW_EXPONENT_SLOPE, "pow_exponent_slope") /* a^b log a; 0 where a is 0 and b >= 0; 2 ulp */            \
-    _(MAX_SHARE, "max_share") /* a > b: 1, a == b: 1/2, else 0: the slope of max(a, b) in a */
+    _(MAX_SHARE, "max_share") /* a < b: 0, a == b: 1/2, else 1: the slope of max(a, b) in a */
+
+/* Operations on float32 with two numbers a and b, of the result's shape x and, in the last ones, y: name, text, how many
+ * operands. In those named vjp x is the gradient of the result, and y the operand. */
+#define TENSOR_PARAMETRIC_OPS(_)                                                                             \
+    _(AFFINE, "affine", 1)                 /* a x + b; one multiply-add */                                   \
+    _(CLAMP, "clamp", 1)                   /* min(max(x, a), b); NaN stays; exact */                         \
+    _(LEAKY_RELU, "leaky_relu", 1)         /* x > 0 ? x : a x; correctly rounded */                          \
+    _(ELU, "elu", 1)                       /* x > 0 ? x : a (e^x - 1); 3 ulp */                              \
+    _(HUBER, "huber", 1)                   /* |x| <= a ? x^2 / 2 : a (|x| - a / 2) */                        \
+    _(AXPY, "axpy", 2)                     /* a x + y; one multiply-add */                                   \
+    _(CLAMP_VJP, "clamp_vjp", 2)           /* a < y < b ? x : 0 */                                           \
+    _(LEAKY_RELU_VJP, "leaky_relu_vjp", 2) /* y > 0 ? x : a x */                                             \
+    _(ELU_VJP, "elu_vjp", 2)               /* y > 0 ? x : a e^y x; 3 ulp */                                  \
+    _(HUBER_VJP, "huber_vjp", 2)           /* x min(max(y, -a), a) */
 
 #define TENSOR_ENUM_ENTRY(name, text) TENSOR_##name,
+#define TENSOR_PARAMETRIC_ENTRY(name, text, operands) TENSOR_##name,
+typedef enum tensor_parametric_op {
+    TENSOR_PARAMETRIC_OPS(TENSOR_PARAMETRIC_ENTRY) TENSOR_PARAMETRIC_COUNT
+} tensor_parametric_op;
 typedef enum tensor_unary_op { TENSOR_UNARY_OPS(TENSOR_ENUM_ENTRY) TENSOR_UNARY_COUNT } tensor_unary_op;
 typedef enum tensor_binary_op { TENSOR_BINARY_OPS(TENSOR_ENUM_ENTRY) TENSOR_BINARY_COUNT } tensor_binary_op;
 
 /* The name of an operation, as listed above: a constant; never NULL. */
 const char *tensor_unary_name(tensor_unary_op op);
 const char *tensor_binary_name(tensor_binary_op op);
+const char *tensor_parametric_name(tensor_parametric_op op);
 
 /* Of each element; x, a and b broadcast to out's shape. */
 bool tensor_unary(tensor out, tensor_unary_op op, tensor x, tensor_error *err);             /* out = op(x) */
 bool tensor_binary(tensor out, tensor_binary_op op, tensor a, tensor b, tensor_error *err); /* a op b */
 
-/* out = a x + b with two numbers, one multiply-add an element. */
-bool tensor_affine(tensor out, float a, tensor x, float b, tensor_error *err);
+/* Of each element, with two numbers; x and y broadcast to out; y is no tensor where the operation has one operand. */
+bool tensor_parametric(tensor out, tensor_parametric_op op, tensor x, tensor y, float a, float b,
+                       tensor_error *err);
 
-/* y += a x with a number, one multiply-add an element; x broadcasts to y (BLAS's axpy). */
+/* Two of them: out = a x + b, and y += a x, where x broadcasts to y (BLAS's axpy). */
+bool tensor_affine(tensor out, float a, tensor x, float b, tensor_error *err);
 bool tensor_axpy(tensor y, float a, tensor x, tensor_error *err);
 
 /* out = cond != 0 ? a : b; the three broadcast to out; all float32. */
@@ -90,17 +125,22 @@ typedef enum tensor_reduce_op {
     TENSOR_SUM,
     TENSOR_MEAN,
     TENSOR_REDUCE_MAX,
+    TENSOR_REDUCE_MIN,
+    TENSOR_REDUCE_PRODUCT,
     TENSOR_REDUCE_COUNT
 } tensor_reduce_op;
 
 /* Reduces the axes whose bit is set in `axes` (bit i: axis i). out has x's rank with 1 for each reduced
- * axis. An empty sum is 0, an empty mean NaN, an empty max an error. With `accumulate`, which sum and
- * mean permit, the result is added to out. Max of a row with NaN is NaN.
+ * axis. An empty sum is 0, an empty product 1, an empty mean NaN, an empty max or min an error. With `accumulate`, which
+ * sum and mean permit, the result is added to out. Max and min of a row with NaN are NaN.
  * A sum's error does not grow with the count: at most 72 roundings of float (1 + 2^-24), relative to the sum of the
  * sizes, as runs of elements, added in float, are added up in double: blocks of 1024 in 16 lanes along the last axis,
  * else 16. */
 bool tensor_reduce(tensor out, tensor_reduce_op op, tensor x, unsigned axes, bool accumulate,
                    tensor_error *err);
+/* The same of map(x), which is not stored: with TENSOR_SQUARE a sum of squares. */
+bool tensor_reduce_of(tensor out, tensor_reduce_op op, tensor_unary_op map, tensor x, unsigned axes,
+                      bool accumulate, tensor_error *err);
 
 /* Index of the first largest element along `axis` (NaN counts as largest); out is int32 with 1 at `axis`. */
 bool tensor_argmax(tensor out, tensor x, int axis, tensor_error *err);
@@ -188,6 +228,9 @@ int64_t tensor_scatter_add_scratch(tensor table, tensor ids);
  * Each comes with its vector-Jacobian product (vjp): from the gradient dy of the result, the operands' gradients.
  * A vjp adds to its outputs, unless it says otherwise; an output that is "no tensor" is not computed. */
 
+/* log sum e^x along `axis`; out has x's shape with 1 there. -infinity where nothing is summed. */
+bool tensor_log_sum_exp(tensor out, tensor x, int axis, tensor_error *err);
+
 /* Softmax along `axis`: e^(x - max) / sum e^(x - max); log-softmax: x - max - log sum e^(x - max). */
 bool tensor_softmax(tensor out, tensor x, int axis, tensor_error *err);
 bool tensor_log_softmax(tensor out, tensor x, int axis, tensor_error *err);
@@ -247,6 +290,11 @@ bool tensor_cross_entropy(tensor loss, tensor lse, tensor logits, tensor targets
 /* dlogits = scale (softmax(logits) - onehot(targets)), or += with `accumulate`. */
 bool tensor_cross_entropy_vjp(tensor dlogits, float scale, tensor lse, tensor logits, tensor targets,
                               bool accumulate, tensor_error *err);
+/* The same for each row: losses [...], 0 where the target is `ignored`; and with a scale for each row, scales [...]. */
+bool tensor_cross_entropy_rows(tensor losses, tensor lse, tensor logits, tensor targets, int32_t ignored,
+                               tensor_error *err);
+bool tensor_cross_entropy_rows_vjp(tensor dlogits, tensor scales, tensor lse, tensor logits, tensor targets,
+                                   int32_t ignored, bool accumulate, tensor_error *err);
 
 /* ---- Optimizer updates: one sweep over flat, contiguous memory ----------------------------- */
 

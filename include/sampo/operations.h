@@ -21,13 +21,21 @@ ag_var *ag_pow(ag_var *a, ag_var *b);
 ag_var *ag_max(ag_var *a, ag_var *b);
 ag_var *ag_min(ag_var *a, ag_var *b);
 
-/* a x + b, and functions by their names: -x, e^x, the natural logarithm, the root, x x. */
+/* a x + b, and functions by their names: -x, e^x, e^x - 1, the natural logarithm, log(1 + x), the root, 1 / sqrt x, x x,
+ * 1 / x, |x| (slope 0 at 0, and NaN at NaN, where PyTorch has 0), sine and cosine of any angle. */
 ag_var *ag_affine(ag_var *x, float a, float b);
 ag_var *ag_neg(ag_var *x);
 ag_var *ag_exp(ag_var *x);
+ag_var *ag_expm1(ag_var *x);
 ag_var *ag_log(ag_var *x);
+ag_var *ag_log1p(ag_var *x);
 ag_var *ag_sqrt(ag_var *x);
+ag_var *ag_rsqrt(ag_var *x);
 ag_var *ag_square(ag_var *x);
+ag_var *ag_reciprocal(ag_var *x);
+ag_var *ag_abs(ag_var *x);
+ag_var *ag_sin(ag_var *x);
+ag_var *ag_cos(ag_var *x);
 ag_var *ag_tanh(ag_var *x);
 ag_var *ag_erf(ag_var *x);
 ag_var *ag_sigmoid(ag_var *x);   /* 1 / (1 + e^-x) */
@@ -37,6 +45,19 @@ ag_var *ag_gelu(ag_var *x);      /* x/2 (1 + erf(x / sqrt 2)), Hendrycks & Gimpe
 ag_var *ag_gelu_tanh(ag_var *x); /* its tanh approximation, as GPT-2 uses it */
 ag_var *ag_silu(ag_var *x);      /* x / (1 + e^-x), also called swish (Hendrycks & Gimpel 2016) */
 
+/* Functions with numbers of their own. At a kink the slope is that of the left side, but for clamp, which has 0 at both
+ * bounds. */
+ag_var *ag_leaky_relu(ag_var *x, float slope); /* x > 0 ? x : slope x */
+ag_var *ag_elu(ag_var *x, float alpha);        /* x > 0 ? x : alpha (e^x - 1), Clevert et al. 2015 */
+ag_var *ag_clamp(ag_var *x, float low,
+                 float high); /* x within low..high; high where low is above it; NaN stays */
+
+/* Steps: the largest integer that is not above x, the nearest one (of two the even one), -1, 0 or 1. Their gradient is 0:
+ * backward passes them, and what lies before them gets none. */
+ag_var *ag_floor(ag_var *x);
+ag_var *ag_round(ag_var *x);
+ag_var *ag_sign(ag_var *x);
+
 /* The same in place: the result has the memory of the first operand, whose value is gone. That must be the contiguous
  * result of an operation, and no other may need it: backward fails where one does. b has a's shape or broadcasts to it. */
 ag_var *ag_add_in_place(ag_var *a, ag_var *b);
@@ -44,8 +65,17 @@ ag_var *ag_relu_in_place(ag_var *x);
 
 ag_var *ag_where(ag_var *cond, ag_var *a, ag_var *b);         /* cond != 0 ? a : b; cond gets no gradient */
 ag_var *ag_masked_fill(ag_var *x, ag_var *mask, float value); /* mask != 0 ? value : x */
-ag_var *ag_less(ag_var *a, ag_var *b);                        /* a < b ? 1 : 0, no gradient */
-ag_var *ag_equal(ag_var *a, ag_var *b);                       /* a == b ? 1 : 0, no gradient */
+
+/* Comparisons and their combination, 1 or 0, without gradient; an element is true that is not 0. */
+ag_var *ag_less(ag_var *a, ag_var *b);
+ag_var *ag_less_equal(ag_var *a, ag_var *b);
+ag_var *ag_greater(ag_var *a, ag_var *b);
+ag_var *ag_greater_equal(ag_var *a, ag_var *b);
+ag_var *ag_equal(ag_var *a, ag_var *b);
+ag_var *ag_not_equal(ag_var *a, ag_var *b);
+ag_var *ag_and(ag_var *a, ag_var *b);
+ag_var *ag_or(ag_var *a, ag_var *b);
+ag_var *ag_not(ag_var *x);
 
 /* With probability p, 0 <= p < 1, an element becomes 0, else x / (1 - p) (Srivastava et al. 2014). The mask is a pure
  * function of *rng, which advances; no generator is an error. p = 0 returns x. */
@@ -60,6 +90,23 @@ ag_var *ag_dropout(ag_var *x, float p, tensor_rng *rng);
 ag_var *ag_sum(ag_var *x, unsigned axes, bool keep);
 ag_var *ag_mean(ag_var *x, unsigned axes, bool keep);
 ag_var *ag_max_over(ag_var *x, unsigned axes, bool keep); /* equal maxima share the gradient */
+ag_var *ag_min_over(ag_var *x, unsigned axes, bool keep); /* equal minima do */
+ag_var *ag_product(ag_var *x, unsigned axes,
+                   bool keep); /* second derivatives are right where no element is 0 */
+ag_var *ag_sum_squares(ag_var *x, unsigned axes, bool keep);
+/* log sum e^x, without overflow; where all x are -infinity, so is it, and the gradient is 0 (PyTorch has NaN) */
+ag_var *ag_log_sum_exp(ag_var *x, unsigned axes, bool keep);
+
+/* sum (x - mean)^2 / (n - correction) of the n elements of a sum, and its root, whose slope is 0 where it is 0. PyTorch's
+ * correction is 1; 0 is what layer norm has. */
+ag_var *ag_variance(ag_var *x, unsigned axes, double correction, bool keep);
+ag_var *ag_deviation(ag_var *x, unsigned axes, double correction, bool keep);
+
+/* (sum |x|^p)^(1/p) over a set of axes, p >= 1; p = INFINITY: the largest |x|; p = 0: how many are not 0. The slope is 0 where the norm is. */
+ag_var *ag_norm(ag_var *x, double p, unsigned axes, bool keep);
+
+/* y[..., i, ...] = the sum of x[..., j, ...] over j <= i along an axis; added in double; x's shape. */
+ag_var *ag_cumulative_sum(ag_var *x, int axis);
 
 /* ---- Shape -------------------------------------------------------------------------------- */
 
@@ -78,8 +125,15 @@ ag_var *ag_unsqueeze(ag_var *x, int axis);
 ag_var *ag_unslice(ag_var *x, int rank, const int64_t *shape, int axis, int64_t start, int64_t stop,
                    int64_t step);
 
-/* The `count` variables one after the other along `axis`; all other sizes are equal. */
+/* The `count` variables one after the other along `axis`; all other sizes are equal. Or, all of one shape, along a new axis
+ * of size `count`. */
 ag_var *ag_concat(ag_var *const *x, int count, int axis);
+ag_var *ag_stack(ag_var *const *x, int count, int axis);
+
+/* x cut along an axis into `count` views y[0..count-1] of these sizes, which add up to its size; NULL: of equal ones. Or
+ * into its `count` parts without the axis. False, and y all NULL, on a failure. */
+bool ag_split(ag_var *x, int axis, int count, const int64_t *sizes, ag_var **y);
+bool ag_unbind(ag_var *x, int axis, int count, ag_var **y);
 
 /* ---- Matrix products ---------------------------------------------------------------------- */
 
@@ -130,9 +184,6 @@ ag_var *ag_causal_attention(ag_var *qkv, int heads, float scale);
  * the tables [T, D/2] hold (tensor_rotary_table; they live as long as the tape's variables). Pairs are (i, i + D/2), as
  * Llama has them, or (2i, 2i + 1) where interleaved. */
 ag_var *ag_rotary(ag_var *x, tensor cos, tensor sin, bool interleaved);
-
-/* Mean over all rows of log sum e^x - x[target]: logits [..., V], targets [...] int32; a scalar, in nats. */
-ag_var *ag_cross_entropy(ag_var *logits, ag_var *targets);
 
 SAMPO_END_DECLS
 #endif

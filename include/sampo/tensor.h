@@ -222,6 +222,7 @@ const char *tensor_isa_available(int i);
 
 SAMPO_END_DECLS
 
+#include "sampo/arrange.h"
 #include "sampo/kernels.h"
 #include "sampo/windows.h"
 

@@ -4,6 +4,8 @@
 #define SAMPO_TENSOR_ELEMENTWISE_H
 
 #include "tensor/kernels/math.h"
+#include "tensor/kernels/power.h"
+#include "tensor/kernels/trigonometry.h"
 
 /* unary_OP over vec x, binary_OP over vec a, b. */
 #define UNARY(op, expression)                                                                                \
@@ -48,6 +50,38 @@
             }                                                                                                \
     }
 
+/* The same over vec x and two numbers as vec p, q; and over vec x, y with them. */
+#define PARAMETRIC(op, expression)                                                                           \
+    static inline vec apply_##op(vec x, vec p, vec q) {                                                      \
+        (void)q;                                                                                             \
+        return expression;                                                                                   \
+    }                                                                                                        \
+    static void parametric_##op(int64_t n, float *out, const float *in_x, const float *in_y, float a,        \
+                                float b) {                                                                   \
+        const vec p = vec_splat(a), q = vec_splat(b);                                                        \
+        int64_t i = 0;                                                                                       \
+        (void)in_y;                                                                                          \
+        for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) vec_store(out + i, apply_##op(vec_load(in_x + i), p, q)); \
+        if (i < n) vec_store_part(out + i, apply_##op(vec_load_part(in_x + i, n - i), p, q), n - i);         \
+    }
+
+#define PARAMETRIC_BINARY(op, expression)                                                                    \
+    static inline vec apply_##op(vec x, vec y, vec p, vec q) {                                               \
+        (void)q;                                                                                             \
+        return expression;                                                                                   \
+    }                                                                                                        \
+    static void parametric_##op(int64_t n, float *out, const float *in_x, const float *in_y, float a,        \
+                                float b) {                                                                   \
+        const vec p = vec_splat(a), q = vec_splat(b);                                                        \
+        int64_t i = 0;                                                                                       \
+        for (; i + VEC_WIDTH <= n; i += VEC_WIDTH)                                                           \
+            vec_store(out + i, apply_##op(vec_load(in_x + i), vec_load(in_y + i), p, q));                    \
+        if (i < n) {                                                                                         \
+            const vec x = vec_load_part(in_x + i, n - i), y = vec_load_part(in_y + i, n - i);                \
+            vec_store_part(out + i, apply_##op(x, y, p, q), n - i);                                          \
+        }                                                                                                    \
+    }
+
 /* A comparison's mask as 1 or 0. */
 static inline vec vec_truth(veci mask) {
     return (vec)(mask & (veci)vec_splat(1));
@@ -58,12 +92,23 @@ static inline vec vec_sign(vec x) {
     return vec_select(x > zero, one, vec_select(x < zero, -one, x));
 }
 
+/* x^2 / 2 up to the width p on both sides, and from there straight on. */
+static inline vec vec_huber(vec x, vec p) {
+    const vec size = vec_abs(x);
+    return vec_select(size > p, (size - p * 0.5f) * p, size * size * 0.5f);
+}
+
 UNARY(NEG, -x)
 UNARY(ABS, vec_abs(x))
 UNARY(SIGN, vec_sign(x))
 UNARY(EXP, vec_exp(x))
 UNARY(LOG, vec_log(x))
+UNARY(EXPM1, vec_expm1(x))
+UNARY(LOG1P, vec_log1p(x))
 UNARY(SQRT, vec_sqrt(x))
+UNARY(RSQRT, 1 / vec_sqrt(x))
+UNARY(SIN, vec_sin(x))
+UNARY(COS, vec_cos(x))
 UNARY(TANH, vec_tanh(x))
 UNARY(ERF, vec_erf(x))
 UNARY(SIGMOID, vec_sigmoid(x))
@@ -74,6 +119,8 @@ UNARY(GELU_ERF, vec_gelu_erf(x))
 UNARY(SILU, vec_silu(x))
 UNARY(RECIPROCAL, 1 / x)
 UNARY(SQUARE, x *x)
+UNARY(FLOOR, vec_floor(x))
+UNARY(ROUND, vec_round(x))
 
 BINARY(ADD, a + b)
 BINARY(SUB, a - b)
@@ -84,7 +131,12 @@ BINARY(MIN, vec_select((a < b) | (a != a), a, b))
 BINARY(LESS, vec_truth(a < b))
 BINARY(LESS_EQUAL, vec_truth(a <= b))
 BINARY(EQUAL, vec_truth(a == b))
-BINARY(RELU_VJP, vec_select(b > vec_splat(0), a, vec_splat(0)))
+BINARY(NOT_EQUAL, vec_truth(a != b))
+BINARY(AND, vec_truth((a != vec_splat(0)) & (b != vec_splat(0))))
+BINARY(OR, vec_truth((a != vec_splat(0)) | (b != vec_splat(0))))
+BINARY(LOGISTIC_LOSS, vec_logistic_loss(a, b))
+BINARY(KL, vec_kl(a, b))
+BINARY(RELU_VJP, vec_select(b <= vec_splat(0), vec_splat(0), a))
 BINARY(GELU_TANH_VJP, vec_gelu_tanh_vjp(a, b))
 BINARY(GELU_ERF_VJP, vec_gelu_erf_vjp(a, b))
 BINARY(SILU_VJP, vec_silu_vjp(a, b))
@@ -93,28 +145,24 @@ BINARY(SIGMOID_VJP, vec_sigmoid_vjp(a, b))
 BINARY(ERF_VJP, vec_erf_vjp(a, b))
 BINARY(SQRT_VJP, a / (b + b))
 BINARY(SQUARE_VJP, a *(b + b))
-BINARY(MAX_SHARE, vec_select(a > b, vec_splat(1), vec_truth(a == b) * 0.5f))
+BINARY(RECIPROCAL_VJP, -a *b *b)
+BINARY(RSQRT_VJP, a * -0.5f * b * b * b)
+BINARY(MAX_SHARE, vec_select(a < b, vec_splat(0), 1 - vec_truth(a == b) * 0.5f))
 
 POWER(POW, half_pow(a, b, 0))
 POWER(POW_BASE_SLOPE, half_pow_base_slope(a, b))
 POWER(POW_EXPONENT_SLOPE, half_pow_exponent_slope(a, b))
 
-static void affine(int64_t n, float *out, float a, const float *x, float b) {
-    const vec scale = vec_splat(a), shift = vec_splat(b);
-    int64_t i = 0;
-    for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) vec_store(out + i, vec_fma(vec_load(x + i), scale, shift));
-    if (i < n) vec_store_part(out + i, vec_fma(vec_load_part(x + i, n - i), scale, shift), n - i);
-}
-
-static void axpy(int64_t n, float *out, float a, const float *x, const float *y) {
-    const vec scale = vec_splat(a);
-    int64_t i = 0;
-    for (; i + VEC_WIDTH <= n; i += VEC_WIDTH)
-        vec_store(out + i, vec_fma(vec_load(x + i), scale, vec_load(y + i)));
-    if (i < n)
-        vec_store_part(out + i, vec_fma(vec_load_part(x + i, n - i), scale, vec_load_part(y + i, n - i)),
-                       n - i);
-}
+PARAMETRIC(AFFINE, vec_fma(x, p, q))
+PARAMETRIC(CLAMP, vec_at_most(vec_at_least(x, p), q))
+PARAMETRIC(LEAKY_RELU, vec_select(x > vec_splat(0), x, x *p))
+PARAMETRIC(ELU, vec_select(x > vec_splat(0), x, vec_expm1(vec_at_most(x, vec_splat(0))) * p))
+PARAMETRIC(HUBER, vec_huber(x, p))
+PARAMETRIC_BINARY(AXPY, vec_fma(x, p, y))
+PARAMETRIC_BINARY(CLAMP_VJP, vec_select((y > p) & (y < q), x, vec_splat(0)))
+PARAMETRIC_BINARY(LEAKY_RELU_VJP, vec_select(y > vec_splat(0), x, x *p))
+PARAMETRIC_BINARY(ELU_VJP, vec_select(y > vec_splat(0), x, x *exp_minus_size(y) * p))
+PARAMETRIC_BINARY(HUBER_VJP, x *vec_at_most(vec_at_least(y, -p), p))
 
 static void where(int64_t n, float *out, const float *cond, const float *a, const float *b) {
     int64_t i = 0;
@@ -130,4 +178,6 @@ static void where(int64_t n, float *out, const float *cond, const float *a, cons
 #undef UNARY
 #undef BINARY
 #undef POWER
+#undef PARAMETRIC
+#undef PARAMETRIC_BINARY
 #endif

@@ -81,7 +81,9 @@ typedef struct rotary_args {
 /* Rows of n logits with their targets; dx (+)= scale (e^(x - lse) - [j == target]). */
 typedef struct cross_entropy_args {
     int64_t rows, n;
-    float scale;
+    const float *scale; /* of row r: scale[r scale_stride] */
+    int64_t scale_stride;
+    int64_t ignored; /* a target whose rows have a scale of 0 */
     bool accumulate;
     const float *lse, *x;
     int64_t x_row;
@@ -127,14 +129,15 @@ enum { REDUCE_BLOCK = 1024 };
 typedef void unary_kernel(int64_t n, float *out, const float *x);
 typedef void binary_kernel(int64_t n, float *out, const float *a, const float *b);
 
+typedef void parametric_kernel(int64_t n, float *out, const float *x, const float *y, float a, float b);
+
 typedef struct tensor_kernels {
     const char *name;
 
     /* elementwise.h */
     unary_kernel *unary[TENSOR_UNARY_COUNT];
     binary_kernel *binary[TENSOR_BINARY_COUNT];
-    void (*affine)(int64_t n, float *out, float a, const float *x, float b);      /* out = a x + b */
-    void (*axpy)(int64_t n, float *out, float a, const float *x, const float *y); /* out = a x + y */
+    parametric_kernel *parametric[TENSOR_PARAMETRIC_COUNT]; /* y: NULL where the operation has one operand */
     void (*where)(int64_t n, float *out, const float *cond, const float *a, const float *b);
 
     /* copy.h, words of any meaning: out[i] = x[0]; out[i, j] = x[j, i] */
@@ -150,6 +153,8 @@ typedef struct tensor_kernels {
     float (*sum)(int64_t n, const float *x); /* 16 lanes, blocks of REDUCE_BLOCK added in double */
     float (*dot)(int64_t n, const float *a, const float *b); /* likewise */
     float (*max)(int64_t n, const float *x);                 /* n >= 1; NaN if any is */
+    float (*min)(int64_t n, const float *x);                 /* likewise */
+    float (*product)(int64_t n, const float *x);             /* 16 lanes */
     double (*sum_squares)(int64_t n, const float *x);        /* in double */
     /* total[j] += row[0][j] + row[1][j] + ...: 1 to SUM_ROWS rows, added in float in this order */
     void (*add_rows)(int64_t n, double *total, int64_t rows, const float *const row[]);

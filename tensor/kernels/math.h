@@ -35,18 +35,29 @@ static inline vec vec_sqrt(vec x) {
     return x;
 }
 
+/* To the nearest integer, of two the even one: from 2^23 on all floats are integers. */
+static inline vec vec_round(vec x) {
+    const vec size = vec_abs(x);
+    return vec_signed(vec_select(size < vec_splat(0x1p23f), (size + 0x1p23f) - 0x1p23f, size), x);
+}
+
+static inline vec vec_floor(vec x) {
+    const vec near = vec_round(x);
+    return near - (vec)((near > x) & (veci)vec_splat(1));
+}
+
 /* 1.5 2^23: adding it to |x| < 2^22 leaves x rounded to an integer in the low bits. */
 #define MATH_MAGIC 0x1.8p23f
 
 /* Vectors that are worked on step by step together: one alone waits for each of its steps. */
 enum { MATH_SIDE = 4 };
 
-/* e^x as p 2^n with p in [0.70, 1.42]: n = round(x / ln 2), r = x - n ln 2 in two steps, of which the first
- * is exact (the high part of ln 2 has nine bits), e^r = 1 + r + r^2 q(r) to 3.3e-9. */
+/* e^x as 2^n e^r: n = round(x / ln 2), r = x - n ln 2 in two steps, of which the first is exact (the high part of ln 2
+ * has nine bits), e^r = 1 + r + r^2 p to 3.3e-9. */
 #define EACH(i, n) UNROLL for (int i = 0; i < (n); i++)
-static inline __attribute__((always_inline)) void exp_reduced_each(const int count, vec *p, const vec *x,
-                                                                   veci *n) {
-    vec r[MATH_SIDE], k[MATH_SIDE], t[MATH_SIDE];
+static inline __attribute__((always_inline)) void exp_parts_each(const int count, vec *p, vec *r,
+                                                                 const vec *x, veci *n) {
+    vec k[MATH_SIDE], t[MATH_SIDE];
     EACH(i, count) t[i] = horner(vec_splat(0x1.715476p0f), x[i], MATH_MAGIC);
     EACH(i, count) k[i] = t[i] - MATH_MAGIC;
     EACH(i, count) n[i] = (veci)((vecu)t[i] - 0x4b400000u); /* any number where x is far out of range */
@@ -56,6 +67,13 @@ static inline __attribute__((always_inline)) void exp_reduced_each(const int cou
     EACH(i, count) p[i] = horner(p[i], r[i], 0x1.55589ap-5f);
     EACH(i, count) p[i] = horner(p[i], r[i], 0x1.555494p-3f);
     EACH(i, count) p[i] = horner(p[i], r[i], 0x1.fffffcp-2f);
+}
+
+/* e^x as p 2^n with p in [0.70, 1.42]. */
+static inline __attribute__((always_inline)) void exp_reduced_each(const int count, vec *p, const vec *x,
+                                                                   veci *n) {
+    vec r[MATH_SIDE];
+    exp_parts_each(count, p, r, x, n);
 #if defined(__FMA__) || defined(__aarch64__)
     EACH(i, count) p[i] = horner(p[i], r[i], 1);
     EACH(i, count) p[i] = horner(p[i], r[i], 1);
@@ -81,6 +99,18 @@ static inline vec vec_exp(vec x) {
     veci n;
     const vec p = exp_reduced(vec_clamp(x, -150, 150), &n);
     return exp_scaled(p, n);
+}
+
+/* e^x - 1; 1.5 ulp [1.6]. 2^n ((e^r - 1) + (1 - 2^-n)), where e^r - 1 has its digits near 0 as well; far to the right
+ * 2^-n is nothing, and no float. */
+static inline vec vec_expm1(vec x) {
+    const vec t = vec_clamp(x, -30, 150);
+    vec p, r;
+    veci n;
+    exp_parts_each(1, &p, &r, &t, &n);
+    const vec less = (vec)((127 - n) << 23);
+    const vec rest = vec_select(t > vec_splat(40), vec_splat(1), 1 - less);
+    return exp_scaled(vec_fma(r * r, p, r) + rest, n);
 }
 
 /* e^x for x within -150..0, the same: p 2^(n + 100) is exact, so that 2^-100 rounds once. */
@@ -137,6 +167,18 @@ static inline vec vec_log(vec x) {
     y = vec_select(x == vec_splat(0), vec_splat(-__builtin_inff()), y);
     y = vec_select(x < vec_splat(0), vec_splat(__builtin_nanf("")), y);
     return vec_select(x < vec_splat(__builtin_inff()), y, x); /* infinity and NaN stay */
+}
+
+/* log(1 + x) for x below infinity. What 1 + x rounds away comes back as the factor x / ((1 + x) - 1) (Kahan), so that
+ * small x keep their digits. */
+static inline vec log1p_finite(vec x) {
+    const vec u = x + 1, rounded = u - 1;
+    return vec_select(rounded == vec_splat(0), x, vec_log(u) * (x / rounded));
+}
+
+/* log(1 + x); 2.5 ulp [2.5]. */
+static inline vec vec_log1p(vec x) {
+    return vec_select(x == vec_splat(__builtin_inff()), x, log1p_finite(x));
 }
 
 /* tanh x; 1.37 ulp [1.34]. Below 0.625 x + x^3 p(x^2) with a relative error of 5e-9, above
@@ -206,12 +248,19 @@ static inline vec vec_erf_vjp(vec dy, vec x) {
     return dy * 0x1.20dd76p0f * vec_fma(-rest, e, e);
 }
 
-/* log(1 + e^x) = max(x, 0) + log(1 + e), e = e^-|x|. What 1 + e rounds away comes back as the factor e / ((1 + e) - 1)
- * (Kahan), so that the left tail keeps its digits. */
+/* log(1 + e^x) = max(x, 0) + log(1 + e^-|x|). */
 static inline vec vec_softplus(vec x) {
-    const vec e = exp_minus_size(x), u = e + 1, rounded = u - 1;
-    const vec tail = vec_select(rounded == vec_splat(0), e, vec_log(u) * (e / rounded));
-    return vec_select(x > vec_splat(0), x, vec_splat(0)) + tail;
+    return vec_select(x > vec_splat(0), x, vec_splat(0)) + log1p_finite(exp_minus_size(x));
+}
+
+/* The loss of a logistic unit, log(1 + e^x) - x t for a target t, with the digits of both tails. */
+static inline vec vec_logistic_loss(vec x, vec t) {
+    return vec_select(x > vec_splat(0), x * (1 - t), -x * t) + log1p_finite(exp_minus_size(x));
+}
+
+/* t log t - t x, which at t = 0 is 0: a class's part of the divergence of e^x from t. */
+static inline vec vec_kl(vec x, vec t) {
+    return vec_select(t == vec_splat(0), t, t * (vec_log(t) - x));
 }
 
 /* x / (1 + e^-x); below 5 ulp. On the left e^x as the square of e^(x/2), so that its product with x keeps its digits. */
@@ -256,116 +305,6 @@ static inline vec vec_gelu_erf_vjp(vec dy, vec x) {
     const vec half = horner(vec_erf(t * 0x1.6a09e6p-1f), vec_splat(0.5f), 0.5f);
     const vec e = exp_falling(t * t * -0.5f); /* of -128 at least */
     return dy * vec_fma(t * 0x1.988454p-2f, e, half);
-}
-
-/* ---- Powers, in double: half as many elements in a vector of the same width ------------------- */
-
-enum { HALF_WIDTH = VEC_WIDTH / 2 };
-typedef float vech __attribute__((vector_size(2 * VEC_WIDTH)));
-typedef int32_t vechi __attribute__((vector_size(2 * VEC_WIDTH)));
-typedef double vecd __attribute__((vector_size(4 * VEC_WIDTH)));
-typedef uint64_t vecdu __attribute__((vector_size(4 * VEC_WIDTH)));
-
-static inline vech half_load(const float *p) {
-    vech v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-static inline void half_store(float *p, vech v) {
-    memcpy(p, &v, sizeof v);
-}
-static inline vech half_select(vechi mask, vech a, vech b) {
-    return (vech)((mask & (vechi)a) | (~mask & (vechi)b));
-}
-
-static inline vecd double_select(vecdu mask, vecd a, vecd b) {
-    return (vecd)((mask & (vecdu)a) | (~mask & (vecdu)b));
-}
-
-/* p x + c, fused as vec_fma is. */
-static inline vecd double_horner(vecd p, vecd x, double c) {
-    const vecd z = (vecd){0} + c;
-#if defined(__AVX512F__)
-    return _mm512_fmadd_pd(p, x, z);
-#elif defined(__FMA__)
-    return _mm256_fmadd_pd(p, x, z);
-#elif defined(__aarch64__)
-    return vfmaq_f64(z, p, x);
-#else
-    return p * x + z;
-#endif
-}
-
-/* log2 of a > 0, 5e-14 relative: a = 2^k m with m in [sqrt 1/2, sqrt 2), log2 m = s P(s^2) with
- * s = (m - 1) / (m + 1). k goes to double through the low bits of 2^52. */
-static inline vecd log2_double(vecd a) {
-    const vecdu shifted = (vecdu)a - 0x3fe6a09e667f3bcdu + 0x3ff0000000000000u;
-    const vecd k = (vecd)((shifted >> 52) | 0x4330000000000000u) - (0x1p52 + 1023);
-    const vecd m = (vecd)((vecdu)a - (shifted & 0xfff0000000000000u) + 0x3ff0000000000000u);
-    const vecd s = (m - 1) / (m + 1), u = s * s;
-    vecd p = double_horner((vecd){0} + 0x1.21b12924fabddp-2, u, 0x1.4795520b4c38dp-2);
-    p = double_horner(p, u, 0x1.a61a2ee24d443p-2);
-    p = double_horner(p, u, 0x1.2776c29321737p-1);
-    p = double_horner(p, u, 0x1.ec709dc53c7edp-1);
-    p = double_horner(p, u, 0x1.71547652b8251p+1);
-    return s * p + k;
-}
-
-/* 2^y for |y| <= 1000, 2e-10 relative; NaN stays NaN. */
-static inline vecd exp2_double(vecd y) {
-    const vecd t = y + 0x1.8p52, r = y - (t - 0x1.8p52);
-    vecd p = double_horner((vecd){0} + 0x1.05a0649ee470cp-16, r, 0x1.44879c5061481p-13);
-    p = double_horner(p, r, 0x1.5d850d0a48714p-10);
-    p = double_horner(p, r, 0x1.3b29c22c0f27ep-7);
-    p = double_horner(p, r, 0x1.c6b0865e48b3bp-5);
-    p = double_horner(p, r, 0x1.ebfbe0a64a59ep-3);
-    p = double_horner(p, r, 0x1.62e42ffc8c5d3p-1);
-    p = double_horner(p, r, 0x1.ffffffffabbccp-1);
-    return p * (vecd)(((vecdu)t + 1023) << 52);
-}
-
-/* log2 |a|. */
-static inline vecd log2_size(vech a) {
-    const vecd size = __builtin_convertvector((vech)((vechi)a & 0x7fffffff), vecd);
-    const vecd log = double_select((vecdu)(size == 0), (vecd){0} - __builtin_inf(), log2_double(size));
-    return double_select((vecdu)(size == __builtin_inf()), size, log);
-}
-
-/* a^(b - less) with the special cases of C's powf (C17 F.10.4.4); less: 0 or 1; 0.51 ulp. */
-static inline vech half_pow(vech a, vech b, float less) {
-    const vech zero = {0}, one = zero + 1, inf = zero + __builtin_inff(), nan = zero + __builtin_nanf("");
-    const vech size_b = (vech)((vechi)b & 0x7fffffff);
-
-    const vecd top = (vecd){0} + 200;
-    vecd y = (__builtin_convertvector(b, vecd) - less) * log2_size(a);
-    y = double_select((vecdu)(y > top), top, y);
-    y = double_select((vecdu)(y < -top), -top, y);
-    vech p = __builtin_convertvector(exp2_double(y), vech);
-
-    /* Below 2^23 a number plus 2^23 has its units in bit 0; from 2^24 on all are even. */
-    const vechi whole = size_b >= zero + 0x1p23f;
-    const vech units = half_select(whole, size_b, size_b + 0x1p23f);
-    const vechi integer = whole | (units - 0x1p23f == size_b);
-    const vechi odd_b = (size_b < zero + 0x1p24f) & -((vechi)units & 1);
-    const vechi odd = integer & (size_b < inf) & (less > 0 ? ~odd_b : odd_b);
-    p = (vech)((vechi)p ^ (odd & (vechi)a & ~0x7fffffff));
-    p = half_select((a < zero) & (a > -inf) & ~integer, nan, p);
-    p = half_select((a != a) | (b != b), a + b, p);
-    return half_select((b == zero + less) | (a == one) | ((a == -one) & (size_b == inf)), one, p);
-}
-
-/* d a^b / da = b a^(b-1), 0 where b is. */
-static inline vech half_pow_base_slope(vech a, vech b) {
-    const vech zero = {0};
-    return half_select(b == zero, zero, b * half_pow(a, b, 1));
-}
-
-/* d a^b / db = a^b log a, 0 where a is and b is not below. */
-static inline vech half_pow_exponent_slope(vech a, vech b) {
-    const vech zero = {0}, nan = zero + __builtin_nanf("");
-    const vech log = __builtin_convertvector(log2_size(a) * 0x1.62e42fefa39efp-1, vech);
-    const vech slope = half_pow(a, b, 0) * half_select(a >= zero, log, nan);
-    return half_select((a == zero) & (b >= zero), zero, slope);
 }
 
 #endif

@@ -4,6 +4,7 @@
 #define SAMPO_TENSOR_RANDOM_H
 
 #include "tensor/kernels/copy.h"
+#include "tensor/kernels/half.h"
 #include "tensor/kernels/lanes.h"
 #include "tensor/kernels/math.h"
 

@@ -2,9 +2,9 @@
 #ifndef SAMPO_TENSOR_REDUCE_H
 #define SAMPO_TENSOR_REDUCE_H
 
+#include "tensor/kernels/half.h"
 #include "tensor/kernels/kernels.h"
 #include "tensor/kernels/lanes.h"
-#include "tensor/kernels/math.h"
 
 enum { ADD_ROWS_NV = 8 }; /* vectors of columns side by side: chains that hide an addition's latency */
 
@@ -42,13 +42,35 @@ static float reduce_dot(int64_t n, const float *a, const float *b) {
     return (float)total;
 }
 
-static float reduce_max(int64_t n, const float *x) {
+/* The largest of the elements with `flip` in their bits, which the sign turns into the smallest. */
+static inline __attribute__((always_inline)) float largest(int64_t n, const float *x, const int32_t flip) {
     lanes top = lanes_splat(-__builtin_inff());
     EACH_LANES(n, i, count, {
-        const lanes row = lanes_load_some(x + i, count, -__builtin_inff());
-        for (int v = 0; v < LANE_VECS; v++) top.v[v] = vec_max(top.v[v], row.v[v]);
+        lanes row = lanes_load_some(x + i, count, flip ? __builtin_inff() : -__builtin_inff());
+        for (int v = 0; v < LANE_VECS; v++) top.v[v] = vec_max(top.v[v], (vec)((veci)row.v[v] ^ flip));
     });
     return lanes_max(top);
+}
+
+static float reduce_max(int64_t n, const float *x) {
+    return largest(n, x, 0);
+}
+
+static float reduce_min(int64_t n, const float *x) {
+    return -largest(n, x, ~0x7fffffff);
+}
+
+static float reduce_product(int64_t n, const float *x) {
+    lanes total = lanes_splat(1);
+    float lane[LANES];
+    EACH_LANES(n, i, count, {
+        const lanes row = lanes_load_some(x + i, count, 1);
+        for (int v = 0; v < LANE_VECS; v++) total.v[v] *= row.v[v];
+    });
+    lanes_store(lane, total);
+    for (int half = LANES / 2; half >= 1; half /= 2)
+        for (int l = 0; l < half; l++) lane[l] *= lane[l + half];
+    return lane[0];
 }
 
 static double reduce_sum_squares(int64_t n, const float *x) {

@@ -36,7 +36,7 @@ static inline float log_one(float x) {
 
 static void softmax_row(int64_t n, float *out, const float *x) {
     const float inverse = 1 / exp_sum(n, out, x, reduce_max(n, x));
-    affine(n, out, inverse, out, 0);
+    parametric_AFFINE(n, out, out, NULL, inverse, 0);
 }
 
 static void log_softmax_row(int64_t n, float *out, const float *x) {
@@ -92,11 +92,11 @@ static void log_softmax_vjp_row(int64_t n, float *dx, const float *dy, const flo
 
 static void cross_entropy_vjp(const cross_entropy_args *t) {
     const int64_t n = t->n;
-    const vec scale = vec_splat(t->scale);
     for (int64_t r = 0; r < t->rows; r++) {
         const float *x = t->x + r * t->x_row;
         const vec lse = vec_splat(t->lse[r]);
         const int32_t target = t->targets[r * t->targets_stride];
+        const vec scale = vec_splat(target == t->ignored ? 0 : t->scale[r * t->scale_stride]);
         float *dx = t->dx + r * t->dx_row;
         EACH_LANES(n, i, count, {
             const lanes row = lanes_load_some(x + i, count, 0);

@@ -30,8 +30,9 @@ const tensor_kernels PASTE(tensor_kernels_, SAMPO_ISA) = {
 #define ENTRY(op, text) [TENSOR_##op] = binary_##op,
     .binary = {TENSOR_BINARY_OPS(ENTRY)},
 #undef ENTRY
-    .affine = affine,
-    .axpy = axpy,
+#define ENTRY(op, text, operands) [TENSOR_##op] = parametric_##op,
+    .parametric = {TENSOR_PARAMETRIC_OPS(ENTRY)},
+#undef ENTRY
     .where = where,
     .fill = fill,
     .transpose = transpose,
@@ -40,6 +41,8 @@ const tensor_kernels PASTE(tensor_kernels_, SAMPO_ISA) = {
     .sum = reduce_sum,
     .dot = reduce_dot,
     .max = reduce_max,
+    .min = reduce_min,
+    .product = reduce_product,
     .sum_squares = reduce_sum_squares,
     .add_rows = add_rows,
     .softmax = softmax_row,

@@ -127,6 +127,20 @@ static inline vec vec_select(veci mask, vec a, vec b) {
     return (vec)((mask & (veci)a) | (~mask & (veci)b));
 }
 
+/* Whether a lane of a mask is set. */
+static inline int vec_any(veci mask) {
+#if defined(__AVX512F__)
+    return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
+#elif defined(__AVX__)
+    return _mm256_movemask_ps((vec)mask) != 0;
+#else
+    uint64_t two[VEC_WIDTH / 2], all = 0;
+    memcpy(two, &mask, sizeof two);
+    for (int i = 0; i < VEC_WIDTH / 2; i++) all |= two[i];
+    return all != 0;
+#endif
+}
+
 /* x, or `low` where x is below it; NaN stays NaN, and of equals x is taken. x86's maximum is that comparison. */
 static inline vec vec_at_least(vec x, vec low) {
 #if defined(__AVX512F__)

@@ -18,6 +18,12 @@ const char *tensor_binary_name(tensor_binary_op op) {
     return op < TENSOR_BINARY_COUNT ? names[op] : "unknown";
 }
 
+#define PARAMETRIC_NAME(name, text, operands) text,
+const char *tensor_parametric_name(tensor_parametric_op op) {
+    static const char *const names[] = {TENSOR_PARAMETRIC_OPS(PARAMETRIC_NAME)};
+    return op < TENSOR_PARAMETRIC_COUNT ? names[op] : "unknown";
+}
+
 /* One elementwise operation: `apply` calls its kernel on n contiguous elements of at[0] (the result) and
  * of the operands at[1], ... */
 typedef struct job job;
@@ -25,6 +31,7 @@ struct job {
     void (*apply)(const job *t, int64_t n, void *const at[]);
     unary_kernel *unary;
     binary_kernel *binary;
+    parametric_kernel *parametric;
     float a, b;
     const tensor_loop *loop;
 };
@@ -126,11 +133,11 @@ static void apply_unary(const job *t, int64_t n, void *const at[]) {
 static void apply_binary(const job *t, int64_t n, void *const at[]) {
     t->binary(n, at[0], at[1], at[2]);
 }
-static void apply_affine(const job *t, int64_t n, void *const at[]) {
-    tensor_kernels_get()->affine(n, at[0], t->a, at[1], t->b);
+static void apply_parametric(const job *t, int64_t n, void *const at[]) {
+    t->parametric(n, at[0], at[1], NULL, t->a, t->b);
 }
-static void apply_axpy(const job *t, int64_t n, void *const at[]) {
-    tensor_kernels_get()->axpy(n, at[0], t->a, at[1], at[2]);
+static void apply_parametric_binary(const job *t, int64_t n, void *const at[]) {
+    t->parametric(n, at[0], at[1], at[2], t->a, t->b);
 }
 static void apply_where(const job *t, int64_t n, void *const at[]) {
     (void)t;
@@ -151,14 +158,28 @@ bool tensor_binary(tensor out, tensor_binary_op op, tensor a, tensor b, tensor_e
                    (const char *[]){"out", "a", "b"}, err);
 }
 
+#define OPERANDS(name, text, operands) operands,
+
+bool tensor_parametric(tensor out, tensor_parametric_op op, tensor x, tensor y, float a, float b,
+                       tensor_error *err) {
+    static const int operands[] = {TENSOR_PARAMETRIC_OPS(OPERANDS)};
+    if (op >= TENSOR_PARAMETRIC_COUNT)
+        return tensor_fail(err, "parametric: there is no operation %d", (int)op);
+    const bool two = operands[op] == 2;
+    job t = {.apply = two ? apply_parametric_binary : apply_parametric,
+             .parametric = tensor_kernels_get()->parametric[op],
+             .a = a,
+             .b = b};
+    return run_job(tensor_parametric_name(op), &t, two ? 3 : 2, (const tensor *[]){&out, &x, &y},
+                   (const char *[]){"out", "x", "y"}, err);
+}
+
 bool tensor_affine(tensor out, float a, tensor x, float b, tensor_error *err) {
-    job t = {.apply = apply_affine, .a = a, .b = b};
-    return run_job("affine", &t, 2, (const tensor *[]){&out, &x}, (const char *[]){"out", "x"}, err);
+    return tensor_parametric(out, TENSOR_AFFINE, x, (tensor){0}, a, b, err);
 }
 
 bool tensor_axpy(tensor y, float a, tensor x, tensor_error *err) {
-    job t = {.apply = apply_axpy, .a = a};
-    return run_job("axpy", &t, 3, (const tensor *[]){&y, &x, &y}, (const char *[]){"y", "x", "y"}, err);
+    return tensor_parametric(y, TENSOR_AXPY, x, y, a, 0, err);
 }
 
 bool tensor_where(tensor out, tensor cond, tensor a, tensor b, tensor_error *err) {

@@ -12,11 +12,17 @@ enum {
     PARTIALS = 256 /* blocks reduced side by side */
 };
 
-typedef enum block_op { BLOCK_SUM, BLOCK_MAX, BLOCK_SQUARES } block_op;
+typedef enum block_op { BLOCK_SUM, BLOCK_MAX, BLOCK_MIN, BLOCK_PRODUCT, BLOCK_SQUARES } block_op;
+#define AS_IT_IS TENSOR_UNARY_COUNT /* no map of x */
 
+/* What nothing is, and what two parts are together. */
+static double start(block_op op) {
+    return op == BLOCK_MAX ? -(double)INFINITY : op == BLOCK_MIN ? (double)INFINITY : op == BLOCK_PRODUCT;
+}
 static double combine(block_op op, double a, double b) {
-    if (op != BLOCK_MAX) return a + b;
-    return a >= b || isnan(a) ? a : b;
+    if (op == BLOCK_MAX) return a >= b || isnan(a) ? a : b;
+    if (op == BLOCK_MIN) return a <= b || isnan(a) ? a : b;
+    return op == BLOCK_PRODUCT ? a * b : a + b;
 }
 
 /* ---- Rows ------------------------------------------------------------------------------------- */
@@ -24,11 +30,12 @@ static double combine(block_op op, double a, double b) {
 typedef struct row_blocks {
     const tensor_loop *row;
     block_op op;
+    tensor_unary_op map;
     int64_t first;
     double partial[PARTIALS];
 } row_blocks;
 
-static double reduce_block(const tensor_loop *row, block_op op, int64_t block) {
+static double reduce_block(const tensor_loop *row, block_op op, tensor_unary_op map, int64_t block) {
     float stage[REDUCE_BLOCK];
     const int64_t begin = block * REDUCE_BLOCK,
                   n = row->size - begin < REDUCE_BLOCK ? row->size - begin : REDUCE_BLOCK;
@@ -42,21 +49,33 @@ static double reduce_block(const tensor_loop *row, block_op op, int64_t block) {
             for (int64_t i = 0; i < run.n; i++) *to++ = ((const float *)run.at[0])[i * row->inner_stride[0]];
     }
     const tensor_kernels *kernels = tensor_kernels_get();
-    if (op == BLOCK_SQUARES) return kernels->sum_squares(n, x);
-    return (double)(op == BLOCK_SUM ? kernels->sum(n, x) : kernels->max(n, x));
+    if (map == TENSOR_SQUARE && op == BLOCK_SUM) return (double)kernels->dot(n, x, x);
+    if (map != AS_IT_IS) kernels->unary[map](n, stage, x), x = stage;
+    switch (op) {
+    case BLOCK_MAX:
+        return (double)kernels->max(n, x);
+    case BLOCK_MIN:
+        return (double)kernels->min(n, x);
+    case BLOCK_PRODUCT:
+        return (double)kernels->product(n, x);
+    case BLOCK_SQUARES:
+        return kernels->sum_squares(n, x);
+    default:
+        return (double)kernels->sum(n, x);
+    }
 }
 
 static void reduce_blocks(void *context, int64_t begin, int64_t end, int worker) {
     (void)worker;
     row_blocks *t = context;
-    for (int64_t i = begin; i < end; i++) t->partial[i] = reduce_block(t->row, t->op, t->first + i);
+    for (int64_t i = begin; i < end; i++) t->partial[i] = reduce_block(t->row, t->op, t->map, t->first + i);
 }
 
-static double reduce_row(const tensor_loop *row, block_op op) {
+static double reduce_row(const tensor_loop *row, block_op op, tensor_unary_op map) {
     const int64_t blocks = (row->size + REDUCE_BLOCK - 1) / REDUCE_BLOCK;
-    if (blocks == 1) return reduce_block(row, op, 0);
-    row_blocks t = {.row = row, .op = op};
-    double total = op == BLOCK_MAX ? -(double)INFINITY : 0;
+    if (blocks == 1) return reduce_block(row, op, map, 0);
+    row_blocks t = {.row = row, .op = op, .map = map};
+    double total = start(op);
     for (; t.first < blocks; t.first += PARTIALS) {
         const int64_t count = blocks - t.first < PARTIALS ? blocks - t.first : PARTIALS;
         tensor_parallel(count, GRAIN / REDUCE_BLOCK, reduce_blocks, &t);
@@ -69,6 +88,7 @@ static double reduce_row(const tensor_loop *row, block_op op) {
 
 typedef struct reduce_job {
     tensor_reduce_op op;
+    tensor_unary_op map;
     bool accumulate;
     tensor_loop kept;    /* over the results: out and, along the kept axes, x */
     tensor_loop reduced; /* over the elements of one result, in row-major order */
@@ -82,14 +102,27 @@ static void finish(const reduce_job *t, float *out, double value) {
 static void reduce_rows(void *context, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const reduce_job *t = context;
-    const block_op op = t->op == TENSOR_REDUCE_MAX ? BLOCK_MAX : BLOCK_SUM;
+    static const block_op blocks[] = {BLOCK_SUM, BLOCK_SUM, BLOCK_MAX, BLOCK_MIN, BLOCK_PRODUCT};
     tensor_loop row = t->reduced;
     tensor_run run = tensor_loop_runs(&t->kept, begin, end);
     while (tensor_run_next(&run))
         for (int64_t i = 0; i < run.n; i++) {
             row.base[0] = (float *)run.at[1] + i * t->kept.inner_stride[1];
-            finish(t, (float *)run.at[0] + i * t->kept.inner_stride[0], reduce_row(&row, op));
+            finish(t, (float *)run.at[0] + i * t->kept.inner_stride[0],
+                   reduce_row(&row, blocks[t->op], t->map));
         }
+}
+
+/* n elements of a row, as neighbours and mapped: in `stage` where they are not so already. */
+static const float *row_of(const reduce_job *t, int64_t n, const float *row, float *stage) {
+    const int64_t stride = t->kept.inner_stride[1];
+    if (stride != 1) {
+        for (int64_t j = 0; j < n; j++) stage[j] = row[j * stride];
+        row = stage;
+    }
+    if (t->map == AS_IT_IS) return row;
+    tensor_kernels_get()->unary[t->map](n, stage, row);
+    return stage;
 }
 
 /* Up to COLUMN_SUMS neighbouring results. */
@@ -99,24 +132,28 @@ static void sum_columns(const reduce_job *t, int64_t n, float *out, const tensor
     tensor_run run = tensor_loop_runs(rows, 0, rows->size);
     while (tensor_run_next(&run))
         for (int64_t i = 0; i < run.n; i++)
-            column_sums_add_strided(&s, (const float *)run.at[0] + i * rows->inner_stride[0],
-                                    t->kept.inner_stride[1]);
+            column_sums_add(
+                &s, row_of(t, n, (const float *)run.at[0] + i * rows->inner_stride[0], s.room[s.rows]));
     column_sums_end(&s);
     for (int64_t j = 0; j < n; j++) finish(t, out + j * t->kept.inner_stride[0], s.total[j]);
 }
 
-static void max_columns(const reduce_job *t, int64_t n, float *out, const tensor_loop *rows) {
-    float top[COLUMN_SUMS], stage[COLUMN_SUMS];
-    const int64_t stride = t->kept.inner_stride[1];
-    for (int64_t j = 0; j < n; j++) top[j] = -INFINITY;
+/* The same for those that one operation on two rows gathers. */
+static void fold_columns(const reduce_job *t, int64_t n, float *out, const tensor_loop *rows) {
+    static const struct {
+        tensor_binary_op op;
+        float start;
+    } folds[] = {[TENSOR_REDUCE_MAX] = {TENSOR_MAX, -INFINITY},
+                 [TENSOR_REDUCE_MIN] = {TENSOR_MIN, INFINITY},
+                 [TENSOR_REDUCE_PRODUCT] = {TENSOR_MUL, 1}};
+    binary_kernel *fold = tensor_kernels_get()->binary[folds[t->op].op];
+    float total[COLUMN_SUMS], stage[COLUMN_SUMS];
+    for (int64_t j = 0; j < n; j++) total[j] = folds[t->op].start;
     tensor_run run = tensor_loop_runs(rows, 0, rows->size);
     while (tensor_run_next(&run))
-        for (int64_t i = 0; i < run.n; i++) {
-            const float *row = (const float *)run.at[0] + i * rows->inner_stride[0];
-            for (int64_t j = 0; stride != 1 && j < n; j++) stage[j] = row[j * stride];
-            tensor_kernels_get()->binary[TENSOR_MAX](n, top, top, stride == 1 ? row : stage);
-        }
-    for (int64_t j = 0; j < n; j++) finish(t, out + j * t->kept.inner_stride[0], (double)top[j]);
+        for (int64_t i = 0; i < run.n; i++)
+            fold(n, total, total, row_of(t, n, (const float *)run.at[0] + i * rows->inner_stride[0], stage));
+    for (int64_t j = 0; j < n; j++) finish(t, out + j * t->kept.inner_stride[0], (double)total[j]);
 }
 
 static void reduce_columns(void *context, int64_t begin, int64_t end, int worker) {
@@ -128,7 +165,7 @@ static void reduce_columns(void *context, int64_t begin, int64_t end, int worker
         for (int64_t i = 0; i < run.n; i += COLUMN_SUMS) {
             const int64_t n = run.n - i < COLUMN_SUMS ? run.n - i : COLUMN_SUMS;
             rows.base[0] = (float *)run.at[1] + i * t->kept.inner_stride[1];
-            (t->op == TENSOR_REDUCE_MAX ? max_columns : sum_columns)(
+            (t->op >= TENSOR_REDUCE_MAX ? fold_columns : sum_columns)(
                 t, n, (float *)run.at[0] + i * t->kept.inner_stride[0], &rows);
         }
 }
@@ -145,9 +182,9 @@ static tensor without_axes(tensor x, unsigned axes, unsigned drop) {
     return view;
 }
 
-bool tensor_reduce(tensor out, tensor_reduce_op op, tensor x, unsigned axes, bool accumulate,
-                   tensor_error *err) {
-    static const char *const names[] = {"sum", "mean", "max"};
+static bool reduce(tensor out, tensor_reduce_op op, tensor_unary_op map, tensor x, unsigned axes,
+                   bool accumulate, tensor_error *err) {
+    static const char *const names[] = {"sum", "mean", "max", "min", "product"};
     if (op >= TENSOR_REDUCE_COUNT) return tensor_fail(err, "reduce: there is no operation %d", (int)op);
     const char *what = names[op];
     if (!tensor_expect(what, "out", &out, TENSOR_F32, err) || !tensor_expect(what, "x", &x, TENSOR_F32, err))
@@ -162,26 +199,38 @@ bool tensor_reduce(tensor out, tensor_reduce_op op, tensor x, unsigned axes, boo
         if (x.shape[i] != 1) rows = reduced;
     }
     if (!tensor_expect_shape(what, "out", &out, x.rank, shape, err)) return false;
-    if (accumulate && op == TENSOR_REDUCE_MAX) return tensor_fail(err, "max: cannot accumulate");
+    if (accumulate && op >= TENSOR_REDUCE_MAX) return tensor_fail(err, "%s: cannot accumulate", what);
 
-    reduce_job t = {.op = op, .accumulate = accumulate};
+    reduce_job t = {.op = op, .map = map, .accumulate = accumulate};
     tensor_loop_init(&t.kept, TENSOR_ANY_ORDER, 2,
                      (tensor[]){without_axes(out, axes, 1), without_axes(x, axes, 1)});
     tensor_loop_init(&t.reduced, TENSOR_ROW_MAJOR, 1, (tensor[]){without_axes(x, axes, 0)});
     const int64_t each = t.reduced.size;
-    if (op == TENSOR_REDUCE_MAX && each == 0 && t.kept.size > 0)
-        return tensor_fail(err, "max: there are no elements");
+    if ((op == TENSOR_REDUCE_MAX || op == TENSOR_REDUCE_MIN) && each == 0 && t.kept.size > 0)
+        return tensor_fail(err, "%s: there are no elements", what);
     tensor_parallel(t.kept.size, each < GRAIN ? GRAIN / (each + 1) + 1 : 1,
                     rows ? reduce_rows : reduce_columns, &t);
     tensor_touch(out);
     return true;
 }
 
+bool tensor_reduce(tensor out, tensor_reduce_op op, tensor x, unsigned axes, bool accumulate,
+                   tensor_error *err) {
+    return reduce(out, op, AS_IT_IS, x, axes, accumulate, err);
+}
+
+bool tensor_reduce_of(tensor out, tensor_reduce_op op, tensor_unary_op map, tensor x, unsigned axes,
+                      bool accumulate, tensor_error *err) {
+    if (map >= TENSOR_UNARY_COUNT)
+        return tensor_fail(err, "reduce_of: there is no operation %d to map with", (int)map);
+    return reduce(out, op, map, x, axes, accumulate, err);
+}
+
 double tensor_sum_squares(tensor x) {
     if (!tensor_ok(x) || x.dtype != TENSOR_F32) return 0;
     tensor_loop row;
     tensor_loop_init(&row, TENSOR_ROW_MAJOR, 1, &x);
-    return reduce_row(&row, BLOCK_SQUARES);
+    return reduce_row(&row, BLOCK_SQUARES, AS_IT_IS);
 }
 
 /* ---- Argmax ----------------------------------------------------------------------------------- */

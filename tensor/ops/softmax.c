@@ -17,6 +17,11 @@ static void store(float *out, int64_t stride, const float *from, int64_t n) {
     for (int64_t i = 0; i < n; i++) out[i * stride] = from[i];
 }
 
+/* x = a x + b. */
+static void scale(int64_t n, float *x, float a, float b) {
+    tensor_kernels_get()->parametric[TENSOR_AFFINE](n, x, x, NULL, a, b);
+}
+
 static int64_t block_at(int64_t n, int64_t i) {
     return n - i < REDUCE_BLOCK ? n - i : REDUCE_BLOCK;
 }
@@ -35,7 +40,7 @@ static float long_row_sum(int64_t n, const float *x, int64_t stride, float *top)
     for (int64_t i = 0; i < n; i += REDUCE_BLOCK) {
         const int64_t size = block_at(n, i);
         load(stage, x + i * stride, stride, size);
-        kernels->affine(size, stage, 1, stage, -*top);
+        scale(size, stage, 1, -*top);
         kernels->unary[TENSOR_EXP](size, stage, stage);
         sum += (double)kernels->sum(size, stage);
     }
@@ -76,12 +81,12 @@ static void long_row(const softmax_job *t, float *out, const float *x) {
     for (int64_t i = 0; i < t->n; i += REDUCE_BLOCK) {
         const int64_t size = block_at(t->n, i);
         load(stage, x + i * t->x_stride, t->x_stride, size);
-        kernels->affine(size, stage, 1, stage, -top);
+        scale(size, stage, 1, -top);
         if (t->log) {
-            kernels->affine(size, stage, 1, stage, -log_sum);
+            scale(size, stage, 1, -log_sum);
         } else {
             kernels->unary[TENSOR_EXP](size, stage, stage);
-            kernels->affine(size, stage, inverse, stage, 0);
+            scale(size, stage, inverse, 0);
         }
         store(out + i * t->out_stride, t->out_stride, stage, size);
     }
@@ -132,6 +137,45 @@ bool tensor_softmax(tensor out, tensor x, int axis, tensor_error *err) {
 
 bool tensor_log_softmax(tensor out, tensor x, int axis, tensor_error *err) {
     return softmax("log_softmax", true, out, x, axis, err);
+}
+
+/* ---- Its logarithm ---------------------------------------------------------------------------- */
+
+typedef struct sum_job {
+    tensor_loop rows; /* out and x at the first element of each row */
+    int64_t n, stride;
+} sum_job;
+
+static void log_sum_exp_rows(void *context, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const sum_job *t = context;
+    const int64_t *step = t->rows.inner_stride;
+    tensor_run run = tensor_loop_runs(&t->rows, begin, end);
+    while (tensor_run_next(&run)) {
+        float *out = run.at[0];
+        const float *x = run.at[1];
+        if (t->stride == 1 && step[0] == 1)
+            tensor_kernels_get()->log_sum_exp(run.n, t->n, out, x, step[1]);
+        else
+            for (int64_t i = 0; i < run.n; i++)
+                out[i * step[0]] = tensor_row_log_sum_exp(t->n, x + i * step[1], t->stride);
+    }
+}
+
+bool tensor_log_sum_exp(tensor out, tensor x, int axis, tensor_error *err) {
+    const char *what = "log_sum_exp";
+    if (!tensor_expect(what, "out", &out, TENSOR_F32, err) || !tensor_expect(what, "x", &x, TENSOR_F32, err))
+        return false;
+    axis = tensor_expect_axis(what, axis, x.rank, err);
+    if (axis < 0) return false;
+    sum_job t = {.n = x.shape[axis], .stride = x.stride[axis]};
+    x.shape[axis] = 1;
+    if (!tensor_expect_shape(what, "out", &out, x.rank, x.shape, err)) return false;
+    if (t.n == 0) return tensor_fill(out, -(double)INFINITY, err);
+    tensor_loop_init(&t.rows, TENSOR_ANY_ORDER, 2, (tensor[]){out, x});
+    tensor_parallel(t.rows.size, GRAIN / t.n + 1, log_sum_exp_rows, &t);
+    tensor_touch(out);
+    return true;
 }
 
 /* ---- Gradients -------------------------------------------------------------------------------- */

@@ -37,17 +37,18 @@ static void elementwise(float low, float high) {
     fill(y, 2, low, high);
     for (int op = 0; op < TENSOR_UNARY_COUNT; op++) kernels->unary[op](N, out, x), add(out, N);
     for (int op = 0; op < TENSOR_BINARY_COUNT; op++) kernels->binary[op](N, out, x, y), add(out, N);
-    kernels->affine(N, out, 1.3f, x, -0.7f), add(out, N);
-    kernels->axpy(N, out, 1.3f, x, y), add(out, N);
+    for (int op = 0; op < TENSOR_PARAMETRIC_COUNT; op++)
+        kernels->parametric[op](N, out, x, y, 1.3f, -0.7f), add(out, N);
     kernels->where(N, out, x, y, x), add(out, N);
 }
 
 static void rows(void) {
-    float one[] = {kernels->sum(N, x), kernels->dot(N, x, y), kernels->max(N, x), 0};
+    float one[] = {kernels->sum(N, x), kernels->dot(N, x, y),    kernels->max(N, x),
+                   kernels->min(N, x), kernels->product(ROW, x), 0};
     double total[ROW] = {0}, more[ROW] = {0}, squares = kernels->sum_squares(N, x);
     const float *row[16];
     for (int i = 0; i < 16; i++) row[i] = x + i * ROW / 2;
-    add(one, 3);
+    add(one, 5);
     kernels->add_rows(ROW - 1, total, 16, row);
     for (int j = 0; j < ROW; j++) out[j] = (float)total[j];
     out[0] += (float)squares;
@@ -58,7 +59,8 @@ static void rows(void) {
     kernels->log_softmax_vjp(N, out, y, out, one[0], false), add(out, N);
     kernels->log_sum_exp(15, ROW, out, x, ROW), add(out, 15);
     const int32_t target[2] = {3, ROW - 1};
-    kernels->cross_entropy_vjp(&(cross_entropy_args){2, ROW, 0.1f, true, z, x, ROW, target, 1, out, ROW});
+    kernels->cross_entropy_vjp(
+        &(cross_entropy_args){2, ROW, one, 1, -1, true, z, x, ROW, target, 1, out, ROW});
     add(out, 2 * ROW);
     for (int centred = 1; centred >= 0; centred--) {
         kernels->norm(N, out, one, x, y, z, 1e-5f, centred), add(out, N), add(one, 2);

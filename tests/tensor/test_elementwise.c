@@ -29,10 +29,20 @@ static double exact_unary(tensor_unary_op op, double x) {
         return (x > 0) - (x < 0);
     case TENSOR_EXP:
         return exp(x);
+    case TENSOR_EXPM1:
+        return expm1(x);
     case TENSOR_LOG:
         return log(x);
+    case TENSOR_LOG1P:
+        return log1p(x);
     case TENSOR_SQRT:
         return sqrt(x);
+    case TENSOR_RSQRT:
+        return 1 / sqrt(x);
+    case TENSOR_SIN:
+        return sin(x);
+    case TENSOR_COS:
+        return cos(x);
     case TENSOR_TANH:
         return tanh(x);
     case TENSOR_ERF:
@@ -53,6 +63,10 @@ static double exact_unary(tensor_unary_op op, double x) {
         return 1 / x;
     case TENSOR_SQUARE:
         return x * x;
+    case TENSOR_FLOOR:
+        return floor(x);
+    case TENSOR_ROUND:
+        return nearbyint(x);
     default:
         cr_assert_fail("%s has no formula here", tensor_unary_name(op));
         return 0;
@@ -82,6 +96,20 @@ static double exact_binary(tensor_binary_op op, double a, double b) {
         return a <= b;
     case TENSOR_EQUAL:
         return a == b;
+    case TENSOR_NOT_EQUAL:
+        return a != b;
+    case TENSOR_AND:
+        return a != 0 && b != 0;
+    case TENSOR_OR:
+        return a != 0 || b != 0;
+    case TENSOR_LOGISTIC_LOSS:
+        return log1p(exp(a)) - a * b;
+    case TENSOR_KL:
+        return b == 0 ? 0 : b * (log(b) - a);
+    case TENSOR_RECIPROCAL_VJP:
+        return -a * b * b;
+    case TENSOR_RSQRT_VJP:
+        return -a * b * b * b / 2;
     case TENSOR_RELU_VJP:
         return b > 0 ? a : 0;
     case TENSOR_GELU_TANH_VJP:
@@ -214,6 +242,62 @@ Test(elementwise, nan_and_zero) {
         TEST_OK(tensor_unary(y, unary[i], nan, &err));
         cr_assert(isnan(*y.f32), "%s", tensor_unary_name(unary[i]));
     }
+}
+
+static double exact_parametric(tensor_parametric_op op, double x, double y, double a, double b) {
+    switch (op) {
+    case TENSOR_AFFINE:
+        return a * x + b;
+    case TENSOR_CLAMP:
+        return fmin(fmax(x, a), b);
+    case TENSOR_LEAKY_RELU:
+        return x > 0 ? x : a * x;
+    case TENSOR_ELU:
+        return x > 0 ? x : a * expm1(x);
+    case TENSOR_HUBER:
+        return fabs(x) <= a ? x * x / 2 : a * (fabs(x) - a / 2);
+    case TENSOR_AXPY:
+        return a * x + y;
+    case TENSOR_CLAMP_VJP:
+        return y > a && y < b ? x : 0;
+    case TENSOR_LEAKY_RELU_VJP:
+        return y > 0 ? x : a * x;
+    case TENSOR_ELU_VJP:
+        return y > 0 ? x : a * exp(y) * x;
+    case TENSOR_HUBER_VJP:
+        return x * fmin(fmax(y, -a), a);
+    default:
+        cr_assert_fail("%s has no formula here", tensor_parametric_name(op));
+        return 0;
+    }
+}
+
+Test(elementwise, parametric_operations_shapes_layouts) {
+    for (int op = 0; op < TENSOR_PARAMETRIC_COUNT; op++)
+        for (int s = 0; s < SHAPES - 1; s++)
+            for (int from = 0; from < VIEW_COUNT; from++) {
+                const int rank = shapes[s].rank;
+                tensor out = test_view(arena, TENSOR_F32, from % VIEW_WRITABLE, rank, shapes[s].shape);
+                tensor x = test_view(arena, TENSOR_F32, from, rank, shapes[s].shape);
+                tensor y = test_view(arena, TENSOR_F32, (from + 1) % VIEW_COUNT, rank, shapes[s].shape);
+                test_fill(x, 5, -2, 2);
+                test_fill(y, 6, -2, 2);
+                TEST_OK(tensor_parametric(out, (tensor_parametric_op)op, x, y, 0.5f, 1.25f, &err));
+                for (int64_t i = 0; i < tensor_size(x); i++)
+                    same(*test_at(out, i),
+                         exact_parametric((tensor_parametric_op)op, (double)*test_at(x, i),
+                                          (double)*test_at(y, i), 0.5, 1.25),
+                         tensor_parametric_name((tensor_parametric_op)op));
+                tensor_arena_reset(arena);
+            }
+    float data[] = {NAN, -INFINITY, INFINITY, 0, -0.f};
+    tensor_storage storage = {data, sizeof data, 0};
+    tensor x = tensor_wrap(&storage, TENSOR_F32, TENSOR_SHAPE(5), NULL);
+    TEST_OK(tensor_parametric(x, TENSOR_CLAMP, x, (tensor){0}, -1, 2, &err));
+    cr_assert(isnan(data[0]) && data[1] == -1 && data[2] == 2 && data[3] == 0);
+    TEST_FAILS(tensor_parametric(x, TENSOR_AXPY, x, (tensor){0}, -1, 2, &err), "axpy: y is no tensor");
+    TEST_FAILS(tensor_parametric(x, TENSOR_PARAMETRIC_COUNT, x, x, -1, 2, &err),
+               "parametric: there is no operation 10");
 }
 
 Test(elementwise, affine_axpy_where_copy_fill) {

@@ -59,6 +59,38 @@ Test(loss, value_and_gradient_in_every_layout) {
         }
 }
 
+/* Each row with a scale of its own; one target is ignored. */
+Test(loss, rows_in_every_layout) {
+    for (int s = 1; s < SIZES; s++)
+        for (int kind = 0; kind < VIEW_WRITABLE; kind++) {
+            const int64_t n = sizes[s];
+            const int32_t ignored = kind % 2 ? -100 : 3;
+            tensor logits, targets, lse,
+                losses = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(3, ROWS / 3)),
+                scales = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(3, ROWS / 3));
+            make(kind, n, &logits, &targets, &lse);
+            for (int64_t r = 4; r < ROWS; r += 9) *test_int_at(targets, r) = ignored;
+            test_fill(scales, 2, -1, 1);
+            TEST_OK(tensor_cross_entropy_rows(losses, lse, logits, targets, ignored, &err));
+            tensor d = test_view(arena, TENSOR_F32, (kind + 1) % VIEW_WRITABLE, 3, logits.shape);
+            TEST_OK(tensor_cross_entropy_rows_vjp(d, scales, lse, logits, targets, ignored, false, &err));
+            for (int64_t r = 0; r < ROWS; r++) {
+                const double l = exact_lse(logits, r, n);
+                const int32_t target = *test_int_at(targets, r);
+                const bool counts = target != ignored;
+                test_close((double)losses.f32[r], counts ? l - (double)*test_at(logits, r * n + target) : 0,
+                           1e-6, "losses");
+                for (int64_t j = 0; j < n; j++) {
+                    const double p = exp((double)*test_at(logits, r * n + j) - l);
+                    const double slope = counts ? p - (j == target) : 0;
+                    test_close((double)*test_at(d, r * n + j), (double)scales.f32[r] * slope, 1e-6,
+                               "dlogits");
+                }
+            }
+            tensor_arena_reset(arena);
+        }
+}
+
 Test(loss, extreme_logits) {
     tensor logits = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(1, 3));
     tensor targets = test_view(arena, TENSOR_I32, VIEW_PLAIN, TENSOR_SHAPE(1));

@@ -37,6 +37,9 @@ static double exact_relu(double x) {
 static double exact_reciprocal(double x) {
     return 1 / x;
 }
+static double exact_rsqrt(double x) {
+    return 1 / sqrt(x);
+}
 static double exact_square(double x) {
     return x * x;
 }
@@ -51,8 +54,13 @@ static const struct {
     {TENSOR_ABS, fabs, 0},
     {TENSOR_SIGN, exact_sign, 0},
     {TENSOR_EXP, exp, 1},
+    {TENSOR_EXPM1, expm1, 2},
     {TENSOR_LOG, log, 1},
+    {TENSOR_LOG1P, log1p, 3},
     {TENSOR_SQRT, sqrt, 0.5},
+    {TENSOR_RSQRT, exact_rsqrt, 2},
+    {TENSOR_SIN, sin, 2},
+    {TENSOR_COS, cos, 2},
     {TENSOR_TANH, tanh, 2},
     {TENSOR_ERF, erf, 2},
     {TENSOR_SIGMOID, exact_sigmoid, 3},
@@ -61,6 +69,8 @@ static const struct {
     {TENSOR_RELU, exact_relu, 0},
     {TENSOR_SQUARE, exact_square, 0.5},
     {TENSOR_RECIPROCAL, exact_reciprocal, 0.5},
+    {TENSOR_FLOOR, floor, 0},
+    {TENSOR_ROUND, nearbyint, 0},
 };
 
 static void check_batch(size_t f, float *x, int64_t n) {
@@ -87,7 +97,9 @@ Test(math, unary_within_stated_ulp_over_all_floats) {
 
 /* Where the functions have their largest errors and change their formula. */
 Test(math, unary_within_stated_ulp_where_it_is_hard) {
-    static const float ranges[][2] = {{0.4f, 2.2f}, {-2.2f, -0.4f}, {-104, -86}, {86, 89}, {3.5f, 10.5f}};
+    static const float ranges[][2] = {{0.4f, 2.2f},  {-2.2f, -0.4f},    {-104, -86},   {86, 89},
+                                      {3.5f, 10.5f}, {-1, -0.9f},       {-0.4f, 0.4f}, {-18, -16},
+                                      {3.1f, 3.2f},  {1048400, 1048700}};
     static float x[BATCH];
     for (size_t f = 0; f < sizeof functions / sizeof *functions; f++)
         for (size_t r = 0; r < sizeof ranges / sizeof *ranges; r++)
@@ -147,6 +159,12 @@ static double slope_erf(double x) {
 static double slope_sqrt(double y) {
     return 1 / (2 * y);
 }
+static double slope_reciprocal(double y) {
+    return -y * y;
+}
+static double slope_rsqrt(double y) {
+    return -y * y * y / 2;
+}
 static double slope_square(double x) {
     return 2 * x;
 }
@@ -161,7 +179,8 @@ Test(math, vjps_within_stated_ulp_over_all_floats) {
     } vjps[] = {{TENSOR_TANH_VJP, slope_tanh, 1, 7},       {TENSOR_TANH_VJP, slope_tanh, -1.7e30f, 7},
                 {TENSOR_SIGMOID_VJP, slope_sigmoid, 1, 7}, {TENSOR_SIGMOID_VJP, slope_sigmoid, 1.3e30f, 7},
                 {TENSOR_ERF_VJP, slope_erf, -1.7f, 4},     {TENSOR_SQRT_VJP, slope_sqrt, 1.7f, 0.5},
-                {TENSOR_SQUARE_VJP, slope_square, 1, 0.5}};
+                {TENSOR_SQUARE_VJP, slope_square, 1, 0.5}, {TENSOR_RECIPROCAL_VJP, slope_reciprocal, 1.7f, 2},
+                {TENSOR_RSQRT_VJP, slope_rsqrt, 1.7f, 3}};
     static float x[BATCH], dy[BATCH], dx[BATCH];
     tensor_storage s[3];
     for (size_t f = 0; f < sizeof vjps / sizeof *vjps; f++)
@@ -178,6 +197,28 @@ Test(math, vjps_within_stated_ulp_over_all_floats) {
                           tensor_binary_name(vjps[f].op), (double)dy[i], (double)x[i], (double)dx[i], exact);
             }
         }
+}
+
+/* Both parts that a loss is the sum of keep their digits, however far out x is. */
+Test(math, losses_keep_their_digits) {
+    static const float targets[] = {0, 1, 0.3f};
+    for (int k = 0; k < 3; k++)
+        for (float x = -90; x < 90; x += 0.173f) {
+            float t = targets[k], at = x, y;
+            tensor_storage s[3];
+            TEST_OK(tensor_binary(wrap(&s[0], &y, 1), TENSOR_LOGISTIC_LOSS, wrap(&s[1], &at, 1),
+                                  wrap(&s[2], &t, 1), &err));
+            const double d = (double)x, straight = x > 0 ? d * (1 - (double)t) : -d * (double)t;
+            const double exact = straight + log1p(exp(-fabs(d)));
+            cr_assert(test_ulp(y, exact) <= 4, "x %g, t %g: %g, expected %g", d, (double)t, (double)y, exact);
+            TEST_OK(
+                tensor_binary(wrap(&s[0], &y, 1), TENSOR_KL, wrap(&s[1], &at, 1), wrap(&s[2], &t, 1), &err));
+            test_close((double)y, t == 0 ? 0 : (double)t * (log((double)t) - d), 4e-7, "kl");
+        }
+    float x = -INFINITY, t = 0, y;
+    tensor_storage s[3];
+    TEST_OK(tensor_binary(wrap(&s[0], &y, 1), TENSOR_KL, wrap(&s[1], &x, 1), wrap(&s[2], &t, 1), &err));
+    cr_assert_eq(y, 0);
 }
 
 static float binary(tensor_binary_op op, float a, float b) {
@@ -219,7 +260,8 @@ Test(math, slopes_of_powers_at_zero) {
     cr_assert_eq(binary(TENSOR_POW_BASE_SLOPE, -3, 3), 27);
     cr_assert_eq(binary(TENSOR_POW_BASE_SLOPE, -1, 16777218),
                  -16777218); /* the exponent less 1 is no float */
-    cr_assert_eq(binary(TENSOR_MAX_SHARE, NAN, 1), 0);
+    cr_assert(binary(TENSOR_MAX_SHARE, NAN, 1) == 1 && binary(TENSOR_MAX_SHARE, 1, NAN) == 1);
+    cr_assert_eq(binary(TENSOR_RELU_VJP, 2, NAN), 2);
 }
 
 Test(math, pow_as_in_c) {

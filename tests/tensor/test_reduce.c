@@ -15,16 +15,19 @@ TestSuite(reduce, .init = setup, .fini = teardown);
 
 /* The result at out's index `at`, by a loop over all of x. */
 static double exact(tensor_reduce_op op, tensor x, tensor out, int64_t at) {
-    double sum = 0, max = -(double)INFINITY;
+    double sum = 0, max = -(double)INFINITY, min = (double)INFINITY, product = 1;
     int64_t count = 0;
     for (int64_t i = 0; i < tensor_size(x); i++) {
         if (test_at_as(out, i, x.rank, x.shape) != test_at(out, at)) continue;
         const double v = (double)*test_at(x, i);
         sum += v;
         max = v > max ? v : max;
+        min = v < min ? v : min;
+        product *= v;
         count++;
     }
-    return op == TENSOR_SUM ? sum : op == TENSOR_MEAN ? sum / (double)count : max;
+    const double results[] = {sum, sum / (double)count, max, min, product};
+    return results[op];
 }
 
 static void check(tensor_reduce_op op, tensor x, unsigned axes, int to, bool accumulate) {
@@ -51,11 +54,39 @@ Test(reduce, every_set_of_axes_and_layout) {
                 for (int op = 0; op < TENSOR_REDUCE_COUNT; op++) {
                     tensor x = test_view(arena, TENSOR_F32, from, 3, shapes[s]);
                     test_fill(x, 11, -1, 1);
-                    if (op == TENSOR_REDUCE_MAX && tensor_size(x) == 0) continue;
+                    const bool needs_one = op == TENSOR_REDUCE_MAX || op == TENSOR_REDUCE_MIN;
+                    if (needs_one && tensor_size(x) == 0) continue;
                     check((tensor_reduce_op)op, x, axes, from % VIEW_WRITABLE, false);
-                    if (op != TENSOR_REDUCE_MAX) check((tensor_reduce_op)op, x, axes, VIEW_PLAIN, true);
+                    if (op <= TENSOR_MEAN) check((tensor_reduce_op)op, x, axes, VIEW_PLAIN, true);
                     tensor_arena_reset(arena);
                 }
+}
+
+/* With a map that is not stored: as that of the mapped elements, in rows, columns and blocks. */
+Test(reduce, of_mapped_elements) {
+    static const int64_t shapes[][2] = {{3, 5}, {2, 5000}, {5000, 2}, {40, 33}};
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+        for (int from = 0; from < VIEW_COUNT; from++)
+            for (unsigned axes = 0; axes < 4; axes++)
+                for (int op = 0; op < TENSOR_REDUCE_COUNT; op++) {
+                    int64_t shape[2];
+                    for (int i = 0; i < 2; i++) shape[i] = axes >> i & 1 ? 1 : shapes[s][i];
+                    tensor x = test_view(arena, TENSOR_F32, from, 2, shapes[s]);
+                    tensor squares = test_view(arena, TENSOR_F32, VIEW_PLAIN, 2, shapes[s]);
+                    tensor out = test_view(arena, TENSOR_F32, from % VIEW_WRITABLE, 2, shape);
+                    tensor expected = test_view(arena, TENSOR_F32, VIEW_PLAIN, 2, shape);
+                    test_fill(x, 4, -1, 1);
+                    TEST_OK(tensor_unary(squares, TENSOR_SQUARE, x, &err));
+                    TEST_OK(tensor_reduce(expected, (tensor_reduce_op)op, squares, axes, false, &err));
+                    TEST_OK(tensor_reduce_of(out, (tensor_reduce_op)op, TENSOR_SQUARE, x, axes, false, &err));
+                    for (int64_t i = 0; i < tensor_size(out); i++)
+                        test_close((double)*test_at(out, i), (double)*test_at(expected, i), 2e-7,
+                                   "reduce_of");
+                    tensor_arena_reset(arena);
+                }
+    tensor x = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(3));
+    TEST_FAILS(tensor_reduce_of(x, TENSOR_SUM, TENSOR_UNARY_COUNT, x, 0, false, &err),
+               "reduce_of: there is no operation 23 to map with");
 }
 
 /* More than a block of 4096, and more than one round of them. */

@@ -35,6 +35,23 @@ static void check(tensor x, int axis, int to, bool log_form) {
     free(want);
 }
 
+/* log sum e^x along the axis: what log-softmax takes away. */
+static void check_sum(tensor x, int axis, int to) {
+    int64_t shape[3] = {x.shape[0], x.shape[1], x.shape[2]};
+    shape[axis] = 1;
+    tensor out = test_view(arena, TENSOR_F32, to, 3, shape);
+    TEST_OK(tensor_log_sum_exp(out, x, axis - 3, &err));
+    for (int64_t i = 0; i < tensor_size(out); i++) {
+        double sum = 0;
+        for (int64_t j = 0; j < tensor_size(x); j++)
+            if (test_at_as(out, j, 3, x.shape) == test_at(out, i)) sum += exp((double)*test_at(x, j));
+        if (sum == 0)
+            cr_assert_eq(*test_at(out, i), -INFINITY);
+        else
+            test_close((double)*test_at(out, i), log(sum), 1e-6, "log_sum_exp");
+    }
+}
+
 Test(softmax, axes_and_layouts) {
     static const int64_t shapes[][3] = {{1, 1, 1},   {2, 3, 7},   {3, 2, 16}, {17, 33, 2},
                                         {2, 2, 257}, {15, 1, 64}, {2, 0, 3}};
@@ -46,6 +63,7 @@ Test(softmax, axes_and_layouts) {
                         tensor x = test_view(arena, TENSOR_F32, from, 3, shapes[s]);
                         test_fill(x, 1, -30, 30);
                         check(x, axis, to, form);
+                        if (to >= 0 && form == 0) check_sum(x, axis, to);
                         tensor_arena_reset(arena);
                     }
 }
