@@ -2,7 +2,7 @@
 #ifndef SAMPO_WORLD_H
 #define SAMPO_WORLD_H
 
-#include "sampo/tensor.h"
+#include "sampo/params.h"
 
 SAMPO_BEGIN_DECLS
 
@@ -44,6 +44,8 @@ bool nn_world_max(const nn_world *world, int64_t *values, int count, tensor_erro
 /* Fails on every rank, with a text that begins with `what` and names the first rank whose bytes are not rank 0's. */
 bool nn_world_same(const nn_world *world, const char *what, const void *data, size_t bytes,
                    tensor_error *err);
+/* The same of all values of parameters and buffers: the text names the first that differs. */
+bool nn_params_same(const nn_params *params, const nn_world *world, tensor_error *err);
 
 SAMPO_END_DECLS
 #endif

@@ -59,3 +59,18 @@ bool nn_world_same(const nn_world *world, const char *what, const void *data, si
     if (different == 0) return true;
     return tensor_fail(err, "%s: rank %d differs from rank 0", what, world->size - (int)different);
 }
+
+bool nn_params_same(const nn_params *params, const nn_world *world, tensor_error *err) {
+    const tensor values = nn_values(params);
+    if (alone(world) || !tensor_ok(values)) return true;
+    tensor_error fault = {0};
+    const size_t bytes = (size_t)tensor_size(values) * sizeof(float);
+    if (nn_world_same(world, "the weights", values.f32, bytes, &fault)) return true;
+    for (int i = 0; i < nn_params_entries(params); i++) { /* a rank that is gone fails at the first one */
+        const tensor value = nn_params_at(params, i)->value;
+        if (!nn_world_same(world, nn_params_name(params, i), value.f32,
+                           (size_t)tensor_size(value) * sizeof(float), err))
+            return false;
+    }
+    return tensor_fail(err, "%s", fault.text);
+}

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Processes that mpirun starts train as one does: the same checkpoint, byte for byte, with any number of ranks and threads, also
-# resumed on another number; and their faults. $1 is the program gpt, built with MPI.
+# resumed on another number; eval and sample say the same; and their faults. $1 is the program gpt, built with MPI, $MPIRUN what
+# starts its processes.
 set -u
 gpt=$(CDPATH='' cd -- "$(dirname -- "$1")" && pwd)/${1##*/} || exit 2
 verses=$(CDPATH='' cd -- "$(dirname -- "$0")/../../models/data" && pwd)/verses.txt
@@ -8,7 +9,8 @@ passed=0 failed=0
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
-command -v mpirun >/dev/null || { echo 'skipped: no mpirun' && exit 77; }
+mpirun=${MPIRUN:-mpirun}
+command -v "$mpirun" >/dev/null || { echo 'skipped: no mpirun' && exit 77; }
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
 check() { # check NAME COMMAND...
     name=$1 && shift
@@ -16,7 +18,7 @@ check() { # check NAME COMMAND...
 }
 ranks() { # ranks NUMBER OPTIONS...
     number=$1 && shift
-    mpirun -n "$number" "$gpt" train --eval-batches 2 --sample-tokens 5 "$@" >stdout 2>stderr
+    "$mpirun" -n "$number" "$gpt" train --eval-batches 2 --sample-tokens 5 "$@" >stdout 2>stderr
 }
 
 options="--data $verses --iters 30 --eval-every 10 --dropout 0.1"
@@ -24,7 +26,7 @@ options="--data $verses --iters 30 --eval-every 10 --dropout 0.1"
 {
     "$gpt" train $options --eval-batches 2 --sample-tokens 5 --threads 1 --out one >stdout 2>stderr
     cp stdout said
-    for number in 2 3 4; do
+    for number in 2 3 4 8; do
         ranks $number $options --threads $((number % 2 + 1)) --out run --force
         check "$number ranks end" [ $? -eq 0 ]
         for file in last best; do check "$number ranks: $file" cmp -s one/$file.safetensors run/$file.safetensors; done
@@ -36,14 +38,32 @@ options="--data $verses --iters 30 --eval-every 10 --dropout 0.1"
     "$gpt" train $options --eval-batches 2 --sample-tokens 5 --out whole --iters 17 >stdout 2>stderr
     "$gpt" train --resume whole --iters 30 >stdout 2>stderr
     check 'resumed on another number of ranks' cmp -s stopped/last.safetensors whole/last.safetensors
+    for number in 2 3; do
+        for split in val all; do
+            "$gpt" eval one --data "$verses" --split $split >said 2>stderr
+            "$mpirun" -n $number "$gpt" eval one --data "$verses" --split $split --threads 1 >stdout 2>stderr
+            check "eval of $split on $number ranks" cmp -s said stdout
+        done
+        "$gpt" sample one --samples 70 --tokens 9 --prompt 'Vaka' >said 2>stderr
+        printf 'Vaka\n' | "$mpirun" -n $number "$gpt" sample one --samples 70 --tokens 9 --prompt - >stdout 2>stderr
+        check "70 texts on $number ranks" cmp -s said stdout
+    done
     ranks 5 $options --threads 1 --out few --shards 2
     check 'more ranks than shards' grep -q 'some have nothing to do' stderr
 }
 
-mpirun -n 1 "$gpt" train --data "$verses" --iters 4 --out a : \
+"$mpirun" -n 1 "$gpt" train --data "$verses" --iters 4 --out a : \
     -n 1 "$gpt" train --data "$verses" --iters 4 --seed 2 --out a >stdout 2>stderr
 check 'other options: status' [ $? -ne 0 ]
 check 'other options: text' grep -q 'the command line: rank 1 differs from rank 0' stderr
+if [ "$(env SAMPO_ISA=baseline "$gpt" train --data "$verses" --dry-run >/dev/null 2>&1 && echo x)" ]; then
+    "$mpirun" -n 1 "$gpt" train --data "$verses" --iters 4 --out a : \
+        -n 1 env SAMPO_ISA=baseline "$gpt" train --data "$verses" --iters 4 --out a >stdout 2>stderr
+    check 'other instruction sets: status' [ $? -ne 0 ]
+    check 'other instruction sets: text' grep -q 'the instruction set.*rank 1 differs from rank 0' stderr
+fi
+"$mpirun" -n 1 "$gpt" eval one --data "$verses" : -n 1 "$gpt" eval one --data "$0" >stdout 2>stderr
+check 'eval of other texts: status' [ $? -ne 0 ]
 ranks 2 --data "$work/nothing" --out a
 check 'no text: status' [ $? -ne 0 ]
 check 'no text: one line' [ "$(grep -c 'cannot be opened' stderr)" = 1 ]

@@ -256,3 +256,23 @@ Test(world, a_process_is_alone_without_others) {
     nn_world_close(&world, false);
     cr_assert_eq(world.size, 1);
 }
+
+/* A bit of one rank's memory that turns is found, and the parameter named. */
+static int turned(const nn_world *world) {
+    model m;
+    tensor_error err = {0};
+    model_new(&m);
+    bool ok = nn_params_same(m.params, world, &err);
+    if (world->rank == 2) m.linear.bias->value.i32[1] ^= 1;
+    ok = ok && !nn_params_same(m.params, world, &err) &&
+         strcmp(err.text, "linear.bias: rank 2 differs from rank 0") == 0;
+    nn_params_free(m.params);
+    return !ok;
+}
+
+Test(world, a_turned_bit_is_named, .timeout = 60) {
+    pid_t others[MOST];
+    const nn_world world = start(4, turned, others);
+    cr_assert_eq(turned(&world), 0);
+    finish(&world, others, 0);
+}

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "models/lm/ranks.h"
 #include "models/lm/train/train.h"
 
 /* Windows evaluated at once: bounds the memory, and fixes the order of the sum. So few that a shard's mean, a
@@ -139,9 +140,18 @@ typedef struct request {
     lm_paths data;
     int64_t split, threads;
     bool all, json;
+    lm_ranks ranks; /* the processes that measure together */
 } request;
 
-static int measure(const request *q, const lm_instance *instance, result *r) {
+/* Whether all processes measure the same weights on the same text. */
+static bool compare(const request *q, const lm_instance *instance, const lm_corpus *corpus,
+                    tensor_error *err) {
+    const int64_t text[] = {corpus->tokens.count, (int64_t)corpus->hash};
+    return nn_world_same(&q->ranks.world, "the text", text, sizeof text, err) &&
+           nn_params_same(instance->params, &q->ranks.world, err);
+}
+
+static int measure(request *q, const lm_instance *instance, result *r) {
     const lm_model *model = instance->model;
     tensor_error err = {0};
     lm_corpus corpus;
@@ -149,12 +159,15 @@ static int measure(const request *q, const lm_instance *instance, result *r) {
     int64_t predicted;
     bool own;
     int status = lm_open_own_text(instance, r->checkpoint, &data, &corpus, &own);
+    status = lm_ranks_agree(&q->ranks, model, status, NULL, 0);
+    if (status == LM_DONE && !compare(q, instance, &corpus, &err)) status = lm_fail(model, "%s", err.text);
     if (status != LM_DONE) {
         lm_corpus_free(&corpus);
         return status;
     }
     r->text = data.name;
     nn_parallel *parallel = lm_parallel_new(instance);
+    nn_parallel_set_world(parallel, &q->ranks.world);
     const int64_t learned = lm_split_of(corpus.tokens, LM_TRAIN).count;
     const lm_measured on = {.tokens = lm_split_of(corpus.tokens, (lm_split)q->split),
                             .counted = own && q->split != LM_VALIDATION ? learned : 0,
@@ -178,13 +191,15 @@ static int measure(const request *q, const lm_instance *instance, result *r) {
                          r->checkpoint);
 }
 
-static int evaluate_file(const request *q, const lm_model *model, int i) {
+static int evaluate_file(request *q, const lm_model *model, int i) {
     result r = {.checkpoint = q->files[i], .split = q->split, .counted = (double)NAN};
     tensor_error err = {0};
     lm_instance instance;
     int status = lm_checkpoint_load_compact(&instance, model, r.checkpoint, &err)
-                     ? measure(q, &instance, &r)
+                     ? LM_DONE
                      : lm_fail(model, "%s", err.text);
+    status = lm_ranks_agree(&q->ranks, model, status, NULL, 0);
+    if (status == LM_DONE) status = measure(q, &instance, &r);
     if (status == LM_DONE) {
         if (q->json)
             print_json(&r);
@@ -222,9 +237,11 @@ static int evaluate_files(request *q, const lm_model *model, int argc, char *con
         lm_say(model, "eval: --data - can be read once, for one checkpoint");
         return LM_BAD_USAGE;
     }
+    tensor_error err = {0};
+    if (!lm_ranks_begin(&q->ranks, &err)) return lm_fail(model, "%s", err.text);
     status = LM_DONE;
     for (int i = 0; status == LM_DONE && q->files[i]; i++) status = evaluate_file(q, model, i);
-    return status;
+    return lm_ranks_end(&q->ranks, status);
 }
 
 int lm_eval_command(const lm_model *model, int argc, char *const *argv) {

@@ -26,7 +26,7 @@ int lm_interrupted(void) {
 
 /* The signal that ends the run: of a process alone at once, of several when all have agreed; 0: none. */
 static int told(const lm_trainer *t) {
-    return t->world.size > 1 ? t->signal : interrupted;
+    return t->ranks.world.size > 1 ? t->signal : interrupted;
 }
 
 /* old[] receives what was done on the signals before. */
@@ -349,10 +349,11 @@ int lm_train_loop(lm_trainer *t) {
     lm_progress_begin(&t->progress, t->state.iteration, t->set.iterations, t->set.report_every);
     t->progress.quiet = t->set.quiet;
     if (status == LM_DONE && t->set.iterations == 0) status = report_counts(t);
-    status = lm_ranks_agree(t, status);
+    status = lm_train_agree(t, status);
     while (status == LM_DONE && !is_over(t)) {
-        if (report_is_due(t)) status = lm_ranks_agree(t, report(t));
-        if (status == LM_DONE && !is_over(t)) status = lm_ranks_agree(t, step(t));
+        if (report_is_due(t)) status = lm_train_agree(t, report(t));
+        if (status == LM_DONE && !is_over(t)) status = lm_train_agree(t, step(t));
+        if (status == LM_DONE) status = lm_train_compare_weights(t);
     }
     if (status == LM_DONE && t->time_up && t->state.iteration < t->set.iterations && !told(t))
         status = report(t); /* the last weights may be the best */

@@ -155,7 +155,7 @@ static int plan_time(lm_trainer *t) {
     const int status = lm_train_timing(t, &seconds);
     lm_busy_end(busy);
     if (status != LM_DONE) return status;
-    if (!nn_world_broadcast(&t->world, &seconds, sizeof seconds, &err))
+    if (!nn_world_broadcast(&t->ranks.world, &seconds, sizeof seconds, &err))
         return lm_fail(t->instance.model, "%s", err.text);
     lm_plan_time(t, seconds);
     return LM_DONE;
@@ -173,7 +173,7 @@ static int begin(lm_trainer *t) {
         return LM_BAD_USAGE;
     }
     t->keeps_nothing =
-        t->world.rank > 0 ||
+        t->ranks.world.rank > 0 ||
         (!t->set.resume && (t->set.dry_run || (t->set.out && strcmp(t->set.out, "none") == 0)));
     if (t->keeps_nothing) t->set.out = NULL;
     if (t->set.resume) t->set.out = t->set.resume;
@@ -189,9 +189,9 @@ static int begin(lm_trainer *t) {
 
 static int run(lm_trainer *t) {
     const lm_model *model = t->instance.model;
-    int status = lm_ranks_agree(t, begin(t));
+    int status = lm_train_agree(t, begin(t));
     if (status == LM_DONE && t->set.dry_run) return lm_plan_print(t);
-    if (status == LM_DONE) status = lm_ranks_compare(t);
+    if (status == LM_DONE) status = lm_train_compare(t);
     if (status == LM_DONE && t->set.seconds > 0 && !t->set.resume) status = plan_time(t);
     if (status != LM_DONE) {
         remove_folder(t);
@@ -213,8 +213,9 @@ static int run(lm_trainer *t) {
 static int train(lm_trainer *t, const void *context) {
     (void)context;
     tensor_error err = {0};
-    if (!lm_ranks_begin(t, &err)) return lm_fail(t->instance.model, "%s", err.text);
-    return lm_ranks_end(t, run(t));
+    if (!lm_ranks_begin(&t->ranks, &err)) return lm_fail(t->instance.model, "%s", err.text);
+    if (t->ranks.world.rank > 0) t->set.quiet = true, t->set.sample_tokens = 0;
+    return lm_ranks_end(&t->ranks, run(t));
 }
 
 int lm_train_command(const lm_model *model, int argc, char *const *argv) {
@@ -241,7 +242,7 @@ static void drop_training(lm_option *options) {
 int lm_train_with(const lm_model *model, int argc, char *const *argv,
                   int (*then)(lm_trainer *t, const void *context), const void *context) {
     lm_trainer t = {.instance.model = model,
-                    .world.size = 1,
+                    .ranks = LM_ALONE,
                     .lock.fd = -1,
                     .state.best_loss = LM_NO_LOSS,
                     .best_train = (double)NAN,

@@ -3,6 +3,7 @@
 #ifndef SAMPO_LM_TRAIN_INTERNAL_H
 #define SAMPO_LM_TRAIN_INTERNAL_H
 
+#include "models/lm/ranks.h"
 #include "models/lm/train/log.h"
 #include "models/lm/train/train.h"
 #include "models/lm/write/write.h"
@@ -54,10 +55,8 @@ typedef struct lm_trainer {
     lm_batch batches;                     /* of an iteration, one below the other */
     int64_t shards;                       /* of all their rows */
     nn_parallel *parallel;
-    nn_world world;   /* the processes of the run */
-    int signal;       /* that ends it, as all of them see it; 0: none */
-    bool own_failure; /* this process has failed, and rank 0 has not */
-    bool lost;        /* a rank does not answer */
+    lm_ranks ranks; /* the processes of the run */
+    int signal;     /* that ends it, as all of them see it; 0: none */
     struct nn_adamw adamw;
     struct nn_muon muon;       /* of the hidden matrices, with LM_MUON */
     struct nn_average average; /* of the last weights */
@@ -84,14 +83,12 @@ typedef struct lm_trainer {
 
 /* ---- Processes ------------------------------------------------------------------------------------ */
 
-/* Joins the others. All but rank 0 are silent from then on, and keep no files. */
-bool lm_ranks_begin(lm_trainer *t, tensor_error *err);
 /* What all of them see: whether one has failed, was told to end, or is out of time. Returns `status`, or a failure. */
-int lm_ranks_agree(lm_trainer *t, int status);
+int lm_train_agree(lm_trainer *t, int status);
 /* Refuses, with a line, processes that would not compute the same; then they share the shards of a batch. */
-int lm_ranks_compare(lm_trainer *t);
-/* Returns the status; does not return where a rank does not answer, which ends the others. */
-int lm_ranks_end(lm_trainer *t, int status);
+int lm_train_compare(lm_trainer *t);
+/* Now and then, whether all have the same weights, as a bit of memory may have turned. */
+int lm_train_compare_weights(lm_trainer *t);
 
 /* The signal that this process was told to end with; 0: none. */
 int lm_interrupted(void);

@@ -101,12 +101,68 @@ static bool sample_rows(const lm_instance *instance, const lm_sampling *sampling
     return ok;
 }
 
+/* What another rank has written, or its failure, comes to rank 0. */
+static bool send_text(const nn_world *world, const char *text, size_t size, const tensor_error *failure,
+                      tensor_error *err) {
+    return world->send(world->context, 0, failure, sizeof *failure, err) &&
+           world->send(world->context, 0, &size, sizeof size, err) &&
+           world->send(world->context, 0, text, size, err);
+}
+
+static bool receive_text(const nn_world *world, int from, const lm_sampling *sampling, FILE *file,
+                         tensor_error *err) {
+    lm_writer w = {.file = file, .terminal = isatty(fileno(file)), .pace = sampling->pace};
+    tensor_error failure;
+    size_t size;
+    if (!world->receive(world->context, from, &failure, sizeof failure, err) ||
+        !world->receive(world->context, from, &size, sizeof size, err))
+        return false;
+    char *text = malloc(size + 1);
+    bool ok =
+        text ? world->receive(world->context, from, text, size, err) : tensor_fail(err, "out of memory");
+    if (ok && failure.text[0]) ok = tensor_fail(err, "rank %d: %s", from, failure.text);
+    ok = ok && lm_writer_bytes(&w, text, size, err) && lm_writer_end(&w, err) && lm_flush(file, err);
+    free(text);
+    return ok;
+}
+
+/* The share of one rank, which is not rank 0, of the texts that are made at once. */
+static bool sample_for_another(const lm_instance *instance, const lm_sampling *sampling, int64_t first,
+                               int64_t rows, tensor_error *err) {
+    char *text = NULL;
+    size_t size = 0;
+    tensor_error failure = {0};
+    FILE *file = open_memstream(&text, &size);
+    bool ok = file || tensor_fail(&failure, "out of memory");
+    if (ok && rows > 0) {
+        fputs("---\n", file);
+        ok = sample_rows(instance, sampling, first, rows, file, &failure);
+    }
+    if (file && fclose(file) != 0 && ok) tensor_fail(&failure, "out of memory");
+    ok = send_text(sampling->world, text, failure.text[0] ? 0 : size, &failure, err);
+    free(text);
+    return ok;
+}
+
 bool lm_sample(const lm_instance *instance, const lm_sampling *sampling, FILE *file, tensor_error *err) {
     const int64_t samples = sampling->samples > 1 ? sampling->samples : 1;
-    for (int64_t i = 0, rows; i < samples; i += rows) {
-        rows = samples - i < MOST_ROWS ? samples - i : MOST_ROWS;
-        if (i > 0) fputs("---\n", file);
-        if (!sample_rows(instance, sampling, sampling->number + i, rows, file, err)) return false;
+    const nn_world *world = sampling->world, alone = {.size = 1};
+    if (!world) world = &alone;
+    for (int64_t i = 0; i < samples;) {
+        const int64_t share = (samples - i + world->size - 1) / world->size;
+        for (int rank = 0; rank < world->size; rank++) {
+            const int64_t most = share < MOST_ROWS ? share : MOST_ROWS;
+            const int64_t rows = samples - i < most ? samples - i : most;
+            if (world->rank == rank && rank > 0) {
+                if (!sample_for_another(instance, sampling, sampling->number + i, rows, err)) return false;
+            } else if (world->rank == 0 && rank > 0) {
+                if (!receive_text(world, rank, sampling, file, err)) return false;
+            } else if (world->rank == 0) {
+                if (i > 0) fputs("---\n", file);
+                if (!sample_rows(instance, sampling, sampling->number + i, rows, file, err)) return false;
+            }
+            i += rows;
+        }
         if (sampling->interrupted && *sampling->interrupted) break;
     }
     return true;

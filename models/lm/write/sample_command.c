@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "models/lm/ranks.h"
 #include "models/lm/write/line.h"
 #include "models/lm/write/write.h"
 
@@ -119,18 +120,49 @@ static int converse(const lm_instance *instance, lm_sampling *sampling) {
 
 /* ---- The command ---------------------------------------------------------------------------- */
 
-static int sample(const lm_model *model, const char *file, lm_sampling *sampling, bool interactive) {
+/* Rank 0's prompt, which the others cannot read from their standard input, and whether all have the same weights. */
+static bool compare(const lm_instance *instance, lm_sampling *sampling, char **prompt, tensor_error *err) {
+    const nn_world *world = sampling->world;
+    size_t size = sampling->prompt ? strlen(sampling->prompt) + 1 : 0;
+    if (!nn_params_same(instance->params, world, err) || !nn_world_broadcast(world, &size, sizeof size, err))
+        return false;
+    if (size == 0) return true;
+    char *text = malloc(size);
+    if (!text) return tensor_fail(err, "out of memory");
+    if (world->rank == 0) memcpy(text, sampling->prompt, size);
+    free(*prompt);
+    sampling->prompt = *prompt = text;
+    return nn_world_broadcast(world, text, size, err);
+}
+
+static int sample(const lm_model *model, const char *file, const char *prompt_file, lm_sampling *sampling,
+                  bool interactive) {
     tensor_error err = {0};
-    lm_instance instance;
+    lm_ranks ranks;
+    lm_instance instance = {0};
+    char *prompt = NULL;
+    if (!lm_ranks_begin(&ranks, &err)) return lm_fail(model, "%s", err.text);
+    sampling->world = &ranks.world;
     int status = LM_DONE;
-    if (!lm_checkpoint_load_compact(&instance, model, file, &err))
+    if (interactive && ranks.world.size > 1) status = lm_fail(model, "--interactive is for one process");
+    if (status == LM_DONE && prompt_file && ranks.world.rank == 0) {
+        status = fetch_prompt(model, prompt_file, &prompt) ? LM_DONE : LM_FAILED;
+        sampling->prompt = prompt;
+    }
+    if (status == LM_DONE && !lm_checkpoint_load_compact(&instance, model, file, &err))
         status = lm_fail(model, "%s", err.text);
-    else if (interactive)
+    status = lm_ranks_agree(&ranks, model, status, NULL, 0);
+    if (status == LM_DONE && ranks.world.size > 1 && !compare(&instance, sampling, &prompt, &err))
+        status = lm_fail(model, "%s", err.text);
+    if (status == LM_DONE && interactive)
         status = converse(&instance, sampling);
-    else if (!lm_sample(&instance, sampling, stdout, &err))
+    else if (status == LM_DONE && !lm_sample(&instance, sampling, stdout, &err)) {
         status = lm_fail(model, "%s", err.text);
+        ranks.lost = ranks.world.size > 1; /* others may wait for this one */
+    }
     lm_instance_free(&instance);
-    return status;
+    free(prompt);
+    return lm_ranks_end(&ranks, status);
 }
 
 int lm_sample_command(const lm_model *model, int argc, char *const *argv) {
@@ -191,12 +223,5 @@ int lm_sample_command(const lm_model *model, int argc, char *const *argv) {
     if (watch && sampling.pace == 0) sampling.pace = DEFAULT_PACE;
     sampling.seed = (uint64_t)seed;
     if (sampling.prompt && strcmp(sampling.prompt, "-") == 0) prompt_file = sampling.prompt;
-    char *text = NULL;
-    if (prompt_file) {
-        if (!fetch_prompt(model, prompt_file, &text)) return LM_FAILED;
-        sampling.prompt = text;
-    }
-    status = sample(model, file, &sampling, interactive);
-    free(text);
-    return status;
+    return sample(model, file, prompt_file, &sampling, interactive);
 }
