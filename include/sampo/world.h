@@ -14,7 +14,7 @@ SAMPO_BEGIN_DECLS
  *     if (!nn_world_open(&world, &err)) puts(err.text);
  *     nn_parallel_set_world(parallel, &world);   // each rank computes its shards of every batch; gradients are equal
  *     ...
- *     nn_world_close(&world);
+ *     nn_world_close(&world, false);
  */
 typedef struct nn_world {
     int rank, size;
@@ -23,6 +23,9 @@ typedef struct nn_world {
      * does not answer in time. */
     bool (*send)(void *context, int to, const void *data, size_t bytes, tensor_error *err);
     bool (*receive)(void *context, int from, void *data, size_t bytes, tensor_error *err);
+    /* Both at once; NULL: one after the other. */
+    bool (*exchange)(void *context, int to, const void *out, size_t out_bytes, int from, void *in,
+                     size_t in_bytes, tensor_error *err);
     /* Ends this process's part; NULL: nothing is to be done. `failed`: ends those of the others as well. */
     void (*close)(void *context, bool failed);
 } nn_world;
@@ -36,6 +39,10 @@ void nn_world_close(nn_world *world, bool failed);
 const char *nn_world_library(void);
 
 /* Every rank calls these, in the same order. A NULL world is one process. */
+
+/* Each rank sends to the one that comes `step` ranks after it, cyclically, and receives from the one `step` ranks before. */
+bool nn_world_exchange(const nn_world *world, int step, const void *out, size_t out_bytes, void *in,
+                       size_t in_bytes, tensor_error *err);
 
 /* Rank 0's bytes come to all. */
 bool nn_world_broadcast(const nn_world *world, void *data, size_t bytes, tensor_error *err);

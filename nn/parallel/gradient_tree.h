@@ -34,4 +34,12 @@ bool nn_tree_merge(nn_node *nodes, int *count, int64_t shards, nn_node *to, nn_n
  * places are those of a rank that keeps each in the first buffer that is free. */
 int nn_tree_nodes(int64_t shards, int64_t begin, int64_t end, int owner, nn_node *nodes);
 
+/* ---- Ranks (join.c) ------------------------------------------------------------------------------- */
+
+/* `sums` are those of this rank's nodes (nn_tree_nodes), [P] each, the first of which is `root` where there is one. Every rank gets the
+ * sum of all shards in `root`, [P]; the others' are overwritten. `room` has nn_join_room numbers. */
+int64_t nn_join_room(const nn_world *world, int64_t shards, int64_t numbers);
+bool nn_join(const nn_world *world, int64_t shards, const tensor *sums, tensor root, tensor room,
+             tensor_error *err);
+
 #endif

@@ -30,7 +30,8 @@ struct nn_parallel {
     tensor_precision precision;
     tensor_arena *arena; /* owns this struct and gradients */
     /* Allocated when they are needed first. sums[0] is the registry's. */
-    gradients lanes[MAX_LANES], sums[NN_MAX_NODES], incoming;
+    gradients lanes[MAX_LANES], sums[NN_MAX_NODES];
+    tensor incoming; /* other ranks' sums, in part */
     worker workers[TENSOR_MAX_THREADS];
     double *means; /* the losses of a batch's shards, each by its part of the rows; room for so many: */
     int64_t means_room;
@@ -318,40 +319,18 @@ static bool share_means(batch *b, tensor_error *failure, tensor_error *err) {
     return !failure->text[0] || tensor_fail(err, "%s", failure->text);
 }
 
-/* One addition of two ranks' sums, or of two of one rank. */
-static bool add_ranks(batch *b, nn_node to, nn_node from, tensor_error *err) {
+/* The nodes of all ranks become the root, which every rank gets. */
+static bool join_ranks(batch *b, tensor_error *err) {
     nn_parallel *parallel = b->parallel;
     const nn_world *world = parallel->world;
-    const size_t bytes = (size_t)nn_params_count(parallel->params) * sizeof(float);
-    if (from.owner == world->rank && to.owner != world->rank)
-        return world->send(world->context, to.owner, parallel->sums[from.place].all.f32, bytes, err);
-    if (to.owner != world->rank) return true;
-    const gradients *other = &parallel->sums[from.place];
-    if (from.owner != to.owner) {
-        other = memory_of(parallel, &parallel->incoming, err);
-        if (!other || !world->receive(world->context, from.owner, other->all.f32, bytes, err)) return false;
-    }
-    return add_sum(parallel, to.place, other);
-}
-
-/* The nodes of all ranks, from left to right, become the root, which is rank 0's and goes to all. */
-static bool join_ranks(batch *b, tensor_error *err) {
-    const nn_world *world = b->parallel->world;
-    nn_node all[2 * NN_MAX_NODES], to, from;
-    int count = 0;
-    for (int rank = 0; rank < world->size; rank++) {
-        nn_node own[NN_MAX_NODES];
-        int64_t begin, end;
-        nn_tree_range(b->shards, rank, world->size, &begin, &end);
-        const int nodes = nn_tree_nodes(b->shards, begin, end, rank, own);
-        for (int i = 0; i < nodes; i++) {
-            all[count++] = own[i];
-            while (nn_tree_merge(all, &count, b->shards, &to, &from))
-                if (!add_ranks(b, to, from, err)) return false;
-        }
-    }
-    const tensor grads = b->parallel->params->grads;
-    return nn_world_broadcast(world, grads.f32, (size_t)tensor_size(grads) * sizeof(float), err);
+    const tensor grads = parallel->params->grads;
+    tensor sums[NN_MAX_NODES];
+    const int64_t room = nn_join_room(world, b->shards, grads.shape[0]);
+    if (!tensor_ok(parallel->incoming) || tensor_size(parallel->incoming) < room)
+        parallel->incoming = tensor_new(parallel->arena, TENSOR_F32, TENSOR_SHAPE(room), err);
+    if (!tensor_ok(parallel->incoming)) return false;
+    for (int i = 0; i < b->count; i++) sums[i] = parallel->sums[b->nodes[i].place].all;
+    return nn_join(world, b->shards, sums, grads, parallel->incoming, err);
 }
 
 /* ---- The batch ---------------------------------------------------------------------------------- */

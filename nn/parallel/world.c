@@ -26,6 +26,20 @@ bool nn_world_broadcast(const nn_world *world, void *data, size_t bytes, tensor_
     return true;
 }
 
+/* One after the other: whoever has a greater receiver sends first, so that on each circle of ranks both ways are taken. */
+bool nn_world_exchange(const nn_world *world, int step, const void *out, size_t out_bytes, void *in,
+                       size_t in_bytes, tensor_error *err) {
+    if (alone(world)) return true;
+    void *context = world->context;
+    const int to = (world->rank + step) % world->size,
+              from = (world->rank - step + world->size) % world->size;
+    if (world->exchange) return world->exchange(context, to, out, out_bytes, from, in, in_bytes, err);
+    const bool first = world->rank < to;
+    return (!first || out_bytes == 0 || world->send(context, to, out, out_bytes, err)) &&
+           (in_bytes == 0 || world->receive(context, from, in, in_bytes, err)) &&
+           (first || out_bytes == 0 || world->send(context, to, out, out_bytes, err));
+}
+
 bool nn_world_max(const nn_world *world, int64_t *values, int count, tensor_error *err) {
     enum { MOST = 8 };
     int64_t other[MOST];

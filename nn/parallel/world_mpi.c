@@ -2,14 +2,17 @@
 #include "nn/params/params.h"
 
 #include <mpi.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <time.h>
 
 enum {
     WAIT_SECONDS = 300,
     MAX_MESSAGE = 1 << 30, /* MPI counts in int */
-    SPINS = 20000          /* looks before it sleeps: as a rule a message takes microseconds */
+    SPINS = 20000          /* looks before it lets others run: as a rule a message takes microseconds */
 };
+
+static const double YIELDING = 0.1; /* seconds after which it sleeps between two looks */
 
 typedef struct mpi {
     double wait; /* seconds; 0 once a rank has not answered: the others are not waited for either */
@@ -23,6 +26,11 @@ static bool fail(tensor_error *err, const char *what, int code) {
     return tensor_fail(err, "MPI: %s: %s", what, text);
 }
 
+static void give_up(MPI_Request *request) {
+    MPI_Cancel(request);
+    MPI_Request_free(request);
+}
+
 static bool finish(mpi *m, MPI_Request *request, int other, tensor_error *err) {
     double begin = 0;
     for (int64_t looks = 0;; looks++) {
@@ -31,38 +39,56 @@ static bool finish(mpi *m, MPI_Request *request, int other, tensor_error *err) {
         if (code != MPI_SUCCESS) return fail(err, "a message", code);
         if (done) return true;
         if (looks < SPINS) continue;
-        if (begin == 0) begin = MPI_Wtime();
-        if (MPI_Wtime() - begin > m->wait) {
-            MPI_Cancel(request);
-            MPI_Request_free(request);
+        const double now = MPI_Wtime();
+        if (begin == 0) begin = now;
+        if (now - begin > m->wait) {
+            give_up(request);
             tensor_fail(err, "rank %d has not answered for %g seconds", other, m->wait);
             m->wait = 0;
             return false;
         }
-        nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+        if (now - begin <
+            YIELDING) /* a long message comes in parts, which would each wait for the end of a sleep */
+            sched_yield();
+        else
+            nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
     }
 }
 
-/* All bytes to or from another rank, in messages that MPI can count; of none, no message. */
-static bool transfer(mpi *m, bool sends, int other, char *at, size_t bytes, tensor_error *err) {
-    while (bytes > 0) {
-        MPI_Request request;
-        const int part = (int)(bytes < MAX_MESSAGE ? bytes : MAX_MESSAGE);
-        const int code = sends ? MPI_Isend(at, part, MPI_BYTE, other, 0, MPI_COMM_WORLD, &request)
-                               : MPI_Irecv(at, part, MPI_BYTE, other, 0, MPI_COMM_WORLD, &request);
-        if (code != MPI_SUCCESS) return fail(err, sends ? "sending" : "receiving", code);
-        if (!finish(m, &request, other, err)) return false;
-        at += part, bytes -= (size_t)part;
+static int part_of(size_t bytes) {
+    return (int)(bytes < MAX_MESSAGE ? bytes : MAX_MESSAGE);
+}
+
+/* All bytes to and from other ranks, in messages that MPI can count; of none, no message. */
+static bool exchange_bytes(void *context, int to, const void *out, size_t out_bytes, int from, void *in,
+                           size_t in_bytes, tensor_error *err) {
+    mpi *m = context;
+    for (size_t sent = 0, got = 0; sent < out_bytes || got < in_bytes;) {
+        MPI_Request sends = MPI_REQUEST_NULL, receives = MPI_REQUEST_NULL;
+        const int out_part = part_of(out_bytes - sent), in_part = part_of(in_bytes - got);
+        int code = MPI_SUCCESS;
+        if (in_part > 0)
+            code = MPI_Irecv((char *)in + got, in_part, MPI_BYTE, from, 0, MPI_COMM_WORLD, &receives);
+        if (code != MPI_SUCCESS) return fail(err, "receiving", code);
+        if (out_part > 0)
+            code = MPI_Isend((const char *)out + sent, out_part, MPI_BYTE, to, 0, MPI_COMM_WORLD, &sends);
+        if (code != MPI_SUCCESS) return fail(err, "sending", code);
+        if (!finish(m, &receives, from, err)) {
+            if (sends != MPI_REQUEST_NULL) give_up(&sends);
+            return false;
+        }
+        if (!finish(m, &sends, to, err)) return false;
+        sent += (size_t)out_part, got += (size_t)in_part;
     }
     return true;
 }
 
 static bool send_bytes(void *context, int to, const void *data, size_t bytes, tensor_error *err) {
-    return transfer(context, true, to, (char *)data, bytes, err);
+    return exchange_bytes(context, to, data, bytes, 0, NULL, 0, err);
 }
 
 static bool receive_bytes(void *context, int from, void *data, size_t bytes, tensor_error *err) {
-    return transfer(context, false, from, data, bytes, err);
+    return exchange_bytes(context, 0, NULL, 0, from, data, bytes, err);
 }
 
 static void end(void *context, bool failed) {
@@ -105,6 +131,7 @@ bool nn_world_open(nn_world *world, tensor_error *err) {
     world->context = m;
     world->send = send_bytes;
     world->receive = receive_bytes;
+    world->exchange = exchange_bytes;
     world->close = end;
     return true;
 }
