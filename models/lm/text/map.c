@@ -81,8 +81,11 @@ int lm_temporary(tensor_error *err) {
     int fd = mkstemp(path);
     if (fd < 0)
         tensor_fail(err, "no temporary file in %.120s ($TMPDIR): %s", folder, strerror(errno));
-    else
-        unlink(path);
+    else if (unlink(path) != 0) {
+        tensor_fail(err, "%.120s: cannot be removed: %s", path, strerror(errno));
+        close(fd);
+        fd = -1;
+    }
     return fd;
 }
 
