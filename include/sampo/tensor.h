@@ -54,7 +54,8 @@ SAMPO_BEGIN_DECLS
 
 /* ---- Errors ------------------------------------------------------------------------------- */
 
-/* The text of the first failure, empty while there is none. Initialise with {0}. */
+/* The text of the first failure, empty while there is none; where memory was wanting it has the words "out of memory".
+ * Initialise with {0}. */
 typedef struct tensor_error {
     char text[256];
 } tensor_error;
@@ -193,7 +194,7 @@ int tensor_threads(void);
  * start. */
 bool tensor_threads_check(tensor_error *err);
 /* Sets it (1 to TENSOR_MAX_THREADS; 0: as many as processors). Not while parallel work runs. Fails where
- * threads cannot be started; the old number stays. */
+ * threads cannot be started; then the old number stays, or as many of them as run. */
 enum { TENSOR_MAX_THREADS = 256 };
 bool tensor_set_threads(int threads, tensor_error *err);
 

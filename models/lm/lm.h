@@ -140,6 +140,9 @@ const char *lm_typed(const lm_model *model); /* what a line to type begins with:
 void lm_say(const lm_model *model, const char *format, ...) TENSOR_PRINTF(2, 3);
 int lm_fail(const lm_model *model, const char *format, ...) TENSOR_PRINTF(2, 3);
 
+/* Whether an error is one of memory, and none of what a file has: such texts say "out of memory". */
+bool lm_wants_memory(const tensor_error *err);
+
 /* A line of a table on stdout: cells, each right in its width, and a name behind them; without a name the titles. Cells
  * that leave the name less than its share of so many columns are left out, the last ones first. */
 typedef struct lm_cell {

@@ -55,9 +55,9 @@ static int printed(const lm_model *model) {
 static int run(const lm_model *model, const lm_command *command, int argc, char *const *argv) {
     tensor_error err = {0};
     lm_words words;
-    int status = LM_BAD_USAGE;
     if (command->run == help_command) return help_command(model, argc, argv); /* that runs another */
-    if (lm_config_expand(&words, argc, argv, &err))
+    int status = lm_config_expand(&words, argc, argv, &err);
+    if (status == LM_DONE)
         status = command->run(model, words.argc, words.argv);
     else
         lm_say(model, "%s: %s", command->name, err.text);

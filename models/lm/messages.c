@@ -63,6 +63,10 @@ int lm_fail(const lm_model *model, const char *format, ...) {
     return LM_FAILED;
 }
 
+bool lm_wants_memory(const tensor_error *err) {
+    return strstr(err->text, "out of memory");
+}
+
 /* What prints a command's options: main.c asks for all but the first. */
 static const struct {
     const char *word;

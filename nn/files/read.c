@@ -23,6 +23,8 @@ int nn_read_begin(const char *path, int64_t *bytes, tensor_error *err) {
         nn_file_fail(err, path, "is no regular file");
     else if (status.st_size == 0)
         nn_file_fail(err, path, "is empty");
+    else if ((uint64_t)status.st_size > SIZE_MAX / 2)
+        nn_file_fail(err, path, "is too large for this processor's addresses");
     else
         return *bytes = status.st_size, fd;
     if (fd >= 0) close(fd);

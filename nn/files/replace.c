@@ -50,18 +50,26 @@ static void sync_folder(char *path) {
     close(fd);
 }
 
+/* Whether the name is still that of the open file; *fault: why that cannot be told, 0: it can. */
+static bool has_name(int fd, const char *name, int *fault) {
+    struct stat ours, there;
+    const bool known = fstat(fd, &ours) == 0 && lstat(name, &there) == 0;
+    *fault = known || errno == ENOENT ? 0 : errno;
+    return known && ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+}
+
 bool nn_file_end(int fd, const char *path, bool whole, tensor_error *err) {
     char name[PATH_BYTES];
-    struct stat ours, there;
+    int unknown, fault;
     name_beside(name, path); /* fits, as it did at the beginning */
-    const bool same = fstat(fd, &ours) == 0 && lstat(name, &there) == 0 && ours.st_dev == there.st_dev &&
-                      ours.st_ino == there.st_ino;
+    const bool same = has_name(fd, name, &unknown);
     bool done = whole && nn_file_sync(fd);
-    int fault = errno;
+    fault = errno;
     if (close(fd) != 0 && done) { /* NFS reports here that the disk is full */
         done = false;
         fault = errno;
     }
+    if (done && unknown) return failed(err, path, unknown);
     if (done && !same) return nn_file_fail(err, path, "another program is writing it at the same time");
     if (done && rename(name, path) != 0) {
         done = false;

@@ -12,7 +12,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is little-
 
 enum {
     LENGTH_BYTES = 8,
-    HEADER_LIMIT = 100000000 /* as the reference has it */
+    HEADER_LIMIT = 100000000, /* as the reference has it */
+    ENTRY_LIMIT = 1 << 18     /* of tensors and of metadata: many times what models have, read in a second */
 };
 
 /* ---- Errors ------------------------------------------------------------------------------------- */
@@ -114,6 +115,7 @@ static bool read_metadata(nn_file *file, nn_json *json) {
         nn_metadata pair = {.key = nn_json_key(json)};
         pair.value = nn_json_string(json);
         void *list = file->metadata;
+        if (file->metadata_count == ENTRY_LIMIT) return nn_json_expected(json, "at most 262144 metadata");
         if (!pair.value || !nn_grow(file->arena, &list, sizeof pair, file->metadata_count,
                                     &file->metadata_capacity, &json->error))
             return false;
@@ -127,6 +129,7 @@ static bool add_entry(nn_file *file, nn_json *json, const char *name) {
     nn_entry entry = {.name = name};
     int64_t offsets[2] = {0};
     void *entries = file->entries, *spans = file->spans;
+    if (file->count == ENTRY_LIMIT) return nn_json_expected(json, "at most 262144 tensors");
     if (!read_entry(json, &entry, offsets) ||
         !nn_grow(file->arena, &entries, sizeof entry, file->count, &file->entry_capacity, &json->error) ||
         !nn_grow(file->arena, &spans, sizeof *file->spans, file->count, &file->span_capacity, &json->error))

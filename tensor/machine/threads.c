@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -248,11 +249,13 @@ static void *worker_main(void *number) {
     }
 }
 
-/* Starts workers until there are `threads` with the caller. Signals are the application's threads' business. */
-static bool start_workers(int threads) {
-    if (pool.started >= threads - 1) return true;
+/* Starts workers until there are `threads` with the caller; what stood in the way, or 0. Signals are the application's
+ * threads' business. */
+static int start_workers(int threads) {
+    if (pool.started >= threads - 1) return 0;
     pthread_attr_t attributes;
-    if (pthread_attr_init(&attributes) != 0) return false;
+    int fault = pthread_attr_init(&attributes);
+    if (fault != 0) return fault;
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
     sigset_t all, before;
     sigfillset(&all);
@@ -260,12 +263,13 @@ static bool start_workers(int threads) {
     while (pool.started < threads - 1) {
         intptr_t number = pool.started + 1;
         atomic_store(&pool.processor[number], -1);
-        if (pthread_create(&pool.thread[number], &attributes, worker_main, (void *)number) != 0) break;
+        fault = pthread_create(&pool.thread[number], &attributes, worker_main, (void *)number);
+        if (fault != 0) break;
         pool.started++;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
-    return pool.started >= threads - 1;
+    return fault;
 }
 
 /* Sets the number of threads, and ends the workers that are too many. */
@@ -307,7 +311,7 @@ void tensor_parallel(int64_t n, int64_t grain, tensor_work *work, void *context)
     if (outer || threads == 1 || n / grain < 2 || !take_pool()) {
         work(context, 0, n, this_worker);
     } else {
-        if (!start_workers(threads)) atomic_store(&pool.threads, threads = pool.started + 1);
+        if (start_workers(threads) != 0) atomic_store(&pool.threads, threads = pool.started + 1);
         int64_t chunks = n / grain, most = (int64_t)threads * CHUNKS_PER_THREAD;
         pool.job = (job){work, context, n, grain, chunks < most ? chunks : most};
         run_job();
@@ -323,11 +327,12 @@ bool tensor_set_threads(int threads, tensor_error *err) {
     if (threads == 0) threads = pool.processors;
     if (inside || !take_pool()) return tensor_fail(err, "tensor_set_threads: parallel work is running");
     if (threads > before) atomic_store(&pool.threads, threads);
-    bool enough = start_workers(threads);
-    keep_workers(enough ? threads : before);
+    const int fault = start_workers(threads), running = pool.started + 1;
+    const int remain = fault == 0 ? threads : before < running ? before : running;
+    keep_workers(remain);
     release_pool();
-    return enough ||
-           tensor_fail(err, "tensor_set_threads: %d threads cannot be started, %d remain", threads, before);
+    return fault == 0 || tensor_fail(err, "tensor_set_threads: %d threads cannot be started: %s; %d remain",
+                                     threads, strerror(fault), remain);
 }
 
 /* Threads end before the process does, unless it ends amid parallel work. */

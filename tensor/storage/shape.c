@@ -101,7 +101,7 @@ static int64_t lay_out(tensor *x, const char *what, int rank, const int64_t *sha
         empty |= shape[i] == 0;
         if (shape[i] > 0 && __builtin_mul_overflow(step, shape[i], &step)) step = INT64_MAX;
     }
-    if (__builtin_mul_overflow(step, (int64_t)sizeof(float), &bytes)) {
+    if (__builtin_mul_overflow(step, (int64_t)sizeof(float), &bytes) || (uint64_t)bytes > SIZE_MAX / 2) {
         tensor_fail(err, "%s: the size of %s overflows", what, text_of(rank, shape).text);
         return -1;
     }

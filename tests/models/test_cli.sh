@@ -663,6 +663,8 @@ check 'report: the prompt is from the last whole sample' grep -q '^<p class="pro
 check 'report: a map a head' [ "$(grep -c '<svg class="heat' page.html)" -eq 2 ]
 mv runs/a/last.safetensors runs/a/best.safetensors
 echo broken >runs/a/last.safetensors
+refuses 1 'runs/a/last.safetensors: truncated' "$gpt" report runs/a
+cp out/bigram/last.safetensors runs/a/last.safetensors # which the GPT cannot use
 run "$gpt" report runs/a --prompt 'the mat'
 check 'report: the best checkpoint before the last' [ "$status" -eq 0 ]
 cp out/bigram/last.safetensors 'runs/<b>&'

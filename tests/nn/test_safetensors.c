@@ -342,6 +342,36 @@ static void expect_fault(const char *where, const char *fault) {
     cr_expect(strstr(err.text, fault), "%s, expected %s", err.text, fault);
 }
 
+/* A small file must not take much memory and time: a header of empty tensors or of metadata, one too many. */
+Test(safetensors, refuses_a_header_of_very_many, .timeout = 60) {
+    enum { MOST = 1 << 18, EACH = 64 };
+    char *file = malloc(8 + 64 + (size_t)(MOST + 1) * EACH);
+    cr_assert(file);
+    for (int metadata = 0; metadata < 2; metadata++) {
+        for (int count = MOST; count <= MOST + 1; count++) {
+            char *at = file + 8;
+            at += sprintf(at, metadata ? "{\"__metadata__\":{" : "{");
+            for (int i = 0; i < count; i++)
+                at += sprintf(at,
+                              metadata ? "%s\"%x\":\"\""
+                                       : "%s\"%x\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}",
+                              i ? "," : "", (unsigned)i);
+            at += sprintf(at, metadata ? "}}" : "}");
+            const uint64_t length = (uint64_t)(at - file) - 8;
+            memcpy(file, &length, 8);
+            write_bytes(file, 8 + length);
+            tensor_error err = {0};
+            nn_file *open = nn_file_open(path, &err);
+            if (count == MOST)
+                cr_expect_not_null(open, "%s", err.text);
+            else
+                cr_expect(!open && strstr(err.text, "at most 262144"), "%s", err.text);
+            nn_file_close(open);
+        }
+    }
+    free(file);
+}
+
 Test(safetensors, refuses_what_is_no_file) {
     expect_fault(path, "cannot open: No such file");
     expect_fault(folder, "is a folder");

@@ -140,6 +140,15 @@ Test(memory, new_refuses) {
     cr_assert_str_eq(err.text, "tensor_new: unknown dtype 7");
 }
 
+/* As many bytes as there are addresses, and one element more: where a size has 32 bits, no bit of them is left. */
+Test(memory, a_size_is_checked_before_it_is_cut) {
+    for (int64_t n = (int64_t)(SIZE_MAX / sizeof(float)); n <= (int64_t)(SIZE_MAX / sizeof(float)) + 2; n++) {
+        err = (tensor_error){0};
+        cr_expect_not(tensor_ok(tensor_new(arena, TENSOR_F32, TENSOR_SHAPE(n), &err)));
+        cr_expect(strstr(err.text, "overflows"), "%s", err.text);
+    }
+}
+
 Test(memory, wrap_views_memory_of_the_caller) {
     float data[6] = {0, 1, 2, 3, 4, 5};
     tensor_storage storage = {.data = data, .bytes = sizeof data};

@@ -184,4 +184,14 @@ bool lm_streams_begin(void);
 /* Flushes a stream; fails where anything written to it was lost. */
 bool lm_flush(FILE *file, tensor_error *err);
 
+/* A stream into memory. Closed, it has left `size` bytes of text and a NUL, to be freed; where there was not memory
+ * enough it has left nothing: NULL, 0 and false. libc's own streams of that kind say nothing then. */
+typedef struct lm_sheet {
+    FILE *file; /* NULL: not open */
+    char *text;
+    size_t size;
+} lm_sheet;
+bool lm_sheet_open(lm_sheet *sheet, tensor_error *err);
+bool lm_sheet_close(lm_sheet *sheet, tensor_error *err);
+
 #endif

@@ -8,16 +8,21 @@
 
 enum { MAX_LINE = 4096, MAX_PLACE = 4096 };
 
-static bool add_word(lm_words *words, const char *text, bool owned) {
+static int no_memory(tensor_error *err) {
+    tensor_fail(err, "out of memory");
+    return LM_FAILED;
+}
+
+static int add_word(lm_words *words, const char *text, bool owned, tensor_error *err) {
     char **more = realloc(words->argv, (size_t)(words->argc + 2) * sizeof *more);
-    if (!more) return false;
+    if (!more) return no_memory(err);
     words->argv = more;
     char *word = owned ? strdup(text) : (char *)text;
-    if (!word) return false;
+    if (!word) return no_memory(err);
     words->argv[words->argc++] = word;
     words->argv[words->argc] = NULL;
     if (owned) words->made = words->argc;
-    return true;
+    return LM_DONE;
 }
 
 void lm_words_free(lm_words *words) {
@@ -78,24 +83,29 @@ static bool word_of(char *line, char word[MAX_LINE + 4], tensor_error *err) {
 }
 
 /* Adds the words of a file, each behind its place. */
-static bool add_file(lm_words *words, const char *path, tensor_error *err) {
+static int add_file(lm_words *words, const char *path, tensor_error *err) {
     char line[MAX_LINE], word[MAX_LINE + 4], place[MAX_PLACE];
     tensor_error fault = {0};
     FILE *file = fopen(path, "r");
-    if (!file) return tensor_fail(err, "%.100s: cannot be opened: %s", path, strerror(errno));
-    bool ok = true;
-    int number = 1;
-    for (; ok && read_line(file, line, &fault); number++) {
+    int status = LM_DONE, number = 1;
+    if (!file) {
+        status = errno == ENOENT ? LM_BAD_USAGE : LM_FAILED;
+        tensor_fail(err, "%.100s: cannot be opened: %s", path, strerror(errno));
+        return status;
+    }
+    for (; status == LM_DONE && read_line(file, line, &fault); number++) {
         const bool marked = number == 1 && strncmp(line, "\xef\xbb\xbf", 3) == 0;
-        ok = word_of(line + (marked ? 3 : 0), word, &fault);
-        if (!ok) break;
+        if (!word_of(line + (marked ? 3 : 0), word, &fault)) break;
         if (!*word) continue;
         snprintf(place, sizeof place, "--config=%s, line %d", path, number);
-        ok = (add_word(words, place, true) && add_word(words, word, true)) ||
-             tensor_fail(&fault, "out of memory");
+        status = add_word(words, place, true, &fault);
+        if (status == LM_DONE) status = add_word(words, word, true, &fault);
     }
+    if (status == LM_DONE && fault.text[0])
+        status = ferror(file) && errno != EISDIR ? LM_FAILED : LM_BAD_USAGE;
     fclose(file);
-    return !fault.text[0] || tensor_fail(err, "%.100s, line %d: %s", path, number, fault.text);
+    if (status != LM_DONE) tensor_fail(err, "%.100s, line %d: %s", path, number, fault.text);
+    return status;
 }
 
 /* The file that the option --config at *i names, "" where the name is missing; NULL: there is another word. Leaves *i at
@@ -109,18 +119,18 @@ static const char *config_at(int argc, char *const *argv, int *i) {
     return *i < argc && strncmp(argv[*i], "--", 2) != 0 ? argv[*i] : "";
 }
 
-bool lm_config_expand(lm_words *words, int argc, char *const *argv, tensor_error *err) {
+int lm_config_expand(lm_words *words, int argc, char *const *argv, tensor_error *err) {
     *words = (lm_words){.argv = calloc(1, sizeof *words->argv)};
-    if (!words->argv) return tensor_fail(err, "out of memory");
+    int status = words->argv ? LM_DONE : no_memory(err);
     for (int pass = 0; pass < 2; pass++) { /* the files; then what else there is */
         bool end = false;
-        for (int i = 0; i < argc; i++) {
+        for (int i = 0; status == LM_DONE && i < argc; i++) {
             end |= strcmp(argv[i], "--") == 0;
             const char *word = argv[i], *path = end ? NULL : config_at(argc, argv, &i);
-            if (path && !*path) return tensor_fail(err, "--config needs the name of a file");
-            if (path && pass == 0 && !add_file(words, path, err)) return false;
-            if (!path && pass == 1 && !add_word(words, word, false)) return tensor_fail(err, "out of memory");
+            if (path && !*path) return tensor_fail(err, "--config needs the name of a file"), LM_BAD_USAGE;
+            if (path && pass == 0) status = add_file(words, path, err);
+            if (!path && pass == 1) status = add_word(words, word, false, err);
         }
     }
-    return true;
+    return status;
 }

@@ -19,12 +19,13 @@ void lm_man_text(FILE *file, const char *text);
 void lm_man_entry(FILE *file, const char *name, const char *value, const char *text);
 
 /* A command line with the options that --config reads from files, one a line: the same names, before its own words, so
- * that those override them. The fault names the file and the line. Free it also after a failure. */
+ * that those override them. Returns an exit status, LM_FAILED where it was not the fault of who wrote them; the text names the
+ * file and the line. Free it also after a failure. */
 typedef struct lm_words {
     char **argv;
     int argc, made; /* the first `made` are its own */
 } lm_words;
-bool lm_config_expand(lm_words *words, int argc, char *const *argv, tensor_error *err);
+int lm_config_expand(lm_words *words, int argc, char *const *argv, tensor_error *err);
 void lm_words_free(lm_words *words);
 /* Whether a word is none, but says where the next stands in a file. */
 bool lm_is_place(const char *word);

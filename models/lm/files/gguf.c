@@ -123,25 +123,23 @@ static void put_places(FILE *file, const lm_publication *p) {
 }
 
 bool lm_gguf_write(FILE *file, const lm_publication *p, const lm_tokenizer *t, tensor_error *err) {
-    char *head = NULL;
-    size_t size = 0;
-    FILE *memory = open_memstream(&head, &size);
-    if (!memory) return tensor_fail(err, "out of memory");
-    const int keys = put_keys(memory, p, t, err);
-    put_places(memory, p);
-    const bool ok = fclose(memory) == 0 && head;
-    if (ok && keys >= 0) {
+    lm_sheet head;
+    if (!lm_sheet_open(&head, err)) return false;
+    const int keys = put_keys(head.file, p, t, err);
+    put_places(head.file, p);
+    const bool ok = lm_sheet_close(&head, keys < 0 ? NULL : err) && keys >= 0;
+    if (ok) {
         fwrite("GGUF", 1, 4, file);
         put_u32(file, GGUF_VERSION);
         put_u64(file, (uint64_t)p->tensor_count);
         put_u64(file, (uint64_t)keys);
-        fwrite(head, 1, size, file);
-        pad(file, 4 + 4 + 8 + 8 + size);
+        fwrite(head.text, 1, head.size, file);
+        pad(file, 4 + 4 + 8 + 8 + head.size);
         for (int i = 0; i < p->tensor_count; i++) {
             fwrite(p->tensors[i].data, 1, p->tensors[i].bytes, file);
             pad(file, p->tensors[i].bytes);
         }
     }
-    free(head);
-    return keys >= 0 && (ok || tensor_fail(err, "out of memory"));
+    free(head.text);
+    return ok;
 }

@@ -15,9 +15,9 @@ static bool failed(tensor_error *err, const char *path, int fault) {
                        fault ? strerror(fault) : "some of it was lost");
 }
 
-/* The file that a path names, which is behind links that lie there. */
+/* The file that a path names, behind the links that lie there; NULL: it cannot be told, and errno says why. */
 static const char *behind_links(const char *path, char resolved[PATH_MAX]) {
-    return realpath(path, resolved) ? resolved : path;
+    return realpath(path, resolved) ? resolved : errno == ENOENT ? path : NULL;
 }
 
 bool lm_may_write(const char *path, bool force, tensor_error *err) {
@@ -31,14 +31,16 @@ bool lm_may_write(const char *path, bool force, tensor_error *err) {
 FILE *lm_create(const char *path, tensor_error *err) {
     char resolved[PATH_MAX];
     struct stat status;
-    const bool replaced = stat(path, &status) != 0 || S_ISREG(status.st_mode);
-    const int fd = replaced ? nn_file_begin(behind_links(path, resolved), err)
-                            : open(path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOCTTY);
+    const bool there = stat(path, &status) == 0, replaced = !there || S_ISREG(status.st_mode);
+    const char *name = there || errno == ENOENT ? behind_links(path, resolved) : NULL;
+    if (!name) return failed(err, path, errno), NULL;
+    const int fd =
+        replaced ? nn_file_begin(name, err) : open(path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOCTTY);
     FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
     if (file) return file;
     failed(err, path, errno);
     if (fd >= 0 && replaced)
-        nn_file_end(fd, behind_links(path, resolved), false, err);
+        nn_file_end(fd, name, false, err);
     else if (fd >= 0)
         close(fd);
     return NULL;
@@ -49,8 +51,12 @@ bool lm_finish(FILE *file, const char *path, bool whole, tensor_error *err) {
     struct stat status;
     errno = 0;
     if (whole && (fflush(file) != 0 || ferror(file))) whole = failed(err, path, errno);
-    const bool replaced = fstat(fileno(file), &status) == 0 && S_ISREG(status.st_mode);
-    const int fd = replaced ? dup(fileno(file)) : -1;
+    const char *name = behind_links(path, resolved);
+    const int fd = dup(fileno(file)); /* that of the stream goes with it */
+    const bool known = name && fd >= 0 && fstat(fd, &status) == 0;
+    if (whole && !known) whole = failed(err, path, errno);
     fclose(file);
-    return replaced ? nn_file_end(fd, behind_links(path, resolved), whole, err) : whole;
+    if (known && S_ISREG(status.st_mode)) return nn_file_end(fd, name, whole, err);
+    if (fd >= 0) close(fd);
+    return whole;
 }

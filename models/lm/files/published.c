@@ -10,7 +10,8 @@
 const char *lm_checkpoint_path(const char *path, tensor_arena *arena, tensor_error *err) {
     static const char *const names[] = {"model.safetensors", "best.safetensors", "last.safetensors",
                                         "model.safetensors.index.json"};
-    if (lm_place_of(path, NULL) != LM_FOLDER) return path; /* who opens it says what is wrong */
+    const lm_place named = lm_place_of(path, err);
+    if (named != LM_FOLDER) return named == LM_UNKNOWN ? NULL : path; /* who opens it says what is wrong */
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const char *file = lm_path_in(path, names[i], arena, err);
         const lm_place place = file ? lm_place_of(file, err) : LM_UNKNOWN;

@@ -1,4 +1,5 @@
 /* The command info: what is in a checkpoint, or in any other safetensors file. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -201,9 +202,20 @@ static void print_options(page p, const lm_instance *instance) {
     }
 }
 
-static void print_summary(page p, const nn_file *file, const char *path, const row *rows, int count) {
+/* What can be said of a file. */
+typedef struct subject {
+    const lm_model *model;
+    const char *path;
+    int64_t bytes;
+    nn_file *file;
+    nn_file *other;       /* the same, in which names may change */
+    lm_instance instance; /* without values */
+    tensor_error fault;   /* why the program cannot use it */
+} subject;
+
+static void print_summary(page p, const subject *s, const row *rows, int count) {
+    const nn_file *file = s->file;
     char cell[CELL], number[32];
-    struct stat status;
     int64_t numbers = 0, tensors = 0, grams = 0, bytes = 0;
     for (int i = 0; i < count; i++) {
         numbers += rows[i].count * numbers_of(rows[i].first);
@@ -216,9 +228,9 @@ static void print_summary(page p, const nn_file *file, const char *path, const r
         bytes += (int64_t)e->bytes;
         if (length > 5 && strcmp(e->name + length - 5, ".next") == 0) grams += numbers_of(e);
     }
-    fit(cell, path, p.columns);
+    fit(cell, s->path, p.columns);
     printf("%s%s%s\n", p.bold, cell, p.plain);
-    if (stat(path, &status) == 0) printf("%s bytes\n", lm_grouped(status.st_size, number));
+    printf("%s bytes\n", lm_grouped(s->bytes, number));
     printf("%s numbers", lm_grouped(numbers, number));
     printf(" in %s tensors\n", lm_grouped(tensors, number));
     if (bytes > 0) {
@@ -227,16 +239,6 @@ static void print_summary(page p, const nn_file *file, const char *path, const r
     }
 }
 
-/* What can be said of a file. */
-typedef struct subject {
-    const lm_model *model;
-    const char *path;
-    nn_file *file;
-    nn_file *other;       /* the same, in which names may change */
-    lm_instance instance; /* without values */
-    tensor_error fault;   /* why the program cannot use it */
-} subject;
-
 static void close_subject(subject *s) {
     lm_instance_free(&s->instance);
     nn_file_close(s->other);
@@ -244,12 +246,15 @@ static void close_subject(subject *s) {
 }
 
 static bool open_subject(subject *s, const char *path, tensor_arena *arena, tensor_error *err) {
+    struct stat status;
     s->path = lm_checkpoint_path(path, arena, err);
     s->file = s->path ? lm_checkpoint_open(s->path, err) : NULL;
-    if (!s->file) return false;
-    s->other = lm_checkpoint_open(s->path, &s->fault);
-    if (s->other) lm_checkpoint_configure(&s->instance, s->model, s->other, s->path, &s->fault);
-    return true;
+    s->other = s->file ? lm_checkpoint_open(s->path, err) : NULL;
+    if (!s->other) return false;
+    if (stat(s->path, &status) != 0) return tensor_fail(err, "%.150s: %s", s->path, strerror(errno));
+    s->bytes = status.st_size;
+    return lm_checkpoint_configure(&s->instance, s->model, s->other, s->path, &s->fault) ||
+           !lm_wants_memory(&s->fault) || tensor_fail(err, "%.150s: %s", s->path, s->fault.text);
 }
 
 static bool is_known(const subject *s) {
@@ -261,7 +266,7 @@ static bool print_file(page p, const subject *s, tensor_arena *arena, tensor_err
     char cell[CELL], number[32];
     const int count = make_rows(s->file, &rows, arena, err);
     if (count < 0) return false;
-    print_summary(p, s->file, s->path, rows, count);
+    print_summary(p, s, rows, count);
     fit(cell, s->fault.text, MAX_COLUMNS);
     if (is_known(s))
         printf("%s parameters\n", lm_grouped(nn_params_count(s->instance.params), number));
@@ -278,10 +283,9 @@ static bool print_file(page p, const subject *s, tensor_arena *arena, tensor_err
 /* ---- JSON, and a table of several files ------------------------------------------------------- */
 
 static void print_json(const subject *s) {
-    struct stat status;
     printf("{\"file\": ");
     lm_json_string(stdout, s->path);
-    if (stat(s->path, &status) == 0) printf(", \"bytes\": %lld", (long long)status.st_size);
+    printf(", \"bytes\": %" PRId64, s->bytes);
     if (is_known(s)) {
         printf(", \"parameters\": %" PRId64, nn_params_count(s->instance.params));
     } else {

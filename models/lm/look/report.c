@@ -86,7 +86,7 @@ static const char *own_prompt(lm_page *p, tensor_error *err) {
     char bytes[BYTES];
     size_t size = 0;
     lm_corpus corpus;
-    if (!lm_open_kept_text(&p->instance, p->checkpoint, &corpus)) return NULL;
+    if (!lm_open_kept_text(&p->instance, p->checkpoint, &corpus, err)) return NULL;
     const lm_tokens part = lm_split_of(corpus.tokens, LM_VALIDATION);
     const int64_t count = part.count < TOKENS ? part.count : TOKENS;
     lm_tokens_read(part, 0, count, ids);
@@ -142,11 +142,13 @@ static bool count_parameters(lm_page *p, tensor_error *err) {
     if (!p->file) p->file = nn_file_open(p->checkpoint, err);
     if (file && lm_checkpoint_configure(&instance, p->model, file, p->checkpoint, &fault))
         p->parameters = nn_params_count(instance.params);
+    else if (file && lm_wants_memory(&fault))
+        tensor_fail(err, "%s: %s", p->checkpoint, fault.text);
     else if (file)
         lm_say(p->model, "%s: %s; its losses are shown", p->checkpoint, fault.text);
     lm_instance_free(&instance);
     nn_file_close(file);
-    return file && p->file;
+    return !err->text[0];
 }
 
 /* Reads all of a run, or what stands among others. */
@@ -168,13 +170,13 @@ static int gather(lm_page *p, const char *folder, bool alone) {
         lm_say(p->model, "%s: no checkpoint, so the page shows no model", p->name);
         return LM_DONE;
     }
-    p->file = nn_file_open(last, NULL); /* has the options of training as well */
-    bool ok = true;
-    if (alone) {
+    if (places[1] != LM_NOTHING) p->file = nn_file_open(last, &err); /* has the options of training as well */
+    bool ok = !err.text[0];
+    if (ok && alone) {
         p->tape = ag_tape_new();
         ag_set_recording(p->tape, false);
         ok = load(p, &err) && (p->model->attention ? attend(p, &err) : tabulate(p, &err));
-    } else {
+    } else if (ok) {
         ok = count_parameters(p, &err);
     }
     return ok ? LM_DONE : lm_fail(p->model, "%s", err.text);

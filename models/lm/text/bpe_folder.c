@@ -5,11 +5,6 @@
 
 #include "models/lm/text/tokenizer_internal.h"
 
-/* What cannot be looked at is there: opening it will say what is wrong. */
-static bool is_there(const char *path) {
-    return lm_place_of(path, NULL) != LM_NOTHING;
-}
-
 /* A file as a string on the arena; the fault names it. */
 static char *read_file(const char *path, tensor_arena *arena, tensor_error *err) {
     tensor_error fault = {0};
@@ -208,13 +203,16 @@ bool lm_tokenizer_of_folder(lm_tokenizer *t, const char *folder, int64_t rows, t
     enum { WHOLE, VOCABULARY, MERGES, ADDED, FILES };
     static const char *const names[FILES] = {"tokenizer.json", "vocab.json", "merges.txt",
                                              "added_tokens.json"};
-    const char *paths[FILES];
-    for (int i = 0; i < FILES; i++)
-        if (!(paths[i] = lm_path_in(folder, names[i], arena, err))) return false;
-    if (is_there(paths[WHOLE])) return lm_tokenizer_of_json(t, paths[WHOLE], rows, arena, err);
-    if (!is_there(paths[VOCABULARY]) || !is_there(paths[MERGES]))
+    const char *paths[FILES]; /* NULL: not there */
+    for (int i = 0; i < FILES; i++) {
+        paths[i] = lm_path_in(folder, names[i], arena, err);
+        const lm_place place = paths[i] ? lm_place_of(paths[i], err) : LM_UNKNOWN;
+        if (place == LM_UNKNOWN) return false;
+        if (place == LM_NOTHING) paths[i] = NULL;
+    }
+    if (paths[WHOLE]) return lm_tokenizer_of_json(t, paths[WHOLE], rows, arena, err);
+    if (!paths[VOCABULARY] || !paths[MERGES])
         return tensor_fail(err, "%.200s: what its tokens are is not known: %s, or %s and %s, must lie there",
                            folder, names[WHOLE], names[VOCABULARY], names[MERGES]);
-    return lm_tokenizer_of_files(t, paths[VOCABULARY], paths[MERGES],
-                                 is_there(paths[ADDED]) ? paths[ADDED] : NULL, rows, arena, err);
+    return lm_tokenizer_of_files(t, paths[VOCABULARY], paths[MERGES], paths[ADDED], rows, arena, err);
 }

@@ -169,14 +169,15 @@ static bool use_fitting(lm_corpus *corpus, const lm_map *map, const header *head
     return hash_tokens(corpus->tokens) == found.token_hash;
 }
 
-/* Takes the file as it is, where it fits; *there: there is one. False with a text in err: that cannot be told. */
-static bool reuse(lm_corpus *corpus, header head, bool any_text, const char *path, bool *there,
-                  tensor_error *err) {
+/* Takes the file as it is, where it fits. False with a text in err: that cannot be told. */
+static bool reuse(lm_corpus *corpus, header head, bool any_text, const char *path, tensor_error *err) {
     lm_map map;
+    tensor_error fault = {0};
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    *there = fd >= 0;
-    if (fd < 0) return errno != ENOENT && tensor_fail(err, "cannot be opened: %s", strerror(errno));
-    bool ok = lm_map_open(&map, fd, err), good = ok && use_fitting(corpus, &map, &head, any_text);
+    if (fd < 0 && errno == ENOENT) return false;
+    if (fd < 0) return tensor_fail(err, "%.120s: cannot be opened: %s", path, strerror(errno));
+    bool ok = lm_map_open(&map, fd, &fault), good = ok && use_fitting(corpus, &map, &head, any_text);
+    if (!ok) tensor_fail(err, "%.120s: %s", path, fault.text);
     close(fd);
     if (ok && !good) lm_map_free(&map);
     return good;
@@ -206,17 +207,21 @@ static bool make_at(lm_corpus *corpus, header head, const lm_tokenizer *t, const
     return false;
 }
 
+bool lm_corpus_reuse(lm_corpus *corpus, const lm_tokenizer *t, const char *path, tensor_error *err) {
+    *corpus = (lm_corpus){0};
+    return reuse(corpus, expected(t, NULL), true, path, err);
+}
+
 bool lm_corpus_open(lm_corpus *corpus, const lm_tokenizer *t, const lm_text *text, const char *path,
                     tensor_error *err) {
     *corpus = (lm_corpus){0};
     header head = expected(t, text);
     tensor_error fault = {0};
-    bool there = false;
-    if (path && reuse(corpus, head, !text, path, &there, &fault)) return true;
-    if (fault.text[0]) return tensor_fail(err, "%.120s: %s", path, fault.text);
+    if (path && reuse(corpus, head, !text, path, &fault)) return true;
+    if (fault.text[0]) return tensor_fail(err, "%s", fault.text);
     if (!text)
-        return tensor_fail(err, "%.120s: the tokens of the text are %s", path ? path : "",
-                           there ? "damaged, or those of another text" : "not there");
+        return tensor_fail(err, "%.120s: the tokens of the text are not there, damaged, or of another text",
+                           path ? path : "");
     if (path) return make_at(corpus, head, t, text, path, err);
     int fd = lm_temporary(err);
     bool ok = fd >= 0 && make(corpus, head, t, text, fd, err);

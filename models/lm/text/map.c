@@ -55,6 +55,8 @@ bool lm_map_open(lm_map *map, int fd, tensor_error *err) {
     struct stat status;
     *map = (lm_map){0};
     if (fstat(fd, &status) != 0) return tensor_fail(err, "cannot be read: %s", strerror(errno));
+    if ((uint64_t)status.st_size > SIZE_MAX / 2)
+        return tensor_fail(err, "is too large for this processor's addresses");
     map->size = (size_t)status.st_size;
     if (map->size == 0) return true;
     void *memory = mmap(NULL, map->size, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -81,8 +83,11 @@ int lm_temporary(tensor_error *err) {
     int fd = mkstemp(path);
     if (fd < 0)
         tensor_fail(err, "no temporary file in %.120s ($TMPDIR): %s", folder, strerror(errno));
-    else
-        unlink(path);
+    else if (unlink(path) != 0) {
+        tensor_fail(err, "%.120s: cannot be removed: %s", path, strerror(errno));
+        close(fd);
+        fd = -1;
+    }
     return fd;
 }
 

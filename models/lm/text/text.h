@@ -182,6 +182,8 @@ typedef struct lm_corpus {
  * else made anew. NULL: a temporary file. Without a text (NULL) it has to be there. */
 bool lm_corpus_open(lm_corpus *corpus, const lm_tokenizer *tokenizer, const lm_text *text, const char *path,
                     tensor_error *err);
+/* What the file at `path` has of any text; false without a text in err: there is none, or none that fits the tokenizer. */
+bool lm_corpus_reuse(lm_corpus *corpus, const lm_tokenizer *tokenizer, const char *path, tensor_error *err);
 void lm_corpus_free(lm_corpus *corpus);
 
 #endif

@@ -90,8 +90,8 @@ lm_tokenizer_kind lm_tokenizer_kind_of(const char *choice) {
 
 bool lm_tokenizer_check(const char *choice, tensor_error *err) {
     if (kind_named(choice) < KINDS) return true;
-    const lm_place place = lm_place_of(choice, err);
-    if (place == LM_FOLDER || place == LM_UNKNOWN) return place == LM_FOLDER;
+    const lm_place place = lm_place_of(choice, NULL);
+    if (place == LM_FOLDER || place == LM_UNKNOWN) return true; /* who reads it says what is wrong */
     const char *nearest = lm_nearest(choice, kinds, KINDS);
     return tensor_fail(err, "--tokenizer: '%.60s' is none of char, byte and bpe, and no folder%s%s%s", choice,
                        nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");

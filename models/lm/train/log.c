@@ -141,8 +141,9 @@ static item read_sample(reader *r, tensor_error *err) {
         return tensor_fail(err, "cannot be read: %s", strerror(errno)), FAULT;
     if (bytes > status.st_size - at) return TORN;
     const int newline = fseeko(stream, at + bytes, SEEK_SET) == 0 ? fgetc(stream) : 0;
+    if (newline == 0 || ferror(stream)) return tensor_fail(err, "cannot be read: %s", strerror(errno)), FAULT;
     r->file->unended = newline == EOF;
-    if (newline == '\n' || (newline == EOF && !ferror(stream))) return EARLIER;
+    if (newline == '\n' || newline == EOF) return EARLIER;
     return tensor_fail(err, "sample %" PRId64 " does not end where its head says", r->number), FAULT;
 }
 
@@ -153,7 +154,11 @@ static bool read_file(reader r, item (*read)(reader *, tensor_error *), tensor_e
     bool unended = false;
     item what;
     while ((what = read(&r, &fault)) == EARLIER) {
-        file->end = ftello(file->stream);
+        if ((file->end = ftello(file->stream)) < 0) {
+            tensor_fail(&fault, "cannot be read: %s", strerror(errno));
+            what = FAULT;
+            break;
+        }
         unended = file->unended;
     }
     file->unended = unended;

@@ -134,19 +134,18 @@ static int estimate(lm_trainer *t, lm_split split, double *loss) {
     return LM_DONE;
 }
 
-/* Writes a text with the model into *text, to be freed; NULL where nobody wants one. Its random numbers are a stream of
- * their own: training goes on as without it. */
-static bool make_sample(lm_trainer *t, char **text, size_t *size, tensor_error *err) {
+/* Writes a text with the model, to be freed; NULL where nobody wants one. Its random numbers are a stream of their own:
+ * training goes on as without it. */
+static bool make_sample(lm_trainer *t, lm_sheet *sheet, tensor_error *err) {
     const lm_sampling sampling = {
         .tokens = t->set.sample_tokens, .temperature = t->set.temperature, .seed = (uint64_t)t->set.seed};
     const bool shown = t->progress.terminal && !t->set.quiet;
     if ((!t->log.samples.stream && !shown) || sampling.tokens == 0) return true;
-    FILE *file = open_memstream(text, size);
-    if (!file) return tensor_fail(err, "out of memory");
-    bool ok = lm_sample(&t->instance, &sampling, file, err);
-    if (fclose(file) != 0 && ok) ok = tensor_fail(err, "out of memory");
-    *size -= ok; /* without its last newline */
-    return ok && lm_log_sample(&t->log, t->state.iteration, *text, *size, err);
+    if (!lm_sheet_open(sheet, err)) return false;
+    const bool ok = lm_sample(&t->instance, &sampling, sheet->file, err);
+    if (!lm_sheet_close(sheet, ok ? err : NULL) || !ok) return false;
+    sheet->size--; /* without its last newline */
+    return lm_log_sample(&t->log, t->state.iteration, sheet->text, sheet->size, err);
 }
 
 /* On the terminal, without what would move its cursor. */
@@ -190,8 +189,7 @@ static bool print_losses(const lm_trainer *t, tensor_error *err) {
 static int report_shown(lm_trainer *t) {
     tensor_error err = {0};
     double train, validation;
-    char *text = NULL;
-    size_t size = 0;
+    lm_sheet sheet = {0};
     int status = estimate(t, LM_TRAIN, &train);
     if (status == LM_DONE) status = estimate(t, LM_VALIDATION, &validation);
     if (told(t) || status != LM_DONE) return status;
@@ -200,12 +198,12 @@ static int report_shown(lm_trainer *t) {
     lm_average_show(t, true);
     const bool trained = t->state.iteration > 0; /* else whoever stops early would sample weights of no use */
     if (is_best(t, train, validation) && trained && !keep_best(t, &err)) return fail(t, err.text);
-    bool ok = make_sample(t, &text, &size, &err);
+    bool ok = make_sample(t, &sheet, &err);
     note_losses(t, train, validation);
     lm_progress_report(&t->progress);
     ok = ok && print_losses(t, &err);
-    if (ok && text) show_sample(t, text, size);
-    free(text);
+    if (ok) show_sample(t, sheet.text, sheet.size);
+    free(sheet.text);
     if (!ok) return fail(t, err.text);
     lm_warn_report(t, train, validation);
     lm_progress_again(&t->progress);
@@ -360,6 +358,7 @@ int lm_train_loop(lm_trainer *t) {
     if (status == LM_DONE) {
         lm_progress_report(&t->progress);
         status = told(t) ? stop(t) : save(t);
+        if (status == LM_DONE && !lm_log_sync(&t->log, &err)) status = fail(t, err.text);
         lm_average_show(t, true);
     }
     lm_log_close(&t->log);

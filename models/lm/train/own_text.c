@@ -38,21 +38,21 @@ static bool is_it(const lm_corpus *corpus, const origin *o) {
     return corpus->tokens.count == o->tokens && (int64_t)(corpus->hash >> 12) == o->hash;
 }
 
-/* Uses the tokens that the run kept beside the checkpoint. */
-static bool open_kept(const lm_instance *instance, const char *path, const origin *o, lm_corpus *corpus) {
-    const char *tokens = lm_path_beside(path, "tokens.bin", instance->arena, NULL);
-    if (!tokens || !lm_corpus_open(corpus, &instance->tokenizer, NULL, tokens, NULL)) return false;
+/* Uses the tokens that the run kept beside the checkpoint; false without a text in err: none that fit. */
+static bool open_kept(const lm_instance *instance, const char *path, const origin *o, lm_corpus *corpus,
+                      tensor_error *err) {
+    const char *tokens = lm_path_beside(path, "tokens.bin", instance->arena, err);
+    if (!tokens || !lm_corpus_reuse(corpus, &instance->tokenizer, tokens, err)) return false;
     if (is_it(corpus, o)) return true;
     lm_corpus_free(corpus);
     return false;
 }
 
-bool lm_open_kept_text(const lm_instance *instance, const char *path, lm_corpus *corpus) {
-    tensor_error ignored = {0};
+bool lm_open_kept_text(const lm_instance *instance, const char *path, lm_corpus *corpus, tensor_error *err) {
     origin o;
     *corpus = (lm_corpus){0};
-    return read_origin(&o, path, instance->arena, &ignored) && o.names &&
-           open_kept(instance, path, &o, corpus);
+    return read_origin(&o, path, instance->arena, err) && o.names &&
+           open_kept(instance, path, &o, corpus, err);
 }
 
 /* Names the files; fails where one is gone. */
@@ -102,7 +102,8 @@ int lm_open_own_text(const lm_instance *instance, const char *checkpoint, lm_pat
         return status;
     }
     data->name = strchr(o.names, '\n') ? "its texts" : strcmp(o.names, "-") == 0 ? "standard input" : o.names;
-    if (open_kept(instance, path, &o, corpus)) return LM_DONE;
+    if (open_kept(instance, path, &o, corpus, &err)) return LM_DONE;
+    if (err.text[0]) return lm_fail(model, "%s", err.text);
     int status = name_files(model, path, &o, data, instance->arena);
     if (status == LM_DONE) status = open_text(instance, data, corpus);
     if (status == LM_DONE && !is_it(corpus, &o))

@@ -58,8 +58,8 @@ bool lm_evaluate_counts(const lm_instance *instance, nn_parallel *parallel, lm_m
  * LM_FAILED, with the fault printed; free the corpus after both. */
 int lm_open_own_text(const lm_instance *instance, const char *checkpoint, lm_paths *data, lm_corpus *corpus,
                      bool *own);
-/* Of these, what lies beside the checkpoint at `path`, in silence; false: nothing that fits. */
-bool lm_open_kept_text(const lm_instance *instance, const char *path, lm_corpus *corpus);
+/* Of these, what lies beside the checkpoint at `path`; false without a text in err: nothing that fits. */
+bool lm_open_kept_text(const lm_instance *instance, const char *path, lm_corpus *corpus, tensor_error *err);
 
 int lm_eval_command(const lm_model *model, int argc, char *const *argv);
 

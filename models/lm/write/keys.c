@@ -1,4 +1,5 @@
 /* The keys of a terminal, one by one and unseen. */
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -48,12 +49,19 @@ void lm_keys_end(void) {
 }
 
 static int held = LM_KEY_NONE; /* a byte to read again */
+static int fault;              /* errno of what could not be read of this key */
 
 static int read_byte(void) {
     unsigned char c;
+    ssize_t got;
     const int again = held;
     held = LM_KEY_NONE;
-    return again != LM_KEY_NONE ? again : read(STDIN_FILENO, &c, 1) == 1 ? c : LM_KEY_END;
+    if (again != LM_KEY_NONE) return again;
+    do {
+        got = read(STDIN_FILENO, &c, 1);
+    } while (got < 0 && errno == EINTR);
+    if (got < 0) fault = errno;
+    return got == 1 ? c : LM_KEY_END;
 }
 
 /* The byte behind another that a key sends at once. */
@@ -76,7 +84,7 @@ static int read_sequence(void) {
     return end ? LM_CTRL(same[end - ends]) : c == '3' ? LM_KEY_DELETE : LM_KEY_NONE;
 }
 
-int lm_keys_read(char text[5]) {
+static int read_key(char text[5]) {
     enum { ESCAPE = 0x1b };
     const int first = read_byte();
     uint32_t code;
@@ -91,4 +99,11 @@ int lm_keys_read(char text[5]) {
     }
     text[size] = '\0';
     return lm_utf8_decode(text, size, &code) == (int)size ? LM_KEY_TEXT : LM_KEY_NONE;
+}
+
+int lm_keys_read(char text[5]) {
+    fault = 0;
+    const int key = read_key(text);
+    errno = fault;
+    return fault ? LM_KEY_END : key;
 }

@@ -1,4 +1,5 @@
 /* Editing a line in one row of the terminal: of a longer one the part around the cursor shows. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,27 +109,28 @@ static void refresh(const lm_line *l) {
 
 /* ---- History ----------------------------------------------------------------------------------- */
 
-static void show(lm_line *l, int which) {
-    if (which < 0 || which > l->count || which == l->shown) return;
+static bool show(lm_line *l, int which) {
+    if (which < 0 || which > l->count || which == l->shown) return true;
     if (l->shown == l->count) {
         free(l->draft);
-        l->draft = strdup(l->text);
+        if (!(l->draft = strdup(l->text))) return false;
     }
     const char *text = which == l->count ? l->draft : l->history[which];
     l->shown = which;
     delete (l, 0, l->size);
-    if (text) insert(l, text, strlen(text));
+    return insert(l, text, strlen(text));
 }
 
-static void remember(lm_line *l) {
-    if (l->size == 0 || (l->count > 0 && strcmp(l->history[l->count - 1], l->text) == 0)) return;
+static bool remember(lm_line *l) {
+    if (l->size == 0 || (l->count > 0 && strcmp(l->history[l->count - 1], l->text) == 0)) return true;
     char *copy = strdup(l->text);
-    if (!copy) return;
+    if (!copy) return false;
     if (l->count == LM_MAX_HISTORY) {
         free(l->history[0]);
         memmove(l->history, l->history + 1, --l->count * sizeof *l->history);
     }
     l->history[l->count++] = copy;
+    return true;
 }
 
 void lm_line_free(lm_line *l) {
@@ -151,8 +153,8 @@ static const struct {
     {LM_CTRL('K'), end_of, true},    {LM_CTRL('U'), start_of, true},  {LM_CTRL('W'), word_before, true},
     {LM_KEY_DELETE, right_of, true}, {LM_KEY_RUBOUT, left_of, true}};
 
-/* Does what a key says; `text` is what LM_KEY_TEXT types. */
-static void press(lm_line *l, int key, const char *text) {
+/* Does what a key says; `text` is what LM_KEY_TEXT types. False: there is no memory for it. */
+static bool press(lm_line *l, int key, const char *text) {
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         if (keys[i].key != key) continue;
         const size_t at = keys[i].place(l, l->at);
@@ -160,21 +162,22 @@ static void press(lm_line *l, int key, const char *text) {
             delete (l, at < l->at ? at : l->at, at < l->at ? l->at : at);
         else
             l->at = at;
-        return;
+        return true;
     }
-    if (key == LM_KEY_TEXT) insert(l, text, strlen(text));
+    if (key == LM_KEY_TEXT) return insert(l, text, strlen(text));
     if (key == LM_CTRL('C')) delete (l, 0, l->size);
     if (key == LM_CTRL('L')) fputs("\033[H\033[2J", stdout);
-    if (key == LM_CTRL('N')) show(l, l->shown + 1);
-    if (key == LM_CTRL('P')) show(l, l->shown - 1);
+    if (key == LM_CTRL('N')) return show(l, l->shown + 1);
+    if (key == LM_CTRL('P')) return show(l, l->shown - 1);
     if (key == LM_CTRL('Z')) {
         lm_keys_end();
         raise(SIGTSTP);
-        lm_keys_begin();
+        return lm_keys_begin();
     }
+    return true;
 }
 
-/* Reads keys up to the end of the line; false: the input has ended, or a signal came. */
+/* Reads keys up to the end of the line; false: the input has ended, and errno is 0, or errno says what failed. */
 static bool edit(lm_line *l, bool *interrupted) {
     for (;;) {
         char text[5];
@@ -184,8 +187,9 @@ static bool edit(lm_line *l, bool *interrupted) {
         *interrupted = key == LM_CTRL('C') && l->size == 0;
         const bool ends =
             key == LM_CTRL('D') || key == 0; /* 0: Ctrl-D, typed before the terminal gave keys */
-        if (*interrupted || key == LM_KEY_END || (ends && l->size == 0)) return false;
-        press(l, key, text);
+        if (key == LM_KEY_END) return false;
+        errno = 0;
+        if (*interrupted || (ends && l->size == 0) || !press(l, key, text)) return false;
     }
 }
 
@@ -200,12 +204,13 @@ ssize_t lm_line_read(lm_line *l, const char *prompt, char **line, size_t *room) 
     l->shown = l->count;
     if (!insert(l, "", 0) || !lm_keys_begin()) return -1;
     const bool ok = edit(l, &interrupted);
+    const int fault = errno;
     lm_keys_end();
     fputc('\n', stdout);
     fflush(stdout);
     if (interrupted) raise(SIGINT);
-    if (!ok) return -1;
-    remember(l);
+    errno = fault;
+    if (!ok || !remember(l)) return -1;
     if (*room < l->size + 2) {
         char *more = realloc(*line, l->size + 2);
         if (!more) return -1;

@@ -21,8 +21,8 @@ typedef struct lm_line {
 /* Whether standard input and output are a terminal on which a line can be edited. */
 bool lm_line_is_possible(void);
 /* Lets a person edit a line behind the prompt. Returns its length, and *line and *room as getline does, with a newline
- * at its end; -1: the input has ended (Ctrl-D), a signal came, or there is no memory. Ctrl-C empties a line; where it is
- * empty, it is the signal SIGINT. The terminal is as before, also where a signal ends the program meanwhile. */
+ * at its end; -1: the input has ended (Ctrl-D), and errno is 0, or errno says what failed. Ctrl-C empties a line;
+ * where it is empty, it is the signal SIGINT. The terminal is as before, also where a signal ends the program meanwhile. */
 ssize_t lm_line_read(lm_line *l, const char *prompt, char **line, size_t *room);
 void lm_line_free(lm_line *l);
 
@@ -34,7 +34,7 @@ enum {
     LM_KEY_DELETE = 0x100,
     LM_KEY_TEXT, /* a character */
     LM_KEY_NONE, /* of no meaning */
-    LM_KEY_END   /* of the input, or a signal */
+    LM_KEY_END   /* of the input; or a fault, which errno tells */
 };
 
 /* From the first to the second, standard input gives keys unseen. Signals that end the program restore it first. */

@@ -7,16 +7,14 @@
 
 enum { MOST_ROWS = 64 }; /* of samples that are made together */
 
-/* A text of its own memory, for samples that wait for their turn. */
-typedef struct sheet {
-    char *text;
-    size_t size;
-    FILE *file;
+/* A text among others; all but the first wait in memory for their turn. */
+typedef struct draft {
+    lm_sheet sheet;
     lm_writer writer;
-} sheet;
+} draft;
 
 /* Fills the windows with the prompt, or with what a line begins after, and writes the prompt. */
-static bool begin(lm_generator *g, sheet *sheets, tensor_error *err) {
+static bool begin(lm_generator *g, draft *drafts, tensor_error *err) {
     const lm_tokenizer *tokenizer = &g->instance->tokenizer;
     const char *prompt = g->sampling->prompt;
     if (!prompt || !*prompt) {
@@ -29,7 +27,7 @@ static bool begin(lm_generator *g, sheet *sheets, tensor_error *err) {
     if (!tensor_ok(ids)) return tensor_fail(err, "the prompt: %s", fault.text);
     for (int64_t i = 0; i < ids.shape[0]; i++) lm_generator_push(g, &ids.i32[i], 0);
     for (int64_t row = 0; row < g->rows; row++) {
-        lm_writer *w = &sheets[row].writer;
+        lm_writer *w = &drafts[row].writer;
         if (!lm_writer_bytes(w, prompt, strlen(prompt), err)) return false;
         if (row == 0 && !lm_flush(w->file, err)) return false;
     }
@@ -38,7 +36,7 @@ static bool begin(lm_generator *g, sheet *sheets, tensor_error *err) {
 
 /* Writes the tokens of each row, until there are enough or all rows have stopped: at the stop text, or where the model ends
  * its text. */
-static bool go_on(lm_generator *g, sheet *sheets, tensor_error *err) {
+static bool go_on(lm_generator *g, draft *drafts, tensor_error *err) {
     const lm_sampling *sampling = g->sampling;
     const lm_tokenizer *tokenizer = &g->instance->tokenizer;
     const int32_t end = lm_tokenizer_end(tokenizer);
@@ -49,7 +47,7 @@ static bool go_on(lm_generator *g, sheet *sheets, tensor_error *err) {
         going = 0;
         for (int64_t row = 0; row < g->rows; row++) {
             const lm_piece piece = lm_decode(tokenizer, g->ids[row]);
-            lm_writer *w = &sheets[row].writer;
+            lm_writer *w = &drafts[row].writer;
             if (!(g->ids[row] == end ? lm_writer_stop(w, err)
                                      : lm_writer_bytes(w, piece.bytes, piece.size, err)))
                 return false;
@@ -60,12 +58,13 @@ static bool go_on(lm_generator *g, sheet *sheets, tensor_error *err) {
 }
 
 /* One text goes to the file as it comes, the others follow it, each after a line of its own. */
-static bool copy_sheets(const sheet *sheets, int64_t rows, const lm_sampling *sampling, FILE *file,
+static bool copy_drafts(const draft *drafts, int64_t rows, const lm_sampling *sampling, FILE *file,
                         tensor_error *err) {
     for (int64_t row = 1; row < rows; row++) {
         lm_writer w = {.file = file, .terminal = isatty(fileno(file)), .pace = sampling->pace};
         fputs("---\n", file);
-        if (!lm_writer_bytes(&w, sheets[row].text, sheets[row].size, err) || !lm_writer_end(&w, err))
+        if (!lm_writer_bytes(&w, drafts[row].sheet.text, drafts[row].sheet.size, err) ||
+            !lm_writer_end(&w, err))
             return false;
         fputc('\n', file);
     }
@@ -75,28 +74,26 @@ static bool copy_sheets(const sheet *sheets, int64_t rows, const lm_sampling *sa
 /* Samples number `first` to first + rows - 1, made together: each is what it would be alone. */
 static bool sample_rows(const lm_instance *instance, const lm_sampling *sampling, int64_t first, int64_t rows,
                         FILE *file, tensor_error *err) {
-    sheet sheets[MOST_ROWS] = {{.file = file}};
+    draft drafts[MOST_ROWS] = {{.writer.file = file}};
     lm_generator g;
     bool ok = lm_generator_init(&g, instance, sampling, rows, first, err);
     for (int64_t row = 1; ok && row < rows; row++) {
-        sheets[row].file = open_memstream(&sheets[row].text, &sheets[row].size);
-        ok = sheets[row].file || tensor_fail(err, "out of memory");
+        ok = lm_sheet_open(&drafts[row].sheet, err);
+        drafts[row].writer.file = drafts[row].sheet.file;
     }
-    for (int64_t row = 0; row < rows; row++) sheets[row].writer.file = sheets[row].file;
-    sheets[0].writer.terminal = isatty(fileno(file));
-    ok = ok && begin(&g, sheets, err);
+    drafts[0].writer.terminal = isatty(fileno(file));
+    ok = ok && begin(&g, drafts, err);
     for (int64_t row = 0; row < rows; row++) {
-        sheets[row].writer.stop = sampling->stop && *sampling->stop ? sampling->stop : NULL;
-        if (row == 0) sheets[row].writer.pace = sampling->pace;
+        drafts[row].writer.stop = sampling->stop && *sampling->stop ? sampling->stop : NULL;
+        if (row == 0) drafts[row].writer.pace = sampling->pace;
     }
-    ok = ok && go_on(&g, sheets, err);
+    ok = ok && go_on(&g, drafts, err);
     for (int64_t row = 0; row < rows; row++)
-        if (sheets[row].file) ok = lm_writer_end(&sheets[row].writer, ok ? err : NULL) && ok;
+        if (drafts[row].writer.file) ok = lm_writer_end(&drafts[row].writer, ok ? err : NULL) && ok;
     if (ok) fputc('\n', file);
-    for (int64_t row = 1; row < rows; row++)
-        if (sheets[row].file && fclose(sheets[row].file) != 0 && ok) ok = tensor_fail(err, "out of memory");
-    ok = ok && copy_sheets(sheets, rows, sampling, file, err);
-    for (int64_t row = 1; row < rows; row++) free(sheets[row].text);
+    for (int64_t row = 1; row < rows; row++) ok = lm_sheet_close(&drafts[row].sheet, ok ? err : NULL) && ok;
+    ok = ok && copy_drafts(drafts, rows, sampling, file, err);
+    for (int64_t row = 1; row < rows; row++) free(drafts[row].sheet.text);
     lm_generator_free(&g);
     return ok;
 }

@@ -69,53 +69,57 @@ static void interrupt(int signal) {
 
 /* Writes a text that Ctrl-C ends. Only here the signal is caught: where the program waits for a line, it ends it, as
  * a flag that is looked at before reading would miss one that comes between the two. */
-static void answer(const lm_instance *instance, lm_sampling *sampling) {
+static bool answer(const lm_instance *instance, lm_sampling *sampling) {
     struct sigaction action = {.sa_handler = interrupt}, before;
     tensor_error err = {0};
     sigemptyset(&action.sa_mask);
     interrupted = 0;
     sigaction(SIGINT, &action, &before);
-    if (!lm_sample(instance, sampling, stdout, &err)) lm_say(instance->model, "%s", err.text);
+    const bool ok = lm_sample(instance, sampling, stdout, &err);
+    if (!ok) lm_say(instance->model, "%s", err.text);
     sigaction(SIGINT, &before, NULL);
     sampling->number += sampling->samples;
+    return ok;
 }
 
-/* The person types a beginning, the model goes on, until the input ends. */
+/* A line that the person types; `editor` NULL: as the terminal or a file gives it. Returns its length, without its end; -1 at
+ * the end of the input; -2 with the fault printed. */
+static ssize_t next_line(const lm_model *model, lm_line *editor, char **line, size_t *room) {
+    tensor_error err = {0};
+    const bool asks = !editor && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+    if (asks) fputs("> ", stdout);
+    if (!lm_flush(stdout, &err)) return lm_fail(model, "%s", err.text), -2;
+    errno = 0;
+    ssize_t length = editor ? lm_line_read(editor, "> ", line, room) : getline(line, room, stdin);
+    const int fault = length < 0 && (editor || !feof(stdin) || ferror(stdin)) ? errno : 0;
+    if (fault) return lm_fail(model, "standard input: cannot be read: %s", strerror(fault)), -2;
+    if (length < 0 && asks) fputc('\n', stdout);
+    if (length < 0) return lm_flush(stdout, &err) ? -1 : (lm_fail(model, "%s", err.text), -2);
+    length = (ssize_t)without_newline(*line, (size_t)length);
+    (*line)[length] = '\0';
+    return length;
+}
+
+/* The person types a beginning, the model goes on, until the input ends. What cannot be continued is said, and the next line
+ * read; the status tells it at the end. */
 static int converse(const lm_instance *instance, lm_sampling *sampling) {
-    sampling->interrupted = &interrupted;
     char *line = NULL;
     size_t room = 0;
-    int status = -1;
+    ssize_t length;
     lm_line editor = {0};
-    bool first = true;
-    const bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO), edited = lm_line_is_possible();
-    if (terminal) lm_say(instance->model, "type how a text begins, then Enter; Ctrl-C stops it, Ctrl-D ends");
-    while (status < 0) {
-        tensor_error err = {0};
-        if (terminal && !edited) fputs("> ", stdout);
-        if (!lm_flush(stdout, &err)) {
-            status = lm_fail(instance->model, "%s", err.text);
-            break;
-        }
-        errno = 0;
-        const ssize_t length =
-            edited ? lm_line_read(&editor, "> ", &line, &room) : getline(&line, &room, stdin);
-        if (length < 0) {
-            if (terminal && !edited) fputc('\n', stdout);
-            status = ferror(stdin)
-                         ? lm_fail(instance->model, "standard input: cannot be read: %s", strerror(errno))
-                         : LM_DONE;
-            break;
-        }
-        line[without_newline(line, (size_t)length)] = '\0';
+    bool first = true, all = true;
+    const bool edited = lm_line_is_possible();
+    sampling->interrupted = &interrupted;
+    if (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))
+        lm_say(instance->model, "type how a text begins, then Enter; Ctrl-C stops it, Ctrl-D ends");
+    while ((length = next_line(instance->model, edited ? &editor : NULL, &line, &room)) >= 0) {
         sampling->prompt = line + (first ? lm_byte_order_mark(line, (size_t)length) : 0);
         first = false;
-        answer(instance, sampling);
-        if (ferror(stdout)) status = LM_FAILED;
+        all &= answer(instance, sampling);
     }
     free(line);
     lm_line_free(&editor);
-    return status;
+    return length == -1 && all ? LM_DONE : LM_FAILED;
 }
 
 /* ---- The command ---------------------------------------------------------------------------- */
