@@ -18,6 +18,20 @@ ag_var *ag_ones(ag_tape *tape, int rank, const int64_t *shape) {
     return ag_full(tape, 1, rank, shape);
 }
 
+ag_var *ag_rand_uniform(ag_tape *tape, tensor_rng *rng, float low, float high, int rank,
+                        const int64_t *shape) {
+    ag_var *x = ag_zeros(tape, rank, shape);
+    if (x && !rng) return ag_fail(tape, "rand_uniform: there is no generator");
+    return x && tensor_rand_uniform(x->value, rng, low, high, &tape->error) ? x : NULL;
+}
+
+ag_var *ag_rand_normal(ag_tape *tape, tensor_rng *rng, float mean, float deviation, int rank,
+                       const int64_t *shape) {
+    ag_var *x = ag_zeros(tape, rank, shape);
+    if (x && !rng) return ag_fail(tape, "rand_normal: there is no generator");
+    return x && tensor_rand_normal(x->value, rng, mean, deviation, &tape->error) ? x : NULL;
+}
+
 ag_var *ag_arange(ag_tape *tape, double start, double stop, double step) {
     if (!tape || ag_failed(tape)) return NULL;
     const double count = ceil((stop - start) / step);
@@ -80,4 +94,18 @@ ag_var *ag_detach(ag_var *x) {
     ag_var *y = ag_begin(&ag_op_detach, 1, &x);
     if (y) ag_out_view(y, x, x->value);
     return ag_end(y);
+}
+
+ag_var *ag_leaf(ag_var *x) {
+    if (!x) return NULL;
+    return ag_variable(x->tape, x->value);
+}
+
+ag_var *ag_float(ag_var *ids) {
+    if (ids && ids->value.dtype != TENSOR_I32) return ag_fail(ids->tape, "float: ids are not int32");
+    ag_var *y = ids ? ag_zeros(ids->tape, ids->value.rank, ids->value.shape) : NULL;
+    const tensor x = y ? ag_contiguous(y->tape, ids->value) : (tensor){0};
+    if (!tensor_ok(x)) return NULL;
+    for (int64_t i = 0; i < tensor_size(x); i++) y->value.f32[i] = (float)x.i32[i];
+    return y;
 }

@@ -111,8 +111,9 @@ int lm_begin(const lm_model *model, const lm_usage *usage, int argc, char *const
     for (int i = 1; argc == 1 && i < (int)(sizeof forms / sizeof *forms); i++)
         if (strcmp(argv[0], forms[i].word) == 0) return print_options(model, usage, i);
     if (!lm_options_parse(usage, argc, argv, operand, &help, &err)) {
-        lm_say(model, "%s: %s (%s %s --help lists the options)", usage->command, err.text, lm_typed(model),
-               usage->command);
+        const bool named = *usage->command;
+        lm_say(model, "%s%s%s (%s%s%s --help lists the options)", usage->command, named ? ": " : "", err.text,
+               lm_typed(model), named ? " " : "", usage->command);
         return LM_BAD_USAGE;
     }
     if (help) return print_options(model, usage, 0);

@@ -57,7 +57,7 @@ refuses() {
   if [ "$status" -ne "$expected" ]; then fault="exit status $status, not $expected"
   elif [ "$(faults)" -ne 1 ]; then fault='not one line of fault on stderr'
   elif ! grep -qF -e "$text" stderr; then fault="stderr does not say '$text'"
-  elif ! grep -q '^\(gpt\|bengio\|bigram\|llama\|lstm\|ngram\): ' stderr; then fault='the line does not begin with the name of the program'
+  elif [ ! -f "$bin/$(sed -n '1s/: .*//p' stderr)" ]; then fault='the line does not begin with the name of the program'
   fi
   program=${1##*/}
   shift

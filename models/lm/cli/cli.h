@@ -139,10 +139,10 @@ static inline lm_option lm_resumed(lm_resume resume, lm_option option) {
 
 /* A command line's description. */
 typedef struct lm_usage {
-    const char *program, *command, *summary;
-    const char *operand;         /* the argument that is no option, such as "FILE"; NULL: none */
-    const lm_option *options[2]; /* tables; NULL: none */
-    int most;                    /* operands; 0 stands for 1 */
+    const char *program, *command, *summary; /* command "": the program has none */
+    const char *operand;                     /* the argument that is no option, such as "FILE"; NULL: none */
+    const lm_option *options[2];             /* tables; NULL: none */
+    int most;                                /* operands; 0 stands for 1 */
 } lm_usage;
 
 /* Sets an option from its text: "'x' is not a number", "0 is out of range: 1 to 256". */
