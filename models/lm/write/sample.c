@@ -126,18 +126,16 @@ static bool receive_text(const nn_world *world, int from, const lm_sampling *sam
 /* The share of one rank, which is not rank 0, of the texts that are made at once. */
 static bool sample_for_another(const lm_instance *instance, const lm_sampling *sampling, int64_t first,
                                int64_t rows, tensor_error *err) {
-    char *text = NULL;
-    size_t size = 0;
+    lm_sheet sheet = {0};
     tensor_error failure = {0};
-    FILE *file = open_memstream(&text, &size);
-    bool ok = file || tensor_fail(&failure, "out of memory");
+    bool ok = lm_sheet_open(&sheet, &failure);
     if (ok && rows > 0) {
-        fputs("---\n", file);
-        ok = sample_rows(instance, sampling, first, rows, file, &failure);
+        fputs("---\n", sheet.file);
+        ok = sample_rows(instance, sampling, first, rows, sheet.file, &failure);
     }
-    if (file && fclose(file) != 0 && ok) tensor_fail(&failure, "out of memory");
-    ok = send_text(sampling->world, text, failure.text[0] ? 0 : size, &failure, err);
-    free(text);
+    ok = lm_sheet_close(&sheet, ok ? &failure : NULL) && ok;
+    ok = send_text(sampling->world, sheet.text, ok ? sheet.size : 0, &failure, err);
+    free(sheet.text);
     return ok;
 }
 
