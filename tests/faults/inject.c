@@ -141,16 +141,19 @@ static const struct {
     int number;
     const char *kind;
 } calls[] = {
-    {SYS_openat, "open"},     {SYS_dup, "open"},        {SYS_read, "read"},       {SYS_pread64, "read"},
-    {SYS_readv, "read"},      {SYS_write, "write"},     {SYS_pwrite64, "write"},  {SYS_writev, "write"},
-    {SYS_fsync, "sync"},      {SYS_fdatasync, "sync"},  {SYS_renameat, "rename"}, {SYS_renameat2, "rename"},
-    {SYS_close, "close"},     {SYS_ftruncate, "cut"},   {SYS_mmap, "map"},        {SYS_unlinkat, "unlink"},
-    {SYS_newfstatat, "stat"}, {SYS_fstat, "stat"},      {SYS_statx, "stat"},      {SYS_faccessat, "stat"},
-    {SYS_faccessat2, "stat"}, {SYS_mkdirat, "folder"},  {SYS_lseek, "seek"},      {SYS_fcntl, "lock"},
-    {SYS_pipe2, "pipe"},      {SYS_readlinkat, "link"}, {SYS_getcwd, "link"},
+    {SYS_openat, "open"},     {SYS_dup, "open"},       {SYS_read, "read"},       {SYS_pread64, "read"},
+    {SYS_readv, "read"},      {SYS_write, "write"},    {SYS_pwrite64, "write"},  {SYS_writev, "write"},
+    {SYS_fsync, "sync"},      {SYS_fdatasync, "sync"}, {SYS_renameat, "rename"}, {SYS_renameat2, "rename"},
+    {SYS_close, "close"},     {SYS_ftruncate, "cut"},  {SYS_mmap, "map"},        {SYS_unlinkat, "unlink"},
+    {SYS_newfstatat, "stat"}, {SYS_fstat, "stat"},     {SYS_statx, "stat"},      {SYS_faccessat, "stat"},
+    {SYS_mkdirat, "folder"},  {SYS_lseek, "seek"},     {SYS_fcntl, "lock"},      {SYS_pipe2, "pipe"},
+    {SYS_readlinkat, "link"}, {SYS_getcwd, "link"},
+#ifdef SYS_faccessat2
+    {SYS_faccessat2, "stat"},
+#endif
 #ifdef SYS_open /* the older ones that newer processors do without */
-    {SYS_open, "open"},       {SYS_rename, "rename"},   {SYS_unlink, "unlink"},   {SYS_rmdir, "unlink"},
-    {SYS_stat, "stat"},       {SYS_lstat, "stat"},      {SYS_access, "stat"},     {SYS_mkdir, "folder"},
+    {SYS_open, "open"},       {SYS_rename, "rename"},  {SYS_unlink, "unlink"},   {SYS_rmdir, "unlink"},
+    {SYS_stat, "stat"},       {SYS_lstat, "stat"},     {SYS_access, "stat"},     {SYS_mkdir, "folder"},
     {SYS_pipe, "pipe"},       {SYS_readlink, "link"},
 #endif
 };

@@ -462,6 +462,7 @@ run "$gpt" sample $model --prompt 'the cat' --tokens 40 --watch --pace 1000
 cp stdout second
 same 'a pace does not change the text' first second
 { cat prompt; echo 'a Zebra'; echo 'the'; } | "$gpt" sample $model --interactive --tokens 40 >second 2>stderr
+check 'a line that cannot be continued is a failure at the end' [ $? -eq 1 ]
 check 'line by line, the first as ever' cmp -s -n "$(wc -c <first)" first second
 check 'and another text after it' [ "$(wc -l <second)" -ge 2 ]
 check 'a line that cannot be continued is named' grep -q "the character 'Z'" stderr
