@@ -1,4 +1,6 @@
 /* The engine: gradients pass through the nodes in one loop, from the last to the first. */
+#include <string.h>
+
 #include "autograd/autograd_internal.h"
 
 enum { MOST_VIEWS = 32 }; /* of each other whose gradient lies in one memory: the depth of the recursion */
@@ -244,6 +246,18 @@ static bool asks_for_any(const ag_var *n) {
     return false;
 }
 
+/* The node's backward; a fault in it is named after the operation. */
+static void run_backward(ag_var *n, ag_var *dy) {
+    tensor_error *err = ag_err(n), fault;
+    ag_tell(n->tape, n->op, n, AG_BACKWARD_BEGINS);
+    n->op->backward(n, dy);
+    ag_tell(n->tape, n->op, n, AG_BACKWARD_ENDS);
+    if (!ag_failed(n->tape) || strncmp(err->text, n->op->name, strlen(n->op->name)) == 0) return;
+    fault = *err;
+    *err = (tensor_error){{0}};
+    tensor_fail(err, "backward of %s: %s", n->op->name, fault.text);
+}
+
 /* Passes the gradients of the nodes from `from` back to, and without, `until` on to their operands. */
 static void propagate(ag_tape *tape, ag_var *from, ag_var *until) {
     for (ag_var *n = from; n != until && !ag_failed(tape); n = n->previous) {
@@ -255,9 +269,7 @@ static void propagate(ag_tape *tape, ag_var *from, ag_var *until) {
                 ag_var *mark = tape->last, *same = n->op->decompose(n);
                 if (same) ag_propagate_block(same, dy, mark);
             } else {
-                ag_tell(tape, n->op, n, AG_BACKWARD_BEGINS);
-                n->op->backward(n, dy);
-                ag_tell(tape, n->op, n, AG_BACKWARD_ENDS);
+                run_backward(n, dy);
             }
         }
         if (!n->keeps_grad) {

@@ -51,14 +51,21 @@ static bool show(const char *title, ag_var *x) {
     return true;
 }
 
-/* Pictures, the same after coding and decoding, new ones. */
+/* Shows pictures, the same after coding and decoding, and new ones; prints the bound of many. */
 static bool show_all(const struct vae *m, ag_tape *tape, tensor_rng *rng, int64_t code) {
+    enum { MANY = 1000 };
+    ag_reset(tape);
     ag_set_recording(tape, false);
     ag_var *x = draw(tape, rng, SHOWN);
     ag_var *z = nn_linear(&m->mean, ag_relu(nn_linear(&m->encoder, x)));
     ag_var *random = ag_rand_normal(tape, rng, 0, 1, TENSOR_SHAPE(2 * SHOWN, code));
-    return show("Digits", x) && show("The same, decoded from their codes", ag_sigmoid(decode(m, z))) &&
-           show("Decoded from random codes", ag_sigmoid(decode(m, random)));
+    ag_var *many = draw(tape, rng, MANY), *noise = ag_rand_normal(tape, rng, 0, 1, TENSOR_SHAPE(MANY, code));
+    ag_var *nats = bound(m, many, noise);
+    if (!show("Digits", x) || !show("The same, decoded from their codes", ag_sigmoid(decode(m, z))) ||
+        !show("Decoded from random codes", ag_sigmoid(decode(m, random))) || !nats)
+        return false;
+    printf("\n%.1f nats a digit, the mean of %d others\n", (double)ag_item(nats), MANY);
+    return true;
 }
 
 int main(int argc, char **argv) {

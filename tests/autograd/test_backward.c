@@ -226,6 +226,29 @@ static ag_var *loss_of(model *m, ag_tape *tape) {
     return total(ag_square(ag_linear(filled(tape, false, 1, TENSOR_SHAPE(1, 2)), &m->w, &m->b)));
 }
 
+/* An operation whose backward gives two of its operand's three numbers a gradient. */
+static void short_backward(ag_var *y, ag_var *dy) {
+    ag_add_grad(y->in[0], ag_slice(dy, 0, 0, 2, 1));
+}
+static ag_var *run_short(ag_var *x) {
+    static const ag_op op = {"short", short_backward, .no_cases = "it is wrong"};
+    ag_var *y = ag_begin(&op, 1, &x);
+    if (ag_out(y, TENSOR_F32, x->value.rank, x->value.shape)) tensor_copy(y->value, x->value, ag_err(y));
+    return ag_end(y);
+}
+
+Test(backward, a_fault_in_a_backward_is_named_after_its_operation) {
+    ag_tape *tape = ag_tape_new();
+    ag_var *x = filled(tape, true, 1, TENSOR_SHAPE(3)), *dx;
+    cr_expect_not(ag_backward(total(run_short(x))));
+    cr_expect_str_eq(ag_error(tape), "backward of short: reshape: [3] does not fit [2]");
+    ag_reset(tape);
+    x = filled(tape, true, 1, TENSOR_SHAPE(3));
+    cr_expect_not(ag_gradients(total(run_short(x)), 1, &x, &dx, true));
+    cr_expect_eq(strncmp(ag_error(tape), "backward of short: ", 19), 0, "%s", ag_error(tape));
+    ag_tape_free(tape);
+}
+
 Test(backward, parameters_are_leaves_of_each_tape) {
     model m;
     make_model(&m);
