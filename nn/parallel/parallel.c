@@ -18,7 +18,7 @@ typedef struct worker {
 
 /* An array of gradients, and its part of each parameter, [trained]. */
 typedef struct gradients {
-    tensor all; /* [count] */
+    tensor all; /* as params->flat: what is left for buffers behind the gradients */
     const tensor *parts;
 } gradients;
 
@@ -121,10 +121,10 @@ static const gradients *memory_of(nn_parallel *parallel, gradients *g, tensor_er
     const nn_params *params = parallel->params;
     if (tensor_ok(g->all)) return g;
     if (g == &parallel->sums[0]) {
-        *g = (gradients){params->grads, params->gradients};
+        *g = (gradients){params->flat, params->gradients};
         return g;
     }
-    const tensor all = tensor_new(parallel->arena, TENSOR_F32, TENSOR_SHAPE(nn_params_count(params)), err);
+    const tensor all = tensor_new(parallel->arena, TENSOR_F32, 1, params->flat.shape, err);
     tensor *parts = tensor_arena_alloc(parallel->arena, (size_t)params->trained * sizeof *parts, err);
     if (!tensor_ok(all) || !parts) return NULL;
     nn_params_parts(params, all, parts);
@@ -163,6 +163,7 @@ static bool run_shard(batch *b, int64_t shard, worker *w, const gradients *to, d
     if (!loss || (b->backward && !ag_gradients_into(ag_affine(loss, (float)weight, 0), params->trained,
                                                     params->parameters, to->parts, false)))
         return tensor_fail(err, "%s", ag_ok(w->tape) ? "the loss function returned NULL" : ag_error(w->tape));
+    if (b->backward) nn_buffers_gather(params, w->tape, weight, to->all);
     *mean = weight * (double)loss->value.f32[0];
     if (w->rows[b->backward] < end - begin) w->rows[b->backward] = end - begin;
     return true;
@@ -322,7 +323,7 @@ static bool share_means(batch *b, tensor_error *failure, tensor_error *err) {
 static bool add_ranks(batch *b, nn_node to, nn_node from, tensor_error *err) {
     nn_parallel *parallel = b->parallel;
     const nn_world *world = parallel->world;
-    const size_t bytes = (size_t)nn_params_count(parallel->params) * sizeof(float);
+    const size_t bytes = (size_t)tensor_size(parallel->params->flat) * sizeof(float);
     if (from.owner == world->rank && to.owner != world->rank)
         return world->send(world->context, to.owner, parallel->sums[from.place].all.f32, bytes, err);
     if (to.owner != world->rank) return true;
@@ -350,8 +351,8 @@ static bool join_ranks(batch *b, tensor_error *err) {
                 if (!add_ranks(b, to, from, err)) return false;
         }
     }
-    const tensor grads = b->parallel->params->grads;
-    return nn_world_broadcast(world, grads.f32, (size_t)tensor_size(grads) * sizeof(float), err);
+    const tensor flat = b->parallel->params->flat;
+    return nn_world_broadcast(world, flat.f32, (size_t)tensor_size(flat) * sizeof(float), err);
 }
 
 /* ---- The batch ---------------------------------------------------------------------------------- */
@@ -373,6 +374,7 @@ static bool run(batch *b, double *mean, tensor_error *err) {
     } else if (!share_means(b, &failure, err) || (b->backward && !join_ranks(b, err))) {
         return false;
     }
+    if (b->backward) nn_buffers_take(parallel->params, parallel->params->flat);
     *mean = 0;
     for (int64_t shard = 0; shard < b->shards; shard++) *mean += parallel->means[shard];
     return true;
