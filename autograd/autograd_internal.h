@@ -61,6 +61,7 @@ typedef enum ag_phase {
 typedef struct ag_used {
     const ag_var *parameter;
     ag_var *leaf;
+    tensor *left;  /* see ag_leave; NULL: nothing */
     uint64_t turn; /* of the tape: entries of earlier turns are empty */
 } ag_used;
 
@@ -75,6 +76,7 @@ struct ag_tape {
     uint64_t turn;              /* grows with each reset */
     uint64_t call;    /* number of the call of ag_gradients under way; 0: none, all gradients are asked for */
     uint64_t calls;   /* so far */
+    bool recomputing; /* a block that has been computed before: see ag_checkpoint */
     bool accumulates; /* this call adds to what its places hold */
     ag_used *used_params; /* a hash table, [capacity] */
     size_t used_count, used_capacity;
@@ -124,6 +126,10 @@ tensor ag_tensor_like(ag_tape *tape, tensor x);
 
 /* x itself where it is contiguous, else a copy on the tape. */
 tensor ag_contiguous(ag_tape *tape, tensor x);
+
+/* Samples [N, C, T] as images of one row, and how windows over samples move over those. */
+ag_var *ag_one_row(ag_tape *tape, const char *what, ag_var *x);
+tensor_windows ag_along_columns(tensor_windows w);
 
 /* ag_one_hot, in which an id may be `ignored`: zeros there. */
 ag_var *ag_one_hot_but(ag_var *ids, int64_t classes, int64_t ignored);

@@ -19,9 +19,12 @@ static ag_var *run_again(ag_var *y) {
     ag_tape *tape = y->tape;
     tensor_rng rng = r->rng;
     const tensor_precision precision = tape->precision;
+    const bool recomputing = tape->recomputing;
     tape->precision = r->precision;
+    tape->recomputing = true;
     ag_var *z = r->block(r->context, r->in, r->random ? &rng : NULL);
     tape->precision = precision;
+    tape->recomputing = recomputing;
     char is[TENSOR_SHAPE_TEXT], was[TENSOR_SHAPE_TEXT];
     if (z && !tensor_same_shape(z->value, y->value))
         return ag_fail(tape, "checkpoint: the block gave %s and then %s",

@@ -216,13 +216,13 @@ ag_var *ag_conv2d_weight(ag_var *y, ag_var *x, int64_t height, int64_t width, te
 /* ---- One axis: images of a single row ------------------------------------------------------------- */
 
 /* x as an image of one row, w as windows of one. */
-static ag_var *one_row(ag_tape *tape, ag_var *x) {
+ag_var *ag_one_row(ag_tape *tape, const char *what, ag_var *x) {
     if (!tape || !x) return NULL;
-    if (ag_rank(x) != 3) return ag_fail(tape, "conv1d: needs a rank of 3, not of %d", ag_rank(x));
+    if (ag_rank(x) != 3) return ag_fail(tape, "%s: needs a rank of 3, not of %d", what, ag_rank(x));
     return ag_unsqueeze(ag_use(tape, x), 2);
 }
 
-static tensor_windows along_columns(tensor_windows w) {
+tensor_windows ag_along_columns(tensor_windows w) {
     return (tensor_windows){{0, w.stride[0]}, {0, w.padding[0]}, {0, w.dilation[0]}, w.groups};
 }
 
@@ -232,15 +232,26 @@ static ag_tape *tape_of(ag_var *x, ag_var *w) {
 
 ag_var *ag_conv1d(ag_var *x, ag_var *w, ag_var *b, tensor_windows windows) {
     ag_tape *tape = tape_of(x, w);
-    return ag_squeeze(ag_conv2d(one_row(tape, x), one_row(tape, w), b, along_columns(windows)), 2);
+    return ag_squeeze(
+        ag_conv2d(ag_one_row(tape, "conv1d", x), ag_one_row(tape, "conv1d", w), b, ag_along_columns(windows)),
+        2);
 }
 ag_var *ag_conv1d_no_bias(ag_var *x, ag_var *w, tensor_windows windows) {
     ag_tape *tape = tape_of(x, w);
-    return ag_squeeze(ag_conv2d_no_bias(one_row(tape, x), one_row(tape, w), along_columns(windows)), 2);
+    return ag_squeeze(ag_conv2d_no_bias(ag_one_row(tape, "conv1d", x), ag_one_row(tape, "conv1d", w),
+                                        ag_along_columns(windows)),
+                      2);
 }
 ag_var *ag_conv_transpose1d(ag_var *y, ag_var *w, ag_var *b, tensor_windows windows, int64_t more) {
     ag_tape *tape = tape_of(y, w);
-    return ag_squeeze(ag_conv_transpose2d(one_row(tape, y), one_row(tape, w), b, along_columns(windows),
-                                          (int64_t[]){0, more}),
+    return ag_squeeze(ag_conv_transpose2d(ag_one_row(tape, "conv1d", y), ag_one_row(tape, "conv1d", w), b,
+                                          ag_along_columns(windows), (int64_t[]){0, more}),
+                      2);
+}
+ag_var *ag_conv_transpose1d_no_bias(ag_var *y, ag_var *w, tensor_windows windows, int64_t more) {
+    ag_tape *tape = tape_of(y, w);
+    return ag_squeeze(ag_conv_transpose2d_no_bias(ag_one_row(tape, "conv1d", y),
+                                                  ag_one_row(tape, "conv1d", w), ag_along_columns(windows),
+                                                  (int64_t[]){0, more}),
                       2);
 }

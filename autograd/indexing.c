@@ -6,7 +6,8 @@
 /* ---- gather and scatter_add: each is the other's backward ---------------------------------------- */
 
 static tensor scatter_scratch(ag_var *y, tensor out, int axis) {
-    return ag_tensor(y->tape, TENSOR_F32, TENSOR_SHAPE(32 * out.shape[axis]));
+    const int64_t n = out.shape[axis];
+    return ag_tensor(y->tape, TENSOR_F32, TENSOR_SHAPE(n > 1 && out.stride[axis] == 1 ? 2 * n : 32 * n));
 }
 
 static void gather_backward(ag_var *y, ag_var *dy) {

@@ -71,6 +71,7 @@
     _(permute) \
     _(slice) \
     _(unslice) \
+    _(pad) \
     _(select) \
     _(expand) \
     _(concat) \
@@ -97,6 +98,8 @@
     _(log_softmax) \
     _(layer_norm) \
     _(rms_norm) \
+    _(batch_norm) \
+    _(group_norm) \
     _(attention) \
     _(split_heads) \
     _(merge_heads) \
@@ -111,7 +114,12 @@
     _(kl_divergence) \
     _(conv2d) \
     _(conv_transpose2d) \
-    _(conv2d_weight)
+    _(conv2d_weight) \
+    _(max_pool2d) \
+    _(max_pool2d_ids) \
+    _(average_pool2d) \
+    _(average_share) \
+    _(unfold)
 /* clang-format on */
 
 #define AG_DECLARE(name) extern const ag_op ag_op_##name;

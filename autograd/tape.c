@@ -62,6 +62,10 @@ ag_var *ag_fail(ag_tape *tape, const char *format, ...) {
     return NULL;
 }
 
+bool ag_is_recording(const ag_tape *tape) {
+    return tape && tape->recording;
+}
+
 void ag_set_recording(ag_tape *tape, bool recording) {
     if (tape) tape->recording = recording;
 }
@@ -269,9 +273,32 @@ ag_var *ag_use(ag_tape *tape, const ag_var *parameter) {
     leaf->name = parameter->name;
     leaf->needs_grad = parameter->needs_grad;
     *entry_of(tape->used_params, tape->used_capacity, tape->turn, parameter) =
-        (ag_used){parameter, leaf, tape->turn};
+        (ag_used){parameter, leaf, NULL, tape->turn};
     tape->used_count++;
     return leaf;
+}
+
+/* Memory of the arena, which a block that is recomputed does not take back. */
+bool ag_leave(ag_tape *tape, const ag_var *parameter, tensor value) {
+    if (!ag_use(tape, parameter)) return false;
+    if (tape->recomputing) return true;
+    if (parameter->tape) return ag_fail(tape, "leave: a value can be left for parameters alone");
+    ag_used *entry = entry_of(tape->used_params, tape->used_capacity, tape->turn, parameter);
+    const tensor *shape = &parameter->value;
+    if (!entry->left) {
+        tensor *left = tensor_arena_alloc(tape->arena, sizeof *left, &tape->error);
+        if (!left) return false;
+        *left = tensor_new(tape->arena, shape->dtype, shape->rank, shape->shape, &tape->error);
+        if (!tensor_ok(*left)) return false;
+        entry->left = left;
+    }
+    return tensor_copy(*entry->left, value, &tape->error);
+}
+
+tensor ag_left(const ag_tape *tape, const ag_var *parameter) {
+    if (!tape || !ag_used_leaf(tape, parameter)) return (tensor){0};
+    const ag_used *entry = entry_of(tape->used_params, tape->used_capacity, tape->turn, parameter);
+    return entry->left ? *entry->left : (tensor){0};
 }
 
 /* ---- Nodes -------------------------------------------------------------------------------- */

@@ -55,6 +55,7 @@ ag_var *ag_fail(ag_tape *tape, const char *format, ...) TENSOR_PRINTF(2, 3);
 /* Whether operations are recorded for ag_backward (they are on a new tape). Without it the same code
  * computes values only. */
 void ag_set_recording(ag_tape *tape, bool recording);
+bool ag_is_recording(const ag_tape *tape);
 
 /* In which precision ag_matmul and ag_linear multiply from now on, forward and in backward; float32 on a new tape. Values,
  * sums and gradients are float32 in any case, and so is all that other operations compute: attention with its products,
@@ -128,6 +129,13 @@ void ag_parameter(ag_var *p, tensor value, bool trainable, const char *name);
 /* The parameter as a leaf of its shape on a tape, always the same one until the next reset: for expressions that have no other
  * operand there, such as a penalty on weights, and for its gradient: ag_grad(ag_use(tape, w)). */
 ag_var *ag_use(ag_tape *tape, const ag_var *parameter);
+
+/* Leaves on the tape what a parameter is to become when a step is done, such as running statistics; the parameter stays as it
+ * is, and its owner decides (nn_backward takes it for buffers). The value, of its shape, is copied, and takes the place of one left
+ * before; where ag_checkpoint computes a block once more, nothing is left. False with a text on the tape. ag_left gives it until
+ * the next reset; no tensor: there is none. */
+bool ag_leave(ag_tape *tape, const ag_var *parameter, tensor value);
+tensor ag_left(const ag_tape *tape, const ag_var *parameter);
 
 /* What a model asks of a variable that may be NULL: the size along an axis, the number of axes and of elements (0 for
  * NULL), the tape, which lives until ag_tape_free (NULL for NULL and for a parameter), the first element as a number (NaN

@@ -251,6 +251,16 @@ bool tensor_rms_norm(tensor y, tensor stats, tensor x, tensor w, float eps, tens
 bool tensor_rms_norm_vjp(tensor dx, tensor dw, tensor dy, tensor x, tensor w, tensor stats, bool accumulate,
                          tensor_error *err);
 
+/* Normalisation of channels of x [N, C, ...]: y = (x - mean) rstd w + b with w and b [C]. groups 0: the statistics are each
+ * channel's, over all N (Ioffe & Szegedy 2015); above: each image's, of each of so many runs of channels (Wu & He 2018).
+ * stats [3, tensor_channel_sets] receives mean, variance, divided by the count, and rstd. Without gaps in memory, but for dw and db. The vjp
+ * overwrites dx or, with `accumulate`, adds to it; to dw and db it always adds. Each may be no tensor. scratch: float32, 4 N C. */
+bool tensor_channel_sets(tensor x, int64_t groups, int64_t *sets, tensor_error *err);
+bool tensor_channel_norm(tensor y, tensor stats, tensor x, tensor w, tensor b, int64_t groups, float eps,
+                         tensor_error *err);
+bool tensor_channel_norm_vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x, tensor w, tensor stats,
+                             int64_t groups, bool accumulate, tensor scratch, tensor_error *err);
+
 typedef struct tensor_attention_options {
     float scale;   /* of q . k; above 0 */
     bool causal;   /* query i, at position i + Tk - Tq, sees the keys up to its own position */

@@ -48,6 +48,76 @@ void nn_conv2d_init(struct nn_conv2d *m, nn_params *params, const char *name, in
                     int64_t height, int64_t width, nn_conv2d_options options);
 ag_var *nn_conv2d(const struct nn_conv2d *m, ag_var *x);
 
+/* The same of one axis, with the first of each pair of the options: x [N, in, T], weight [out, in / groups, width];
+ * torch.nn.Conv1d. */
+struct nn_conv1d {
+    ag_var *weight, *bias;
+    tensor_windows windows;
+};
+void nn_conv1d_init(struct nn_conv1d *m, nn_params *params, const char *name, int64_t in, int64_t out,
+                    int64_t width, nn_conv2d_options options);
+ag_var *nn_conv1d(const struct nn_conv1d *m, ag_var *x);
+
+/* y = ag_conv_transpose2d(x, weight, bias): x [N, in, H, W], weight [in, out / groups, height, width], bias [out], uniform in
+ * +-1/sqrt(out / groups height width); and the same of one axis. torch.nn.ConvTranspose2d and 1d. */
+struct nn_conv_transpose2d {
+    ag_var *weight, *bias; /* bias NULL: none */
+    tensor_windows windows;
+    int64_t more[2];
+};
+struct nn_conv_transpose1d {
+    ag_var *weight, *bias;
+    tensor_windows windows;
+    int64_t more;
+};
+typedef struct nn_conv_transpose2d_options {
+    tensor_windows windows;
+    int64_t more[2]; /* rows and columns of the result beyond the least */
+    bool no_bias;
+} nn_conv_transpose2d_options;
+#define NN_CONV_TRANSPOSE2D_DEFAULTS                                                                         \
+    (TENSOR_LITERAL(nn_conv_transpose2d_options){{{0, 0}, {0, 0}, {0, 0}, 0}, {0, 0}, false})
+void nn_conv_transpose2d_init(struct nn_conv_transpose2d *m, nn_params *params, const char *name, int64_t in,
+                              int64_t out, int64_t height, int64_t width,
+                              nn_conv_transpose2d_options options);
+ag_var *nn_conv_transpose2d(const struct nn_conv_transpose2d *m, ag_var *x);
+void nn_conv_transpose1d_init(struct nn_conv_transpose1d *m, nn_params *params, const char *name, int64_t in,
+                              int64_t out, int64_t width, nn_conv_transpose2d_options options);
+ag_var *nn_conv_transpose1d(const struct nn_conv_transpose1d *m, ag_var *x);
+
+/* Batch norm of channels of x [N, C, ...], weight 1, bias 0; torch.nn.BatchNorm1d and 2d. On a tape that records, mean and
+ * variance are the batch's (of nn_parallel: the shard's), and the running ones, which are buffers, get
+ * (1 - momentum) running + momentum batch, with the variance divided by count - 1, when the step is done (see nn_buffer). On a
+ * tape that does not record, or where `fixed`, as in a part that is not trained, the running ones count and stay. */
+struct nn_batch_norm {
+    ag_var *weight, *bias;
+    ag_var *running_mean, *running_var; /* buffers [C], 0 and 1 at first */
+    float eps;
+    double momentum;
+    bool fixed;
+};
+typedef struct nn_batch_norm_options {
+    float eps;
+    double momentum;
+    bool fixed;
+} nn_batch_norm_options;
+#define NN_BATCH_NORM_DEFAULTS (TENSOR_LITERAL(nn_batch_norm_options){1e-5f, 0.1, false})
+void nn_batch_norm_init(struct nn_batch_norm *m, nn_params *params, const char *name, int64_t channels,
+                        nn_batch_norm_options options);
+ag_var *nn_batch_norm(const struct nn_batch_norm *m, ag_var *x);
+
+/* Group norm of channels of x [N, C, ...], weight 1, bias 0; torch.nn.GroupNorm. Groups that do not divide the channels fail in
+ * the registry. */
+struct nn_group_norm {
+    ag_var *weight, *bias;
+    int64_t groups;
+    float eps;
+};
+#define NN_GROUP_NORM_EPS 1e-5f
+void nn_group_norm_init(struct nn_group_norm *m, nn_params *params, const char *name, int64_t groups,
+                        int64_t channels, float eps);
+ag_var *nn_group_norm(const struct nn_group_norm *m, ag_var *x);
+
 /* Layer normalisation over the last axis, weight 1, bias 0. */
 struct nn_layer_norm {
     ag_var *weight, *bias;

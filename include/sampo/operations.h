@@ -125,6 +125,10 @@ ag_var *ag_unsqueeze(ag_var *x, int axis);
 ag_var *ag_unslice(ag_var *x, int rank, const int64_t *shape, int axis, int64_t start, int64_t stop,
                    int64_t step);
 
+/* x between before[axis] and after[axis] elements of a value along each axis, lists as long as its rank; below 0, so many
+ * elements go instead (torch's constant pad). */
+ag_var *ag_pad(ag_var *x, const int64_t *before, const int64_t *after, float value);
+
 /* The `count` variables one after the other along `axis`; all other sizes are equal. Or, all of one shape, along a new axis
  * of size `count`. */
 ag_var *ag_concat(ag_var *const *x, int count, int axis);

@@ -58,6 +58,13 @@ const char *nn_params_error(const nn_params *params);
  * registry owns it and copies the name. NULL where the registry has failed; modules may keep it all the same. */
 ag_var *nn_param(nn_params *params, const char *name, nn_init init, int rank, const int64_t *shape);
 
+/* Registers a buffer of a shape, filled with a value, and returns its variable, which the registry owns: a tensor that belongs
+ * to the model but is not trained, such as running statistics. It is among the entries, and so in checkpoints, but has no
+ * gradient and is no part of nn_values and nn_params_count; nn_set_init and nn_freeze leave it alone. What a loss leaves for
+ * it on the tape (ag_leave) becomes its value at the end of nn_backward or, as the mean over the shards by their rows, of
+ * nn_parallel_backward. NULL where the registry has failed. */
+ag_var *nn_buffer(nn_params *params, const char *name, float value, int rank, const int64_t *shape);
+
 /* Gives a registered parameter, of any shape, a second name: one entry, one gradient (tied weights). */
 void nn_tie(nn_params *params, const char *alias, ag_var *parameter);
 

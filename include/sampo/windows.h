@@ -1,4 +1,4 @@
-/* Sampo tensor: windows that move over images: convolution. Images are [N, C, H, W], weights [O, C / groups, h,
+/* Sampo tensor: windows that move over images: convolution and pooling. Images are [N, C, H, W], weights [O, C / groups, h,
  * w], as PyTorch has them; an image of one axis is one of a single row. sampo/tensor.h, which includes this, says how errors
  * and memory work. */
 #ifndef SAMPO_WINDOWS_H
@@ -40,6 +40,25 @@ bool tensor_convolve_transposed(tensor x, tensor y, tensor w, tensor bias, const
  * overwritten. scratch: contiguous, w's size. */
 bool tensor_convolve_weight(tensor w, tensor y, tensor x, const tensor_windows *windows, tensor scratch,
                             tensor_error *err);
+
+/* ---- Pooling ------------------------------------------------------------------------------------ *
+ * Windows of window[0] rows and window[1] columns over each channel of x [N, C, H, W] by itself; here a stride of 0 is the
+ * window's size, and groups mean nothing. Padding is at most half of a window. Any strides in memory. */
+
+/* Sizes of the result [N, C, R, Q], as tensor_convolve_shape has them. Fails with "pooling: ...". */
+bool tensor_pool_shape(tensor x, const int64_t window[2], const tensor_windows *windows, int64_t shape[4],
+                       tensor_error *err);
+/* y[n, c, r, q] = the sum of x[n, c, r s - p + i d, q s - p + j d] over i and j, divided by window[0] window[1]: what lies in
+ * the padding counts as 0. Columns are summed first, then rows; up to 16 terms in float, runs of 16 in double. The second
+ * is its vector-Jacobian product: dx is overwritten. */
+bool tensor_pool_average(tensor y, tensor x, const int64_t window[2], const tensor_windows *windows,
+                         tensor_error *err);
+bool tensor_pool_average_vjp(tensor dx, tensor dy, const int64_t window[2], const tensor_windows *windows,
+                             tensor_error *err);
+/* Where in its image, row W + column, the first of each window's largest elements lies; NaN counts as the largest. ids is
+ * int32 [N, C, R, Q]. Fails where a window shows nothing but padding. */
+bool tensor_pool_largest(tensor ids, tensor x, const int64_t window[2], const tensor_windows *windows,
+                         tensor_error *err);
 
 SAMPO_END_DECLS
 #endif

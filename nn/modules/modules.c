@@ -41,29 +41,6 @@ ag_var *nn_linear(const struct nn_linear *m, ag_var *x) {
     return m->bias ? ag_linear(x, w, m->bias) : ag_linear_no_bias(x, w);
 }
 
-/* ---- Convolution ------------------------------------------------------------------------------- */
-
-void nn_conv2d_init(struct nn_conv2d *m, nn_params *params, const char *name, int64_t in, int64_t out,
-                    int64_t height, int64_t width, nn_conv2d_options options) {
-    const int64_t groups = options.windows.groups > 0 ? options.windows.groups : 1;
-    *m = (struct nn_conv2d){.windows = options.windows};
-    if (params && (in % groups != 0 || out % groups != 0)) {
-        tensor_fail(&params->error, "%s: %lld groups do not divide %lld and %lld channels",
-                    name ? name : "conv2d", (long long)groups, (long long)in, (long long)out);
-        return;
-    }
-    const double seen = (double)(in / groups) * (double)height * (double)width;
-    const nn_init noise = NN_UNIFORM(seen > 0 ? 1 / sqrt(seen) : 0);
-    m->weight = nn_param(params, nn_part(params, name, "weight"), noise,
-                         TENSOR_SHAPE(out, in / groups, height, width));
-    if (!options.no_bias) m->bias = nn_param(params, nn_part(params, name, "bias"), noise, 1, &out);
-}
-
-ag_var *nn_conv2d(const struct nn_conv2d *m, ag_var *x) {
-    return m->bias ? ag_conv2d(x, m->weight, m->bias, m->windows)
-                   : ag_conv2d_no_bias(x, m->weight, m->windows);
-}
-
 /* ---- Embedding, norms, dropout, activation -------------------------------------------------- */
 
 void nn_embedding_init(struct nn_embedding *m, nn_params *params, const char *name, int64_t count,

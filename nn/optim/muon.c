@@ -32,7 +32,7 @@ static int parts_of(const nn_registered *entry) {
 }
 
 static bool takes(const nn_muon_options *options, const nn_registered *entry) {
-    return !entry->alias && nn_group_rate(options->groups, entry->name) != 0;
+    return nn_is_flat(entry) && nn_group_rate(options->groups, entry->name) != 0;
 }
 
 /* The largest room that an item needs, and how many items there are; values need no memory yet. */
@@ -103,7 +103,7 @@ bool nn_muon_init(struct nn_muon *o, nn_params *params, nn_muon_options options)
     nn_params_parts(params, o->state.array[0], momenta);
     for (int i = 0, trained = 0; i < params->count; i++) {
         const nn_registered *entry = &params->entries[i];
-        if (entry->alias || entry->compact.data) continue;
+        if (!nn_is_flat(entry)) continue;
         const int k = trained++;
         if (!takes(&options, entry)) continue;
         if (entry->parameter->value.rank != 2)

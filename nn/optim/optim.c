@@ -47,7 +47,7 @@ static bool sweep_all(const sweep *s, nn_state *state, nn_params *params) {
     manner how = {0};
     for (int i = 0; i < params->count; i++) {
         const nn_registered *entry = &params->entries[i];
-        if (entry->alias || entry->compact.data) continue;
+        if (!nn_is_flat(entry)) continue;
         const manner next = manner_of(s, entry);
         const bool alike = next.rate == how.rate && next.decays == how.decays;
         if (!alike && !update(s, state, params, begin, end, how)) return false;

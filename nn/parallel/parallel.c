@@ -18,7 +18,7 @@ typedef struct worker {
 
 /* An array of gradients, and its part of each parameter, [trained]. */
 typedef struct gradients {
-    tensor all; /* [count] */
+    tensor all; /* as params->flat: what is left for buffers behind the gradients */
     const tensor *parts;
 } gradients;
 
@@ -122,10 +122,10 @@ static const gradients *memory_of(nn_parallel *parallel, gradients *g, tensor_er
     const nn_params *params = parallel->params;
     if (tensor_ok(g->all)) return g;
     if (g == &parallel->sums[0]) {
-        *g = (gradients){params->grads, params->gradients};
+        *g = (gradients){params->flat, params->gradients};
         return g;
     }
-    const tensor all = tensor_new(parallel->arena, TENSOR_F32, TENSOR_SHAPE(nn_params_count(params)), err);
+    const tensor all = tensor_new(parallel->arena, TENSOR_F32, 1, params->flat.shape, err);
     tensor *parts = tensor_arena_alloc(parallel->arena, (size_t)params->trained * sizeof *parts, err);
     if (!tensor_ok(all) || !parts) return NULL;
     nn_params_parts(params, all, parts);
@@ -164,6 +164,7 @@ static bool run_shard(batch *b, int64_t shard, worker *w, const gradients *to, d
     if (!loss || (b->backward && !ag_gradients_into(ag_affine(loss, (float)weight, 0), params->trained,
                                                     params->parameters, to->parts, false)))
         return tensor_fail(err, "%s", ag_ok(w->tape) ? "the loss function returned NULL" : ag_error(w->tape));
+    if (b->backward) nn_buffers_gather(params, w->tape, weight, to->all);
     *mean = weight * (double)loss->value.f32[0];
     if (w->rows[b->backward] < end - begin) w->rows[b->backward] = end - begin;
     return true;
@@ -323,14 +324,14 @@ static bool share_means(batch *b, tensor_error *failure, tensor_error *err) {
 static bool join_ranks(batch *b, tensor_error *err) {
     nn_parallel *parallel = b->parallel;
     const nn_world *world = parallel->world;
-    const tensor grads = parallel->params->grads;
+    const tensor flat = parallel->params->flat;
     tensor sums[NN_MAX_NODES];
-    const int64_t room = nn_join_room(world, b->shards, grads.shape[0]);
+    const int64_t room = nn_join_room(world, b->shards, flat.shape[0]);
     if (!tensor_ok(parallel->incoming) || tensor_size(parallel->incoming) < room)
         parallel->incoming = tensor_new(parallel->arena, TENSOR_F32, TENSOR_SHAPE(room), err);
     if (!tensor_ok(parallel->incoming)) return false;
     for (int i = 0; i < b->count; i++) sums[i] = parallel->sums[b->nodes[i].place].all;
-    return nn_join(world, b->shards, sums, grads, parallel->incoming, err);
+    return nn_join(world, b->shards, sums, flat, parallel->incoming, err);
 }
 
 /* ---- The batch ---------------------------------------------------------------------------------- */
@@ -352,6 +353,7 @@ static bool run(batch *b, double *mean, tensor_error *err) {
     } else if (!share_means(b, &failure, err) || (b->backward && !join_ranks(b, err))) {
         return false;
     }
+    if (b->backward) nn_buffers_take(parallel->params, parallel->params->flat);
     *mean = 0;
     for (int64_t shard = 0; shard < b->shards; shard++) *mean += parallel->means[shard];
     return true;

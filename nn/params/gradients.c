@@ -8,6 +8,10 @@ bool nn_backward(nn_params *params, ag_var *loss) {
     if (!tensor_ok(params->values)) return ag_fail(loss->tape, "backward: nn_params_finalize comes first");
     const bool done = ag_gradients_into(loss, params->trained, params->parameters, params->gradients, true);
     params->has_grads |= done;
+    if (done && params->buffers > 0) {
+        nn_buffers_gather(params, loss->tape, 1, params->flat);
+        nn_buffers_take(params, params->flat);
+    }
     return done;
 }
 

@@ -82,19 +82,20 @@ static bool enter(nn_params *params, nn_registered entry) {
     return true;
 }
 
-ag_var *nn_param(nn_params *params, const char *name, nn_init init, int rank, const int64_t *shape) {
+static ag_var *add(nn_params *params, const char *name, nn_init init, int rank, const int64_t *shape,
+                   bool buffer) {
     if (!expect_name(params, name)) return NULL;
     tensor value = {.dtype = TENSOR_F32, .rank = rank};
     if (rank < 0 || rank > TENSOR_MAX_RANK)
         return tensor_fail(&params->error, "%s: a rank of %d is not in 0..%d", name, rank, TENSOR_MAX_RANK),
                NULL;
-    int64_t size = 1, numbers;
+    int64_t *total = buffer ? &params->buffered : &params->numbers, size = 1, numbers;
     bool fits = true;
     for (int i = 0; i < rank; i++) {
         value.shape[i] = shape[i];
         fits = fits && shape[i] > 0 && !__builtin_mul_overflow(size, shape[i], &size);
     }
-    if (!fits || __builtin_add_overflow(params->numbers, size, &numbers)) {
+    if (!fits || __builtin_add_overflow(*total, size, &numbers)) {
         char text[TENSOR_SHAPE_TEXT];
         tensor_shape_text(text, sizeof text, rank, shape);
         tensor_fail(&params->error, "%s: bad size %s", name, text);
@@ -103,10 +104,20 @@ ag_var *nn_param(nn_params *params, const char *name, nn_init init, int rank, co
     ag_var *parameter = tensor_arena_alloc(params->arena, sizeof *parameter, &params->error);
     if (!parameter) return NULL;
     *parameter = (ag_var){.value = value};
-    if (!enter(params, (nn_registered){.name = name, .parameter = parameter, .init = init})) return NULL;
+    if (!enter(params, (nn_registered){.name = name, .parameter = parameter, .init = init, .buffer = buffer}))
+        return NULL;
     parameter->name = params->entries[params->count - 1].name;
-    params->numbers = numbers;
+    *total = numbers;
+    params->buffers += buffer;
     return parameter;
+}
+
+ag_var *nn_param(nn_params *params, const char *name, nn_init init, int rank, const int64_t *shape) {
+    return add(params, name, init, rank, shape, false);
+}
+
+ag_var *nn_buffer(nn_params *params, const char *name, float value, int rank, const int64_t *shape) {
+    return add(params, name, (nn_init){NN_INIT_VALUE, value, 0}, rank, shape, true);
 }
 
 void nn_tie(nn_params *params, const char *alias, ag_var *parameter) {
@@ -140,7 +151,9 @@ int nn_set_init(nn_params *params, const char *names, nn_init init) {
     int count = 0;
     for (int i = 0; i < nn_params_entries(params); i++)
         if (nn_name_fits(names, params->entries[i].name)) {
-            entry_of(params, params->entries[i].parameter)->init = init;
+            nn_registered *entry = entry_of(params, params->entries[i].parameter);
+            if (entry->buffer) continue;
+            entry->init = init;
             count++;
         }
     return count;
@@ -152,6 +165,7 @@ int nn_freeze(nn_params *params, const char *names, bool frozen) {
         nn_registered *entry = &params->entries[i];
         if (!nn_name_fits(names, entry->name)) continue;
         entry = entry_of(params, entry->parameter); /* an alias freezes what it stands for */
+        if (entry->buffer) continue;
         entry->frozen = frozen;
         if (tensor_ok(params->values)) entry->parameter->needs_grad = !frozen && !entry->compact.data;
         count++;
@@ -181,26 +195,38 @@ static bool place(nn_params *params, const nn_registered *entry, tensor values, 
     return true;
 }
 
+static bool place_buffer(nn_params *params, const nn_registered *entry, tensor_error *err) {
+    const tensor *shape = &entry->parameter->value;
+    const tensor value = tensor_new(params->arena, TENSOR_F32, shape->rank, shape->shape, err);
+    if (!tensor_ok(value) || !tensor_fill(value, (double)entry->init.a, err)) return false;
+    ag_parameter(entry->parameter, value, false, entry->name);
+    return true;
+}
+
 /* rng NULL: values are left as they are. */
 static bool lay_out(nn_params *params, tensor_rng *rng) {
     if (!params || nn_params_error(params)) return false;
     tensor_error *err = &params->error;
     if (tensor_ok(params->values)) return tensor_fail(err, "nn_params_finalize: called twice");
     tensor values = tensor_new(params->arena, TENSOR_F32, 1, &params->numbers, err);
-    tensor grads = tensor_zeros(params->arena, TENSOR_F32, 1, &params->numbers, err);
+    const int64_t numbers = params->numbers + params->buffered + params->buffers;
+    tensor flat = tensor_zeros(params->arena, TENSOR_F32, 1, &numbers, err);
+    tensor grads = tensor_slice(flat, 0, 0, params->numbers, 1, err);
     const size_t count = (size_t)params->count;
     params->parameters = tensor_arena_alloc(params->arena, count * sizeof *params->parameters, err);
     params->gradients = tensor_arena_alloc(params->arena, count * sizeof *params->gradients, err);
     if (!tensor_ok(values) || !tensor_ok(grads) || !params->parameters || !params->gradients) return false;
     int64_t offset = 0;
     for (int i = 0; i < params->count; i++) {
-        if (params->entries[i].alias || params->entries[i].compact.data) continue;
+        const nn_registered *entry = &params->entries[i];
         tensor_error fault = {0};
-        if (!place(params, &params->entries[i], values, grads, &offset, rng, &fault))
-            return tensor_fail(err, "%s: %s", params->entries[i].name, fault.text);
-        if (rng) rng->stream++;
+        if (entry->buffer ? !place_buffer(params, entry, &fault)
+                          : nn_is_flat(entry) && !place(params, entry, values, grads, &offset, rng, &fault))
+            return tensor_fail(err, "%s: %s", entry->name, fault.text);
+        if (rng && nn_is_flat(entry)) rng->stream++;
     }
     params->values = values;
+    params->flat = flat;
     params->grads = grads;
     return true;
 }

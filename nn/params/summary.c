@@ -37,7 +37,11 @@ bool nn_summary(FILE *file, const nn_params *params) {
         }
         const int64_t size = nn_size_of(value);
         fprintf(file, "%-*s  %-20s %14s%s%s\n", width, entry->name, shape, grouped(text, size),
-                entry->frozen ? " frozen" : "", entry->compact.data ? " compact" : "");
+                entry->buffer   ? " buffer"
+                : entry->frozen ? " frozen"
+                                : "",
+                entry->compact.data ? " compact" : "");
+        if (entry->buffer) continue;
         count++;
         numbers += size;
         if (entry->frozen) frozen += size;

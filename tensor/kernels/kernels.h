@@ -47,6 +47,14 @@ typedef struct windows_args {
     int64_t begin, n, from, to, out_row;
 } windows_args;
 
+/* Windows over one image that is pooled: out [rows.windows, cols.windows], in elements `out_row` and `out_col` apart. */
+typedef struct pool_args {
+    window_axis rows, cols;
+    const float *x;
+    int64_t out_row, out_col;
+    float divisor; /* of sums */
+} pool_args;
+
 /* One head of attention for one sequence: row strides in elements, columns are contiguous (of the keys: forward any). */
 typedef struct attention_args {
     int64_t tq, tk, d; /* queries, keys, head size */
@@ -177,6 +185,14 @@ typedef struct tensor_kernels {
     /* dw += sum of dy (x - mean) rstd over the rows, db += sum of dy, as add_rows */
     void (*add_norm_rows)(int64_t n, double *dw, double *db, const norm_rows *rows);
 
+    /* rows of n of channels, x^ = (x - mean) rstd: mean and sum of squares around it, n > 0; x^ w + b; sums of dy and dy x^;
+     * dx (+)= rstd (w dy - means[0] - x^ means[1]) */
+    void (*norm_moments)(int64_t n, const float *x, double moments[2]);
+    void (*norm_scale)(int64_t n, float *y, const float stats[2], const float *x, float w, float b);
+    void (*norm_sums)(int64_t n, const float stats[2], const float *dy, const float *x, double sums[2]);
+    void (*norm_scale_vjp)(int64_t n, float *dx, const float stats[2], const float *dy, const float *x,
+                           float w, const float means[2], bool accumulate);
+
     /* gemm.h (with gemv.h), gemm_bf16.h (A and B rounded to bfloat16; of `part`, GEMM_FULL alone), compact.h, attention.h */
     void (*gemm)(const gemm_args *args);
     void (*gemm_bf16)(const gemm_args *args);
@@ -189,6 +205,11 @@ typedef struct tensor_kernels {
     /* windows.h */
     void (*gather_windows)(const windows_args *args, float *out);
     void (*scatter_windows)(const windows_args *args, const float *from);
+
+    /* pool.h: sums, taps in runs of 16 along columns, then along rows, added in double; and where the first of the largest
+     * lies, row cols.size + column: each window shows an element */
+    void (*pool_sums)(const pool_args *args, float *out);
+    void (*pool_largest)(const pool_args *args, int32_t *out);
 
     /* rotary.h */
     void (*rotary)(const rotary_args *args);

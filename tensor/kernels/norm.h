@@ -121,6 +121,51 @@ static void norm_vjp_row(int64_t n, float *dx, const float stats[2], const float
     });
 }
 
+/* ---- Normalisation of channels: rows of which each has one weight ---------------------------------- */
+
+/* The mean of a row, n > 0, and the sum of the squares of what is left, as norm_row computes them. */
+static void norm_moments(int64_t n, const float *x, double moments[2]) {
+    const float guess = (float)((double)reduce_sum(n, x) / (double)n);
+    const row_sums sums = centred_sums(n, x, guess);
+    const double shift = sums.first / (double)n, rest = sums.second - sums.first * shift;
+    moments[0] = (double)guess + shift;
+    moments[1] = rest > 0 ? rest : 0;
+}
+
+/* y = x^ w + b. */
+static void norm_scale(int64_t n, float *y, const float stats[2], const float *x, float w, float b) {
+    const vec mean = vec_splat(stats[0]), rstd = vec_splat(stats[1]), weight = vec_splat(w),
+              bias = vec_splat(b);
+    EACH_LANES(n, i, count, {
+        lanes row = lanes_load_some(x + i, count, 0);
+        for (int v = 0; v < LANE_VECS; v++) row.v[v] = vec_fma((row.v[v] - mean) * rstd, weight, bias);
+        lanes_store_some(y + i, row, count);
+    });
+}
+
+/* Sums of dy and of dy x^. */
+static void norm_sums(int64_t n, const float stats[2], const float *dy, const float *x, double sums[2]) {
+    const row_sums both = gradient_sums(n, stats, dy, x, NULL);
+    sums[0] = both.first;
+    sums[1] = both.second;
+}
+
+/* dx (+)= rstd (w dy - means[0] - x^ means[1]). */
+static void norm_scale_vjp(int64_t n, float *dx, const float stats[2], const float *dy, const float *x,
+                           float w, const float means[2], bool accumulate) {
+    const vec mean = vec_splat(stats[0]), rstd = vec_splat(stats[1]), weight = vec_splat(w);
+    const vec mean_g = vec_splat(means[0]), mean_dot = vec_splat(means[1]);
+    EACH_LANES(n, i, count, {
+        const lanes g = lanes_load_some(dy + i, count, 0), row = lanes_load_some(x + i, count, 0);
+        lanes d = accumulate ? lanes_load_some(dx + i, count, 0) : lanes_splat(0);
+        for (int v = 0; v < LANE_VECS; v++) {
+            const vec normal = (row.v[v] - mean) * rstd;
+            d.v[v] = vec_fma(vec_fma(-normal, mean_dot, g.v[v] * weight - mean_g), rstd, d.v[v]);
+        }
+        lanes_store_some(dx + i, d, count);
+    });
+}
+
 enum { NORM_ROWS_NV = 4 };
 
 /* nv whole vectors of columns from column j on, as add_rows_at; both sums at once, as reading takes the time. */

@@ -9,6 +9,7 @@
 #include "tensor/kernels/gemm_bf16.h"
 #include "tensor/kernels/norm.h"
 #include "tensor/kernels/optim.h"
+#include "tensor/kernels/pool.h"
 #include "tensor/kernels/random.h"
 #include "tensor/kernels/reduce.h"
 #include "tensor/kernels/rotary.h"
@@ -54,6 +55,10 @@ const tensor_kernels PASTE(tensor_kernels_, SAMPO_ISA) = {
     .norm = norm_row,
     .norm_vjp = norm_vjp_row,
     .add_norm_rows = add_norm_rows,
+    .norm_moments = norm_moments,
+    .norm_scale = norm_scale,
+    .norm_sums = norm_sums,
+    .norm_scale_vjp = norm_scale_vjp,
     .gemm = gemm,
     .compact_bf16 = compact_bf16_any,
     .compact_int8 = compact_int8,
@@ -63,6 +68,8 @@ const tensor_kernels PASTE(tensor_kernels_, SAMPO_ISA) = {
     .attention_vjp = attention_vjp,
     .gather_windows = gather_windows,
     .scatter_windows = scatter_windows,
+    .pool_sums = pool_sums,
+    .pool_largest = pool_largest,
     .rotary = rotary_row,
 #define ENTRY(rule, text, states) [TENSOR_UPDATE_##rule] = updates_##rule,
     .update = {TENSOR_UPDATE_RULES(ENTRY)},

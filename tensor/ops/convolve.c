@@ -2,6 +2,7 @@
  * second-level cache, and multiplied there (Chellapilla et al. 2006). The transposed one is the same over images whose
  * windows are chosen so: with a stride of s, results that are s apart meet the same taps and are a convolution of their own. */
 #include "tensor/kernels/kernels.h"
+#include "tensor/ops/windows_internal.h"
 #include "tensor/tensor_internal.h"
 
 enum {
@@ -11,17 +12,6 @@ enum {
 
 /* ---- Arguments ------------------------------------------------------------------------------------ */
 
-/* The same with each 0 replaced by what it stands for. */
-static tensor_windows complete(const tensor_windows *windows) {
-    tensor_windows t = *windows;
-    for (int i = 0; i < 2; i++) {
-        if (t.stride[i] == 0) t.stride[i] = 1;
-        if (t.dilation[i] == 0) t.dilation[i] = 1;
-    }
-    if (t.groups == 0) t.groups = 1;
-    return t;
-}
-
 static bool mismatch(const char *why, tensor x, tensor w, tensor_error *err) {
     char a[TENSOR_SHAPE_TEXT], b[TENSOR_SHAPE_TEXT];
     return tensor_fail(err, "convolution: %s: x %s, w %s", why,
@@ -29,30 +19,12 @@ static bool mismatch(const char *why, tensor x, tensor w, tensor_error *err) {
                        tensor_shape_text(b, sizeof b, w.rank, w.shape));
 }
 
-/* How many windows lie along an axis; false where these sizes are not possible. */
-static bool count_windows(int64_t size, int64_t window, int64_t stride, int64_t padding, int64_t dilation,
-                          int64_t *count, tensor_error *err) {
-    enum { MOST = 1 << 30 };
-    if (window < 1 || window > MOST || stride < 1 || stride > MOST || padding < 0 || padding > MOST ||
-        dilation < 1 || dilation > MOST)
-        return tensor_fail(
-            err,
-            "convolution: a window of %lld with stride %lld, padding %lld and dilation %lld is not possible",
-            (long long)window, (long long)stride, (long long)padding, (long long)dilation);
-    const int64_t room = size + 2 * padding - dilation * (window - 1) - 1;
-    if (room < 0)
-        return tensor_fail(err, "convolution: a window over %lld is larger than %lld with a padding of %lld",
-                           (long long)(dilation * (window - 1) + 1), (long long)size, (long long)padding);
-    *count = room / stride + 1;
-    return true;
-}
-
 bool tensor_convolve_shape(tensor x, tensor w, const tensor_windows *windows, int64_t shape[4],
                            tensor_error *err) {
     if (!tensor_expect("convolution", "x", &x, TENSOR_F32, err) ||
         !tensor_expect("convolution", "w", &w, TENSOR_F32, err))
         return false;
-    const tensor_windows t = complete(windows);
+    const tensor_windows t = windows_complete(windows);
     if (x.rank != 4 || w.rank != 4) return mismatch("needs x[N, C, H, W] and w[O, C, h, w]", x, w, err);
     if (t.groups < 1 || w.shape[0] % t.groups != 0 || x.shape[1] % t.groups != 0)
         return mismatch("the groups do not divide the channels", x, w, err);
@@ -60,8 +32,7 @@ bool tensor_convolve_shape(tensor x, tensor w, const tensor_windows *windows, in
     shape[0] = x.shape[0];
     shape[1] = w.shape[0];
     for (int i = 0; i < 2; i++)
-        if (!count_windows(x.shape[2 + i], w.shape[2 + i], t.stride[i], t.padding[i], t.dilation[i],
-                           &shape[2 + i], err))
+        if (!windows_count("convolution", &t, i, x.shape[2 + i], w.shape[2 + i], &shape[2 + i], err))
             return false;
     return true;
 }
@@ -178,28 +149,6 @@ static void multiply(products *t) {
                     t);
 }
 
-/* The axis of an image on which windows of a convolution lie. */
-static window_axis axis_of(const tensor_windows *t, int i, const tensor *x, const tensor *w,
-                           const tensor *y) {
-    return (window_axis){.windows = y->shape[2 + i],
-                         .taps = w->shape[2 + i],
-                         .step = t->stride[i],
-                         .first = -t->padding[i],
-                         .apart = t->dilation[i],
-                         .size = x->shape[2 + i],
-                         .stride = x->stride[2 + i]};
-}
-
-/* Every element of an image by itself, or those `step` apart from `first` on. */
-static window_axis elements(const tensor *x, int i, int64_t first, int64_t step) {
-    return (window_axis){.windows = (x->shape[2 + i] - first + step - 1) / step,
-                         .taps = 1,
-                         .step = step,
-                         .first = first,
-                         .size = x->shape[2 + i],
-                         .stride = x->stride[2 + i]};
-}
-
 static windows_args images(const tensor *x, window_axis rows, window_axis cols) {
     return (windows_args){
         .rows = rows, .cols = cols, .x = x->f32, .image = x->stride[0], .channel = x->stride[1]};
@@ -210,9 +159,10 @@ static windows_args images(const tensor *x, window_axis rows, window_axis cols) 
 bool tensor_convolve(tensor y, tensor x, tensor w, tensor bias, const tensor_windows *windows,
                      tensor_error *err) {
     if (!check(&y, &x, &w, &bias, w.rank > 0 ? w.shape[0] : 0, windows, NULL, err)) return false;
-    const tensor_windows t = complete(windows);
-    products p = {.from = images(&x, axis_of(&t, 0, &x, &w, &y), axis_of(&t, 1, &x, &w, &y)),
-                  .to = images(&y, elements(&y, 0, 0, 1), elements(&y, 1, 0, 1)),
+    const tensor_windows t = windows_complete(windows);
+    products p = {.from = images(&x, windows_along(&t, 0, &x, w.shape[2], &y),
+                                 windows_along(&t, 1, &x, w.shape[3], &y)),
+                  .to = images(&y, windows_elements(&y, 0, 0, 1), windows_elements(&y, 1, 0, 1)),
                   .groups = t.groups,
                   .rows = w.shape[0] / t.groups,
                   .k = w.shape[1] * w.shape[2] * w.shape[3],
@@ -231,32 +181,9 @@ bool tensor_convolve(tensor y, tensor x, tensor w, tensor bias, const tensor_win
 
 /* ---- Transposed ----------------------------------------------------------------------------------- */
 
-/* The taps that elements first, first + stride, ... of x meet: tap number `tap`, and every `every`-th after it. */
-typedef struct phase {
-    window_axis axis; /* of y */
-    int64_t tap, every;
-} phase;
-
-static phase phase_of(const tensor_windows *t, int i, int64_t first, const tensor *x, const tensor *w,
-                      const tensor *y) {
-    const int64_t stride = t->stride[i], dilation = t->dilation[i], at = first + t->padding[i];
-    int64_t tap = 0, every = 1;
-    while (every * dilation % stride != 0) every++;
-    while (tap < every && (at - tap * dilation) % stride != 0) tap++; /* every: no tap meets them */
-    const int64_t taps = w->shape[2 + i];
-    return (phase){.axis = {.windows = elements(x, i, first, stride).windows,
-                            .taps = tap < every && tap < taps ? (taps - tap + every - 1) / every : 0,
-                            .step = 1,
-                            .first = (at - tap * dilation) / stride,
-                            .apart = -(every * dilation / stride),
-                            .size = y->shape[2 + i],
-                            .stride = y->stride[2 + i]},
-                   .tap = tap,
-                   .every = every};
-}
-
 /* out[group][c][(o, i, j)] = w[o, c, i, j] of the taps of two phases. */
-static void turn(float *out, const tensor *w, int64_t groups, const phase *rows, const phase *cols) {
+static void turn(float *out, const tensor *w, int64_t groups, const windows_phase *rows,
+                 const windows_phase *cols) {
     const int64_t outputs = w->shape[0] / groups;
     for (int64_t g = 0; g < groups; g++)
         for (int64_t c = 0; c < w->shape[1]; c++)
@@ -272,15 +199,17 @@ static void turn(float *out, const tensor *w, int64_t groups, const phase *rows,
 bool tensor_convolve_transposed(tensor x, tensor y, tensor w, tensor bias, const tensor_windows *windows,
                                 tensor scratch, tensor_error *err) {
     if (!check(&y, &x, &w, &bias, x.rank > 1 ? x.shape[1] : 0, windows, &scratch, err)) return false;
-    const tensor_windows t = complete(windows);
+    const tensor_windows t = windows_complete(windows);
     const int64_t outputs = w.shape[0] / t.groups;
     for (int64_t r = 0; r < t.stride[0] && r < x.shape[2]; r++)
         for (int64_t q = 0; q < t.stride[1] && q < x.shape[3]; q++) {
-            const phase rows = phase_of(&t, 0, r, &x, &w, &y), cols = phase_of(&t, 1, q, &x, &w, &y);
+            const windows_phase rows = windows_phase_of(&t, 0, r, &x, w.shape[2], &y),
+                                cols = windows_phase_of(&t, 1, q, &x, w.shape[3], &y);
             const int64_t k = outputs * rows.axis.taps * cols.axis.taps;
             turn(scratch.f32, &w, t.groups, &rows, &cols);
             products p = {.from = images(&y, rows.axis, cols.axis),
-                          .to = images(&x, elements(&x, 0, r, t.stride[0]), elements(&x, 1, q, t.stride[1])),
+                          .to = images(&x, windows_elements(&x, 0, r, t.stride[0]),
+                                       windows_elements(&x, 1, q, t.stride[1])),
                           .groups = t.groups,
                           .rows = w.shape[1],
                           .k = k,
@@ -367,16 +296,17 @@ bool tensor_convolve_weight(tensor w, tensor y, tensor x, const tensor_windows *
                             tensor_error *err) {
     if (!check(&y, &x, &w, NULL, 0, windows, &scratch, err)) return false;
     if (tensor_size(w) == 0) return true;
-    const tensor_windows o = complete(windows);
-    weights t = {.x = images(&x, axis_of(&o, 0, &x, &w, &y), axis_of(&o, 1, &x, &w, &y)),
-                 .y = images(&y, elements(&y, 0, 0, 1), elements(&y, 1, 0, 1)),
-                 .groups = o.groups,
-                 .k = w.shape[1] * w.shape[2] * w.shape[3],
-                 .outputs = w.shape[0] / o.groups,
-                 .windows = y.shape[0] * y.shape[2] * y.shape[3],
-                 .x_group = w.shape[1] * x.stride[1],
-                 .y_group = w.shape[0] / o.groups * y.stride[1],
-                 .sums = scratch.f32};
+    const tensor_windows o = windows_complete(windows);
+    weights t = {
+        .x = images(&x, windows_along(&o, 0, &x, w.shape[2], &y), windows_along(&o, 1, &x, w.shape[3], &y)),
+        .y = images(&y, windows_elements(&y, 0, 0, 1), windows_elements(&y, 1, 0, 1)),
+        .groups = o.groups,
+        .k = w.shape[1] * w.shape[2] * w.shape[3],
+        .outputs = w.shape[0] / o.groups,
+        .windows = y.shape[0] * y.shape[2] * y.shape[3],
+        .x_group = w.shape[1] * x.stride[1],
+        .y_group = w.shape[0] / o.groups * y.stride[1],
+        .sums = scratch.f32};
     const int threads = tensor_is_nested() ? 1 : tensor_threads();
     t.k_blocks = pieces(t.k, ROWS);
     while (t.k_blocks * t.groups < threads && 2 * ROWS * t.k_blocks < 8 * t.k) t.k_blocks++;

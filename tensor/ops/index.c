@@ -136,15 +136,15 @@ bool tensor_scatter_add(tensor out, int axis, tensor ids, tensor x, tensor scrat
     axis = check(what, x, "x", out, "out", axis, ids, err);
     if (axis < 0 || !tensor_expect(what, "scratch", &scratch, TENSOR_F32, err)) return false;
     scatter_job t = {ids.shape[axis], out.shape[axis], {out.stride[axis], ids.stride[axis], x.stride[axis]}};
-    const int64_t need = 2 * LINES * t.n;
-    if (tensor_size(scratch) < need || !tensor_dense(&scratch) || (uintptr_t)scratch.data % sizeof(double))
-        return tensor_fail(err, "scatter_add: scratch needs %lld elements without gaps", (long long)need);
     tensor line[3] = {out, ids, x};
     for (int k = 0; k < 3; k++) line[k].shape[axis] = 1;
     tensor_loop loop;
     tensor_loop_init(&loop, TENSOR_ANY_ORDER, 3, line);
     const int64_t *apart = loop.inner_stride;
     const int64_t together = apart[0] == 1 && apart[1] == 0 && apart[2] == 1 ? LINES : 1;
+    const int64_t need = 2 * together * t.n;
+    if (tensor_size(scratch) < need || !tensor_dense(&scratch) || (uintptr_t)scratch.data % sizeof(double))
+        return tensor_fail(err, "scatter_add: scratch needs %lld elements without gaps", (long long)need);
     t.total = scratch.data;
     memset(t.total, 0, (size_t)(together * t.n) * sizeof *t.total);
     tensor_run run = tensor_loop_runs(&loop, 0, t.ids > 0 ? loop.size : 0);

@@ -243,3 +243,27 @@ case("cross_entropy sum", lambda x, t, w: F.cross_entropy(x, t, reduction="sum")
      torch.tensor([1]), floats(1, 1, 1), constants=(2,))
 case("arange", lambda: torch.arange(-1, 2, 0.4, dtype=torch.float64))
 case("linspace", lambda: torch.linspace(-1, 2, 7, dtype=torch.float64))
+
+# ---- Windows ---------------------------------------------------------------------------------------
+
+TIES = floats(*[2, 1, 2, 2, 0, 2, 2, 2, 1, 1, 1, 1, -inf, -inf, 3, nan, -inf, -inf, 0.5, 3]).reshape(1, 1, 4, 5)
+for x in (rand(1, 2, 5, 6), TIES, torch.zeros(0, 2, 5, 6, dtype=torch.float64)):
+    case("max_pool2d 2x2", lambda x: F.max_pool2d(x, 2), x)
+    case("max_pool2d 3x2", lambda x: F.max_pool2d(x, (3, 2), (1, 2), (1, 1)), x)
+    case("max_pool2d dilated", lambda x: F.max_pool2d(x, (2, 3), (2, 1), 0, (2, 2)), x)
+    case("average_pool2d 2x2", lambda x: F.avg_pool2d(x, 2), x)
+    case("average_pool2d 3x2", lambda x: F.avg_pool2d(x, (3, 2), (1, 2), (1, 1)), x)
+    case("average_pool2d uncounted", lambda x: F.avg_pool2d(x, (2, 3), (1, 2), (1, 1), count_include_pad=False), x)
+case("max_pool1d", lambda x: F.max_pool1d(x, 3, 2, 1), rand(1, 2, 7))
+case("average_pool1d", lambda x: F.avg_pool1d(x, 3, 2, 1), rand(1, 2, 7))
+case("pad", lambda x: F.pad(x, (1, 3, 2, 0), value=0.5), rand(2, 2, 3))
+case("pad", lambda x: F.pad(x, (1, 3, 2, 0), value=0.5), torch.zeros(2, 0, 3, dtype=torch.float64))
+case("pad cropped", lambda x: F.pad(x, (-1, 1, 1, -2)), rand(2, 3, 3))
+case("unfold", lambda x: F.unfold(x, (2, 3), padding=(1, 0)), rand(1, 2, 2, 3))
+case("unfold", lambda x: F.unfold(x, (2, 3), padding=(1, 0)), torch.zeros(0, 2, 2, 3, dtype=torch.float64))
+case("unfold strided", lambda x: F.unfold(x, 2, dilation=(2, 1), padding=(0, 1), stride=(2, 3)), rand(1, 2, 4, 5))
+
+for shape in ((2, 4, 3), (3, 4), (2, 4, 2, 2)):
+    case("batch_norm", lambda x, w, b: F.batch_norm(x, None, None, w, b, True, eps=1e-2), rand(*shape), rand(4), rand(4))
+    case("group_norm", lambda x, w, b: F.group_norm(x, 2, w, b, eps=1e-2), rand(*shape), rand(4), rand(4))
+case("batch_norm", lambda x, w, b: F.batch_norm(x, None, None, w, b, True, eps=1e-2), floats(*[3] * 6).reshape(2, 1, 3), rand(1), rand(1))

@@ -308,6 +308,11 @@ Test(gradients, fused_operations_equal_their_references) {
     compare(ag_layer_norm(x, w, b, 1e-5f), 3, (ag_var *[]){x, w, b});
     compare(ag_rms_norm(x, w, 1e-5f), 2, (ag_var *[]){x, w});
     ag_reset(tape);
+    x = normal(tape, TENSOR_SHAPE(3, 6, 65)), w = normal(tape, TENSOR_SHAPE(6)),
+    b = normal(tape, TENSOR_SHAPE(6));
+    compare(ag_batch_norm(x, w, b, 1e-5f, NULL), 3, (ag_var *[]){x, w, b});
+    compare(ag_group_norm(x, w, b, 3, 1e-5f), 3, (ag_var *[]){x, w, b});
+    ag_reset(tape);
     x = normal(tape, TENSOR_SHAPE(11, 51)), w = ids(tape, 11, 51);
     compare(ag_cross_entropy(x, w), 1, &x);
     ag_reset(tape);

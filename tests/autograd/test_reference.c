@@ -40,7 +40,8 @@ typedef ag_var *run(const reference *c, ag_var *const *in);
     _(leaky_relu) _(elu) _(clamp) _(where) _(masked_fill) _(variance) _(deviation) _(norm) _(cumulative_sum) _(stack) \
     _(concat) _(flip) _(tril) _(triu) _(one_hot) _(gather) _(scatter_add) _(index_select) _(sort) _(argsort) _(top_k) \
     _(argmax) _(argmin) _(einsum) _(linear) _(softmax) _(log_softmax) _(layer_norm) _(rms_norm) _(huber_loss) \
-    _(smooth_l1_loss) _(arange) _(linspace) _(split) _(unbind) _(cross_entropy)
+    _(smooth_l1_loss) _(arange) _(linspace) _(split) _(unbind) _(cross_entropy) _(max_pool2d) \
+    _(average_pool2d) _(max_pool1d) _(average_pool1d) _(pad) _(unfold) _(batch_norm) _(group_norm)
 /* clang-format on */
 
 /* The words behind the first: a number, axes, a loss's form. */
@@ -106,10 +107,27 @@ RUN(softmax, ag_softmax(in[0], 1))
 RUN(log_softmax, ag_log_softmax(in[0], 1))
 RUN(layer_norm, ag_layer_norm(in[0], in[1], in[2], 1e-5f))
 RUN(rms_norm, ag_rms_norm(in[0], in[1], 1e-5f))
+RUN(batch_norm, ag_batch_norm(in[0], in[1], in[2], 1e-2f, NULL))
+RUN(group_norm, ag_group_norm(in[0], in[1], in[2], 2, 1e-2f))
 RUN(huber_loss, ag_huber_loss(in[0], in[1], 0.75f, form(c)))
 RUN(smooth_l1_loss, ag_smooth_l1_loss(in[0], in[1], has_word(c, "0") ? 0 : 0.5f, form(c)))
 RUN(arange, ag_arange(c->tape, -1, 2, 0.4))
 RUN(linspace, ag_linspace(c->tape, -1, 2, 7))
+
+static const tensor_windows overlapping = {.stride = {1, 2}, .padding = {1, 1}};
+RUN(max_pool2d, has_word(c, "2x2") ? ag_max_pool2d(in[0], 2, 2, (tensor_windows){0})
+                : has_word(c, "3x2")
+                    ? ag_max_pool2d(in[0], 3, 2, overlapping)
+                    : ag_max_pool2d(in[0], 2, 3, (tensor_windows){{2, 1}, {0, 0}, {2, 2}, 0}))
+RUN(average_pool2d, has_word(c, "2x2")   ? ag_average_pool2d(in[0], 2, 2, (tensor_windows){0}, true)
+                    : has_word(c, "3x2") ? ag_average_pool2d(in[0], 3, 2, overlapping, true)
+                                         : ag_average_pool2d(in[0], 2, 3, overlapping, false))
+RUN(max_pool1d, ag_max_pool1d(in[0], 3, (tensor_windows){.stride = {2}, .padding = {1}}))
+RUN(average_pool1d, ag_average_pool1d(in[0], 3, (tensor_windows){.stride = {2}, .padding = {1}}, true))
+RUN(pad, has_word(c, "cropped") ? ag_pad(in[0], (int64_t[]){0, 1, -1}, (int64_t[]){0, -2, 1}, 0)
+                                : ag_pad(in[0], (int64_t[]){0, 2, 1}, (int64_t[]){0, 0, 3}, 0.5f))
+RUN(unfold, has_word(c, "strided") ? ag_unfold(in[0], 2, 2, (tensor_windows){{2, 3}, {0, 1}, {2, 1}, 0})
+                                   : ag_unfold(in[0], 2, 3, (tensor_windows){.padding = {1, 0}}))
 
 static ag_var *run_split(const reference *c, ag_var *const *in) {
     (void)c;
@@ -234,7 +252,7 @@ static void note(void *context, const ag_op *op, ag_moment moment) {
 static const char *const elsewhere[] = {"add_in_place", "relu_in_place", "dropout",          "unslice",
                                         "attention",    "split_heads",   "merge_heads",      "rotary",
                                         "conv2d",       "conv2d_weight", "conv_transpose2d", "detach",
-                                        "checkpoint",   "cross_entropy"};
+                                        "checkpoint",   "cross_entropy", "average_share"};
 
 static void expect_all(const bool *seen) {
     for (int i = 0; ag_ops[i]; i++) {

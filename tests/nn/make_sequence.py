@@ -108,4 +108,21 @@ keep('decoder.seen', seen)
 gradients('decoder', h + y, p.items(), x)
 keep('decoder.dmemory', memory.grad)
 
+# Convolutions and normalisation of channels. Running statistics after two steps, and what they make of x.
+for name, m, shape in (('conv1d', torch.nn.Conv1d(4, 6, 3, 2, 1, groups=2), (2, 4, 7)),
+                       ('conv_transpose1d', torch.nn.ConvTranspose1d(4, 6, 3, 2, 1, 1, groups=2), (2, 4, 5)),
+                       ('conv_transpose2d', torch.nn.ConvTranspose2d(3, 2, (3, 2), (2, 1), (1, 0), (1, 0)), (2, 3, 4, 5)),
+                       ('group_norm', torch.nn.GroupNorm(2, 4), (3, 4, 5)), ('batch_norm', torch.nn.BatchNorm2d(3), (2, 3, 4, 2))):
+    for key, p in m.named_parameters():
+        p.data = torch.randn_like(p)
+    if name == 'batch_norm':
+        keep(f'{name}.running_mean', m.running_mean)
+        keep(f'{name}.running_var', m.running_var)
+    x = torch.randn(*shape, requires_grad=True)
+    gradients(name, m(x), m.named_parameters(), x)
+m(x * 2 + 1)
+keep('batch_norm.next_mean', m.running_mean)
+keep('batch_norm.next_var', m.running_var)
+keep('batch_norm.eval', m.eval()(x))
+
 save_file(out, sys.argv[1])

@@ -516,6 +516,6 @@ Test(modules, convolution_registers_its_parameters_and_is_the_operation) {
     cr_expect_null(nn_conv2d(&m, NULL));
     nn_params *other = nn_params_new();
     nn_conv2d_init(&wrong, other, "odd", 4, 5, 3, 3, (nn_conv2d_options){windows, false});
-    cr_expect_str_eq(nn_params_error(other), "odd: 2 groups do not divide 4 and 5 channels");
+    cr_expect_str_eq(nn_params_error(other), "odd: 2 groups do not divide 5 and 4 channels");
     nn_params_free(other), nn_params_free(params), ag_tape_free(tape), tensor_arena_free(arena);
 }

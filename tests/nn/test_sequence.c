@@ -66,6 +66,7 @@ static void check(const char *module, ag_var *y, ag_var *x) {
     cr_assert(ag_backward(loss), "%s: %s", module, ag_error(tape));
     expect_close(ag_grad(x), module, "dx");
     for (int i = 0; i < nn_params_entries(params); i++) {
+        if (!nn_params_at(params, i)->needs_grad) continue; /* a buffer */
         char what[96];
         snprintf(what, sizeof what, "d.%s", nn_params_name(params, i) + strlen(module) + 1);
         expect_close(ag_grad(ag_use(tape, nn_params_at(params, i))), module, what);
@@ -253,4 +254,61 @@ Test(sequence, weights_of_attention) {
     nn_multihead_init(&m, own, "a", WIDTH, (nn_multihead_options){.heads = 3, .key_heads = 2});
     cr_expect_str_eq(nn_params_error(own), "a: 2 heads of keys do not divide 3 heads");
     nn_params_free(own);
+}
+
+/* ---- Images and samples ------------------------------------------------------------------------------ */
+
+static ag_var *input(const char *module) {
+    return ag_variable(tape, expected(module, "x"));
+}
+
+Test(sequence, convolutions_and_group_norm_are_those_of_pytorch) {
+    struct nn_conv1d conv1;
+    struct nn_conv_transpose1d back1;
+    struct nn_conv_transpose2d back2;
+    struct nn_group_norm norm;
+    const tensor_windows windows = {.stride = {2}, .padding = {1}, .groups = 2};
+    for (int which = 0; which < 4; which++) {
+        static const char *const names[] = {"conv1d", "conv_transpose1d", "conv_transpose2d", "group_norm"};
+        nn_params_free(params);
+        params = nn_params_new();
+        ag_reset(tape);
+        if (which == 0)
+            nn_conv1d_init(&conv1, params, names[0], 4, 6, 3, (nn_conv2d_options){windows, false});
+        if (which == 1)
+            nn_conv_transpose1d_init(&back1, params, names[1], 4, 6, 3,
+                                     (nn_conv_transpose2d_options){windows, {1, 0}, false});
+        if (which == 2)
+            nn_conv_transpose2d_init(
+                &back2, params, names[2], 3, 2, 3, 2,
+                (nn_conv_transpose2d_options){{.stride = {2, 1}, .padding = {1, 0}}, {1, 0}, false});
+        if (which == 3) nn_group_norm_init(&norm, params, names[3], 2, 4, NN_GROUP_NORM_EPS);
+        load();
+        ag_var *x = input(names[which]);
+        check(names[which],
+              which == 0   ? nn_conv1d(&conv1, x)
+              : which == 1 ? nn_conv_transpose1d(&back1, x)
+              : which == 2 ? nn_conv_transpose2d(&back2, x)
+                           : nn_group_norm(&norm, x),
+              x);
+    }
+}
+
+Test(sequence, batch_norm_and_its_running_statistics_are_those_of_pytorch) {
+    struct nn_batch_norm m;
+    nn_batch_norm_init(&m, params, "batch_norm", 3, NN_BATCH_NORM_DEFAULTS);
+    load();
+    ag_var *x = input("batch_norm");
+    check("batch_norm", nn_batch_norm(&m, x), x);
+    for (int step = 0; step < 2; step++) {
+        ag_reset(tape);
+        x = input("batch_norm");
+        if (step == 1) x = ag_affine(x, 2, 1);
+        cr_assert(nn_backward(params, ag_mean(nn_batch_norm(&m, x), AG_ALL, false)), "%s", ag_error(tape));
+    }
+    expect_close(m.running_mean->value, "batch_norm", "next_mean");
+    expect_close(m.running_var->value, "batch_norm", "next_var");
+    ag_reset(tape);
+    ag_set_recording(tape, false);
+    expect_close(nn_batch_norm(&m, input("batch_norm"))->value, "batch_norm", "eval");
 }

@@ -71,6 +71,22 @@ static void rows(void) {
     kernels->add_norm_rows(ROW - 1, total, more, &batch);
     for (int j = 0; j < ROW; j++) out[j] = (float)(total[j] + more[j]);
     add(out, ROW);
+    double sums[2];
+    kernels->norm_moments(N, x, sums), one[0] = (float)sums[0], one[1] = (float)sums[1], add(one, 2);
+    kernels->norm_sums(N, one, x, y, sums), one[2] = (float)sums[0], one[3] = (float)sums[1], add(one + 2, 2);
+    kernels->norm_scale(N, out, one, x, 0.7f, -0.2f), add(out, N);
+    kernels->norm_scale_vjp(N, out, one, x, y, 0.7f, one + 2, true), add(out, N);
+    const pool_args pool = {.rows = {3, 2, 2, -1, 1, 5, 31},
+                            .cols = {15, 3, 2, -1, 1, 31, 1},
+                            .x = x,
+                            .out_row = 15,
+                            .out_col = 1,
+                            .divisor = 6};
+    int32_t ids[3 * 15];
+    kernels->pool_sums(&pool, out), add(out, 3 * 15);
+    kernels->pool_largest(&pool, ids);
+    for (int i = 0; i < 3 * 15; i++) out[i] = (float)ids[i];
+    add(out, 3 * 15);
     const tensor_update_step step = {1e-3, 0.9, 0.999, 1e-8, 0.01, 0.1, 0.001};
     for (int rule = 0; rule < TENSOR_UPDATE_COUNT; rule++) {
         kernels->unary[TENSOR_ABS](N, y, y), kernels->unary[TENSOR_ABS](N, z, z);
