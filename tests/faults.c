@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
@@ -39,6 +40,40 @@ static int refused(fault_kind kind) {
         return refused(kind) ? failure : __real_##name arguments;                                            \
     }
 
+/* ---- What makes a file last, in its order ---- */
+
+static char trace[64];
+
+const char *fault_trace(void) {
+    return trace;
+}
+
+void fault_trace_begin(void) {
+    *trace = '\0';
+}
+
+static void note(char what) {
+    const size_t length = strlen(trace);
+    if (length + 1 < sizeof trace) memcpy(trace + length, (char[]){what, '\0'}, 2);
+}
+
+int __real_fsync(int file);
+int __wrap_fsync(int file);
+int __wrap_fsync(int file) {
+    struct stat status;
+    if (refused(FAULT_FILE)) return -1;
+    note(fstat(file, &status) == 0 && S_ISDIR(status.st_mode) ? 'd' : 'f');
+    return __real_fsync(file);
+}
+
+int __real_rename(const char *from, const char *to);
+int __wrap_rename(const char *from, const char *to);
+int __wrap_rename(const char *from, const char *to) {
+    if (refused(FAULT_FILE)) return -1;
+    note('r');
+    return __real_rename(from, to);
+}
+
 /* Of what has another name in glibc where files may be large, which meson.build says: stat64. */
 #define JOIN(name, suffix) name##suffix
 #define JOINED(name, suffix) JOIN(name, suffix)
@@ -51,8 +86,6 @@ WRAP(FAULT_MEMORY, void *, realloc, (void *p, size_t size), (p, size), NULL)
 WRAP(FAULT_MEMORY, void *, aligned_alloc, (size_t alignment, size_t size), (alignment, size), NULL)
 WRAP(FAULT_FILE, ssize_t, read, (int file, void *to, size_t size), (file, to, size), -1)
 WRAP(FAULT_FILE, ssize_t, write, (int file, const void *from, size_t size), (file, from, size), -1)
-WRAP(FAULT_FILE, int, fsync, (int file), (file), -1)
-WRAP(FAULT_FILE, int, rename, (const char *from, const char *to), (from, to), -1)
 WRAP(FAULT_FILE, ssize_t, getline, (char **line, size_t *room, FILE *file), (line, room, file), -1)
 
 int REAL(stat)(const char *path, struct stat *status);

@@ -18,4 +18,9 @@ int64_t fault_calls(fault_kind kind);
  * ENOMEM, files with ENOSPC. */
 void fault_inject(fault_kind kind, int64_t nth, int all);
 
+/* What was done since the beginning to make files last, a letter each: a file (f) or a folder (d) was synced, a file was
+ * renamed (r). */
+void fault_trace_begin(void);
+const char *fault_trace(void);
+
 #endif

@@ -2,6 +2,7 @@
 #ifndef SAMPO_TESTS_FUZZ_H
 #define SAMPO_TESTS_FUZZ_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>

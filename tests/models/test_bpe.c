@@ -211,6 +211,32 @@ Test(bpe, no_pair_that_occurs_once) {
     check_token(&t, 257, "aaaa");
 }
 
+/* So many that all tables grow. A pair is two of 64 letters, and a word occurs twice. */
+Test(bpe, thousands_of_merges) {
+    enum { LETTERS = 64, COUNT = 256 + LETTERS * LETTERS };
+    static char text[2 * LETTERS * LETTERS * 3 + 1];
+    char *at = text;
+    for (int i = 0; i < 2 * LETTERS * LETTERS; i++) {
+        *at++ = (char)('0' + i / LETTERS % LETTERS);
+        *at++ = (char)('0' + i % LETTERS);
+        *at++ = '\n';
+    }
+    lm_tokenizer t;
+    learn(&t, text, COUNT);
+    cr_expect_gt(t.count, 256 + 1500, "only %d", t.count);
+    tensor ids = lm_encode(&t, text, strlen(text), arena, &err);
+    cr_assert(tensor_ok(ids), "%s", err.text);
+    const char *rest = text;
+    for (int64_t i = 0; i < ids.shape[0]; i++) {
+        const lm_piece piece = lm_decode(&t, ids.i32[i]);
+        cr_assert(memcmp(rest, piece.bytes, piece.size) == 0, "token %d", (int)i);
+        rest += piece.size;
+    }
+    cr_expect(*rest == '\0' && ids.shape[0] < 3 * LETTERS * LETTERS * 2);
+    for (int32_t id = 256; id < t.count; id++) /* each is made of its own pair */
+        cr_assert_eq(lm_tokenizer_find(&t, lm_decode(&t, id).bytes, lm_decode(&t, id).size), id);
+}
+
 /* ---- Files that are wrong --------------------------------------------------------------------------- */
 
 static char *fuzz_input(size_t *size) {

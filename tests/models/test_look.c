@@ -158,6 +158,9 @@ Test(look, what_is_no_sample) {
                      "what follows sample 0 is no head of a sample");
     cr_expect_str_empty(sample_fault("# iteration 0, 9223372036854775000 bytes\na\n"));
     cr_expect_eq(samples.count, 0);
+    cr_expect_str_eq(
+        sample_fault("# iteration 0, 9223372036854775807 bytes\na\n"), /* would end behind INT64_MAX */
+        "what follows sample 0 is no head of a sample");
 }
 
 Test(look, many_samples_are_thinned_evenly) {

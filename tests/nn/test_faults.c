@@ -187,3 +187,18 @@ Test(faults, each_file_operation_can_fail) {
     cr_expect_eq(rmdir(folder), 0, "something was left behind");
     tensor_arena_free(arena);
 }
+
+/* A power cut at any moment leaves the old file or the new one: its data are on the disk before it takes its name, and the
+ * folder with the name is then. */
+Test(faults, a_saved_file_is_synced_renamed_and_its_folder_synced) {
+    char folder[] = "/tmp/sampo-test-XXXXXX", path[64];
+    cr_assert(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/x.safetensors", folder);
+    float value = 1;
+    const nn_entry entry = {"x", "F32", 1, {1}, &value, sizeof value};
+    fault_trace_begin();
+    cr_assert(nn_file_save(path, &entry, 1, NULL, 0, NULL));
+    cr_expect_str_eq(fault_trace(), "frd");
+    remove(path);
+    cr_expect_eq(rmdir(folder), 0);
+}

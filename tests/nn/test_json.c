@@ -16,14 +16,22 @@ Test(json, reads_arrays_of_strings) {
     const char *const expected[] = {"a", "\n\t\b\f\r/\\\"", "", "\xc3\xa4\xf0\x9f\x98\x80"};
     for (int i = 0; i < 4; i++) cr_assert_str_eq(strings[i], expected[i]);
     cr_assert(nn_json_strings("[]", arena, &strings, &count, &err) && count == 0);
-    const char *const faulty[] = {"",          "[",        "[\"a\"",  "[\"a\",]",      "[,]",
-                                  "[1]",       "[\"a\"]x", "{\"a\"}", "[\"\\u0000\"]", "[\"a\" \"b\"]",
-                                  "[[\"a\"]]", "[null]",   "['a']"};
+    const char *const faulty[] = {"", "[", "[\"a\"", "[\"a\",]", "[,]", "[1]", "[\"a\"]x", "{\"a\"}",
+                                  "[\"\\u0000\"]", "[\"a\" \"b\"]", "[[\"a\"]]", "[null]", "['a']",
+                                  /* Longer than needed, a surrogate, above U+10FFFF. */
+                                  "[\"\xc1\xbf\"]", "[\"\xe0\x9f\xbf\"]", "[\"\xf0\x8f\xbf\xbf\"]",
+                                  "[\"\xed\xa0\x80\"]", "[\"\xf4\x90\x80\x80\"]", "[\"\xf5\x80\x80\x80\"]",
+                                  "[\"\xe4\xa4\"]", "[\"\x80\"]", "[\"\\u12\"]", "[\"\\u123", "[\"\\ud83d\"]",
+                                  "[\"\\ud83d\\u0041\"]", "[\"\\ude00\"]"};
     for (size_t i = 0; i < sizeof faulty / sizeof faulty[0]; i++) {
         err = (tensor_error){0};
         cr_expect_not(nn_json_strings(faulty[i], arena, &strings, &count, &err), "%s", faulty[i]);
         cr_expect(strncmp(err.text, "JSON, byte ", 11) == 0, "%s", err.text);
     }
+    const char *const last[] = {"[\"\xf4\x8f\xbf\xbf\"]", "[\"\xed\x9f\xbf\"]", "[\"\xee\x80\x80\"]",
+                                "[\"\xc2\x80\"]"};
+    for (size_t i = 0; i < sizeof last / sizeof *last; i++)
+        cr_expect(nn_json_strings(last[i], arena, &strings, &count, NULL) && count == 1, "%s", last[i]);
     tensor_arena_free(arena);
 }
 

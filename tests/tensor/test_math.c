@@ -77,19 +77,23 @@ static void check_batch(size_t f, float *x, int64_t n) {
     float y[BATCH];
     tensor_storage xs, ys;
     TEST_OK(tensor_unary(wrap(&ys, y, n), functions[f].op, wrap(&xs, x, n), &err));
-    for (int64_t i = 0; i < n; i++)
-        cr_assert(test_ulp(y[i], functions[f].exact((double)x[i])) <= functions[f].bound + 1e-6,
-                  "%s(%a) = %a, expected %a", tensor_unary_name(functions[f].op), (double)x[i], (double)y[i],
-                  functions[f].exact((double)x[i]));
+    for (int64_t i = 0; i < n; i++) {
+        if (test_ulp(y[i], functions[f].exact((double)x[i])) <= functions[f].bound + 1e-6) continue;
+        cr_assert_fail("%s(%a) = %a, expected %a", tensor_unary_name(functions[f].op), (double)x[i],
+                       (double)y[i], functions[f].exact((double)x[i]));
+    }
 }
 
+/* Of all floats every 16411th, a prime. SAMPO_FLOATS=1 takes every one, an hour for each function on one core. */
 Test(math, unary_within_stated_ulp_over_all_floats) {
     static float x[BATCH];
+    const char *chosen = getenv("SAMPO_FLOATS");
+    const uint64_t step = chosen && atoi(chosen) > 0 ? (uint64_t)atoi(chosen) : 16411;
     for (size_t f = 0; f < sizeof functions / sizeof *functions; f++) {
         uint64_t bits = f;
         while (bits < 0x100000000u) {
             int64_t n = 0;
-            for (; n < BATCH && bits < 0x100000000u; bits += 4099) x[n++] = from_bits((uint32_t)bits);
+            for (; n < BATCH && bits < 0x100000000u; bits += step) x[n++] = from_bits((uint32_t)bits);
             check_batch(f, x, n);
         }
     }

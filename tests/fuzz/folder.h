@@ -1,0 +1,70 @@
+/* A folder of the process's own for fuzz targets whose readers take names of files. */
+#ifndef SAMPO_TESTS_FUZZ_FOLDER_H
+#define SAMPO_TESTS_FUZZ_FOLDER_H
+
+#include <dirent.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/fuzz/fuzz.h"
+
+enum { FUZZ_PATH = 128 };
+
+static char fuzz_folder[FUZZ_PATH];
+
+/* The path of a file in it; returns `path`. */
+static inline char *fuzz_path(const char *name, char path[FUZZ_PATH]) {
+    CHECK(snprintf(path, FUZZ_PATH, "%s/%s", fuzz_folder, name) < FUZZ_PATH);
+    return path;
+}
+
+/* Removes what is in it. */
+static inline void fuzz_folder_empty(void) {
+    DIR *folder = opendir(fuzz_folder);
+    char path[FUZZ_PATH];
+    CHECK(folder);
+    for (const struct dirent *entry; (entry = readdir(folder));)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            unlink(fuzz_path(entry->d_name, path));
+    closedir(folder);
+}
+
+static inline void fuzz_folder_remove(void) {
+    fuzz_folder_empty();
+    rmdir(fuzz_folder);
+}
+
+/* Makes it with the first call, in memory where Linux has that, and empties it with each. What is printed is nowhere. */
+static inline void fuzz_folder_begin(void) {
+    if (*fuzz_folder) {
+        fuzz_folder_empty();
+        return;
+    }
+    const char *place = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    CHECK(snprintf(fuzz_folder, FUZZ_PATH, "%s/sampo-fuzz-%ld", place, (long)getpid()) < FUZZ_PATH);
+    CHECK(mkdir(fuzz_folder, 0700) == 0 && freopen("/dev/null", "w", stdout));
+    atexit(fuzz_folder_remove);
+}
+
+static inline void fuzz_file(const char *name, const void *bytes, size_t size) {
+    char path[FUZZ_PATH];
+    FILE *file = fopen(fuzz_path(name, path), "wb");
+    CHECK(file && fwrite(bytes, 1, size, file) == size && fclose(file) == 0);
+}
+
+/* Cuts off the piece before the next NUL, or what is left; false where nothing is. */
+typedef struct fuzz_piece {
+    const uint8_t *bytes;
+    size_t size;
+} fuzz_piece;
+static inline bool fuzz_cut(fuzz_piece *rest, fuzz_piece *piece) {
+    if (rest->size == 0) return false;
+    const uint8_t *nul = memchr(rest->bytes, 0, rest->size);
+    *piece = (fuzz_piece){rest->bytes, nul ? (size_t)(nul - rest->bytes) : rest->size};
+    const size_t taken = piece->size + (nul != NULL);
+    *rest = (fuzz_piece){rest->bytes + taken, rest->size - taken};
+    return true;
+}
+
+#endif

@@ -1,0 +1,57 @@
+/* Feeds bytes to the readers of models, with NULs between the pieces: the header of a checkpoint, behind which stand as many
+ * zeros as its offsets say; then config.json, vocab.json and merges.txt, with which it is a published model. All commands that
+ * read models meet it, training that goes on with it included; each ends with a status of its own. */
+#include "models/lm/lm.h"
+#include "tests/fuzz/folder.h"
+
+enum { MOST_DATA = 1 << 20 };
+
+/* The largest number behind a comma, up to a bracket: "data_offsets":[0,64]. */
+static size_t data_size(const uint8_t *header, size_t size) {
+    size_t most = 0, number = 0;
+    for (size_t i = 0; i < size; i++) {
+        if (header[i] >= '0' && header[i] <= '9')
+            number = number > MOST_DATA ? number : 10 * number + header[i] - '0';
+        else if (header[i] == ']' && number > most && number <= MOST_DATA)
+            most = number;
+        if (header[i] == ',' || header[i] == '[') number = 0;
+    }
+    return most;
+}
+
+static void write_model(const char *name, fuzz_piece header) {
+    const size_t zeros = data_size(header.bytes, header.size), size = 8 + header.size + zeros;
+    uint8_t *bytes = calloc(1, size);
+    CHECK(bytes);
+    for (int i = 0; i < 8; i++) bytes[i] = (uint8_t)((uint64_t)header.size >> 8 * i);
+    if (header.size) memcpy(bytes + 8, header.bytes, header.size);
+    fuzz_file(name, bytes, size);
+    free(bytes);
+}
+
+static void command(const char *const *words) {
+    char *argv[12] = {0};
+    int argc = 0;
+    for (; words[argc]; argc++) argv[argc] = (char *)words[argc];
+    const int status = lm_main(lm_program(), argc, argv);
+    CHECK(status == LM_DONE || status == LM_FAILED || status == LM_BAD_USAGE);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static const char *const names[] = {"config.json", "vocab.json", "merges.txt"};
+    fuzz_piece rest = {data, size}, header = {data, 0}, piece;
+    char text[FUZZ_PATH], gguf[FUZZ_PATH];
+    fuzz_folder_begin();
+    fuzz_cut(&rest, &header);
+    const bool published = rest.size > 0;
+    write_model(published ? "model.safetensors" : "last.safetensors", header);
+    for (int i = 0; i < 3 && fuzz_cut(&rest, &piece); i++) fuzz_file(names[i], piece.bytes, piece.size);
+    fuzz_file("text", "abab\n", 5);
+    command((const char *[]){"gpt", "info", fuzz_folder, "--json", NULL});
+    command((const char *[]){"gpt", "sample", fuzz_folder, "--tokens", "2", "--threads", "1", NULL});
+    command((const char *[]){"gpt", "export", fuzz_folder, "--gguf", fuzz_path("gguf", gguf), NULL});
+    if (!published)
+        command((const char *[]){"gpt", "train", "--resume", fuzz_folder, "--data", fuzz_path("text", text),
+                                 "--dry-run", "--threads", "1", NULL});
+    return 0;
+}
