@@ -24,9 +24,11 @@
 
 #define TWO_OVER_ROOT_PI 1.12837916709551257f
 
-/* s(x) s(-x), the slope of the sigmoid: 1 - s(x) would lose its digits where s is near 1. */
+/* s(x) s(-x), the slope of the sigmoid: 1 - s(x) would lose its digits where s is near 1. Here and below the factors have
+ * statements of their own: the order in which x is used is that in which its gradients are added. */
 static ag_var *logistic_slope(ag_var *x) {
-    return ag_mul(ag_sigmoid(x), ag_sigmoid(ag_neg(x)));
+    ag_var *above = ag_sigmoid(x);
+    return ag_mul(above, ag_sigmoid(ag_neg(x)));
 }
 
 UNARY_ONE(exp, EXP, AG_READS_OUTPUT, ag_mul(dy, y), -2, 1)
@@ -72,13 +74,13 @@ static ag_var *relu_decompose(ag_var *y) {
     return ag_where(ag_less(zero, x), x, zero);
 }
 static ag_var *gelu_decompose(ag_var *y) {
-    ag_var *x = y->in[0];
-    return ag_mul(ag_affine(x, 0.5f, 0), ag_affine(ag_erf(ag_affine(x, 0.70710678118654752f, 0)), 1, 1));
+    ag_var *x = y->in[0], *half = ag_affine(x, 0.5f, 0);
+    return ag_mul(half, ag_affine(ag_erf(ag_affine(x, 0.70710678118654752f, 0)), 1, 1));
 }
 static ag_var *gelu_tanh_decompose(ag_var *y) {
-    ag_var *x = y->in[0], *cubed = ag_mul(ag_square(x), x);
+    ag_var *x = y->in[0], *half = ag_affine(x, 0.5f, 0), *cubed = ag_mul(ag_square(x), x);
     ag_var *inner = ag_affine(ag_add(x, ag_affine(cubed, 0.044715f, 0)), 0.79788456080286536f, 0);
-    return ag_mul(ag_affine(x, 0.5f, 0), ag_affine(ag_tanh(inner), 1, 1));
+    return ag_mul(half, ag_affine(ag_tanh(inner), 1, 1));
 }
 static ag_var *silu_decompose(ag_var *y) {
     return ag_mul(y->in[0], ag_sigmoid(y->in[0]));

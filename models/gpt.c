@@ -34,7 +34,8 @@ static const lm_reference references[] = {
 /* Tokens, positions and what was counted: [B, T, C]. */
 static ag_var *embed(const struct gpt *m, const lm_input *in, lm_counted counted) {
     ag_var *positions = lm_positions(in->ids, in->cache);
-    ag_var *x = ag_add(nn_embedding(&m->wte, in->ids), nn_embedding(&m->wpe, positions));
+    ag_var *tokens = nn_embedding(&m->wte, in->ids);
+    ag_var *x = ag_add(tokens, nn_embedding(&m->wpe, positions));
     if (m->config.gram_rows > 0)
         x = ag_add(x, nn_embedding(&m->grams, lm_grams(in, GRAM_TOKENS, m->vocabulary, m->config.gram_rows)));
     return m->config.prior > 0 ? ag_add(x, lm_prior_embed(&m->prior, counted)) : x;

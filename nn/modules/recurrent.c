@@ -88,7 +88,7 @@ static nn_hidden step(const struct nn_cell *m, ag_var *a, ag_var *w, nn_hidden s
     ag_var *all = ag_add_in_place(b, a), *first = ag_sigmoid(parts(m, all, 0, 2));
     ag_var *i = parts(m, first, 0, 1), *f = parts(m, first, 1, 2), *g = ag_tanh(parts(m, all, 2, 3));
     ag_var *o = ag_sigmoid(parts(m, all, 3, 4));
-    ag_var *c = ag_add(ag_mul(f, s.c), ag_mul(i, g));
+    ag_var *kept = ag_mul(f, s.c), *c = ag_add(kept, ag_mul(i, g));
     return (nn_hidden){ag_mul(o, ag_tanh(c)), c};
 }
 

@@ -335,6 +335,26 @@ Test(safetensors, refuses_faulty_headers) {
     }
 }
 
+/* What stands behind the header, the data, is never taken for a part of it. */
+Test(safetensors, a_header_ends_where_its_length_says) {
+    static const char *const whole[] = {"{\"\\u1|234\":1}", "{\"\\ud83d\\ude|00\":1}",
+                                        "{\"\xf0\x9f|\x98\x80\":1}", "{\"a\\|n\":1}", "{\"a|\":1}"};
+    static const char *const faults[] = {"byte 4: expected four hexadecimal digits",
+                                         "byte 8: half a surrogate pair", "byte 2: invalid UTF-8",
+                                         "byte 4: unknown escape", "byte 3: a string without an end"};
+    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++) {
+        unsigned char file[64] = {0};
+        tensor_error err = {0};
+        const size_t length = strcspn(whole[i], "|"), rest = strlen(whole[i]) - length - 1;
+        file[0] = (unsigned char)length;
+        memcpy(file + 8, whole[i], length);
+        memcpy(file + 8 + length, whole[i] + length + 1, rest);
+        write_bytes(file, 8 + length + rest);
+        cr_expect_null(nn_file_open(path, &err));
+        cr_expect(strstr(err.text, faults[i]), "%s", err.text);
+    }
+}
+
 static void expect_fault(const char *where, const char *fault) {
     tensor_error err = {0};
     cr_expect_null(nn_file_open(where, &err));
