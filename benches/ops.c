@@ -136,6 +136,15 @@ RUN(conv2d, ag_conv2d(in[0], in[1], in[2], (tensor_windows){.padding = {1, 1}}))
 RUN(conv2d_stride, ag_conv2d(in[0], in[1], in[2], (tensor_windows){.stride = {2, 2}, .padding = {1, 1}}))
 RUN(conv_transpose2d, ag_conv_transpose2d(in[0], in[1], in[2], (tensor_windows){.padding = {1, 1}}, NULL))
 RUN(conv2d_weight, ag_conv2d_weight(in[0], in[1], 3, 3, (tensor_windows){.padding = {1, 1}}))
+RUN(max_pool2d, ag_max_pool2d(in[0], 2, 2, (tensor_windows){0}))
+RUN(max_pool2d_3, ag_max_pool2d(in[0], 3, 3, (tensor_windows){.stride = {2, 2}, .padding = {1, 1}}))
+RUN(average_pool2d, ag_average_pool2d(in[0], 2, 2, (tensor_windows){0}, true))
+RUN(average_pool2d_3, ag_average_pool2d(in[0], 3, 3, (tensor_windows){{1, 1}, {1, 1}, {0, 0}, 0}, false))
+RUN(average_pool2d_all, ag_average_pool2d(in[0], 32, 32, (tensor_windows){0}, true))
+RUN(unfold, ag_unfold(in[0], 3, 3, (tensor_windows){.padding = {1, 1}}))
+RUN(pad, ag_pad(in[0], (int64_t[]){0, 0, 1, 1}, (int64_t[]){0, 0, 1, 1}, 0))
+RUN(batch_norm, ag_batch_norm(in[0], in[1], in[2], 1e-5f, NULL))
+RUN(group_norm, ag_group_norm(in[0], in[1], in[2], 8, 1e-5f))
 RUN(attention, ag_causal_attention(in[0], HEADS, 0.25f)) /* and the views that pack and unpack */
 
 static ag_var *run_rotary(ag_var **in) { /* [rows / 64, 64 tokens, W] */
@@ -280,6 +289,24 @@ static const line lines[] = {
      WHOLE(2 * IMAGE_FLOATS, CONV_FLOPS, 3 * IMAGE_FLOATS, 2 * CONV_FLOPS)},
     {"conv2d_weight", run_conv2d_weight, 2, {IMAGES, IMAGES},
      WHOLE(2 * IMAGE_FLOATS, CONV_FLOPS, 2 * IMAGE_FLOATS, 2 * CONV_FLOPS)},
+    {"max_pool2d", run_max_pool2d, 1, {IMAGES}, WHOLE(1.25 * IMAGE_FLOATS, IMAGE_FLOATS, 1.25 * IMAGE_FLOATS, 0)},
+    {"max_pool2d", run_max_pool2d_3, 1, {IMAGES},
+     WHOLE(1.25 * IMAGE_FLOATS, 2.25 * IMAGE_FLOATS, 1.25 * IMAGE_FLOATS, 0), .form = "max_pool2d 3"},
+    {"max_pool2d_ids", .reason = "see max_pool2d"},
+    {"average_pool2d", run_average_pool2d, 1, {IMAGES},
+     WHOLE(1.25 * IMAGE_FLOATS, IMAGE_FLOATS, 1.25 * IMAGE_FLOATS, IMAGE_FLOATS)},
+    {"average_pool2d", run_average_pool2d_3, 1, {IMAGES},
+     WHOLE(2 * IMAGE_FLOATS, 9 * IMAGE_FLOATS, 2 * IMAGE_FLOATS, 9 * IMAGE_FLOATS), .form = "average_pool2d 3"},
+    {"average_pool2d", run_average_pool2d_all, 1, {IMAGES},
+     WHOLE(IMAGE_FLOATS, IMAGE_FLOATS, IMAGE_FLOATS, IMAGE_FLOATS), .form = "average_pool2d all"},
+    {"average_share", .reason = "see average_pool2d, backward"},
+    {"unfold", run_unfold, 1, {IMAGES}, WHOLE(10 * IMAGE_FLOATS, 0, 10 * IMAGE_FLOATS, 9 * IMAGE_FLOATS)},
+    {"pad", run_pad, 1, {IMAGES}, WHOLE(2.13 * IMAGE_FLOATS, 0, 0, 0)},
+    {"batch_norm", run_batch_norm, 3, {IMAGES, {1, {64}, -1, 1}, {1, {64}, -1, 1}},
+     WHOLE(2 * IMAGE_FLOATS, 10 * IMAGE_FLOATS, 3 * IMAGE_FLOATS, 20 * IMAGE_FLOATS)},
+    {"batch_norm", run_batch_norm, 3, {X, VECTOR, VECTOR}, EACH(2, 10, 3, 20), .form = "batch_norm, rows"},
+    {"group_norm", run_group_norm, 3, {IMAGES, {1, {64}, -1, 1}, {1, {64}, -1, 1}},
+     WHOLE(2 * IMAGE_FLOATS, 10 * IMAGE_FLOATS, 3 * IMAGE_FLOATS, 20 * IMAGE_FLOATS)},
     {"rotary", run_rotary, 1, {X}, EACH(2, 4, 2, 4)}, /* the table stays in a cache */
     {"checkpoint", .reason = "it costs what its block costs"},
     {"cross_entropy", run_cross_entropy, 2, {X, IDS}, EACH(1, 28, 2, 28)},

@@ -62,6 +62,10 @@ def convolution():
     return [uniform(8, 64, 32, 32, low=-1.0, high=1.0), uniform(64, 64, 3, 3, low=-0.1, high=0.1), uniform(64)]
 
 
+def images(f, affine=False):
+    return lambda _: convolution()[:1] + ([uniform(64), uniform(64)] if affine else []), f
+
+
 # Operands for a number of rows, and the operation.
 OPERATIONS = {
     "add": two(torch.add),
@@ -158,6 +162,16 @@ OPERATIONS = {
     "conv2d": (lambda _: convolution(), lambda a, w, b: F.conv2d(a, w, b, padding=1)),
     "conv2d, stride 2": (lambda _: convolution(), lambda a, w, b: F.conv2d(a, w, b, stride=2, padding=1)),
     "conv_transpose2d": (lambda _: convolution(), lambda a, w, b: F.conv_transpose2d(a, w, b, padding=1)),
+    "max_pool2d": images(lambda a: F.max_pool2d(a, 2)),
+    "max_pool2d 3": images(lambda a: F.max_pool2d(a, 3, 2, 1)),
+    "average_pool2d": images(lambda a: F.avg_pool2d(a, 2)),
+    "average_pool2d 3": images(lambda a: F.avg_pool2d(a, 3, 1, 1, count_include_pad=False)),
+    "average_pool2d all": images(lambda a: F.avg_pool2d(a, 32)),
+    "unfold": images(lambda a: F.unfold(a, 3, padding=1)),
+    "pad": images(lambda a: F.pad(a, (1, 1, 1, 1))),
+    "batch_norm": images(lambda a, w, b: F.batch_norm(a, None, None, w, b, True), True),
+    "batch_norm, rows": (lambda r: [x(r), uniform(W), uniform(W)], lambda a, w, b: F.batch_norm(a, None, None, w, b, True)),
+    "group_norm": images(lambda a, w, b: F.group_norm(a, 8, w, b), True),
     "transpose 2048^2": (lambda _: [uniform(2048, 2048)], lambda a: a.t().contiguous()),
     "permute 0 2 1 3": (lambda _: [uniform(32, 64, 8, 64)], lambda a: a.permute(0, 2, 1, 3).contiguous()),
     "permute 0 2 3 1": (lambda _: [uniform(32, 64, 8, 64)], lambda a: a.permute(0, 2, 3, 1).contiguous()),

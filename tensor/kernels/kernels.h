@@ -209,6 +209,7 @@ typedef struct tensor_kernels {
     /* pool.h: sums, taps in runs of 16 along columns, then along rows, added in double; and where the first of the largest
      * lies, row cols.size + column: each window shows an element */
     void (*pool_sums)(const pool_args *args, float *out);
+    void (*pool_shares)(const pool_args *args, float *out); /* x: results; out: the image */
     void (*pool_largest)(const pool_args *args, int32_t *out);
 
     /* rotary.h */

@@ -140,6 +140,42 @@ static void pool_sums(const pool_args *t, float *out) {
         }
 }
 
+/* ---- Shares: the gradient of sums of few -------------------------------------------------------------- */
+
+/* out += x, n elements that are out_step and x_step apart. */
+static inline void pool_add(int64_t n, float *out, int64_t out_step, const float *x, int64_t x_step) {
+    int64_t i = 0;
+    if (out_step == 1 && x_step == 1)
+        for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) vec_store(out + i, vec_load(out + i) + vec_load(x + i));
+    for (; i < n; i++) out[i * out_step] += x[i * x_step];
+}
+
+/* Results become a row of the image, which then is added to all rows that their windows show. */
+static void pool_shares(const pool_args *t, float *image) {
+    const window_axis *rows = &t->rows, *cols = &t->cols;
+    float row[POOL_ROOM];
+    const vec divisor = vec_splat(t->divisor);
+    for (int64_t begin = 0, n; begin < cols->size; begin += n, image += n * cols->stride) {
+        n = min64(cols->size - begin, POOL_COLUMNS);
+        for (int64_t y = 0; y < rows->size; y++)
+            for (int64_t c = 0; c < n; c++) image[y * rows->stride + c * cols->stride] = 0;
+        for (int64_t r = 0; r < rows->windows; r++) {
+            clear(row, n + LANES);
+            for (int64_t j = 0; j < cols->taps; j++) {
+                const int64_t at = cols->first + j * cols->apart - begin;
+                const int64_t low = first_window(cols, at, 0), high = first_window(cols, at, n);
+                pool_add(high - low, row + at + low * cols->step, cols->step,
+                         t->x + r * t->out_row + low * t->out_col, t->out_col);
+            }
+            for (int64_t c = 0; c < n; c += VEC_WIDTH) vec_store(row + c, vec_load(row + c) / divisor);
+            for (int64_t i = 0; i < rows->taps; i++) {
+                const int64_t y = r * rows->step + rows->first + i * rows->apart;
+                if (y >= 0 && y < rows->size) pool_add(n, image + y * rows->stride, cols->stride, row, 1);
+            }
+        }
+    }
+}
+
 /* ---- The largest ---------------------------------------------------------------------------------- */
 
 /* The largest numbers so far, and where they lie; -1: nowhere yet. */

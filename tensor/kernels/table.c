@@ -69,6 +69,7 @@ const tensor_kernels PASTE(tensor_kernels_, SAMPO_ISA) = {
     .gather_windows = gather_windows,
     .scatter_windows = scatter_windows,
     .pool_sums = pool_sums,
+    .pool_shares = pool_shares,
     .pool_largest = pool_largest,
     .rotary = rotary_row,
 #define ENTRY(rule, text, states) [TENSOR_UPDATE_##rule] = updates_##rule,

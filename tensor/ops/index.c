@@ -105,7 +105,7 @@ typedef struct scatter_job {
 static void scatter_line(const scatter_job *t, float *out, const int32_t *ids, const float *x) {
     double *total = t->total;
     for (int64_t i = 0; i < t->ids; i++) total[ids[i * t->step[1]]] += (double)x[i * t->step[2]];
-    if (t->n <= 2 * t->ids) {
+    if (t->n <= 8 * t->ids) {
         for (int64_t j = 0; j < t->n; j++) out[j * t->step[0]] += (float)total[j];
         memset(total, 0, (size_t)t->n * sizeof *total);
         return;

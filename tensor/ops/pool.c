@@ -1,5 +1,6 @@
-/* Pooling, image by image. The gradient of sums is again a pooling: with a stride of s, elements that are s apart are in the
- * same taps of windows, so that they sum windows over the results. */
+/* Pooling, image by image. The gradient of sums adds each result to all elements that its window shows. Where these are in so
+ * many windows that adding one after the other would lose, it is again a pooling: with a stride of s, elements that are s apart
+ * are in the same taps of windows, so that they sum windows over the results. */
 #include "tensor/kernels/kernels.h"
 #include "tensor/ops/windows_internal.h"
 #include "tensor/tensor_internal.h"
@@ -34,8 +35,8 @@ bool tensor_pool_shape(tensor x, const int64_t window[2], const tensor_windows *
 typedef struct pool_job {
     pool_args args;
     float *out; /* or integers */
+    void (*kernel)(const pool_args *args, float *out);
     int64_t channels, x_image, x_channel, out_image, out_channel;
-    bool largest;
 } pool_job;
 
 static void pool_images(void *context, int64_t begin, int64_t end, int worker) {
@@ -46,11 +47,17 @@ static void pool_images(void *context, int64_t begin, int64_t end, int worker) {
         pool_args args = t->args;
         args.x += image * t->x_image + channel * t->x_channel;
         float *out = t->out + image * t->out_image + channel * t->out_channel;
-        if (t->largest)
-            tensor_kernels_get()->pool_largest(&args, (int32_t *)(void *)out);
+        if (t->kernel)
+            t->kernel(&args, out);
         else
-            tensor_kernels_get()->pool_sums(&args, out);
+            tensor_kernels_get()->pool_largest(&args, (int32_t *)(void *)out);
     }
+}
+
+static void run(pool_job *t, int64_t images) {
+    const window_axis *rows = &t->args.rows, *cols = &t->args.cols;
+    const int64_t each = rows->windows * cols->windows + rows->size * cols->size;
+    tensor_parallel(images, GRAIN / (each + 1) + 1, pool_images, t);
 }
 
 /* out's rows and columns of windows over x, in steps through out from an element on. */
@@ -68,9 +75,33 @@ static void pool(tensor out, tensor x, window_axis rows, window_axis cols, const
                   .x_channel = x.stride[1],
                   .out_image = out.stride[0],
                   .out_channel = out.stride[1],
-                  .largest = out.dtype == TENSOR_I32};
-    const int64_t each = rows.windows * cols.windows + rows.size * cols.size;
-    tensor_parallel(out.shape[0] * out.shape[1], GRAIN / (each + 1) + 1, pool_images, &t);
+                  .kernel = out.dtype == TENSOR_I32 ? NULL : tensor_kernels_get()->pool_sums};
+    run(&t, out.shape[0] * out.shape[1]);
+}
+
+/* How many windows show one element at most: those whose taps are so far apart that a whole number of steps lies between. */
+static int64_t met(const window_axis *axis) {
+    int64_t every = 1;
+    while (every * axis->apart % axis->step != 0) every++;
+    return (axis->taps + every - 1) / every;
+}
+
+/* dx, each of whose elements few windows show. */
+static void share(tensor dx, tensor dy, window_axis rows, window_axis cols, float divisor) {
+    pool_job t = {.args = {.rows = rows,
+                           .cols = cols,
+                           .x = dy.f32,
+                           .out_row = dy.stride[2],
+                           .out_col = dy.stride[3],
+                           .divisor = divisor},
+                  .out = dx.f32,
+                  .channels = dx.shape[1],
+                  .x_image = dy.stride[0],
+                  .x_channel = dy.stride[1],
+                  .out_image = dx.stride[0],
+                  .out_channel = dx.stride[1],
+                  .kernel = tensor_kernels_get()->pool_shares};
+    run(&t, dx.shape[0] * dx.shape[1]);
 }
 
 static bool forward(tensor out, tensor_dtype dtype, tensor x, const int64_t window[2],
@@ -122,6 +153,13 @@ bool tensor_pool_average_vjp(tensor dx, tensor dy, const int64_t window[2], cons
         !tensor_expect_shape("pooling", "dy", &dy, 4, shape, err))
         return false;
     const tensor_windows t = complete(windows, window);
+    const window_axis all_rows = windows_along(&t, 0, &dx, window[0], &dy),
+                      all_cols = windows_along(&t, 1, &dx, window[1], &dy);
+    if (met(&all_rows) <= SUM_ROWS && met(&all_cols) <= SUM_ROWS) {
+        share(dx, dy, all_rows, all_cols, (float)(window[0] * window[1]));
+        tensor_touch(dx);
+        return true;
+    }
     for (int64_t r = 0; r < t.stride[0] && r < dx.shape[2]; r++)
         for (int64_t q = 0; q < t.stride[1] && q < dx.shape[3]; q++) {
             const window_axis rows = windows_phase_of(&t, 0, r, &dx, window[0], &dy).axis,

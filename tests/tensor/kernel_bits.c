@@ -85,6 +85,7 @@ static void rows(void) {
     int32_t ids[3 * 15];
     kernels->pool_sums(&pool, out), add(out, 3 * 15);
     kernels->pool_largest(&pool, ids);
+    kernels->pool_shares(&pool, out), add(out, 5 * 31);
     for (int i = 0; i < 3 * 15; i++) out[i] = (float)ids[i];
     add(out, 3 * 15);
     const tensor_update_step step = {1e-3, 0.9, 0.999, 1e-8, 0.01, 0.1, 0.001};
