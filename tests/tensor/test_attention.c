@@ -135,7 +135,7 @@ static void check(const char *name, tensor x, const double *exact, float before,
     for (int64_t i = 0; i < tensor_size(x); i++) scale = fmax(scale, fabs(exact[i]));
     for (int64_t i = 0; i < tensor_size(x); i++) {
         const double got = (double)*test_at(x, i), want = exact[i] + (double)before;
-        cr_assert(isnan(want) ? isnan(got) : fabs(got - want) <= tolerance * scale,
+        TEST_EACH(isnan(want) ? isnan(got) : fabs(got - want) <= tolerance * scale,
                   "%s[%lld]: %.9g, expected %.9g", name, (long long)i, got, want);
     }
 }
