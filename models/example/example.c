@@ -17,8 +17,8 @@ int example_begin(example *e, const char *name, const char *summary, int64_t ite
     const char *operand;
     lm_words words;
     if (!lm_streams_begin()) return lm_fail(&e->program, "a standard stream is closed");
-    int status = LM_BAD_USAGE;
-    if (lm_config_expand(&words, argc - 1, argv + 1, &e->err))
+    int status = lm_config_expand(&words, argc - 1, argv + 1, &e->err);
+    if (status == LM_DONE)
         status = lm_begin(&e->program, &usage, words.argc, words.argv, &operand, &e->threads);
     else
         lm_say(&e->program, "%s", e->err.text);
