@@ -53,7 +53,7 @@ static void check_words(int argc, char *const *argv) {
     lm_words words;
     bool help = false;
     options_of(&v, options);
-    bool ok = lm_config_expand(&words, argc, argv, &err);
+    bool ok = lm_config_expand(&words, argc, argv, &err) == LM_DONE;
     CHECK(ok == !err.text[0] && !strchr(err.text, '\n'));
     if (ok) {
         ok = lm_options_parse(&usage, words.argc, words.argv, operands, &help, &err);

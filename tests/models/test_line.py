@@ -205,6 +205,7 @@ def faults(gpt):
 
 
 def main():
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as nohup may have left it ignored
     gpt = os.path.join(os.path.abspath(sys.argv[1]), "gpt")
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
