@@ -79,8 +79,8 @@ int main(int argc, char **argv) {
         lm_about(LM_ABOUT_TRAINING, lm_real("lr", &rate, 0, 1, "The learning rate.")),
         {0}};
     const int status = example_begin(
-        &e, "pinn", "Solves Burgers' equation with a network that learns from the equation alone.", 3000, own,
-        argc, argv);
+        &e, "pinn", "Solves Burgers' equation with a network that learns from the equation alone.", 10000,
+        own, argc, argv);
     if (status >= 0) return status;
 
     nn_params *params = nn_params_new();

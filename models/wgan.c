@@ -7,7 +7,7 @@
 
 enum { HIDDEN = 64, BATCH = 128, NOISE = 4, PLACES = 8, CRITIC_STEPS = 5 };
 static const float spread = 0.05f;
-#define D 0.70710678f
+#define D 0.70710678f /* on the diagonals */
 static const float places[PLACES][2] = {{1, 0}, {D, D}, {0, 1}, {-D, D}, {-1, 0}, {-D, -D}, {0, -1}, {D, -D}};
 
 /* Two hidden layers: [N, in] -> [N, out]. */

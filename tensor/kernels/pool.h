@@ -157,8 +157,11 @@ static void pool_shares(const pool_args *t, float *image) {
     const vec divisor = vec_splat(t->divisor);
     for (int64_t begin = 0, n; begin < cols->size; begin += n, image += n * cols->stride) {
         n = min64(cols->size - begin, POOL_COLUMNS);
-        for (int64_t y = 0; y < rows->size; y++)
-            for (int64_t c = 0; c < n; c++) image[y * rows->stride + c * cols->stride] = 0;
+        for (int64_t y = 0; y < rows->size; y++) {
+            if (cols->stride == 1) clear(image + y * rows->stride, n);
+            for (int64_t c = 0; cols->stride != 1 && c < n; c++)
+                image[y * rows->stride + c * cols->stride] = 0;
+        }
         for (int64_t r = 0; r < rows->windows; r++) {
             clear(row, n + LANES);
             for (int64_t j = 0; j < cols->taps; j++) {

@@ -7,10 +7,11 @@
 #include "tensor/tensor_internal.h"
 
 enum {
-    GRAIN = 16384, /* elements a thread takes at least */
-    STRIP = 64,    /* columns */
-    PIECE = 256,   /* of their rows, */
-    TILE = 16      /* of which so many stay in the first cache while they are turned */
+    GRAIN = 16384,     /* elements a thread takes at least */
+    STRIP = 64,        /* columns */
+    PIECE = 256,       /* of their rows, */
+    ROOM = PIECE + 16, /* a cache line more, or columns would lie in the same sets of a cache */
+    TILE = 16          /* of which so many stay in the first cache while they are turned */
 };
 
 typedef struct channel_job {
@@ -116,23 +117,23 @@ static strip strip_of(const channel_job *t, int64_t number) {
     return (strip){.column = column, .columns = t->channels - column < STRIP ? t->channels - column : STRIP};
 }
 
-static void load(const channel_job *t, const strip *s, float rows[STRIP][PIECE], const float *x) {
+static void load(const channel_job *t, const strip *s, float rows[STRIP][ROOM], const float *x) {
     for (int64_t r = 0; r < s->rows; r += TILE)
         tensor_kernels_get()->transpose(s->columns, s->rows - r < TILE ? s->rows - r : TILE, rows[0] + r,
-                                        PIECE, x + (s->row + r) * t->channels + s->column, t->channels);
+                                        ROOM, x + (s->row + r) * t->channels + s->column, t->channels);
 }
 
-static void store(const channel_job *t, const strip *s, float rows[STRIP][PIECE], float *y) {
+static void store(const channel_job *t, const strip *s, float rows[STRIP][ROOM], float *y) {
     for (int64_t r = 0; r < s->rows; r += TILE)
         tensor_kernels_get()->transpose(s->rows - r < TILE ? s->rows - r : TILE, s->columns,
                                         y + (s->row + r) * t->channels + s->column, t->channels, rows[0] + r,
-                                        PIECE);
+                                        ROOM);
 }
 
 static void forward_strips(void *context, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const channel_job *t = context;
-    float x[STRIP][PIECE], stats[2];
+    float x[STRIP][ROOM], stats[2];
     for (int64_t number = begin; number < end; number++) {
         moments m[STRIP] = {{0}};
         for (strip s = strip_of(t, number); next_piece(t, &s);) {
@@ -156,7 +157,7 @@ static void forward_strips(void *context, int64_t begin, int64_t end, int worker
 static void vjp_strips(void *context, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const channel_job *t = context;
-    float x[STRIP][PIECE], dy[STRIP][PIECE], dx[STRIP][PIECE], stats[2];
+    float x[STRIP][ROOM], dy[STRIP][ROOM], dx[STRIP][ROOM], stats[2];
     for (int64_t number = begin; number < end; number++) {
         for (strip s = strip_of(t, number); next_piece(t, &s);) {
             load(t, &s, x, t->x), load(t, &s, dy, t->dy);
