@@ -70,7 +70,7 @@ static bool print_row(bench *b, const setting *s, const char *what, const char *
     }
     const figure f = figure_of(seconds, turns);
     if (f.median <= 0) return true;
-    const bench_side peak = limit_peak_side(&b->peak, NULL);
+    const bench_side peak = limit_peak_side(&b->single, NULL);
     if (!limit_percent(&peak, flops, f.median, &percent, err)) return false;
     bench_row(b,
               (bench_cell[]){cell_text(s->what), cell_text(what), cell_text(pass),
@@ -116,7 +116,7 @@ bool breakdown_begin(bench *b, tensor_error *err) {
 }
 
 bool breakdown(bench *b, const setting *s, tensor_error *err) {
-    const bench_side peak = limit_peak_side(&b->peak, NULL);
+    const bench_side peak = limit_peak_side(&b->single, NULL);
     times x[TURNS];
     training t;
     const int most = s->turns < TURNS ? s->turns : TURNS, turns = b->quick ? 1 : most;

@@ -21,11 +21,12 @@ typedef struct limit_peak {
 
 typedef struct bench {
     const char *name;
-    int64_t threads;  /* --threads, or one a processor; set for the tensor library */
-    bool threads_set; /* --threads was given */
-    limit_peak peak;  /* of the instruction set in use */
-    bool quick;       /* --quick: hardly any turns, to see that the program works */
-    const char *path; /* --json */
+    int64_t threads;   /* --threads, or one a processor; set for the tensor library */
+    bool threads_set;  /* --threads was given */
+    limit_peak peak;   /* of the instruction set in use, on `threads` */
+    limit_peak single; /* the same on one */
+    bool quick;        /* --quick: hardly any turns, to see that the program works */
+    const char *path;  /* --json */
     FILE *json;
     const struct bench_column *columns; /* of the table under way */
     const char *title;

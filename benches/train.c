@@ -69,7 +69,8 @@ static double peak_megabytes(void) {
 /* One row; *single is the time of a step on one thread, 0 where that is not known. */
 static bool measure(bench *b, const setting *s, double *single, tensor_error *err) {
     training t;
-    bench_side sides[] = {{.run = training_step, .context = &t}, limit_peak_side(&b->peak, NULL)};
+    limit_peak *peak = b->threads == 1 ? &b->single : &b->peak; /* rows of both kinds take turns */
+    bench_side sides[] = {{.run = training_step, .context = &t}, limit_peak_side(peak, NULL)};
     double percent;
     forget_peak_memory();
     const bool ok = training_begin(&t, s, err) && bench_alternate(b, sides, 2, s->turns) &&

@@ -13,7 +13,7 @@ try:
 except ImportError:
     sys.exit(77)
 
-W, T, C, HEADS = 256, 64, 64, 4  # as in benches/ops.c
+W, T, C, HEADS = 256, 64, 64, 4  # as in benches/lines.c
 
 
 def uniform(*shape, low=-2.0, high=2.0):

@@ -104,13 +104,18 @@ static void share(tensor dx, tensor dy, window_axis rows, window_axis cols, floa
     run(&t, dx.shape[0] * dx.shape[1]);
 }
 
+/* Whether y, which is called `name`, has what the windows of x give. */
+static bool expect_pooled(const char *name, const tensor *y, tensor_dtype dtype, tensor x,
+                          const int64_t window[2], const tensor_windows *windows, tensor_error *err) {
+    int64_t shape[4];
+    return tensor_pool_shape(x, window, windows, shape, err) &&
+           tensor_expect("pooling", name, y, dtype, err) &&
+           tensor_expect_shape("pooling", name, y, 4, shape, err);
+}
+
 static bool forward(tensor out, tensor_dtype dtype, tensor x, const int64_t window[2],
                     const tensor_windows *windows, tensor_error *err) {
-    int64_t shape[4];
-    if (!tensor_pool_shape(x, window, windows, shape, err) ||
-        !tensor_expect("pooling", "out", &out, dtype, err) ||
-        !tensor_expect_shape("pooling", "out", &out, 4, shape, err))
-        return false;
+    if (!expect_pooled("out", &out, dtype, x, window, windows, err)) return false;
     const tensor_windows t = complete(windows, window);
     const window_axis rows = windows_along(&t, 0, &x, window[0], &out),
                       cols = windows_along(&t, 1, &x, window[1], &out);
@@ -147,11 +152,7 @@ bool tensor_pool_largest(tensor ids, tensor x, const int64_t window[2], const te
 
 bool tensor_pool_average_vjp(tensor dx, tensor dy, const int64_t window[2], const tensor_windows *windows,
                              tensor_error *err) {
-    int64_t shape[4];
-    if (!tensor_pool_shape(dx, window, windows, shape, err) ||
-        !tensor_expect("pooling", "dy", &dy, TENSOR_F32, err) ||
-        !tensor_expect_shape("pooling", "dy", &dy, 4, shape, err))
-        return false;
+    if (!expect_pooled("dy", &dy, TENSOR_F32, dx, window, windows, err)) return false;
     const tensor_windows t = complete(windows, window);
     const window_axis all_rows = windows_along(&t, 0, &dx, window[0], &dy),
                       all_cols = windows_along(&t, 1, &dx, window[1], &dy);

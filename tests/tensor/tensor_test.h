@@ -83,6 +83,19 @@ static inline void test_close(double y, double exact, double tolerance, const ch
     TEST_EACH(fabs(y - exact) <= tolerance * (1 + fabs(exact)), "%s: %.9g, expected %.9g", what, y, exact);
 }
 
+/* Compares for each of `count` geometries, with x in every layout, but broadcast where it is empty, and results in the writable ones. */
+static inline void test_layouts(int count, bool (*empty)(int which),
+                                void (*compare)(tensor_arena *arena, int which, int x_view, int y_view)) {
+    tensor_arena *arena = tensor_arena_new(NULL);
+    for (int which = 0; which < count; which++)
+        for (int x_view = 0; x_view < VIEW_COUNT; x_view++) {
+            if (x_view == VIEW_BROADCAST && empty(which)) continue;
+            tensor_arena_reset(arena);
+            compare(arena, which, x_view, x_view % VIEW_WRITABLE);
+        }
+    tensor_arena_free(arena);
+}
+
 /* A call that must fail, with this text. */
 #define TEST_FAILS(call, expected)                                                                           \
     do {                                                                                                     \

@@ -126,15 +126,12 @@ static void compare(tensor_arena *arena, int which, int x_view, int y_view) {
     free(s.x), free(s.y), free(s.w);
 }
 
+static bool is_empty(int which) {
+    return geometries[which].n == 0;
+}
+
 Test(convolve, equals_plain_loops_for_any_strides) {
-    tensor_arena *arena = tensor_arena_new(NULL);
-    for (int which = 0; which < GEOMETRIES; which++)
-        for (int x_view = 0; x_view < VIEW_COUNT; x_view++) {
-            if (x_view == VIEW_BROADCAST && geometries[which].n == 0) continue;
-            tensor_arena_reset(arena);
-            compare(arena, which, x_view, x_view % VIEW_WRITABLE);
-        }
-    tensor_arena_free(arena);
+    test_layouts(GEOMETRIES, is_empty, compare);
 }
 
 /* y[n, o, r, q] is fma(w, x, ... fma(w, x, bias)) over ascending (c, i, j), to the last bit: zeros beside the image, too. */
