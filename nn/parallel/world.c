@@ -55,17 +55,17 @@ bool nn_world_max(const nn_world *world, int64_t *values, int count, tensor_erro
     return nn_world_broadcast(world, values, bytes, err);
 }
 
-/* 64 bits of all bytes (FNV-1a). */
-static uint64_t digest(const unsigned char *data, size_t bytes) {
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < bytes; i++) hash = (hash ^ data[i]) * 0x100000001b3u;
+/* 64 bits of all bytes, after those that `hash` is of (FNV-1a). */
+static const uint64_t no_bytes = 0xcbf29ce484222325u;
+static uint64_t digest(uint64_t hash, const void *data, size_t bytes) {
+    const unsigned char *at = data;
+    for (size_t i = 0; i < bytes; i++) hash = (hash ^ at[i]) * 0x100000001b3u;
     return hash;
 }
 
-bool nn_world_same(const nn_world *world, const char *what, const void *data, size_t bytes,
-                   tensor_error *err) {
-    if (alone(world)) return true;
-    const uint64_t own[2] = {bytes, digest(data, bytes)};
+static bool same_digest(const nn_world *world, const char *what, size_t bytes, uint64_t hash,
+                        tensor_error *err) {
+    const uint64_t own[2] = {bytes, hash};
     uint64_t first[2] = {own[0], own[1]};
     if (!nn_world_broadcast(world, first, sizeof first, err)) return false;
     int64_t different = memcmp(own, first, sizeof own) != 0 ? world->size - world->rank : 0;
@@ -74,18 +74,34 @@ bool nn_world_same(const nn_world *world, const char *what, const void *data, si
     return tensor_fail(err, "%s: rank %d differs from rank 0", what, world->size - (int)different);
 }
 
+bool nn_world_same(const nn_world *world, const char *what, const void *data, size_t bytes,
+                   tensor_error *err) {
+    return alone(world) || same_digest(world, what, bytes, digest(no_bytes, data, bytes), err);
+}
+
+/* What an entry holds of its own; nothing where it stands for another. */
+static const void *held_by(const nn_registered *entry, size_t *bytes) {
+    const tensor value = entry->parameter->value;
+    *bytes = entry->alias          ? 0
+             : entry->compact.data ? (size_t)tensor_compact_bytes(&entry->compact)
+                                   : (size_t)tensor_size(value) * sizeof(float);
+    return entry->compact.data ? entry->compact.data : value.data;
+}
+
 bool nn_params_same(const nn_params *params, const nn_world *world, tensor_error *err) {
-    const tensor values = nn_values(params);
-    if (alone(world) || !tensor_ok(values)) return true;
+    if (alone(world) || !tensor_ok(nn_values(params))) return true;
     tensor_error fault = {0};
-    const size_t bytes = (size_t)tensor_size(values) * sizeof(float);
-    const bool same = nn_world_same(world, "the weights", values.f32, bytes, &fault);
-    for (int i = 0; i < params->count; i++) { /* a rank that is gone fails at the first one */
-        const tensor value = params->entries[i].parameter->value;
-        if (same && !params->entries[i].buffer) continue;
-        if (!nn_world_same(world, params->entries[i].name, value.f32,
-                           (size_t)tensor_size(value) * sizeof(float), err))
-            return false;
+    uint64_t hash = no_bytes;
+    size_t bytes, all = 0;
+    for (int i = 0; i < params->count; i++) {
+        const void *held = held_by(&params->entries[i], &bytes);
+        hash = digest(hash, held, bytes);
+        all += bytes;
     }
-    return same || tensor_fail(err, "%s", fault.text);
+    if (same_digest(world, "the weights", all, hash, &fault)) return true;
+    for (int i = 0; i < params->count; i++) { /* a rank that is gone fails at the first one */
+        const void *held = held_by(&params->entries[i], &bytes);
+        if (!nn_world_same(world, params->entries[i].name, held, bytes, err)) return false;
+    }
+    return tensor_fail(err, "%s", fault.text);
 }

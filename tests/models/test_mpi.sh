@@ -48,6 +48,14 @@ options="--data $verses --iters 30 --eval-every 10 --dropout 0.1"
         printf 'Vaka\n' | "$mpirun" -n $number "$gpt" sample one --samples 70 --tokens 9 --prompt - >stdout 2>stderr
         check "70 texts on $number ranks" cmp -s said stdout
     done
+    "$gpt" quantize one --out one.q8 >stdout 2>stderr
+    "$gpt" eval one.q8 --data "$verses" >said 2>stderr
+    "$mpirun" -n 2 "$gpt" eval one.q8 --data "$verses" --threads 1 >stdout 2>stderr
+    check 'eval of compact weights on 2 ranks' cmp -s said stdout
+    cp one.q8 other.q8
+    printf '\125' | dd of=other.q8 bs=1 seek=$(($(wc -c <one.q8) / 2)) conv=notrunc 2>/dev/null # in the weights of 8 bits
+    "$mpirun" -n 1 "$gpt" sample one.q8 : -n 1 "$gpt" sample other.q8 >stdout 2>stderr
+    check 'other compact weights: text' grep -q 'rank 1 differs from rank 0' stderr
     ranks 5 $options --threads 1 --out few --shards 2
     check 'more ranks than shards' grep -q 'some have nothing to do' stderr
 }

@@ -257,16 +257,24 @@ Test(world, a_process_is_alone_without_others) {
     cr_assert_eq(world.size, 1);
 }
 
-/* A bit of one rank's memory that turns is found, and the parameter named. */
+/* A bit of one rank's memory that turns is found, and the parameter or buffer named. */
 static int turned(const nn_world *world) {
-    model m;
-    tensor_error err = {0};
-    model_new(&m);
-    bool ok = nn_params_same(m.params, world, &err);
-    if (world->rank == 2) m.linear.bias->value.i32[1] ^= 1;
-    ok = ok && !nn_params_same(m.params, world, &err) &&
-         strcmp(err.text, "linear.bias: rank 2 differs from rank 0") == 0;
-    nn_params_free(m.params);
+    nn_params *params = nn_params_new();
+    ag_var *entries[] = {nn_param(params, "weight", NN_NORMAL(1), TENSOR_SHAPE(4, 3)),
+                         nn_buffer(params, "mean", 0, TENSOR_SHAPE(3)),
+                         nn_param(params, "bias", NN_ZEROS, TENSOR_SHAPE(3))};
+    nn_tie(params, "head", entries[0]);
+    bool ok = nn_params_finalize(params, 1);
+    for (int i = 0; ok && i < 3; i++) {
+        tensor_error err = {0};
+        char expected[64];
+        snprintf(expected, sizeof expected, "%s: rank 2 differs from rank 0", nn_params_name(params, i));
+        ok = nn_params_same(params, world, &err);
+        if (world->rank == 2) entries[i]->value.i32[1] ^= 1;
+        ok = ok && !nn_params_same(params, world, &err) && strcmp(err.text, expected) == 0;
+        if (world->rank == 2) entries[i]->value.i32[1] ^= 1;
+    }
+    nn_params_free(params);
     return !ok;
 }
 
