@@ -5,9 +5,9 @@
 
 Each mutant of mutants.txt is made in a copy of the tree, built, and given to the suite that it names, with that suite's
 filter. One whose tests still pass has survived: a test is missing. WORDs choose the mutants whose file or text has one of
-them. With --list they are listed, and looked for in the tree. Equivalents are breaks that no test can see, with the reason; they are listed and not run. The exit status is 1 where a
-mutant survived or could not be made. About half a minute each on two cores; BUILD names the folder of the copy, which stays
-for the next time.
+them. With --list they are listed, and looked for in the tree. Equivalents are breaks that no test can see, with the reason; they
+are not run. The exit status is 1 where a mutant survived or could not be made. About half a minute each on two cores; BUILD
+names the folder of the copy, which stays for the next time.
 
 The form of mutants.txt: a line "FILE | SUITE | FILTER" or "FILE | equivalent | REASON", lines "- old" and "+ new", of
 which the old ones stand in the file exactly once (indentation and all but the first blank count), and an empty line."""
