@@ -83,16 +83,25 @@ static void leave_out(view *views, int longest, uint32_t token) {
 /* How much of the probability a context gives to its own n-grams; the rest is for shorter contexts. Sums are of integers, or
  * of three products. */
 static double weigh(view *v, double share) {
-    uint64_t total = 0, with[4] = {0};
+    uint64_t total = 0, one = 0, two = 0, more = 0;
     for (int64_t i = v->begin; i < v->end; i++) {
-        const uint32_t number = number_at(v, i);
+        const uint32_t number = count_at(v->numbers, i);
         total += number;
-        with[number < 3 ? number : 3]++;
+        one += number == 1;
+        two += number == 2;
+        more += number > 2;
+    }
+    if (v->without >= 0) { /* one of them has one less */
+        const uint32_t number = number_at(v, v->without);
+        total--;
+        one += (number == 1) - (number == 0);
+        two += (number == 2) - (number == 1);
+        more -= number == 2;
     }
     v->total = (float)total;
     if (total == 0) return share;
-    const double freed = (double)with[1] * v->discount[1] + (double)with[2] * v->discount[2] +
-                         (double)with[3] * v->discount[3];
+    const double freed =
+        (double)one * v->discount[1] + (double)two * v->discount[2] + (double)more * v->discount[3];
     v->weight = share / (double)total;
     return v->weight * freed;
 }
