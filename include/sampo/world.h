@@ -19,7 +19,7 @@ SAMPO_BEGIN_DECLS
 typedef struct nn_world {
     int rank, size;
     void *context;
-    /* All bytes go to, or come from, another rank, in the order in which they were sent. False with a text, also where the other
+    /* Called by one thread at a time, which need not be the same always. All bytes go to, or come from, another rank, in the order in which they were sent. False with a text, also where the other
      * does not answer in time. */
     bool (*send)(void *context, int to, const void *data, size_t bytes, tensor_error *err);
     bool (*receive)(void *context, int from, void *data, size_t bytes, tensor_error *err);

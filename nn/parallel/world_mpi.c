@@ -119,7 +119,7 @@ static bool read_wait(double *wait, tensor_error *err) {
 
 /* MPI begins once a process, and takes its time, also for one that is alone: so it begins only where there may be others. */
 bool nn_world_open(nn_world *world, tensor_error *err) {
-    int initialized = 0, finalized = 0, provided;
+    int initialized = 0, finalized = 0, provided = 0;
     *world = (nn_world){.size = 1};
     MPI_Initialized(&initialized); /* these two may be called at any time */
     MPI_Finalized(&finalized);
@@ -130,14 +130,17 @@ bool nn_world_open(nn_world *world, tensor_error *err) {
     *m = (mpi){0};
     int code = MPI_SUCCESS;
     if (!initialized) {
-        code = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
+        code = MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &provided);
         m->begun = code == MPI_SUCCESS;
     }
+    if (code == MPI_SUCCESS) code = MPI_Query_thread(&provided);
     if (code == MPI_SUCCESS) code = MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     if (code == MPI_SUCCESS) code = MPI_Comm_rank(MPI_COMM_WORLD, &world->rank);
     if (code == MPI_SUCCESS) code = MPI_Comm_size(MPI_COMM_WORLD, &world->size);
     if (code != MPI_SUCCESS) fail(err, "starting", code);
-    if (code != MPI_SUCCESS || !read_wait(&m->wait, err)) {
+    const bool turns = provided >= MPI_THREAD_SERIALIZED; /* may be called by one thread after the other */
+    if (code == MPI_SUCCESS && !turns) tensor_fail(err, "MPI: it does not provide MPI_THREAD_SERIALIZED");
+    if (code != MPI_SUCCESS || !turns || !read_wait(&m->wait, err)) {
         if (m->begun) MPI_Finalize();
         free(m);
         *world = (nn_world){.size = 1};
