@@ -74,10 +74,12 @@ static void finish(const nn_world *world, const pid_t *others, int expected) {
 
 enum { LAYERS = 3, WIDE = 1100 };
 static bool is_large; /* so that its gradients travel in several parts: then there are threads, too */
+static bool has_norm;
 
 typedef struct model {
     nn_params *params;
     struct nn_linear linear, layers[LAYERS];
+    struct nn_batch_norm norm;
     float x[ROWS][WIDTH];
     int64_t bad; /* a row that fails */
 } model;
@@ -88,6 +90,8 @@ static bool model_new(model *m) {
     for (int i = 0; is_large && i < LAYERS; i++)
         nn_linear_init(&m->layers[i], m->params, nn_name(m->params, "layers.%d", i), WIDE, WIDE,
                        NN_LINEAR_DEFAULTS);
+    if (has_norm)
+        nn_batch_norm_init(&m->norm, m->params, "norm", is_large ? WIDE : 3, NN_BATCH_NORM_DEFAULTS);
     if (is_large) nn_param(m->params, "idle", NN_ZEROS, TENSOR_SHAPE(5));
     for (int i = 0; i < ROWS * WIDTH; i++) m->x[i / WIDTH][i % WIDTH] = (float)((i * 7919) % 101) / 37 - 1;
     return nn_params_finalize(m->params, 5) && tensor_set_threads(is_large ? 2 : 1, NULL);
@@ -99,12 +103,22 @@ static ag_var *loss_of(void *context, ag_tape *tape, int64_t begin, int64_t end)
     tensor x = ag_tensor(tape, TENSOR_F32, TENSOR_SHAPE(end - begin, WIDTH));
     if (!tensor_ok(x)) return NULL;
     memcpy(x.f32, m->x[begin], (size_t)(end - begin) * sizeof m->x[0]);
-    ag_var *y = ag_tanh(nn_linear(&m->linear, ag_input(tape, x)));
+    ag_var *y = nn_linear(&m->linear, ag_input(tape, x));
+    y = ag_tanh(has_norm ? nn_batch_norm(&m->norm, y) : y);
     for (int i = 0; is_large && i < LAYERS; i++) y = ag_tanh(nn_linear(&m->layers[i], y));
     return ag_mean(ag_square(y), AG_ALL, false);
 }
 
-/* FNV-1a of losses and gradients for several numbers of shards, in turn; 0: something failed. */
+static uint64_t fnv(uint64_t hash, const void *data, size_t bytes) {
+    for (size_t i = 0; i < bytes; i++) hash = (hash ^ ((const unsigned char *)data)[i]) * 0x100000001b3u;
+    return hash;
+}
+
+static uint64_t fnv_of(uint64_t hash, tensor x) {
+    return fnv(hash, x.data, (size_t)tensor_size(x) * sizeof(float));
+}
+
+/* FNV-1a of losses, gradients and running statistics for several numbers of shards, in turn; 0: something failed. */
 static uint64_t digest(const nn_world *world, tensor_error *err) {
     model m;
     uint64_t hash = 0xcbf29ce484222325u;
@@ -116,10 +130,9 @@ static uint64_t digest(const nn_world *world, tensor_error *err) {
         nn_parallel_set_shards(parallel, shard_counts[i % COUNTS]);
         ok = i < COUNTS ? nn_parallel_backward(parallel, ROWS, loss_of, &m, &mean, err)
                         : nn_parallel_loss(parallel, ROWS, loss_of, &m, &mean, err);
-        const tensor grads = nn_grads(m.params);
-        for (size_t j = 0; j < sizeof mean; j++) hash = (hash ^ ((unsigned char *)&mean)[j]) * 0x100000001b3u;
-        for (size_t j = 0; i < COUNTS && j < (size_t)tensor_size(grads) * sizeof(float); j++)
-            hash = (hash ^ ((unsigned char *)grads.f32)[j]) * 0x100000001b3u;
+        hash = fnv(hash, &mean, sizeof mean);
+        if (i < COUNTS) hash = fnv_of(hash, nn_grads(m.params));
+        if (has_norm) hash = fnv_of(fnv_of(hash, m.norm.running_mean->value), m.norm.running_var->value);
     }
     nn_parallel_free(parallel);
     nn_params_free(m.params);
@@ -155,8 +168,13 @@ Test(world, any_number_of_ranks_gives_the_same_bits, .timeout = 60) {
 }
 
 Test(world, gradients_that_travel_while_others_are_computed_have_the_same_bits, .timeout = 120) {
-    is_large = true;
+    is_large = has_norm = true;
     expect_same_bits(3);
+}
+
+Test(world, running_statistics_are_those_of_one_process, .timeout = 60) {
+    has_norm = true;
+    expect_same_bits(4);
 }
 
 /* The sum of the gradients of single rows, by the tree's definition. */
