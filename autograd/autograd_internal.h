@@ -85,10 +85,10 @@ struct ag_tape {
     size_t free_count;                           /* blocks in all lists */
     ag_buffer *temporaries;
     ag_scratch scratch;
-    ag_hooked *hooked_leaves; /* one entry for each */
-    ag_buffer *newest;        /* the block that the arena gave last */
-    size_t used;              /* bytes of `buffers` */
-    ag_profile *profile;      /* NULL: nothing is measured */
+    bool hooked_leaves;  /* some leaf has a hook */
+    ag_buffer *newest;   /* the block that the arena gave last */
+    size_t used;         /* bytes of `buffers` */
+    ag_profile *profile; /* NULL: nothing is measured */
     ag_watcher *watcher;
     void *watcher_context;
 };

@@ -171,8 +171,7 @@ struct ag_hooked {
     ag_var *x;
     ag_hook *hook;
     void *context;
-    ag_hooked *next;  /* of the same variable */
-    ag_hooked *other; /* of a leaf: the next leaf's */
+    ag_hooked *next; /* of the same variable */
 };
 
 bool ag_add_hook(ag_var *x, ag_hook *hook, void *context) {
@@ -182,10 +181,7 @@ bool ag_add_hook(ag_var *x, ag_hook *hook, void *context) {
     ag_hooked *h = tensor_arena_alloc(tape->arena, sizeof *h, &tape->error), **end = &x->hooks;
     if (!h) return false;
     *h = (ag_hooked){.x = x, .hook = hook, .context = context};
-    if (!x->hooks && !x->op) {
-        h->other = tape->hooked_leaves;
-        tape->hooked_leaves = h;
-    }
+    tape->hooked_leaves |= !x->op;
     while (*end) end = &(*end)->next;
     *end = h;
     return true;
@@ -258,24 +254,44 @@ static void run_backward(ag_var *n, ag_var *dy) {
     tensor_fail(err, "backward of %s: %s", n->op->name, fault.text);
 }
 
+/* Notes for each leaf with a hook the oldest node that it is an operand of: behind that one nothing is added any more. */
+static void note_first_uses(ag_var *y) {
+    for (ag_var *n = y->tape->hooked_leaves ? y : NULL; n; n = n->previous)
+        for (int i = 0; i < n->inputs; i++)
+            if (!n->in[i]->op && n->in[i]->hooks) n->in[i]->next = n;
+}
+
+static void run_leaf_hooks(const ag_var *n) {
+    for (int i = 0; i < n->inputs; i++) {
+        ag_var *x = n->in[i];
+        if (x->op || !x->hooks || x->next != n) continue;
+        x->next = NULL;
+        if (x->grad && ag_needs_grad(x)) run_hooks(x);
+    }
+}
+
+/* Passes the gradient of a node on to its operands. */
+static void pass_on(ag_tape *tape, ag_var *n) {
+    if (n->hooks) run_hooks(n);
+    ag_var *dy = n->grad;
+    if (asks_for_any(n) && unchanged(n)) {
+        if (tape->phase == AG_RECORDED_GRADIENTS && n->op->decompose) {
+            ag_var *mark = tape->last, *same = n->op->decompose(n);
+            if (same) ag_propagate_block(same, dy, mark);
+        } else {
+            run_backward(n, dy);
+        }
+    }
+    if (n->keeps_grad) return;
+    n->grad = NULL;
+    if (tape->phase == AG_GRADIENTS) ag_release(dy);
+}
+
 /* Passes the gradients of the nodes from `from` back to, and without, `until` on to their operands. */
 static void propagate(ag_tape *tape, ag_var *from, ag_var *until) {
     for (ag_var *n = from; n != until && !ag_failed(tape); n = n->previous) {
-        if (!n->grad) continue;
-        if (n->hooks) run_hooks(n);
-        ag_var *dy = n->grad;
-        if (asks_for_any(n) && unchanged(n)) {
-            if (tape->phase == AG_RECORDED_GRADIENTS && n->op->decompose) {
-                ag_var *mark = tape->last, *same = n->op->decompose(n);
-                if (same) ag_propagate_block(same, dy, mark);
-            } else {
-                run_backward(n, dy);
-            }
-        }
-        if (!n->keeps_grad) {
-            n->grad = NULL;
-            if (tape->phase == AG_GRADIENTS) ag_release(dy);
-        }
+        if (n->grad) pass_on(tape, n);
+        if (tape->hooked_leaves) run_leaf_hooks(n);
         ag_end_temporaries(tape);
     }
 }
@@ -307,9 +323,10 @@ static void run(ag_var *y, ag_phase phase) {
     if (one) {
         tensor_fill(one->value, 1, &tape->error);
         ag_add_grad(y, one);
-        if (y->op) propagate(tape, y, NULL);
-        for (ag_hooked *h = tape->hooked_leaves; h; h = h->other)
-            if (h->x->grad && ag_needs_grad(h->x)) run_hooks(h->x);
+        if (y->op)
+            note_first_uses(y), propagate(tape, y, NULL);
+        else if (y->hooks)
+            run_hooks(y);
         ag_end_temporaries(tape);
     }
     tape->phase = AG_FORWARD;

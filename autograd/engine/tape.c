@@ -37,7 +37,7 @@ void ag_reset(ag_tape *tape) {
     ag_reset_memory(tape);
     tape->error.text[0] = '\0';
     tape->first = tape->last = NULL;
-    tape->hooked_leaves = NULL;
+    tape->hooked_leaves = false;
     tape->used_count = 0;
     tape->turn++;
 }

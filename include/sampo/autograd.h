@@ -106,7 +106,7 @@ struct ag_var {
     uint64_t version;         /* of value's storage when this was computed */
     void *saved;              /* the operation's own data */
     struct ag_buffer *buffer; /* the memory of `value` where the tape allocated it */
-    ag_var *previous, *next;  /* the nodes recorded before and after this one */
+    ag_var *previous, *next;  /* the nodes recorded before and after this one; of a leaf backward's */
     ag_var *grad;             /* its gradient so far */
     const tensor *place;      /* where its gradient is to lie; NULL: anywhere */
     ag_hooked *hooks;         /* see ag_add_hook */
@@ -168,7 +168,7 @@ bool ag_gradients(ag_var *y, int count, ag_var *const *x, ag_var **dx, bool crea
 bool ag_gradients_into(ag_var *y, int count, ag_var *const *x, const tensor *places, bool accumulate);
 
 /* Calls the hook, until the next reset, each time when the gradient dx of x is complete: of a result before it is passed on, of
- * a leaf at the end (of a parameter that is ag_use(tape, w), with all that its place holds). The hook returns dx, or another
+ * a leaf (of a parameter that is ag_use(tape, w), with all that its place holds) behind the oldest node that uses it. The hook returns dx, or another
  * variable of that shape that takes its place, made of it by operations: to look at gradients, to clip or to weigh them. Hooks
  * of one variable run in the order in which they were added. False, with a text on x's tape, where x has no gradient. */
 typedef ag_var *ag_hook(void *context, ag_var *x, ag_var *dx);

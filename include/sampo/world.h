@@ -19,7 +19,7 @@ SAMPO_BEGIN_DECLS
 typedef struct nn_world {
     int rank, size;
     void *context;
-    /* All bytes go to, or come from, another rank, in the order in which they were sent. False with a text, also where the other
+    /* Called by one thread at a time, which need not be the same always. All bytes go to, or come from, another rank, in the order in which they were sent. False with a text, also where the other
      * does not answer in time. */
     bool (*send)(void *context, int to, const void *data, size_t bytes, tensor_error *err);
     bool (*receive)(void *context, int from, void *data, size_t bytes, tensor_error *err);
@@ -30,7 +30,8 @@ typedef struct nn_world {
     void (*close)(void *context, bool failed);
 } nn_world;
 
-/* Once a process, at its start. False with a text where MPI fails. How long a rank waits for another is the environment
+/* Joins the others, once a process, at its start. Where none of the variables is set by which mpirun and the like tell a process
+ * its rank, and MPI does not run, nothing is begun. False with a text where MPI fails. How long a rank waits for another is the environment
  * variable SAMPO_WAIT, in seconds; 300 unless given. */
 bool nn_world_open(nn_world *world, tensor_error *err);
 void nn_world_close(nn_world *world, bool failed);

@@ -19,6 +19,16 @@ typedef struct mpi {
     bool begun;  /* MPI_Init was called here */
 } mpi;
 
+/* What tells a process its rank: Open MPI's mpirun; that of MPICH and of MPIs made of it, and srun --mpi=pmi2; those that
+ * speak PMIx, such as srun --mpi=pmix; Cray's PALS. */
+static const char *const marks[] = {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMI_FD", "PMIX_RANK", "PALS_RANKID"};
+
+static bool is_started_by_mpirun(void) {
+    for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++)
+        if (getenv(marks[i])) return true;
+    return false;
+}
+
 static bool fail(tensor_error *err, const char *what, int code) {
     char text[MPI_MAX_ERROR_STRING] = "";
     int length;
@@ -107,22 +117,30 @@ static bool read_wait(double *wait, tensor_error *err) {
     return (!*rest && *wait > 0) || tensor_fail(err, "SAMPO_WAIT is '%s'; it is a number of seconds", text);
 }
 
+/* MPI begins once a process, and takes its time, also for one that is alone: so it begins only where there may be others. */
 bool nn_world_open(nn_world *world, tensor_error *err) {
-    int initialized = 0, provided;
+    int initialized = 0, finalized = 0, provided = 0;
     *world = (nn_world){.size = 1};
+    MPI_Initialized(&initialized); /* these two may be called at any time */
+    MPI_Finalized(&finalized);
+    if (!initialized && !is_started_by_mpirun()) return true;
+    if (finalized) return tensor_fail(err, "MPI: a process joins the others once");
     mpi *m = malloc(sizeof *m);
     if (!m) return tensor_fail(err, "out of memory");
     *m = (mpi){0};
-    int code = MPI_Initialized(&initialized);
-    if (code == MPI_SUCCESS && !initialized) {
-        code = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
+    int code = MPI_SUCCESS;
+    if (!initialized) {
+        code = MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &provided);
         m->begun = code == MPI_SUCCESS;
     }
+    if (code == MPI_SUCCESS) code = MPI_Query_thread(&provided);
     if (code == MPI_SUCCESS) code = MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     if (code == MPI_SUCCESS) code = MPI_Comm_rank(MPI_COMM_WORLD, &world->rank);
     if (code == MPI_SUCCESS) code = MPI_Comm_size(MPI_COMM_WORLD, &world->size);
     if (code != MPI_SUCCESS) fail(err, "starting", code);
-    if (code != MPI_SUCCESS || !read_wait(&m->wait, err)) {
+    const bool turns = provided >= MPI_THREAD_SERIALIZED; /* may be called by one thread after the other */
+    if (code == MPI_SUCCESS && !turns) tensor_fail(err, "MPI: it does not provide MPI_THREAD_SERIALIZED");
+    if (code != MPI_SUCCESS || !turns || !read_wait(&m->wait, err)) {
         if (m->begun) MPI_Finalize();
         free(m);
         *world = (nn_world){.size = 1};

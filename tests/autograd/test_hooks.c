@@ -1,5 +1,6 @@
 /* Gradient hooks: what they see and what becomes of it. */
 #include <criterion/criterion.h>
+#include <string.h>
 
 #include "tests/autograd/tape_test.h"
 
@@ -75,5 +76,50 @@ Test(hooks, a_hook_changes_no_other_gradient) {
     cr_expect(places[0].f32[2] == 0.5f && places[1].f32[2] == 1);
     cr_assert(ag_backward(loss));
     cr_expect(ag_grad(a).f32[0] == 0.5f && ag_grad(b).f32[0] == 1);
+    ag_tape_free(tape);
+}
+
+static ag_var *note(void *context, ag_var *x, ag_var *dx) {
+    char *order = context;
+    strcat(order, x->name);
+    return dx;
+}
+
+static ag_var *block(const void *context, ag_var *const *in, tensor_rng *rng) {
+    (void)rng;
+    return ag_mul(ag_tanh(in[0]), (ag_var *)context);
+}
+
+static ag_var *named(ag_tape *tape, const char *name) {
+    ag_var *x = filled(tape, true, 1, TENSOR_SHAPE(3));
+    x->name = name;
+    return x;
+}
+
+/* The hook of a leaf runs once the oldest node that uses it is done, before gradients reach those before it: also where a block
+ * that is computed again uses it, where it is used again later, twice at once, and by what the result does not depend on. */
+Test(hooks, a_leafs_hook_runs_as_soon_as_its_gradient_is_complete) {
+    ag_tape *tape = ag_tape_new();
+    for (int graph = 0; graph < 3; graph++, ag_reset(tape)) {
+        char order[16] = "";
+        ag_var *a = named(tape, "a"), *b = named(tape, "b"), *c = named(tape, "c"), *d = named(tape, "d");
+        ag_var *all[] = {a, b, c, d}, *dx[4];
+        ag_mul(d, d); /* of which nothing comes */
+        ag_var *y = ag_mul(a, a), *z = ag_mul(y, b);
+        y->name = "y", z->name = "z";
+        ag_var *loss = total(ag_mul(ag_mul(ag_checkpoint(block, c, 0, 1, &z, NULL), b), d));
+        for (int i = 0; i < 4; i++) cr_assert(ag_add_hook(all[i], note, order));
+        cr_assert(ag_add_hook(y, note, order) && ag_add_hook(z, note, order));
+        cr_assert(graph == 0 ? ag_backward(loss) : ag_gradients(loss, 4, all, dx, graph == 2), "%s",
+                  ag_error(tape));
+        cr_expect_str_eq(order, "czbyad", "%d", graph);
+    }
+    for (int way = 0; way < 2; way++, ag_reset(tape)) { /* the result is a leaf itself */
+        seen s = {0};
+        ag_var *x = filled(tape, true, 1, TENSOR_SHAPE(1)), *dx;
+        cr_assert(ag_add_hook(x, look, &s));
+        cr_assert(way == 0 ? ag_backward(x) : ag_gradients(x, 1, &x, &dx, false), "%s", ag_error(tape));
+        cr_expect(s.calls == 1 && s.first == 1);
+    }
     ag_tape_free(tape);
 }

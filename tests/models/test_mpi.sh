@@ -56,6 +56,13 @@ options="--data $verses --iters 30 --eval-every 10 --dropout 0.1"
     printf '\125' | dd of=other.q8 bs=1 seek=$(($(wc -c <one.q8) / 2)) conv=notrunc 2>/dev/null # in the weights of 8 bits
     "$mpirun" -n 1 "$gpt" sample one.q8 : -n 1 "$gpt" sample other.q8 >stdout 2>stderr
     check 'other compact weights: text' grep -q 'rank 1 differs from rank 0' stderr
+    # gradients of 13 MB, which travel in parts while others are computed
+    large="$options --width 256 --layers 4 --heads 4 --context 16 --batch 16 --iters 3"
+    "$gpt" train $large --eval-batches 2 --sample-tokens 5 --threads 1 --out large >stdout 2>stderr
+    for number in 2 3; do
+        ranks $number $large --threads 2 --out run --force
+        check "a large model on $number ranks" cmp -s large/last.safetensors run/last.safetensors
+    done
     ranks 5 $options --threads 1 --out few --shards 2
     check 'more ranks than shards' grep -q 'some have nothing to do' stderr
 }
