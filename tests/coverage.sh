@@ -9,7 +9,7 @@ build=${BUILD:-$root/build-coverage}
 command -v gcovr >/dev/null || { echo 'tests/coverage.sh: it needs gcovr (Debian: apt-get install gcovr)' >&2 && exit 2; }
 [ $# -gt 0 ] || set -- tensor autograd nn models
 [ -f "$build/build.ninja" ] ||
-    CC=gcc meson setup "$build" "$root" -Db_coverage=true -Doptimization=1 -Dbenches=false -Db_ndebug=true >"$build.log" 2>&1 ||
+    CC=gcc meson setup "$build" "$root" -Db_coverage=true -Doptimization=1 -Disas=avx2 -Dbenches=false -Db_ndebug=true >"$build.log" 2>&1 ||
     { cat "$build.log" && exit 1; }
 rm -f "$build.log"
 find "$build" -name '*.gcda' -delete

@@ -1,6 +1,7 @@
 /* Normalisation of channels of x [N, C, S]: batch norm and group norm. Statistics are of sets of planes, each S elements side
  * by side: of a channel in all images, or of neighbouring channels in one. A set is normalised while it is in a cache. Where
  * S is 1, channels are columns: sixty-four of them at a time are turned into rows, and pieces of these are the planes. */
+#include <float.h>
 #include <math.h>
 
 #include "tensor/kernels/kernels.h"
@@ -45,7 +46,8 @@ static void end_moments(const channel_job *t, int64_t set, const moments *m) {
     const double variance = m->squares / m->count;
     t->stats[set] = (float)m->mean;
     t->stats[t->sets + set] = (float)variance;
-    t->stats[2 * t->sets + set] = 1 / sqrtf((float)(variance + (double)t->eps));
+    t->stats[2 * t->sets + set] = variance <= FLT_MAX ? 1 / sqrtf((float)(variance + (double)t->eps))
+                                                      : (float)(1 / sqrt(variance + (double)t->eps));
 }
 
 static void stats_of(const channel_job *t, int64_t set, float stats[2]) {
