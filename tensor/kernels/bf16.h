@@ -27,6 +27,12 @@ typedef uint32_t vecu __attribute__((vector_size(4 * VEC_WIDTH)));
 typedef uint64_t vecu_pairs __attribute__((vector_size(4 * VEC_WIDTH)));
 typedef uint32_t vecu_unaligned __attribute__((vector_size(4 * VEC_WIDTH), aligned(4), may_alias));
 
+enum { BF16_KC = 256 }; /* steps of k in a block: even, so that no pair is cut */
+
+static inline int64_t even(int64_t k) {
+    return k + (k & 1);
+}
+
 /* The upper half of each element is x as bfloat16, the lower half is 0: the same number as float32. */
 static inline vecu bf16_round(vec x) {
     const vecu u = (vecu)x, is_nan = (vecu)(x != x), is_tiny = (vecu)((u & 0x7f800000) == 0);

@@ -5,19 +5,12 @@
 #ifndef SAMPO_TENSOR_GEMM_BF16_H
 #define SAMPO_TENSOR_GEMM_BF16_H
 
-#include "tensor/kernels/bf16.h"
-#include "tensor/kernels/gemm.h"
-
-enum { BF16_KC = 256 }; /* steps of k in a block: even, so that no pair is cut */
-
-static inline int64_t even(int64_t k) {
-    return k + (k & 1);
-}
-
 #if defined(__AVX512BF16__) ||                                                                               \
     defined(SAMPO_BF16_PAIRS) /* the latter: for tests, where there is no AVX512_BF16 */
 #include "tensor/kernels/gemm_pairs.h"
 #else
+#include "tensor/kernels/bf16.h"
+#include "tensor/kernels/gemm.h"
 
 /* ---- Rounded copies -------------------------------------------------------------------------------- */
 
@@ -94,12 +87,8 @@ static void bf16_columns(const gemm_args *g, int64_t j, int64_t n, int64_t p, in
 static void gemm_bf16(const gemm_args *g) {
     float copy_a[(BF16_KC + BF16_APART) * (BF16_MC + BF16_APART)] __attribute__((aligned(64)));
     float copy_b[(BF16_KC + BF16_APART) * (BF16_NC + BF16_APART)] __attribute__((aligned(64)));
-    if (g->k == 0) {
-        gemm(g);
-        return;
-    }
     const uint64_t before = flush_begin();
-    for (int64_t p = 0; p < g->k; p += BF16_KC)
+    for (int64_t p = 0; p == 0 || p < g->k; p += BF16_KC)
         for (int64_t j = 0; j < g->n; j += BF16_NC)
             bf16_columns(g, j, min64(BF16_NC, g->n - j), p, min64(BF16_KC, g->k - p), copy_a, copy_b);
     flush_end(before);

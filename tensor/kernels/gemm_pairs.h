@@ -3,6 +3,9 @@
 #ifndef SAMPO_TENSOR_GEMM_PAIRS_H
 #define SAMPO_TENSOR_GEMM_PAIRS_H
 
+#include "tensor/kernels/bf16.h"
+#include "tensor/kernels/kernels.h"
+
 enum {
     PAIRS_NV = 2,
     PAIRS_MR = 12, /* rows of a tile: 24 sums, two vectors of B and one of A, of 32 registers */
@@ -225,12 +228,8 @@ static void pairs_columns(const gemm_args *g, int64_t j, int64_t n, int64_t p, i
 
 /* The whole of both operands is used: of `part`, GEMM_FULL alone. */
 static void gemm_bf16(const gemm_args *g) {
-    if (g->k == 0) {
-        gemm(g);
-        return;
-    }
     const uint64_t before = flush_begin(); /* of use to tests alone: VDPBF16PS flushes in any case */
-    for (int64_t p = 0; p < g->k; p += BF16_KC)
+    for (int64_t p = 0; p == 0 || p < g->k; p += BF16_KC)
         for (int64_t j = 0; j < g->n; j += PAIRS_NC)
             pairs_columns(g, j, min64(PAIRS_NC, g->n - j), p, min64(BF16_KC, g->k - p));
     flush_end(before);

@@ -221,6 +221,9 @@ typedef struct tensor_kernels {
                                         const tensor_update_step *step);
 } tensor_kernels;
 
+/* gemm_bf16 by AVX512_BF16's own instruction, where the processor has it; its other kernels are those of AVX-512. */
+void tensor_gemm_avx512bf16(const gemm_args *args);
+
 /* The table in use; chosen once. */
 const tensor_kernels *tensor_kernels_get(void);
 

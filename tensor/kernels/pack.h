@@ -23,10 +23,6 @@ static inline int64_t piece(int64_t left, int64_t most) {
     return left > most && left < 2 * most ? (left + 1) / 2 : min64(left, most);
 }
 
-static inline int64_t vectors_of(int64_t columns) {
-    return (columns + VEC_WIDTH - 1) / VEC_WIDTH;
-}
-
 /* From one group of k steps to the next. */
 static inline int64_t group_stride(int64_t k) {
     return GEMM_MR * k;

@@ -215,6 +215,10 @@ static inline float lanes_sum(lanes a) {
 #define UNROLL _Pragma("GCC unroll 24")
 #endif
 
+static inline int64_t vectors_of(int64_t columns) {
+    return (columns + VEC_WIDTH - 1) / VEC_WIDTH;
+}
+
 static inline int64_t min64(int64_t a, int64_t b) {
     return a < b ? a : b;
 }

@@ -30,10 +30,13 @@ static bool runs_avx512(void) {
 static bool runs_avx512bf16(void) {
     return runs_avx512() && __builtin_cpu_supports("avx512bf16");
 }
+
+/* Those of AVX-512 but for the products of bfloat16; made by `choose`. */
+static tensor_kernels kernels_avx512bf16;
 #endif
 
 extern const tensor_kernels tensor_kernels_baseline, tensor_kernels_avx2, tensor_kernels_avx512,
-    tensor_kernels_avx512bf16, tensor_kernels_neon;
+    tensor_kernels_neon;
 
 /* Those compiled in, best first. */
 static const struct {
@@ -41,7 +44,7 @@ static const struct {
     bool (*runs)(void);
 } sets[] = {
 #ifdef SAMPO_HAVE_AVX512BF16
-    {&tensor_kernels_avx512bf16, runs_avx512bf16},
+    {&kernels_avx512bf16, runs_avx512bf16},
 #endif
 #ifdef SAMPO_HAVE_AVX512
     {&tensor_kernels_avx512, runs_avx512},
@@ -64,6 +67,11 @@ static char refused[32]; /* the name in SAMPO_ISA where it was of no use, cut to
 static pthread_once_t choice = PTHREAD_ONCE_INIT;
 
 static void choose(void) {
+#ifdef SAMPO_HAVE_AVX512BF16
+    kernels_avx512bf16 = tensor_kernels_avx512;
+    kernels_avx512bf16.name = "avx512bf16";
+    kernels_avx512bf16.gemm_bf16 = tensor_gemm_avx512bf16;
+#endif
     int count = 0;
     for (int i = 0; i < SETS; i++)
         if (sets[i].runs()) available[count++] = sets[i].kernels;

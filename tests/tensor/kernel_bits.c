@@ -130,7 +130,7 @@ static void fill_bits(float *to, uint64_t seed) {
 }
 
 static void rounded_bits(void) {
-    for (int64_t k = 1; k < 8; k++) {
+    for (int64_t k = 0; k < 8; k++) {
         gemm_args g = {
             .m = 100, .n = 90, .k = k, .a = x, .a_row = k, .a_col = 1, .b = y, .b_row = 90, .b_col = 1};
         g.c = out, g.c_row = 90, g.c_col = 1;
