@@ -1,8 +1,9 @@
 #!/bin/sh
 # Which lines and branches the suites run: tests/coverage.sh [SUITE...], without names tensor, autograd, nn and models on one
-# instruction set, and then the programs as the other tests of models run them, and fuzz. It builds with gcc in the folder that
-# BUILD names, and prints gcovr's table of the parts, then files with lines that nothing runs. A branch counts where one of
-# its ways can be taken in C; those of assert and of macros that take the place of functions count, too.
+# instruction set, and then the programs as the other tests of models run them, and fuzz. (Three of these limit the size of
+# files, and fail by the counts that gcc's code writes.) It builds with gcc in the folder that BUILD names, and prints gcovr's
+# table of the parts, then files with lines that nothing runs. A branch counts where one of its ways can be taken in C; those
+# of assert and of macros that take the place of functions count, too.
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 build=${BUILD:-$root/build-coverage}

@@ -113,6 +113,20 @@ Test(extremes, layer_norm_of_constant_and_huge_rows) {
     }
 }
 
+/* The mean is a rounded one, whose error shows in what is left of these rows. */
+Test(extremes, layer_norm_of_rows_that_hardly_vary) {
+    for (int64_t n = 10; n < 5000; n = 2 * n + 7) {
+        const tensor x = made(TENSOR_SHAPE(1, n)), y = made(TENSOR_SHAPE(1, n)),
+                     stats = made(TENSOR_SHAPE(1, 2)), none = {0};
+        double mean = 0, variance = 0;
+        for (int64_t i = 0; i < n; i++)
+            x.f32[i] = 1234567 + 0.125f * (float)(i % 7), mean += (double)x.f32[i] / (double)n;
+        for (int64_t i = 0; i < n; i++) variance += pow((double)x.f32[i] - mean, 2) / (double)n;
+        TEST_OK(tensor_layer_norm(y, stats, x, none, none, 0, &err));
+        test_close((double)stats.f32[1] * sqrt(variance), 1, 1e-6, "one over the deviation");
+    }
+}
+
 enum { LAYER, RMS, BATCH, GROUP, COLUMNS, NORMS };
 
 /* y and dx, for a dy of 1 at the front, of one row of n numbers, by each norm. */
