@@ -24,7 +24,13 @@ RECIPES = {
     "kalevala": ("gpt", ""),
     "kalevala on counts": ("gpt", "--prior 12"),
     "fast": ("gpt", "--preset fast"),
+    "fast, 36 equivalents": ("gpt", "--preset fast --batch 8 --iters 288"),
     "fast without counts": ("gpt", "--preset fast --prior 0"),
+    "without counts": (
+        "gpt",
+        "--iters 1200 --batch 16 --value-rows 2704 --gram-rows 8192 --final-norm yes --zero-init yes --optimizer muon"
+        " --muon-lr 0.04 --table-lr 0.03 --beta2 0.99 --schedule linear --cooldown 0.6 --patience 1000 --eval-batches 0",
+    ),
     "best": ("gpt", "--preset best"),
     "best without counts": ("gpt", "--preset best --prior 0"),
     "best, 10 s": ("gpt", "--preset best --time 10s"),

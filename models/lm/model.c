@@ -46,7 +46,7 @@ ag_var *lm_grams(const lm_input *in, int n, int64_t vocabulary, int64_t rows) {
     return ag_input(last->tape, grams);
 }
 
-/* The rows of what a model sees, each token of which gets its probabilities and how often its contexts were seen. */
+/* The rows of what a model sees, each token of which gets its probabilities, and 1 more than how often its contexts were seen. */
 typedef struct counting {
     const lm_input *in;
     tensor window, features;
@@ -65,6 +65,7 @@ static void predict_rows(void *context, int64_t begin, int64_t end, int worker) 
         float *p = r->features.f32 + i * r->features.shape[2];
         lm_counts_predict(in->counts, r->window.i32 + row * r->window.stride[0] + seen, seen, without, p,
                           p + r->vocabulary);
+        for (int64_t k = r->vocabulary; k < r->features.shape[2]; k++) p[k] += 1;
     }
 }
 
@@ -87,13 +88,14 @@ lm_counted lm_count(const lm_input *in) {
     if (!tensor_ok(r.features) || !tensor_ok(log_p)) return none;
     tensor_parallel(rows * count, GRAIN, predict_rows, &r);
 
-    const tensor p = tensor_slice(r.features, 2, 0, r.vocabulary, 1, NULL);
     const tensor seen = tensor_slice(r.features, 2, r.vocabulary, features, 1, NULL);
-    tensor_unary(log_p, TENSOR_LOG, p, NULL);
-    tensor_affine(p, 8, p, 0, NULL);
-    tensor_affine(seen, 1, seen, 1, NULL);
+    tensor_unary(log_p, TENSOR_LOG, tensor_slice(r.features, 2, 0, r.vocabulary, 1, NULL), NULL);
     tensor_unary(seen, TENSOR_LOG, seen, NULL);
-    tensor_affine(seen, 0.125f, seen, 0, NULL);
+    float *x = r.features.f32; /* factors that are powers of two change no bits: a loop will do */
+    for (int64_t i = 0; i < rows * count; i++, x += features) {
+        for (int64_t v = 0; v < r.vocabulary; v++) x[v] *= 8;
+        for (int64_t k = r.vocabulary; k < features; k++) x[k] *= 0.125f;
+    }
     return (lm_counted){ag_input(tape, log_p), ag_input(tape, r.features)};
 }
 

@@ -16,6 +16,7 @@ enum {
     GEMV_SUMS = 4096,   /* sums that stay in the first-level cache: 16 KiB */
     GEMV_LINE = 16,     /* floats in a cache line */
     GEMV_STRIP = VEC_WIDTH == 16 ? 12 : 8, /* vectors of sums that stay in registers */
+    GEMV_AHEAD = 4,                        /* rows of B that a strip fetches ahead */
     GEMV_NEAR = 1 << 15                    /* numbers of B, 128 KiB, up to which it is taken for cached */
 };
 
@@ -93,6 +94,7 @@ static inline __attribute__((always_inline)) void gemv_strip(const int nv, const
     for (int v = 0; v < nv; v++) sum[v] = g->start ? vec_load(g->start + j + v * VEC_WIDTH) : vec_splat(0);
     for (int64_t k = to - from; k > 0; k--, a += a_col, b += b_row) {
         const vec x = vec_splat(*a);
+        for (int i = 0; i < nv * VEC_WIDTH; i += GEMV_LINE) __builtin_prefetch(b + GEMV_AHEAD * b_row + i);
         for (int v = 0; v < nv; v++) sum[v] = vec_accumulate_at(x, b + v * VEC_WIDTH, sum[v]);
     }
     for (int v = 0; v < nv; v++) vec_store(g->c + j + v * VEC_WIDTH, sum[v]);

@@ -29,9 +29,14 @@ static inline uint32_t count_at(const count_list *list, int64_t i) {
                               : ((const uint32_t *)list->data)[i];
 }
 
+/* Where the children and the n-grams of a context begin; they end where those of the next one begin. */
+typedef struct count_start {
+    uint32_t child, gram;
+} count_start;
+
 typedef struct count_level {
     count_list part[COUNT_PARTS];
-    const uint32_t *child, *gram; /* [contexts + 1]: where those of each context begin */
+    const count_start *start; /* [contexts + 1] */
     double discount[2][4]; /* of how often it follows, after how many tokens it stands: for 0, 1, 2, more */
 } count_level;
 

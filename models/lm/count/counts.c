@@ -61,29 +61,48 @@ static bool unfit(tensor_error *err, int level, const char *what) {
     return tensor_fail(err, "the counts for contexts of %d tokens are damaged: %s", level, what);
 }
 
-/* Where each of the parts of a list begins; they must be `total` together. */
-static const uint32_t *starts(const count_list *sizes, int64_t total, tensor_arena *arena,
-                              tensor_error *err) {
-    uint32_t *start = tensor_arena_alloc(arena, (size_t)(sizes->count + 1) * sizeof *start, err);
-    int64_t sum = 0;
-    if (!start) return NULL;
-    for (int64_t i = 0; i < sizes->count && sum <= total; i++) {
-        start[i] = (uint32_t)sum;
-        sum += count_at(sizes, i);
-    }
-    start[sizes->count] = (uint32_t)sum;
-    if (sum == total) return start;
-    tensor_fail(err, "the sizes of its parts do not add up");
-    return NULL;
+/* Numbers of a list as they come, so that loops over many do not ask for the width of each. */
+enum { BLOCK = 1024 };
+static int64_t unpack(const count_list *list, int64_t begin, uint32_t block[BLOCK]) {
+    const int64_t n = list->count - begin < BLOCK ? list->count - begin : BLOCK;
+    const uint8_t *one = (const uint8_t *)list->data + begin;
+    const uint16_t *two = (const uint16_t *)list->data + begin;
+    if (list->width == 1)
+        for (int64_t i = 0; i < n; i++) block[i] = one[i];
+    else if (list->width == 2)
+        for (int64_t i = 0; i < n; i++) block[i] = two[i];
+    else
+        memcpy(block, (const uint32_t *)list->data + begin, (size_t)n * sizeof *block);
+    return n;
 }
 
-/* Whether tokens ascend below V in each part of a list. */
-static bool ascend(const count_list *tokens, const uint32_t *start, int64_t parts, int64_t vocabulary) {
-    for (int64_t i = 0; i < parts; i++)
-        for (uint32_t k = start[i]; k < start[i + 1]; k++) {
-            const uint32_t token = count_at(tokens, k);
-            if (token >= vocabulary || (k > start[i] && token <= count_at(tokens, k - 1))) return false;
+/* Where each of the parts of a list begins goes into a column of count_start, start[0], start[2], ...; together they must be
+ * `total`. */
+static bool set_starts(uint32_t *start, const count_list *sizes, int64_t total) {
+    uint32_t block[BLOCK];
+    int64_t sum = 0;
+    for (int64_t i = 0, n; i < sizes->count && sum <= total; i += n) {
+        n = unpack(sizes, i, block);
+        for (int64_t k = 0; k < n; k++) {
+            start[2 * (i + k)] = (uint32_t)sum;
+            sum += block[k];
         }
+    }
+    start[2 * sizes->count] = (uint32_t)sum;
+    return sum == total;
+}
+
+/* Whether tokens are below V, and ascend in each part of a list. */
+static bool ascend(const count_list *tokens, const uint32_t *start, int64_t parts, int64_t vocabulary) {
+    uint32_t block[BLOCK], largest = 0;
+    for (int64_t i = 0, n; i < tokens->count; i += n) {
+        n = unpack(tokens, i, block);
+        for (int64_t k = 0; k < n; k++) largest = block[k] > largest ? block[k] : largest;
+    }
+    if (tokens->count > 0 && largest >= vocabulary) return false;
+    for (int64_t i = 0; i < parts; i++)
+        for (uint32_t k = start[2 * i] + 1; k < start[2 * i + 2]; k++)
+            if (count_at(tokens, k) <= count_at(tokens, k - 1)) return false;
     return true;
 }
 
@@ -93,10 +112,14 @@ static const double LEAST = 0.1;
 /* Discounts by Chen & Goodman (1999), eq. 26; 1/2 for the empty context, whose numbers are large, and where the text is too
  * short to tell. */
 static void set_discounts(double discount[4], const count_list *numbers, int level) {
+    uint32_t block[BLOCK];
     double n[5] = {0};
-    for (int64_t i = 0; i < numbers->count; i++) {
-        const uint32_t x = count_at(numbers, i);
-        if (x < 5) n[x]++;
+    for (int64_t i = 0, size; i < numbers->count; i += size) {
+        uint32_t some[5] = {0};
+        size = unpack(numbers, i, block);
+        for (int64_t k = 0; k < size; k++)
+            for (uint32_t x = 1; x < 5; x++) some[x] += block[k] == x;
+        for (int x = 1; x < 5; x++) n[x] += some[x];
     }
     const double y = n[1] / (n[1] + 2 * n[2]);
     for (int i = 1; i <= 3; i++) {
@@ -114,16 +137,18 @@ bool counts_complete(lm_counts *c, tensor_error *err) {
         const bool last = k == c->order;
         const int64_t children = last ? 0 : c->level[k + 1].part[COUNT_TOKEN].count,
                       grams = part[COUNT_NEXT].count;
-        tensor_error fault = {0};
         if (part[COUNT_TOKEN].count != (k > 0 ? contexts : 0) || part[COUNT_GRAMS].count != contexts ||
             part[COUNT_CHILDREN].count != (last ? 0 : contexts) || part[COUNT_TIMES].count != grams ||
             part[COUNT_DIFFERENT].count != (last ? 0 : grams) || grams > UINT32_MAX || children > UINT32_MAX)
             return unfit(err, k, "its lists have other lengths");
-        level->gram = starts(&part[COUNT_GRAMS], grams, c->arena, &fault);
-        if (level->gram && !last) level->child = starts(&part[COUNT_CHILDREN], children, c->arena, &fault);
-        if (fault.text[0]) return unfit(err, k, fault.text);
-        if (!ascend(&part[COUNT_NEXT], level->gram, contexts, c->vocabulary) ||
-            (!last && !ascend(&c->level[k + 1].part[COUNT_TOKEN], level->child, contexts, c->vocabulary)))
+        count_start *start = tensor_arena_alloc(c->arena, (size_t)(contexts + 1) * sizeof *start, err);
+        if (!start) return false;
+        level->start = start;
+        if (!set_starts(&start->gram, &part[COUNT_GRAMS], grams) ||
+            (!last && !set_starts(&start->child, &part[COUNT_CHILDREN], children)))
+            return unfit(err, k, "the sizes of its parts do not add up");
+        if (!ascend(&part[COUNT_NEXT], &start->gram, contexts, c->vocabulary) ||
+            (!last && !ascend(&c->level[k + 1].part[COUNT_TOKEN], &start->child, contexts, c->vocabulary)))
             return unfit(err, k, "its tokens do not ascend");
         set_discounts(level->discount[0], &part[COUNT_TIMES], k);
         set_discounts(level->discount[1], &part[COUNT_DIFFERENT], k);

@@ -15,6 +15,11 @@ static int64_t find(const count_list *list, uint32_t begin, uint32_t end, uint32
     return -1;
 }
 
+/* Begins to fetch a number into the caches: which contexts there are takes several accesses to memory, one after the other. */
+static inline void fetch(const count_list *list, uint32_t i) {
+    __builtin_prefetch((const char *)list->data + (size_t)i * (size_t)list->width);
+}
+
 /* A context of the text and what it says of the next token. */
 typedef struct view {
     const count_level *level;
@@ -44,22 +49,24 @@ static bool is_single(const view *v) {
 static int find_contexts(const lm_counts *c, const int32_t *end, int64_t available, int32_t without,
                          view *views) {
     const int longest = available < c->order ? (int)available : c->order;
-    uint32_t at = 0;
+    const count_start *at = c->level[0].start;
     for (int k = 0;; k++) {
         const count_level *level = &c->level[k];
         const bool own = k == longest;
         views[k] = (view){.level = level,
                           .numbers = &level->part[own ? COUNT_TIMES : COUNT_DIFFERENT],
                           .discount = level->discount[!own],
-                          .begin = level->gram[at],
-                          .end = level->gram[at + 1],
+                          .begin = at[0].gram,
+                          .end = at[1].gram,
                           .without = -1};
+        fetch(&level->part[COUNT_NEXT], at[0].gram);
+        fetch(views[k].numbers, at[0].gram);
         if (without >= 0 && k > 0 && is_single(&views[k])) return k - 1;
         if (own) return k;
-        const int64_t child = find(&c->level[k + 1].part[COUNT_TOKEN], level->child[at], level->child[at + 1],
-                                   (uint32_t)end[-k - 1]);
+        const int64_t child =
+            find(&c->level[k + 1].part[COUNT_TOKEN], at[0].child, at[1].child, (uint32_t)end[-k - 1]);
         if (child < 0) return k;
-        at = (uint32_t)child;
+        at = &c->level[k + 1].start[child];
     }
 }
 
@@ -76,16 +83,25 @@ static void leave_out(view *views, int longest, uint32_t token) {
 /* How much of the probability a context gives to its own n-grams; the rest is for shorter contexts. Sums are of integers, or
  * of three products. */
 static double weigh(view *v, double share) {
-    uint64_t total = 0, with[4] = {0};
+    uint64_t total = 0, one = 0, two = 0, more = 0;
     for (int64_t i = v->begin; i < v->end; i++) {
-        const uint32_t number = number_at(v, i);
+        const uint32_t number = count_at(v->numbers, i);
         total += number;
-        with[number < 3 ? number : 3]++;
+        one += number == 1;
+        two += number == 2;
+        more += number > 2;
+    }
+    if (v->without >= 0) { /* one of them has one less */
+        const uint32_t number = number_at(v, v->without);
+        total--;
+        one += (number == 1) - (number == 0);
+        two += (number == 2) - (number == 1);
+        more -= number == 2;
     }
     v->total = (float)total;
     if (total == 0) return share;
-    const double freed = (double)with[1] * v->discount[1] + (double)with[2] * v->discount[2] +
-                         (double)with[3] * v->discount[3];
+    const double freed =
+        (double)one * v->discount[1] + (double)two * v->discount[2] + (double)more * v->discount[3];
     v->weight = share / (double)total;
     return v->weight * freed;
 }
