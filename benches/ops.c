@@ -115,6 +115,8 @@ static bool measure(bench *b, task *t, tensor_arena *arena, tensor_error *err) {
                           limit_stream_side(&stream, LIMIT_TRIAD, (int64_t)bytes, arena, err),
                           {.run = theirs, .context = t, .settle = settle}};
     const bool beside = t->torch->to && theirs(t) >= 0;
+    if (t->torch->to && feof(t->torch->from))
+        return tensor_fail(err, "%s: PyTorch has ended", name_of(&t->line));
     if (!bench_alternate(b, sides, beside ? 4 : 3, TURNS))
         return tensor_fail(err, "%s: %.200s", name_of(&t->line),
                            ag_error(t->tape) ? ag_error(t->tape) : "PyTorch has ended");

@@ -6,8 +6,9 @@
 /* ---- gather and scatter_add: each is the other's backward ---------------------------------------- */
 
 static tensor scatter_scratch(ag_var *y, tensor out, int axis) {
-    const int64_t n = out.shape[axis];
-    return ag_tensor(y->tape, TENSOR_F32, TENSOR_SHAPE(n > 1 && out.stride[axis] == 1 ? 2 * n : 32 * n));
+    enum { SHORT = 4096 }; /* a longer axis gets no more than it must */
+    const int64_t n = out.shape[axis], times = n > 1 && out.stride[axis] == 1 ? 2 : n > SHORT ? 32 : 128;
+    return ag_tensor(y->tape, TENSOR_F32, TENSOR_SHAPE(times * n));
 }
 
 static void gather_backward(ag_var *y, ag_var *dy) {

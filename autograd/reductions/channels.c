@@ -10,7 +10,8 @@ typedef struct channels {
 static void channels_backward(ag_var *y, ag_var *dy) {
     const channels *saved = y->saved;
     ag_var *x = y->in[0], *w = y->in[1], *b = y->in[2];
-    const tensor scratch = ag_tensor(y->tape, TENSOR_F32, TENSOR_SHAPE(4 * ag_size(x, 0) * ag_size(x, 1)));
+    const tensor scratch =
+        ag_tensor(y->tape, TENSOR_F32, TENSOR_SHAPE((4 * ag_size(x, 0) + 2) * ag_size(x, 1)));
     const tensor given = ag_contiguous(y->tape, dy->value);
     bool fresh = false;
     const tensor dx = ag_grad_buffer(y, x, &fresh), dw = ag_grad_buffer(y, w, NULL),

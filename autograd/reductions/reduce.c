@@ -267,10 +267,17 @@ ag_var *ag_norm(ag_var *x, double p, unsigned axes, bool keep) {
 
 /* ---- Running sums ------------------------------------------------------------------------------- */
 
-/* What comes at i is in all sums from i on: the running sum of dy from the end. */
+typedef struct running {
+    int axis;
+    bool from_end;
+} running;
+
+static ag_var *run_sum(ag_var *x, int axis, bool from_end);
+
+/* What comes at i is in all sums from i on: the running sum of dy from the other end. */
 static void cumulative_sum_backward(ag_var *y, ag_var *dy) {
-    const int axis = *(const int *)y->saved;
-    ag_add_grad(y->in[0], ag_flip(ag_cumulative_sum(ag_flip(dy, AG_AXIS(axis)), axis), AG_AXIS(axis)));
+    const running *r = y->saved;
+    ag_add_grad(y->in[0], run_sum(dy, r->axis, !r->from_end));
 }
 static ag_var *cumulative_sum_case(ag_var **in) {
     return ag_mul(ag_cumulative_sum(in[0], 1), in[0]);
@@ -283,11 +290,20 @@ static const ag_case cumulative_sum_cases[] = {{"last axis", cumulative_sum_case
 const ag_op ag_op_cumulative_sum = {"cumulative_sum", cumulative_sum_backward,
                                     AG_CASES(cumulative_sum_cases)};
 
-ag_var *ag_cumulative_sum(ag_var *x, int axis) {
+static tensor turned(ag_var *y, tensor x, const running *r) {
+    return r->from_end ? tensor_slice(x, r->axis, -1, INT64_MIN, -1, ag_err(y)) : x;
+}
+
+static ag_var *run_sum(ag_var *x, int axis, bool from_end) {
     ag_var *y = ag_begin(&ag_op_cumulative_sum, 1, &x);
-    int *saved = ag_save(y, sizeof *saved);
-    if (!saved || (*saved = ag_axis(y, axis, x->value.rank)) < 0) return NULL;
+    running *r = ag_save(y, sizeof *r);
+    if (!r || (r->axis = ag_axis(y, axis, x->value.rank)) < 0) return NULL;
+    r->from_end = from_end;
     if (ag_out(y, TENSOR_F32, x->value.rank, x->value.shape))
-        tensor_cumulative_sum(y->value, x->value, *saved, ag_err(y));
+        tensor_cumulative_sum(turned(y, y->value, r), turned(y, x->value, r), r->axis, ag_err(y));
     return ag_end(y);
+}
+
+ag_var *ag_cumulative_sum(ag_var *x, int axis) {
+    return run_sum(x, axis, false);
 }

@@ -125,7 +125,7 @@ OPERATIONS = {
     "gather": (lambda r: [x(r), ids(W, r, W)], lambda a, i: a.gather(1, i)),
     "scatter_add": (lambda r: [x(r), ids(W, r, W), x(r)], lambda a, i, s: a.scatter_add(1, i, s)),
     "index_select": (lambda r: [x(r), ids(256, r)], lambda a, i: a.index_select(0, i)),
-    "argsort": one(lambda a: data(a).argsort(1, stable=True)),
+    "argsort": one(lambda a: data(a).argsort(stable=True, dim=1)),
     "sort": one(lambda a: a.sort(dim=1, stable=True)[0]),
     "top_k": one(lambda a: a.topk(8, 1)[0]),
     "argmax": one(lambda a: data(a).argmax(1)),
@@ -210,6 +210,10 @@ for line in sys.stdin:
     if name not in OPERATIONS:
         print("none", flush=True)
         continue
-    if (name, count) != (label, rows):
-        label, rows, work = name, count, Work(name, int(count))
+    try:
+        if (name, count) != (label, rows):
+            label, rows, work = name, count, Work(name, int(count))
+    except AttributeError:
+        print("none", flush=True)
+        continue
     print(work.seconds(backward == "backward"), flush=True)

@@ -12,8 +12,9 @@ SAMPO_BEGIN_DECLS
 bool tensor_gather(tensor out, tensor x, int axis, tensor ids, tensor_error *err);
 
 /* out[..., ids[..., i, ...], ...] += x[..., i, ...] along `axis`: the opposite. What comes to one element is added up in
- * double first. `scratch` is float32 memory without gaps of 32 times as many elements as the axis of out has, or,
- * where neighbours along it lie side by side in memory, twice as many. */
+ * double first. `scratch` is float32 memory without gaps of 32 times as many elements as the axis of out has (up to
+ * 128 times: faster where many places share their ids), or, where neighbours along it lie side by side in memory, twice as
+ * many. */
 bool tensor_scatter_add(tensor out, int axis, tensor ids, tensor x, tensor scratch, tensor_error *err);
 
 /* The numbers, int32 and of x's shape, of the elements along `axis` in rising or falling order. Equal ones stay in their

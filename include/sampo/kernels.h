@@ -254,7 +254,7 @@ bool tensor_rms_norm_vjp(tensor dx, tensor dw, tensor dy, tensor x, tensor w, te
 /* Normalisation of channels of x [N, C, ...]: y = (x - mean) rstd w + b with w and b [C]. groups 0: the statistics are each
  * channel's, over all N (Ioffe & Szegedy 2015); above: each image's, of each of so many runs of channels (Wu & He 2018).
  * stats [3, tensor_channel_sets] receives mean, variance, divided by the count, and rstd. Without gaps in memory, but for dw and db. The vjp
- * overwrites dx or, with `accumulate`, adds to it; to dw and db it always adds. Each may be no tensor. scratch: float32, 4 N C. */
+ * overwrites dx or, with `accumulate`, adds to it; to dw and db it always adds. Each may be no tensor. scratch: float32, (4 N + 2) C. */
 bool tensor_channel_sets(tensor x, int64_t groups, int64_t *sets, tensor_error *err);
 bool tensor_channel_norm(tensor y, tensor stats, tensor x, tensor w, tensor b, int64_t groups, float eps,
                          tensor_error *err);

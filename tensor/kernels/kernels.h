@@ -192,6 +192,17 @@ typedef struct tensor_kernels {
     void (*norm_sums)(int64_t n, const float stats[2], const float *dy, const float *x, double sums[2]);
     void (*norm_scale_vjp)(int64_t n, float *dx, const float stats[2], const float *dy, const float *x,
                            float w, const float means[2], bool accumulate);
+    /* the same of channels as n columns: sums over 1 to SUM_ROWS rows, as add_rows, of x - centre and of its square, and of
+     * dy x^ and dy; then one row */
+    void (*add_column_squares)(int64_t n, double *sum, double *squares, int64_t rows, const float *x,
+                               int64_t x_row, const float *centre);
+    void (*add_column_dots)(int64_t n, double *dot, double *sum, int64_t rows, const float *dy,
+                            const float *x, int64_t row, const float *mean, const float *rstd);
+    void (*norm_columns)(int64_t n, float *y, const float *x, const float *mean, const float *rstd,
+                         const float *w, const float *b);
+    void (*norm_columns_vjp)(int64_t n, float *dx, const float *dy, const float *x, const float *mean,
+                             const float *rstd, const float *w, const float *mean_g, const float *mean_dot,
+                             bool accumulate);
 
     /* gemm.h (with gemv.h), gemm_bf16.h (A and B rounded to bfloat16; of `part`, GEMM_FULL alone), compact.h, attention.h */
     void (*gemm)(const gemm_args *args);

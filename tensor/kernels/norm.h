@@ -190,6 +190,95 @@ static void norm_scale_vjp(int64_t n, float *dx, const float stats[2], const flo
     });
 }
 
+/* ---- Channels as columns: each has a mean, an rstd and a weight ------------------------------------ */
+
+/* The statements for each whole vector of n columns, at j, and then for those that are left. */
+#define EACH_COLUMNS(n, j, count, ...)                                                                       \
+    do {                                                                                                     \
+        int64_t j = 0;                                                                                       \
+        for (; j + VEC_WIDTH <= (n); j += VEC_WIDTH) {                                                       \
+            enum { count = VEC_WIDTH };                                                                      \
+            __VA_ARGS__                                                                                      \
+        }                                                                                                    \
+        if (j < (n)) {                                                                                       \
+            const int64_t count = (n)-j;                                                                     \
+            __VA_ARGS__                                                                                      \
+        }                                                                                                    \
+    } while (0)
+
+static inline vec load_some(const float *p, int64_t count) {
+    return count == VEC_WIDTH ? vec_load(p) : vec_load_part(p, count);
+}
+static inline void store_some(float *p, vec v, int64_t count) {
+    if (count == VEC_WIDTH)
+        vec_store(p, v);
+    else
+        vec_store_part(p, v, count);
+}
+static inline void add_some_to_totals(double *total, vec v, int64_t count) {
+    if (count == VEC_WIDTH)
+        add_to_totals(total, v);
+    else
+        for (int64_t i = 0; i < count; i++) total[i] += (double)v[i];
+}
+
+/* sum += sum of x - centre, squares += sum of its squares over the rows, as add_rows. */
+static void add_column_squares(int64_t n, double *sum, double *squares, int64_t rows, const float *x,
+                               int64_t x_row, const float *centre) {
+    EACH_COLUMNS(n, j, count, {
+        const vec c = load_some(centre + j, count);
+        vec first = vec_splat(0), second = first;
+        for (int64_t r = 0; r < rows; r++) {
+            const vec d = load_some(x + r * x_row + j, count) - c;
+            first += d;
+            second = vec_fma(d, d, second);
+        }
+        add_some_to_totals(sum + j, first, count);
+        add_some_to_totals(squares + j, second, count);
+    });
+}
+
+/* dot += sum of dy x^, sum += sum of dy over the rows, as add_rows. */
+static void add_column_dots(int64_t n, double *dot, double *sum, int64_t rows, const float *dy,
+                            const float *x, int64_t row, const float *mean, const float *rstd) {
+    EACH_COLUMNS(n, j, count, {
+        const vec centre = load_some(mean + j, count), scale = load_some(rstd + j, count);
+        vec first = vec_splat(0), second = first;
+        for (int64_t r = 0; r < rows; r++) {
+            const vec g = load_some(dy + r * row + j, count);
+            first = vec_fma((load_some(x + r * row + j, count) - centre) * scale, g, first);
+            second += g;
+        }
+        add_some_to_totals(dot + j, first, count);
+        add_some_to_totals(sum + j, second, count);
+    });
+}
+
+/* y = x^ w + b. */
+static void norm_columns(int64_t n, float *y, const float *x, const float *mean, const float *rstd,
+                         const float *w, const float *b) {
+    EACH_COLUMNS(n, j, count, {
+        const vec normal =
+            (load_some(x + j, count) - load_some(mean + j, count)) * load_some(rstd + j, count);
+        store_some(y + j, vec_fma(normal, load_some(w + j, count), load_some(b + j, count)), count);
+    });
+}
+
+/* dx (+)= rstd (w dy - mean_g - x^ mean_dot). */
+static void norm_columns_vjp(int64_t n, float *dx, const float *dy, const float *x, const float *mean,
+                             const float *rstd, const float *w, const float *mean_g, const float *mean_dot,
+                             bool accumulate) {
+    EACH_COLUMNS(n, j, count, {
+        const vec scale = load_some(rstd + j, count);
+        const vec normal = (load_some(x + j, count) - load_some(mean + j, count)) * scale;
+        const vec g = load_some(dy + j, count) * load_some(w + j, count) - load_some(mean_g + j, count);
+        const vec d = accumulate ? load_some(dx + j, count) : vec_splat(0);
+        store_some(dx + j, vec_fma(vec_fma(-normal, load_some(mean_dot + j, count), g), scale, d), count);
+    });
+}
+
+/* ---- Gradients of a row norm's weights -------------------------------------------------------------- */
+
 enum { NORM_ROWS_NV = 4 };
 
 /* nv whole vectors of columns from column j on, as add_rows_at; both sums at once, as reading takes the time. */

@@ -1,6 +1,6 @@
 /* Normalisation of channels of x [N, C, S]: batch norm and group norm. Statistics are of sets of planes, each S elements side
  * by side: of a channel in all images, or of neighbouring channels in one. A set is normalised while it is in a cache. Where
- * S is 1, channels are columns: sixty-four of them at a time are turned into rows, and pieces of these are the planes. */
+ * S is 1, the channels of a batch norm are columns: many are summed side by side, and then rows are normalised. */
 #include <float.h>
 #include <math.h>
 
@@ -8,11 +8,10 @@
 #include "tensor/tensor_internal.h"
 
 enum {
-    GRAIN = 16384,     /* elements a thread takes at least */
-    STRIP = 64,        /* columns */
-    PIECE = 256,       /* of their rows, */
-    ROOM = PIECE + 16, /* a cache line more, or columns would lie in the same sets of a cache */
-    TILE = 16          /* of which so many stay in the first cache while they are turned */
+    GRAIN = 16384, /* elements a thread takes at least */
+    COLUMNS = 16,  /* columns that stay on one thread */
+    STRIP = 1024,  /* those that are summed side by side at most, */
+    PIECE = 128    /* and rows whose moments are taken together */
 };
 
 typedef struct channel_job {
@@ -25,6 +24,7 @@ typedef struct channel_job {
     const float *x, *w, *b, *dy;
     float *y, *dx, *stats; /* [3, sets] */
     double *sums;          /* [sets, planes, 2]: of dy and dy x^ */
+    float *means;          /* [2, channels]: of columns */
     bool accumulate;
 } channel_job;
 
@@ -33,12 +33,10 @@ typedef struct moments {
     double count, mean, squares;
 } moments;
 
-static void add_moments(moments *m, int64_t n, const float *x) {
-    double part[2];
-    tensor_kernels_get()->norm_moments(n, x, part);
-    const double all = m->count + (double)n, away = part[0] - m->mean;
+static void add_moments(moments *m, int64_t n, double mean, double squares) {
+    const double all = m->count + (double)n, away = mean - m->mean;
     m->mean += away * (double)n / all;
-    m->squares += part[1] + away * away * m->count * (double)n / all;
+    m->squares += squares + away * away * m->count * (double)n / all;
     m->count = all;
 }
 
@@ -67,8 +65,11 @@ static void forward_sets(void *context, int64_t begin, int64_t end, int worker) 
     for (int64_t set = begin; set < end; set++) {
         moments m = {0};
         float stats[2];
-        for (int64_t p = 0; p < t->planes; p++)
-            add_moments(&m, t->size, t->x + set * t->first + p * t->apart);
+        for (int64_t p = 0; p < t->planes; p++) {
+            double part[2];
+            tensor_kernels_get()->norm_moments(t->size, t->x + set * t->first + p * t->apart, part);
+            add_moments(&m, t->size, part[0], part[1]);
+        }
         end_moments(t, set, &m);
         stats_of(t, set, stats);
         for (int64_t p = 0; p < t->planes; p++) {
@@ -103,87 +104,97 @@ static void vjp_sets(void *context, int64_t begin, int64_t end, int worker) {
 
 /* ---- Columns ------------------------------------------------------------------------------------ */
 
-/* Up to STRIP columns from `column` on, of up to PIECE rows from `row` on. */
-typedef struct strip {
-    int64_t column, columns, row, rows;
-} strip;
-
-static bool next_piece(const channel_job *t, strip *s) {
-    s->row += s->rows;
-    s->rows = t->images - s->row < PIECE ? t->images - s->row : PIECE;
-    return s->rows > 0;
+static int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
 }
 
-static strip strip_of(const channel_job *t, int64_t number) {
-    const int64_t column = number * STRIP;
-    return (strip){.column = column, .columns = t->channels - column < STRIP ? t->channels - column : STRIP};
+/* The moments of n columns from column `first` on, PIECE rows at a time, around their own means. */
+static void strip_moments(const channel_job *t, int64_t first, int64_t n) {
+    const tensor_kernels *kernels = tensor_kernels_get();
+    moments m[STRIP];
+    float guess[STRIP];
+    double sums[STRIP], squares[STRIP];
+    for (int64_t j = 0; j < n; j++) m[j] = (moments){0};
+    for (int64_t row = 0; row < t->images; row += PIECE) {
+        const int64_t size = least(PIECE, t->images - row);
+        const float *x = t->x + row * t->channels + first;
+        for (int64_t j = 0; j < n; j++) sums[j] = squares[j] = 0;
+        for (int64_t r = 0; r < size; r += SUM_ROWS) {
+            const float *rows[SUM_ROWS];
+            const int64_t count = least(SUM_ROWS, size - r);
+            for (int64_t i = 0; i < count; i++) rows[i] = x + (r + i) * t->channels;
+            kernels->add_rows(n, sums, count, rows);
+        }
+        for (int64_t j = 0; j < n; j++) guess[j] = (float)(sums[j] / (double)size), sums[j] = 0;
+        for (int64_t r = 0; r < size; r += SUM_ROWS)
+            kernels->add_column_squares(n, sums, squares, least(SUM_ROWS, size - r), x + r * t->channels,
+                                        t->channels, guess);
+        for (int64_t j = 0; j < n; j++) {
+            const double shift = sums[j] / (double)size, rest = squares[j] - sums[j] * shift;
+            double part[2] = {(double)guess[j] + shift, rest > 0 ? rest : 0};
+            if (!(rest <= FLT_MAX)) { /* too large for float, which norm_moments knows to do */
+                float column[PIECE];
+                for (int64_t i = 0; i < size; i++) column[i] = x[i * t->channels + j];
+                kernels->norm_moments(size, column, part);
+            }
+            add_moments(&m[j], size, part[0], part[1]);
+        }
+    }
+    for (int64_t j = 0; j < n; j++) end_moments(t, first + j, &m[j]);
 }
 
-static void load(const channel_job *t, const strip *s, float rows[STRIP][ROOM], const float *x) {
-    for (int64_t r = 0; r < s->rows; r += TILE)
-        tensor_kernels_get()->transpose(s->columns, s->rows - r < TILE ? s->rows - r : TILE, rows[0] + r,
-                                        ROOM, x + (s->row + r) * t->channels + s->column, t->channels);
+/* Sums of dy and of dy x^ of n columns, and their means, with weights. */
+static void strip_sums(const channel_job *t, int64_t first, int64_t n) {
+    double sums[STRIP], dots[STRIP];
+    for (int64_t j = 0; j < n; j++) sums[j] = dots[j] = 0;
+    for (int64_t r = 0; r < t->images; r += SUM_ROWS) {
+        const int64_t at = r * t->channels + first;
+        tensor_kernels_get()->add_column_dots(n, dots, sums, least(SUM_ROWS, t->images - r), t->dy + at,
+                                              t->x + at, t->channels, t->stats + first,
+                                              t->stats + 2 * t->sets + first);
+    }
+    for (int64_t j = 0; j < n; j++) {
+        const double both[2] = {sums[j], dots[j]}, part = (double)t->w[first + j] / (double)t->images;
+        for (int i = 0; i < 2; i++) {
+            t->sums[2 * (first + j) + i] = both[i];
+            t->means[i * t->channels + first + j] = (float)(part * both[i]);
+        }
+    }
 }
 
-static void store(const channel_job *t, const strip *s, float rows[STRIP][ROOM], float *y) {
-    for (int64_t r = 0; r < s->rows; r += TILE)
-        tensor_kernels_get()->transpose(s->rows - r < TILE ? s->rows - r : TILE, s->columns,
-                                        y + (s->row + r) * t->channels + s->column, t->channels, rows[0] + r,
-                                        ROOM);
+/* Threads share the columns, so that every sum keeps its order. */
+static void each_strip(const channel_job *t, int64_t begin, int64_t end,
+                       void strip(const channel_job *, int64_t, int64_t)) {
+    const int64_t last = least(end * COLUMNS, t->channels);
+    for (int64_t first = begin * COLUMNS; first < last; first += STRIP)
+        strip(t, first, least(STRIP, last - first));
 }
 
 static void forward_strips(void *context, int64_t begin, int64_t end, int worker) {
     (void)worker;
-    const channel_job *t = context;
-    float x[STRIP][ROOM], stats[2];
-    for (int64_t number = begin; number < end; number++) {
-        moments m[STRIP] = {{0}};
-        for (strip s = strip_of(t, number); next_piece(t, &s);) {
-            load(t, &s, x, t->x);
-            for (int64_t c = 0; c < s.columns; c++) add_moments(&m[c], s.rows, x[c]);
-        }
-        strip s = strip_of(t, number);
-        for (int64_t c = 0; c < s.columns; c++) end_moments(t, s.column + c, &m[c]);
-        while (next_piece(t, &s)) {
-            if (t->images > PIECE) load(t, &s, x, t->x);
-            for (int64_t c = 0; c < s.columns; c++) {
-                const int64_t channel = s.column + c;
-                stats_of(t, channel, stats);
-                tensor_kernels_get()->norm_scale(s.rows, x[c], stats, x[c], t->w[channel], t->b[channel]);
-            }
-            store(t, &s, x, t->y);
-        }
-    }
+    each_strip(context, begin, end, strip_moments);
 }
 
 static void vjp_strips(void *context, int64_t begin, int64_t end, int worker) {
     (void)worker;
+    each_strip(context, begin, end, strip_sums);
+}
+
+static void forward_rows(void *context, int64_t begin, int64_t end, int worker) {
+    (void)worker;
     const channel_job *t = context;
-    float x[STRIP][ROOM], dy[STRIP][ROOM], dx[STRIP][ROOM], stats[2];
-    for (int64_t number = begin; number < end; number++) {
-        for (strip s = strip_of(t, number); next_piece(t, &s);) {
-            load(t, &s, x, t->x), load(t, &s, dy, t->dy);
-            for (int64_t c = 0; c < s.columns; c++) {
-                double part[2], *sums = t->sums + 2 * (s.column + c);
-                stats_of(t, s.column + c, stats);
-                tensor_kernels_get()->norm_sums(s.rows, stats, dy[c], x[c], part);
-                for (int i = 0; i < 2; i++) sums[i] = s.row == 0 ? part[i] : sums[i] + part[i];
-            }
-        }
-        for (strip s = strip_of(t, number); t->dx && next_piece(t, &s);) {
-            if (t->images > PIECE) load(t, &s, x, t->x), load(t, &s, dy, t->dy);
-            if (t->accumulate) load(t, &s, dx, t->dx);
-            for (int64_t c = 0; c < s.columns; c++) {
-                const int64_t channel = s.column + c;
-                const double *sums = t->sums + 2 * channel, part = (double)t->w[channel] / (double)t->images;
-                const float means[2] = {(float)(part * sums[0]), (float)(part * sums[1])};
-                stats_of(t, channel, stats);
-                tensor_kernels_get()->norm_scale_vjp(s.rows, dx[c], stats, dy[c], x[c], t->w[channel], means,
-                                                     t->accumulate);
-            }
-            store(t, &s, dx, t->dx);
-        }
-    }
+    for (int64_t at = begin * t->channels; at < end * t->channels; at += t->channels)
+        tensor_kernels_get()->norm_columns(t->channels, t->y + at, t->x + at, t->stats,
+                                           t->stats + 2 * t->sets, t->w, t->b);
+}
+
+static void vjp_rows(void *context, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const channel_job *t = context;
+    for (int64_t at = begin * t->channels; at < end * t->channels; at += t->channels)
+        tensor_kernels_get()->norm_columns_vjp(t->channels, t->dx + at, t->dy + at, t->x + at, t->stats,
+                                               t->stats + 2 * t->sets, t->w, t->means, t->means + t->channels,
+                                               t->accumulate);
 }
 
 /* ---- Both --------------------------------------------------------------------------------------- */
@@ -228,12 +239,19 @@ static bool prepare(channel_job *t, const tensor *x, const tensor *w, const tens
     return true;
 }
 
-static void run(channel_job *t, int64_t groups, tensor_work *sets, tensor_work *strips) {
-    const bool columns = groups == 0 && t->size == 1;
-    const int64_t each = (columns ? STRIP * t->images : t->planes * t->size) + 1;
-    if (columns) t->planes = 1;
-    tensor_parallel(columns ? (t->channels + STRIP - 1) / STRIP : t->sets, GRAIN / each + 1,
-                    columns ? strips : sets, t);
+static bool has_columns(const channel_job *t, int64_t groups) {
+    return groups == 0 && t->size == 1;
+}
+
+/* All sets, or strips of columns and then, where they are wanted, rows. */
+static void run(channel_job *t, int64_t groups, tensor_work *sets, tensor_work *strips, tensor_work *rows) {
+    if (!has_columns(t, groups)) {
+        tensor_parallel(t->sets, GRAIN / (t->planes * t->size + 1) + 1, sets, t);
+        return;
+    }
+    t->planes = 1;
+    tensor_parallel((t->channels + COLUMNS - 1) / COLUMNS, GRAIN / (COLUMNS * t->images + 1) + 1, strips, t);
+    if (rows) tensor_parallel(t->images, GRAIN / (t->channels + 1) + 1, rows, t);
 }
 
 bool tensor_channel_norm(tensor y, tensor stats, tensor x, tensor w, tensor b, int64_t groups, float eps,
@@ -243,7 +261,7 @@ bool tensor_channel_norm(tensor y, tensor stats, tensor x, tensor w, tensor b, i
         !expect("b", &b, 1, &x.shape[1], err))
         return false;
     t.y = y.f32, t.b = b.f32;
-    run(&t, groups, forward_sets, forward_strips);
+    run(&t, groups, forward_sets, forward_strips, forward_rows);
     tensor_touch(y);
     tensor_touch(stats);
     return true;
@@ -273,11 +291,12 @@ bool tensor_channel_norm_vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor 
         (tensor_ok(db) && !expect_any("db", &db, 1, &x.shape[1], err)) ||
         !tensor_expect("channel_norm", "scratch", &scratch, TENSOR_F32, err))
         return false;
-    const int64_t need = 4 * t.images * t.channels;
+    const int64_t need = (4 * t.images + 2) * t.channels;
     if (tensor_size(scratch) < need || !tensor_dense(&scratch) || (uintptr_t)scratch.data % sizeof(double))
         return tensor_fail(err, "channel_norm: scratch needs %lld elements without gaps", (long long)need);
     t.dy = dy.f32, t.dx = tensor_ok(dx) ? dx.f32 : NULL, t.sums = scratch.data;
-    run(&t, groups, vjp_sets, vjp_strips);
+    t.means = scratch.f32 + 4 * t.images * t.channels;
+    run(&t, groups, vjp_sets, vjp_strips, t.dx ? vjp_rows : NULL);
     if (tensor_ok(dw)) add_planes(&t, dw, 1);
     if (tensor_ok(db)) add_planes(&t, db, 0);
     if (tensor_ok(dx)) tensor_touch(dx);

@@ -1,6 +1,7 @@
 /* Elements by number along an axis: gather, and its opposite. */
 #include <string.h>
 
+#include "tensor/kernels/kernels.h"
 #include "tensor/tensor_internal.h"
 
 enum { GRAIN = 16384 }; /* elements a thread takes at least */
@@ -92,13 +93,17 @@ bool tensor_gather(tensor out, tensor x, int axis, tensor ids, tensor_error *err
 
 /* ---- Scatter ---------------------------------------------------------------------------------- */
 
-enum { LINES = 16 }; /* lines with the same ids that are taken together */
+enum {
+    LINES = 16,
+    MOST_LINES = 64
+}; /* lines with the same ids that are taken together: more, where scratch has room */
 
 /* Lines along an axis, and the strides of out, ids and x there. */
 typedef struct scatter_job {
     int64_t ids, n; /* how many of them, and elements of out */
     int64_t step[3];
-    double *total; /* [n], or [n, LINES], zeros */
+    int64_t lines; /* together */
+    double *total; /* [n, lines], zeros */
 } scatter_job;
 
 /* One line. Totals go to out by the ids or, where these are many, all of them; they are zeros again. */
@@ -117,17 +122,18 @@ static void scatter_line(const scatter_job *t, float *out, const int32_t *ids, c
     }
 }
 
-/* LINES neighbours with the same ids. */
-static void scatter_lines(const scatter_job *t, float *out, const int32_t *ids, const float *x) {
+/* Up to t->lines neighbours with the same ids. */
+static void scatter_lines(const scatter_job *t, int64_t lines, float *out, const int32_t *ids,
+                          const float *x) {
     for (int64_t i = 0; i < t->ids; i++) {
-        double *total = t->total + ids[i * t->step[1]] * LINES;
-        for (int l = 0; l < LINES; l++) total[l] += (double)x[i * t->step[2] + l];
+        const float *row = x + i * t->step[2];
+        tensor_kernels_get()->add_rows(lines, t->total + ids[i * t->step[1]] * t->lines, 1, &row);
     }
     for (int64_t i = 0; i < t->ids; i++) {
         const int32_t id = ids[i * t->step[1]];
-        double *total = t->total + id * LINES;
-        for (int l = 0; l < LINES; l++) out[id * t->step[0] + l] += (float)total[l];
-        memset(total, 0, LINES * sizeof *total);
+        double *total = t->total + id * t->lines;
+        for (int64_t l = 0; l < lines; l++) out[id * t->step[0] + l] += (float)total[l];
+        memset(total, 0, (size_t)lines * sizeof *total);
     }
 }
 
@@ -141,20 +147,25 @@ bool tensor_scatter_add(tensor out, int axis, tensor ids, tensor x, tensor scrat
     tensor_loop loop;
     tensor_loop_init(&loop, TENSOR_ANY_ORDER, 3, line);
     const int64_t *apart = loop.inner_stride;
-    const int64_t together = apart[0] == 1 && apart[1] == 0 && apart[2] == 1 ? LINES : 1;
-    const int64_t need = 2 * together * t.n;
+    const bool together = apart[0] == 1 && apart[1] == 0 && apart[2] == 1;
+    const int64_t need = (together ? 2 * LINES : 2) * t.n, room = tensor_size(scratch) / (2 * t.n + !t.n);
     if (tensor_size(scratch) < need || !tensor_dense(&scratch) || (uintptr_t)scratch.data % sizeof(double))
         return tensor_fail(err, "scatter_add: scratch needs %lld elements without gaps", (long long)need);
+    t.lines = !together ? 1 : room < MOST_LINES ? room : MOST_LINES;
     t.total = scratch.data;
-    memset(t.total, 0, (size_t)(together * t.n) * sizeof *t.total);
+    memset(t.total, 0, (size_t)(t.lines * t.n) * sizeof *t.total);
     tensor_run run = tensor_loop_runs(&loop, 0, t.ids > 0 ? loop.size : 0);
     while (tensor_run_next(&run))
         for (int64_t i = 0; i < run.n;) {
-            const bool many = together > 1 && run.n - i >= LINES;
-            (many ? scatter_lines : scatter_line)(&t, (float *)run.at[0] + i * apart[0],
-                                                  (const int32_t *)run.at[1] + i * apart[1],
-                                                  (const float *)run.at[2] + i * apart[2]);
-            i += many ? LINES : 1;
+            float *to = (float *)run.at[0] + i * apart[0];
+            const int32_t *at = (const int32_t *)run.at[1] + i * apart[1];
+            const float *from = (const float *)run.at[2] + i * apart[2];
+            const int64_t count = run.n - i < t.lines ? run.n - i : t.lines;
+            if (together)
+                scatter_lines(&t, count, to, at, from);
+            else
+                scatter_line(&t, to, at, from);
+            i += count;
         }
     tensor_touch(out);
     tensor_touch(scratch);

@@ -36,7 +36,8 @@ static void sum_range(void *context, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const sums_job *t = context;
     const strides o = {t->out_step, t->lines.inner_stride[0]}, s = {t->x_step, t->lines.inner_stride[1]};
-    const bool columns = o.apart == 1 && s.apart == 1, rows = o.step == 1 && s.step == 1;
+    const bool columns = o.apart == 1 && s.apart == 1, rows = o.step == 1 && s.step == 1,
+               from_end = o.step == -1 && s.step == -1;
     tensor_run run = tensor_loop_runs(&t->lines, begin, end);
     while (tensor_run_next(&run))
         for (int64_t i = 0; i < run.n;) {
@@ -46,6 +47,8 @@ static void sum_range(void *context, int64_t begin, int64_t end, int worker) {
                 sum_lines(COLUMNS, t->n, out, (strides){o.step, 1}, x, (strides){s.step, 1}), i += COLUMNS;
             else if (rows && run.n - i >= ROWS)
                 sum_lines(ROWS, t->n, out, (strides){1, o.apart}, x, (strides){1, s.apart}), i += ROWS;
+            else if (from_end && run.n - i >= ROWS)
+                sum_lines(ROWS, t->n, out, (strides){-1, o.apart}, x, (strides){-1, s.apart}), i += ROWS;
             else
                 sum_lines(1, t->n, out, o, x, s), i++;
         }

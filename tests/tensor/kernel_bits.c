@@ -76,6 +76,12 @@ static void rows(void) {
     kernels->norm_sums(N, one, x, y, sums), one[2] = (float)sums[0], one[3] = (float)sums[1], add(one + 2, 2);
     kernels->norm_scale(N, out, one, x, 0.7f, -0.2f), add(out, N);
     kernels->norm_scale_vjp(N, out, one, x, y, 0.7f, one + 2, true), add(out, N);
+    kernels->add_column_squares(ROW - 1, total, more, 16, x, ROW / 2, y);
+    kernels->add_column_dots(ROW - 1, total, more, 16, x, y, ROW / 2, y, z);
+    for (int j = 0; j < ROW; j++) out[j] = (float)(total[j] + more[j]);
+    kernels->norm_columns(ROW - 1, out + ROW, x, y, z, x + ROW, y + ROW);
+    kernels->norm_columns_vjp(ROW - 1, out + 2 * ROW, x, y, z, x + ROW, y + ROW, z + ROW, x + 2 * ROW, true);
+    add(out, 3 * ROW);
     const pool_args pool = {.rows = {3, 2, 2, -1, 1, 5, 31},
                             .cols = {15, 3, 2, -1, 1, 31, 1},
                             .x = x,

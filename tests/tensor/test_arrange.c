@@ -72,21 +72,26 @@ Test(arrange, gather_and_scatter_add) {
 }
 
 /* One list of ids for all lines, which are many neighbours. */
-Test(arrange, scatter_add_with_repeated_ids) {
-    enum { IDS = 9, N = 5, WIDTH = 37 };
+static void scatter_add_with_room(int64_t times) {
+    enum { IDS = 9, N = 5, WIDTH = 137 };
     tensor out = view(TENSOR_F32, VIEW_PLAIN, 2, N, WIDTH), x = view(TENSOR_F32, VIEW_PLAIN, 2, IDS, WIDTH);
     tensor list = view(TENSOR_I32, VIEW_PLAIN, 1, IDS, 1);
     tensor ids = tensor_expand(list, TENSOR_SHAPE(2, IDS, WIDTH), NULL);
     test_fill(x, 3, -1, 1);
     for (int i = 0; i < IDS; i++) list.i32[i] = i * i % N;
     TEST_OK(tensor_fill(out, 2, &err) &&
-            tensor_scatter_add(out, 1, ids, x, scratch(TENSOR_F32, 32 * N), &err));
+            tensor_scatter_add(out, 1, ids, x, scratch(TENSOR_F32, times * N), &err));
     EACH_INDEX(to, out.shape) {
         double sum = 2;
         for (int i = 0; i < IDS; i++)
             if (list.i32[i] == to[1]) sum += (double)*element(x, to, 1, i);
         test_close((double)*element(out, to, 1, to[1]), sum, 2e-7, "scatter_add");
     }
+}
+
+Test(arrange, scatter_add_with_repeated_ids) {
+    const int64_t times[] = {32, 66, 128, 1000};
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) scatter_add_with_room(times[i]);
 }
 
 /* A sum into one element does not lose with its length. */
