@@ -148,7 +148,7 @@ static void normalise(int which, int64_t n, tensor x, tensor y, tensor dx) {
                      da = tensor_reshape(dx, 3, shape, NULL), db = tensor_reshape(dy, 3, shape, NULL);
         TEST_OK(tensor_channel_norm(b, sets, a, one, zero, groups, 1e-5f, &err));
         TEST_OK(tensor_channel_norm_vjp(da, none, none, db, a, one, sets, groups, false,
-                                        made(TENSOR_SHAPE(4 * n)), &err));
+                                        made(TENSOR_SHAPE(4 * n + 2)), &err));
     }
 }
 
