@@ -1,15 +1,17 @@
 #!/bin/sh
 # Which lines and branches the suites run: tests/coverage.sh [SUITE...], without names tensor, autograd, nn and models on one
-# instruction set. It builds with gcc in the folder that BUILD names, and prints gcovr's table of the parts, then files with
-# lines that nothing runs. A branch counts where one of its ways can be taken in C; those of assert and of macros that take
-# the place of functions count, too.
+# instruction set, and then the programs as the other tests of models run them, and fuzz. (Three of these limit the size of
+# files, and fail by the counts that gcc's code writes.) It builds with gcc in the folder that BUILD names, and prints gcovr's
+# table of the parts, then files with lines that nothing runs. A branch counts where one of its ways can be taken in C; those
+# of assert and of macros that take the place of functions count, too.
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 build=${BUILD:-$root/build-coverage}
 command -v gcovr >/dev/null || { echo 'tests/coverage.sh: it needs gcovr (Debian: apt-get install gcovr)' >&2 && exit 2; }
-[ $# -gt 0 ] || set -- tensor autograd nn models
+all=
+[ $# -gt 0 ] || { all=yes && set -- tensor autograd nn models; }
 [ -f "$build/build.ninja" ] ||
-    CC=gcc meson setup "$build" "$root" -Db_coverage=true -Doptimization=1 -Dbenches=false -Db_ndebug=true >"$build.log" 2>&1 ||
+    CC=gcc meson setup "$build" "$root" -Db_coverage=true -Doptimization=1 -Disas=avx2 -Dbenches=false -Db_ndebug=true >"$build.log" 2>&1 ||
     { cat "$build.log" && exit 1; }
 rm -f "$build.log"
 find "$build" -name '*.gcda' -delete
@@ -18,7 +20,13 @@ for suite; do
     SAMPO_ISA=${SAMPO_ISA:-avx2} SAMPO_SHARED=${SAMPO_SHARED:-$root/../shared} "$build/tests/test_$suite" >"$build/$suite.log" 2>&1 ||
         echo "suite $suite fails; see $build/$suite.log"
 done
-gcovr --root "$root" --object-directory "$build" --exclude-unreachable-branches --exclude-throw-branches --print-summary \
+[ -z "$all" ] || {
+    ninja -C "$build" >/dev/null
+    meson test -C "$build" --no-rebuild --list --suite models --suite fuzz 2>/dev/null | sed -n '/ on /d; s,.* / ,,p' | tr '\n' '\0' |
+        xargs -0 meson test -C "$build" --no-rebuild -t 10 >"$build/programs.log" 2>&1 || grep -E ' (FAIL|TIMEOUT) ' "$build/programs.log"
+}
+# Threads that count at once may lose a count, or leave one below 0, which gcovr would end at.
+gcovr --root "$root" --object-directory "$build" --exclude-unreachable-branches --exclude-throw-branches --print-summary --gcov-ignore-parse-errors \
     --json "$build/coverage.json" --filter "$root/(tensor|autograd|nn|models)/" >"$build/summary" 2>"$build/gcovr.log"
 python3 - "$build/coverage.json" <<'END'
 import collections, json, sys

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
@@ -87,6 +88,14 @@ WRAP(FAULT_MEMORY, void *, aligned_alloc, (size_t alignment, size_t size), (alig
 WRAP(FAULT_FILE, ssize_t, read, (int file, void *to, size_t size), (file, to, size), -1)
 WRAP(FAULT_FILE, ssize_t, write, (int file, const void *from, size_t size), (file, from, size), -1)
 WRAP(FAULT_FILE, ssize_t, getline, (char **line, size_t *room, FILE *file), (line, room, file), -1)
+WRAP(FAULT_FILE, int, unlink, (const char *path), (path), -1)
+
+int __real_close(int file);
+int __wrap_close(int file);
+int __wrap_close(int file) {
+    const int failure = __real_close(file);
+    return refused(FAULT_FILE) ? -1 : failure; /* closed it is in any case */
+}
 
 int REAL(stat)(const char *path, struct stat *status);
 int WRAPPED(stat)(const char *path, struct stat *status);
@@ -108,6 +117,18 @@ int WRAPPED(open)(const char *path, int flags, ...) {
     const int mode = flags & O_CREAT ? va_arg(args, int) : 0;
     va_end(args);
     return refused(FAULT_FILE) ? -1 : REAL(open)(path, flags, mode);
+}
+
+ssize_t REAL(pread)(int file, void *to, size_t size, off_t from);
+ssize_t WRAPPED(pread)(int file, void *to, size_t size, off_t from);
+ssize_t WRAPPED(pread)(int file, void *to, size_t size, off_t from) {
+    return refused(FAULT_FILE) ? -1 : REAL(pread)(file, to, size, from);
+}
+
+void *REAL(mmap)(void *at, size_t size, int protection, int flags, int file, off_t from);
+void *WRAPPED(mmap)(void *at, size_t size, int protection, int flags, int file, off_t from);
+void *WRAPPED(mmap)(void *at, size_t size, int protection, int flags, int file, off_t from) {
+    return refused(FAULT_FILE) ? MAP_FAILED : REAL(mmap)(at, size, protection, flags, file, from);
 }
 
 /* Of its commands only locking. */

@@ -7,7 +7,7 @@
 
 typedef enum fault_kind {
     FAULT_MEMORY, /* malloc, calloc, realloc, aligned_alloc */
-    FAULT_FILE,   /* open, read, write, fsync, rename, stat, ftruncate, getline, and locking by fcntl */
+    FAULT_FILE, /* open, read, pread, write, close, unlink, fsync, rename, stat, ftruncate, mmap, getline, locking by fcntl */
     FAULT_KINDS
 } fault_kind;
 

@@ -3,6 +3,8 @@
 #ifndef SAMPO_TENSOR_NORM_H
 #define SAMPO_TENSOR_NORM_H
 
+#include <float.h>
+
 #include "tensor/kernels/kernels.h"
 #include "tensor/kernels/lanes.h"
 #include "tensor/kernels/math.h"
@@ -40,6 +42,18 @@ static row_sums centred_sums(int64_t n, const float *x, float centre) {
     return total;
 }
 
+/* The mean of a row, 0 where it is not centred, and the sum of the squares of what is left, of numbers whose squares or sums
+ * are too large for float. Infinity and NaN give NaN or infinity. */
+static __attribute__((noinline)) row_sums wide_moments(int64_t n, const float *x, bool centred) {
+    row_sums moments = {0, 0};
+    for (int64_t i = 0; centred && i < n; i++) moments.first += (double)x[i] / (double)n;
+    for (int64_t i = 0; i < n; i++) {
+        const double d = (double)x[i] - moments.first;
+        moments.second += d * d;
+    }
+    return moments;
+}
+
 /* The rounded sum's mean is a first guess: sums around it give the mean and the variance without its error, which would
  * show where a row hardly varies. */
 static void norm_row(int64_t n, float *y, float stats[2], const float *x, const float *w, const float *b,
@@ -48,8 +62,13 @@ static void norm_row(int64_t n, float *y, float stats[2], const float *x, const 
     const float guess = centred ? (float)((double)reduce_sum(n, x) * part) : 0;
     const row_sums sums = centred_sums(n, x, guess);
     const double shift = centred ? sums.first * part : 0, variance = sums.second * part - shift * shift;
-    const float mean = (float)((double)guess + shift);
-    const float rstd = 1 / __builtin_sqrtf((float)((variance > 0 ? variance : 0) + (double)eps));
+    float mean = (float)((double)guess + shift);
+    float rstd = 1 / __builtin_sqrtf((float)((variance > 0 ? variance : 0) + (double)eps));
+    if (!(variance <= FLT_MAX)) {
+        const row_sums wide = wide_moments(n, x, centred);
+        mean = (float)wide.first;
+        rstd = (float)(1 / __builtin_sqrt(wide.second * part + (double)eps));
+    }
     EACH_LANES(n, i, count, {
         lanes row = lanes_load_some(x + i, count, 0);
         const lanes weight = w ? lanes_load_some(w + i, count, 0) : lanes_splat(1);
@@ -130,6 +149,11 @@ static void norm_moments(int64_t n, const float *x, double moments[2]) {
     const double shift = sums.first / (double)n, rest = sums.second - sums.first * shift;
     moments[0] = (double)guess + shift;
     moments[1] = rest > 0 ? rest : 0;
+    if (!(rest <= FLT_MAX)) {
+        const row_sums wide = wide_moments(n, x, true);
+        moments[0] = wide.first;
+        moments[1] = wide.second;
+    }
 }
 
 /* y = x^ w + b. */

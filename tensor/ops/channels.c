@@ -1,6 +1,7 @@
 /* Normalisation of channels of x [N, C, S]: batch norm and group norm. Statistics are of sets of planes, each S elements side
  * by side: of a channel in all images, or of neighbouring channels in one. A set is normalised while it is in a cache. Where
  * S is 1, the channels of a batch norm are columns: many are summed side by side, and then rows are normalised. */
+#include <float.h>
 #include <math.h>
 
 #include "tensor/kernels/kernels.h"
@@ -43,7 +44,8 @@ static void end_moments(const channel_job *t, int64_t set, const moments *m) {
     const double variance = m->squares / m->count;
     t->stats[set] = (float)m->mean;
     t->stats[t->sets + set] = (float)variance;
-    t->stats[2 * t->sets + set] = 1 / sqrtf((float)(variance + (double)t->eps));
+    t->stats[2 * t->sets + set] = variance <= FLT_MAX ? 1 / sqrtf((float)(variance + (double)t->eps))
+                                                      : (float)(1 / sqrt(variance + (double)t->eps));
 }
 
 static void stats_of(const channel_job *t, int64_t set, float stats[2]) {
@@ -129,7 +131,13 @@ static void strip_moments(const channel_job *t, int64_t first, int64_t n) {
                                         t->channels, guess);
         for (int64_t j = 0; j < n; j++) {
             const double shift = sums[j] / (double)size, rest = squares[j] - sums[j] * shift;
-            add_moments(&m[j], size, (double)guess[j] + shift, rest > 0 ? rest : 0);
+            double part[2] = {(double)guess[j] + shift, rest > 0 ? rest : 0};
+            if (!(rest <= FLT_MAX)) { /* too large for float, which norm_moments knows to do */
+                float column[PIECE];
+                for (int64_t i = 0; i < size; i++) column[i] = x[i * t->channels + j];
+                kernels->norm_moments(size, column, part);
+            }
+            add_moments(&m[j], size, part[0], part[1]);
         }
     }
     for (int64_t j = 0; j < n; j++) end_moments(t, first + j, &m[j]);

@@ -327,6 +327,38 @@ Test(gradients, fused_operations_equal_their_references) {
     ag_tape_free(tape);
 }
 
+/* A gradient that is recorded, for which an operation may be computed anew of others, is the one that is not. */
+Test(gradients, recorded_gradients_equal_plain_ones) {
+    ag_tape *tape = ag_tape_new();
+    for (const ag_op *const *op = ag_ops; *op; op++)
+        for (int i = 0; i < (*op)->case_count; i++) {
+            const ag_case *c = &(*op)->cases[i];
+            ag_var *in[AG_MAX_OPERANDS], *leaves[AG_MAX_OPERANDS], *plain[AG_MAX_OPERANDS],
+                *recorded[AG_MAX_OPERANDS];
+            int count = 0;
+            ag_reset(tape);
+            for (int k = 0; k < c->inputs; k++) {
+                const ag_operand *o = &c->in[k];
+                tensor_rng rng = {.seed = 5, .stream = (uint64_t)k};
+                const bool usual = o->low == 0 && o->high == 0, leaf = !o->ids && !o->constant;
+                const tensor x = ag_tensor(tape, o->ids ? TENSOR_I32 : TENSOR_F32, o->rank, o->shape);
+                cr_assert(o->ids
+                              ? tensor_rand_integers(x, &rng, 0, o->ids, NULL)
+                              : tensor_rand_uniform(x, &rng, usual ? -2 : o->low, usual ? 2 : o->high, NULL));
+                in[k] = leaf ? ag_variable(tape, x) : ag_input(tape, x);
+                if (leaf) leaves[count++] = in[k];
+            }
+            ag_var *y = ag_sum(ag_square(c->run(in)), AG_ALL, false);
+            cr_assert(y && ag_gradients(y, count, leaves, plain, false) &&
+                          ag_gradients(y, count, leaves, recorded, true),
+                      "%s (%s): %s", (*op)->name, c->name, ag_error(tape));
+            for (int k = 0; k < count; k++)
+                cr_expect_lt(largest_difference(tape, recorded[k]->value, plain[k]->value), 2e-5,
+                             "%s (%s), operand %d", (*op)->name, c->name, k);
+        }
+    ag_tape_free(tape);
+}
+
 /* Lengths around the attention kernel's tile of 64, several tiles, head sizes that are no multiple of a vector, packed
  * and apart, grouped heads, masks. */
 Test(gradients, attention_equals_its_reference) {

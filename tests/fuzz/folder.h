@@ -44,6 +44,7 @@ static inline void fuzz_folder_begin(void) {
     const char *place = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
     CHECK(snprintf(fuzz_folder, FUZZ_PATH, "%s/sampo-fuzz-%ld", place, (long)getpid()) < FUZZ_PATH);
     CHECK(mkdir(fuzz_folder, 0700) == 0 && freopen("/dev/null", "w", stdout));
+    setvbuf(stderr, NULL, _IOLBF, BUFSIZ); /* not a call for each letter of a message */
     atexit(fuzz_folder_remove);
 }
 

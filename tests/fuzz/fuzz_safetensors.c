@@ -87,8 +87,7 @@ static void check_strings(const uint8_t *data, size_t size) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static FILE *stream;
-    if (!stream) stream = tmpfile();
-    CHECK(stream);
+    if (!stream) stream = fuzz_stream();
     check_file(stream, data, size, "", 0);
     check_header(stream, data, size);
     check_strings(data, size);

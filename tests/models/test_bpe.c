@@ -235,6 +235,8 @@ Test(bpe, thousands_of_merges) {
     cr_expect(*rest == '\0' && ids.shape[0] < 3 * LETTERS * LETTERS * 2);
     for (int32_t id = 256; id < t.count; id++) /* each is made of its own pair */
         cr_assert_eq(lm_tokenizer_find(&t, lm_decode(&t, id).bytes, lm_decode(&t, id).size), id);
+    cr_expect(t.bpe->pairs->count <= t.bpe->capacity, "%d merges in a list of %d", t.bpe->pairs->count,
+              t.bpe->capacity);
 }
 
 /* ---- Files that are wrong --------------------------------------------------------------------------- */

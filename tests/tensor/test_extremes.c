@@ -102,21 +102,80 @@ Test(extremes, attention_whose_later_keys_are_far_larger) {
 /* Rows of one value have a deviation of 0, and huge ones still their order, while the sum of their squares is below 3e38. */
 Test(extremes, layer_norm_of_constant_and_huge_rows) {
     for (int64_t n = 1; n < 3000; n = 3 * n + 1) {
-        const tensor x = made(TENSOR_SHAPE(3, n)), y = made(TENSOR_SHAPE(3, n)), none = {0};
-        for (int64_t i = 0; i < n; i++) {
-            x.f32[i] = 3.3f;
-            x.f32[n + i] = 1e15f;
-            x.f32[2 * n + i] = i % 2 ? 1e17f : -1e17f;
-        }
+        const tensor x = made(TENSOR_SHAPE(2, n)), y = made(TENSOR_SHAPE(2, n)), none = {0};
+        for (int64_t i = 0; i < n; i++) x.f32[i] = 3.3f, x.f32[n + i] = 1e15f;
         TEST_OK(tensor_layer_norm(y, none, x, none, none, 1e-5f, &err));
         for (int64_t i = 0; i < 2 * n; i++)
             cr_assert(y.f32[i] == 0, "a row of %lld has %g", (long long)n, (double)y.f32[i]);
-        for (int64_t i = 0; i < n && n % 2 == 0; i++)
-            cr_assert(fabsf(y.f32[2 * n + i] - (i % 2 ? 1.f : -1.f)) < 1e-5f, "%g", (double)y.f32[2 * n + i]);
         x.f32[0] = NAN;
         TEST_OK(tensor_layer_norm(y, none, x, none, none, 1e-5f, &err));
         for (int64_t i = 0; i < n; i++) cr_assert(isnan(y.f32[i]));
     }
+}
+
+/* The mean is a rounded one, whose error shows in what is left of these rows. */
+Test(extremes, layer_norm_of_rows_that_hardly_vary) {
+    for (int64_t n = 10; n < 5000; n = 2 * n + 7) {
+        const tensor x = made(TENSOR_SHAPE(1, n)), y = made(TENSOR_SHAPE(1, n)),
+                     stats = made(TENSOR_SHAPE(1, 2)), none = {0};
+        double mean = 0, variance = 0;
+        for (int64_t i = 0; i < n; i++)
+            x.f32[i] = 1234567 + 0.125f * (float)(i % 7), mean += (double)x.f32[i] / (double)n;
+        for (int64_t i = 0; i < n; i++) variance += pow((double)x.f32[i] - mean, 2) / (double)n;
+        TEST_OK(tensor_layer_norm(y, stats, x, none, none, 0, &err));
+        test_close((double)stats.f32[1] * sqrt(variance), 1, 1e-6, "one over the deviation");
+    }
+}
+
+enum { LAYER, RMS, BATCH, GROUP, COLUMNS, NORMS };
+
+/* y and dx, for a dy of 1 at the front, of one row of n numbers, by each norm. */
+static void normalise(int which, int64_t n, tensor x, tensor y, tensor dx) {
+    const int64_t groups = which == GROUP;
+    const tensor one = made(TENSOR_SHAPE(1)), zero = made(TENSOR_SHAPE(1)), none = {0},
+                 row = made(TENSOR_SHAPE(1, 2)), sets = made(TENSOR_SHAPE(3, 1)),
+                 dy = made(TENSOR_SHAPE(1, n));
+    *one.f32 = *dy.f32 = 1;
+    if (which == LAYER) {
+        TEST_OK(tensor_layer_norm(y, row, x, none, none, 1e-5f, &err));
+        TEST_OK(tensor_layer_norm_vjp(dx, none, none, dy, x, none, row, false, &err));
+    } else if (which == RMS) {
+        TEST_OK(tensor_rms_norm(y, row, x, none, 1e-5f, &err));
+        TEST_OK(tensor_rms_norm_vjp(dx, none, dy, x, none, row, false, &err));
+    } else {
+        const int64_t shape[] = {which == COLUMNS ? n : 1, 1, which == COLUMNS ? 1 : n};
+        const tensor a = tensor_reshape(x, 3, shape, NULL), b = tensor_reshape(y, 3, shape, NULL),
+                     da = tensor_reshape(dx, 3, shape, NULL), db = tensor_reshape(dy, 3, shape, NULL);
+        TEST_OK(tensor_channel_norm(b, sets, a, one, zero, groups, 1e-5f, &err));
+        TEST_OK(tensor_channel_norm_vjp(da, none, none, db, a, one, sets, groups, false,
+                                        made(TENSOR_SHAPE(4 * n + 2)), &err));
+    }
+}
+
+/* Where squares or their sums are too large for float32, too. Scaled by s, a row has the same result, and 1 / s of the
+ * gradient. */
+Test(extremes, norms_of_huge_rows) {
+    static const int64_t lengths[] = {2, 16, 34, 1024, 2050};
+    for (int which = 0; which < NORMS; which++)
+        for (size_t k = 0; k < sizeof lengths / sizeof *lengths; k++)
+            for (int exponent = 10; exponent <= 38; exponent++) {
+                const int64_t n = lengths[k];
+                const float huge = powf(10, (float)exponent),
+                            slope = 1 - (which == RMS ? 1.f : 2.f) / (float)n;
+                const tensor x = made(TENSOR_SHAPE(1, n)), y = made(TENSOR_SHAPE(1, n)),
+                             dx = made(TENSOR_SHAPE(1, n));
+                for (int64_t i = 0; i < n; i++) x.f32[i] = i % 2 ? -huge : huge;
+                normalise(which, n, x, y, dx);
+                for (int64_t i = 0; i < n; i++)
+                    cr_assert(fabsf(y.f32[i] - (i % 2 ? -1.f : 1.f)) < 1e-5f, "norm %d of %lld at 1e%d: %g",
+                              which, (long long)n, exponent, (double)y.f32[i]);
+                cr_assert(fabsf(dx.f32[0] * huge - slope) < 1e-5f, "norm %d of %lld at 1e%d: %g", which,
+                          (long long)n, exponent, (double)(dx.f32[0] * huge));
+                x.f32[n / 2] = INFINITY;
+                normalise(which, n, x, y, dx);
+                cr_assert(isnan(y.f32[n / 2]), "norm %d of %lld: %g", which, (long long)n,
+                          (double)y.f32[n / 2]);
+            }
 }
 
 /* Along rows that are all the same memory, and along columns. */

@@ -31,12 +31,13 @@ bool lm_tokenizer_of_text(lm_tokenizer *t, const lm_text *text, tensor_arena *ar
     if (!tokenizer_new(t, LM_CHAR, arena, err)) return false;
     bool *seen = calloc(LM_MAX_VOCABULARY, sizeof *seen), ok = true, repeated;
     if (!seen) return tensor_fail(err, "out of memory");
-    uint32_t code = 0;
+    uint32_t code = 0, end = 0;
     for (size_t at = 0; at < text->size;) {
         at += (size_t)lm_utf8_next(text->bytes + at, text->size - at, &code);
         seen[code] = true;
+        if (end <= code) end = code + 1;
     }
-    for (code = 0; ok && code < LM_MAX_VOCABULARY; code++) {
+    for (code = 0; ok && code < end; code++) {
         char character[5];
         if (seen[code]) ok = add(t, character, (size_t)lm_utf8_encode(code, character), &repeated, err);
     }

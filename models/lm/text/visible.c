@@ -13,20 +13,21 @@ static int columns_of(uint32_t code) {
 }
 
 int lm_visible(FILE *file, const char *text, int columns, bool utf8) {
+    const size_t size = strlen(text);
+    size_t i = 0, begin = 0; /* of what is shown and not yet written: standard error writes piece by piece */
     int used = 0;
-    for (size_t i = 0, size = strlen(text); i < size;) {
+    while (i < size) {
         uint32_t code;
         const int length = lm_utf8_decode(text + i, size - i, &code);
         const bool shown = length > 0 && !lm_is_control(code) && (utf8 || length == 1);
         const int width = shown ? columns_of(code) : 1;
         if (used + width > columns) break;
-        if (shown)
-            fwrite(text + i, 1, (size_t)length, file);
-        else
-            fputc('?', file);
+        if (!shown) fprintf(file, "%.*s?", (int)(i - begin), text + begin);
         used += width;
         i += length ? (size_t)length : 1;
+        if (!shown) begin = i;
     }
+    fwrite(text + begin, 1, i - begin, file);
     return used;
 }
 
