@@ -31,8 +31,8 @@ void ag_release(ag_var *g);
 void ag_end_temporaries(ag_tape *tape);
 void ag_reset_memory(ag_tape *tape);
 
-/* What is allocated from now on while no gradients are computed, until ag_scratch_end takes it back, but for `keep` (NULL:
- * nothing); and what was so before. */
+/* What is allocated from now on while no gradients are computed, until ag_scratch_end takes it back, but for `keep`
+ * (NULL: nothing); and what was so before. */
 typedef struct ag_scratch {
     ag_buffer *list;
     bool on;

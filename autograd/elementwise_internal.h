@@ -1,5 +1,5 @@
-/* What the files of elementwise operations share. The engine undoes broadcasting, so each of their rules is written as for
- * equal shapes. */
+/* What the files of elementwise operations share. The engine undoes broadcasting, so each of their rules is written as
+ * for equal shapes. */
 #ifndef SAMPO_AUTOGRAD_ELEMENTWISE_INTERNAL_H
 #define SAMPO_AUTOGRAD_ELEMENTWISE_INTERNAL_H
 

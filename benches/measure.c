@@ -46,8 +46,8 @@ static void keep_busy(void *context, int64_t begin, int64_t end, int worker) {
     for (const double until = now() + 0.04; now() < until;) continue;
 }
 
-/* Sleeps, and then has all threads at work: Linux may wake one on the processor of another, and takes tens of milliseconds
- * to notice that a second one is idle. */
+/* Sleeps, and then has all threads at work: Linux may wake one on the processor of another, and takes tens of
+ * milliseconds to notice that a second one is idle. */
 static void settle(double seconds) {
     if (seconds <= 0) return;
     const struct timespec t = {.tv_nsec = (long)(seconds * 1e9)};

@@ -1,5 +1,5 @@
-/* Every operation of autograd, forward and backward, against the limit that binds it, traffic or multiply-adds, and beside
- * PyTorch where that is installed.
+/* Every operation of autograd, forward and backward, against the limit that binds it, traffic or multiply-adds, and
+ * beside PyTorch where that is installed.
  *
  *     build/benches/ops [--threads N] [--json FILE] [--only NAME] [--torch PYTHON]
  */

@@ -12,8 +12,8 @@ typedef struct peer {
     pid_t process;
 } peer;
 
-/* Starts `python script argument`; false: it cannot be started, or has ended without a line, as where what it needs is not
- * installed. */
+/* Starts `python script argument`; false: it cannot be started, or has ended without a line, as where what it needs is
+ * not installed. */
 bool peer_begin(peer *p, const char *python, const char *script, const char *argument);
 /* The seconds that it answers to a question; below 0: it has no answer. */
 double peer_ask(peer *p, const char *question);

@@ -1,8 +1,8 @@
 /* Sampling with GPTs of random weights. With the default configuration: the time to the first token, with everything that
  * is set up once, and the tokens a second within the context, where each is computed alone, for one text and for a batch
  * of them, and past it, where each is computed with the window before it: with each token, or with every 32nd where
- * the window hops. Times of n tokens less those of one or of a full context. Then, by size and precision: how fast weights
- * stream, beside reading as many bytes.
+ * the window hops. Times of n tokens less those of one or of a full context. Then, by size and precision: how fast
+ * weights stream, beside reading as many bytes.
  *
  *     build/benches/sample [--threads N] [--large] [--folder DIR] [--json FILE]
  */

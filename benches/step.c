@@ -16,8 +16,8 @@ static double number_of(const lm_model *model, const char *name) {
     return o ? (double)*(const int64_t *)o->value : 0;
 }
 
-/* Two for each multiply-add of the forward pass: of a token with each parameter of the linear layers, and of its query with
- * the keys and values that it sees, on average half of them. */
+/* Two for each multiply-add of the forward pass: of a token with each parameter of the linear layers, and of its query
+ * with the keys and values that it sees, on average half of them. */
 static void count_flops(training *t, const lm_model *model, const setting *s) {
     const double layers = number_of(model, "layers"), width = number_of(model, "width");
     const double tokens = (double)(t->rows * t->context);

@@ -29,7 +29,8 @@ typedef struct training {
 /* Of a step; 0: not to speak of. */
 double training_flops(const training *t);
 
-/* A line with its name and sizes, where it is a GPT: gpt vocabulary=51 context=64 batch=64 width=64 layers=3 heads=4 gpt2=0. */
+/* A line with its name and sizes, where it is a GPT: gpt vocabulary=51 context=64 batch=64 width=64 layers=3 heads=4
+ * gpt2=0. */
 void setting_print(const setting *s, tensor_error *err);
 
 /* What a step will take, before it is begun: arithmetic, and bytes of memory, rather too many. */

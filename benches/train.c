@@ -1,6 +1,6 @@
-/* A training step on random tokens: the batch, forward, backward, the addition of the shards, AdamW; of the bigram, of the
- * GPT with its default configuration and of other shapes, on one thread and more, and where its time goes (with --threads,
- * on that many alone and without that).
+/* A training step on random tokens: the batch, forward, backward, the addition of the shards, AdamW; of the bigram, of
+ * the GPT with its default configuration and of other shapes, on one thread and more, and where its time goes (with
+ * --threads, on that many alone and without that).
  *
  *     build/benches/train [--threads N] [--model NAME] [--large] [--list] [--json FILE]
  */

@@ -1,5 +1,5 @@
-/* A neural probabilistic language model (Bengio, Ducharme, Vincent & Jauvin 2003): the vectors of the last tokens beside each
- * other, a hidden layer, and a softmax over the next token. */
+/* A neural probabilistic language model (Bengio, Ducharme, Vincent & Jauvin 2003): the vectors of the last tokens
+ * beside each other, a hidden layer, and a softmax over the next token. */
 #include <string.h>
 
 #include "models/lm/lm.h"

@@ -1,5 +1,5 @@
-/* A convolutional network (LeCun et al. 1989) that reads digits: those that it draws itself, or pictures from IDX files such as
- * MNIST's. */
+/* A convolutional network (LeCun et al. 1989) that reads digits: those that it draws itself, or pictures from IDX files
+ * such as MNIST's. */
 #include <inttypes.h>
 
 #include "models/example/example.h"

@@ -1,5 +1,5 @@
-/* Llama: a decoder with RMS norms, rotary positions, grouped heads and gated layers (Touvron et al. 2023). Parameters have the
- * names and layouts of its published files. */
+/* Llama: a decoder with RMS norms, rotary positions, grouped heads and gated layers (Touvron et al. 2023). Parameters
+ * have the names and layouts of its published files. */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>

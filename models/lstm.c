@@ -1,5 +1,5 @@
-/* A recurrent language model: long short-term memory, gated recurrent units or Elman's network (Mikolov et al. 2010; Karpathy
- * 2015). While it writes, it keeps its state from token to token. */
+/* A recurrent language model: long short-term memory, gated recurrent units or Elman's network (Mikolov et al. 2010;
+ * Karpathy 2015). While it writes, it keeps its state from token to token. */
 #include <string.h>
 
 #include "models/lm/lm.h"

@@ -1,6 +1,6 @@
-/* A physics-informed network (Raissi et al. 2019): it learns a function u(x, t) from an equation that it must obey, and from no
- * data. The equation is Burgers', u_t + u u_x = v u_xx, where a wave from u(x, 0) = -sin(pi x) steepens until viscosity holds it;
- * u is 0 at x = -1 and 1. */
+/* A physics-informed network (Raissi et al. 2019): it learns a function u(x, t) from an equation that it must obey, and
+ * from no data. The equation is Burgers', u_t + u u_x = v u_xx, where a wave from u(x, 0) = -sin(pi x) steepens until
+ * viscosity holds it; u is 0 at x = -1 and 1. */
 #include <math.h>
 
 #include "models/example/example.h"
@@ -12,8 +12,8 @@ struct pinn {
     struct nn_linear in, middle, out;
 };
 
-/* u = -sin(pi x) + t (1 - x^2) network(x, t), which has the right values at the start and at both ends whatever the network
- * says (Lagaris et al. 1998). x, t and u are [N, 1]. */
+/* u = -sin(pi x) + t (1 - x^2) network(x, t), which has the right values at the start and at both ends whatever the
+ * network says (Lagaris et al. 1998). x, t and u are [N, 1]. */
 static ag_var *solution(const struct pinn *m, ag_var *x, ag_var *t) {
     ag_var *h = ag_concat((ag_var *[]){x, t}, 2, 1);
     h = ag_tanh(nn_linear(&m->in, h));
@@ -22,8 +22,8 @@ static ag_var *solution(const struct pinn *m, ag_var *x, ag_var *t) {
     return ag_sub(ag_mul(inside, nn_linear(&m->out, h)), ag_sin(ag_affine(x, (float)pi, 0)));
 }
 
-/* The mean square of u_t + u u_x - v u_xx. Points do not see each other, so the gradients of the sum of all u are those of
- * each; they are expressions themselves, of which gradients are taken again. */
+/* The mean square of u_t + u u_x - v u_xx. Points do not see each other, so the gradients of the sum of all u are those
+ * of each; they are expressions themselves, of which gradients are taken again. */
 static ag_var *residual(const struct pinn *m, double viscosity, ag_var *x, ag_var *t) {
     ag_var *u = solution(m, x, t), *slope[2], *bend;
     if (!ag_gradients(ag_sum(u, AG_ALL, false), 2, (ag_var *[]){x, t}, slope, true)) return NULL;
@@ -32,8 +32,8 @@ static ag_var *residual(const struct pinn *m, double viscosity, ag_var *x, ag_va
     return ag_mean(ag_square(ag_sub(moved, ag_affine(bend, (float)viscosity, 0))), AG_ALL, false);
 }
 
-/* The solution by the formula of Cole and Hopf: a mean of -sin(pi y) over y around x, weighted by e^(-cos(pi y) / (2 pi v)) and
- * by a normal distribution of variance 2 v t. */
+/* The solution by the formula of Cole and Hopf: a mean of -sin(pi y) over y around x, weighted by e^(-cos(pi y) / (2 pi
+ * v)) and by a normal distribution of variance 2 v t. */
 static double exact(double viscosity, double x, double t) {
     double sum = 0, weights = 0;
     if (t <= 0) return -sin(pi * x);

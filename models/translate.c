@@ -1,6 +1,6 @@
-/* A transformer of an encoder and a decoder (Vaswani et al. 2017) that translates number words into digits: "five thousand
- * sixteen" is 5016. The encoder reads all words; the decoder writes digit after digit, and looks at what is written and, by
- * cross-attention, at the words. */
+/* A transformer of an encoder and a decoder (Vaswani et al. 2017) that translates number words into digits: "five
+ * thousand sixteen" is 5016. The encoder reads all words; the decoder writes digit after digit, and looks at what is
+ * written and, by cross-attention, at the words. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -46,8 +46,8 @@ static ag_var *embed(const struct nn_embedding *tokens, const struct nn_embeddin
     return ag_add(nn_embedding(tokens, ids), nn_embedding(places, at));
 }
 
-/* The logits of the sign after each of `digits` [N, T]: [N, T, SIGNS]; words [N, S]. The words that only fill a row up are 0,
- * and their row of the mask hides them from attention. */
+/* The logits of the sign after each of `digits` [N, T]: [N, T, SIGNS]; words [N, S]. The words that only fill a row up
+ * are 0, and their row of the mask hides them from attention. */
 static ag_var *forward(const struct translator *m, ag_var *words, ag_var *digits) {
     ag_var *there = ag_reshape(ag_float(words), TENSOR_SHAPE(ag_size(words, 0), 1, 1, -1));
     ag_var *x = embed(&m->words, &m->word_places, words), *y = embed(&m->digits, &m->digit_places, digits);
@@ -76,7 +76,8 @@ static int32_t *say(int32_t *at, int64_t number) {
     return at;
 }
 
-/* Numbers are as often short as long. One of sixteen, spread over all (Knuth's multiplicative hashing), is never learned from. */
+/* Numbers are as often short as long. One of sixteen, spread over all (Knuth's multiplicative hashing), is never
+ * learned from. */
 static int64_t draw(tensor_rng *rng, bool other) {
     static const int64_t limits[] = {100, 1000, 10000, 100000, LIMIT};
     for (;;) {

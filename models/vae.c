@@ -1,6 +1,6 @@
-/* A variational autoencoder (Kingma & Welling 2014) of handwritten digits, which it draws itself. The encoder says of a picture x
- * where its code z may lie, as a normal distribution; the decoder makes a picture of a code. Afterwards a code drawn at random
- * is a new picture. */
+/* A variational autoencoder (Kingma & Welling 2014) of handwritten digits, which it draws itself. The encoder says of a
+ * picture x where its code z may lie, as a normal distribution; the decoder makes a picture of a code. Afterwards a
+ * code drawn at random is a new picture. */
 #include "models/example/example.h"
 
 enum { SIDE = 19, PIXELS = SIDE * SIDE, HIDDEN = 256, BATCH = 64, SHOWN = 4 };
@@ -22,8 +22,8 @@ static ag_var *decode(const struct vae *m, ag_var *z) {
     return nn_linear(&m->out, ag_relu(nn_linear(&m->decoder, z)));
 }
 
-/* The negative evidence lower bound of a picture, in nats, a mean over x [N, PIXELS]: what decoding a code z ~ q(z | x) leaves
- * unsaid about x, and how far q is from the normal distribution that new codes are drawn from:
+/* The negative evidence lower bound of a picture, in nats, a mean over x [N, PIXELS]: what decoding a code z ~ q(z | x)
+ * leaves unsaid about x, and how far q is from the normal distribution that new codes are drawn from:
  *     -log p(x | z) + 1/2 sum (mean^2 + variance - 1 - log variance). */
 static ag_var *bound(const struct vae *m, ag_var *x, ag_var *noise) {
     ag_var *h = ag_relu(nn_linear(&m->encoder, x));

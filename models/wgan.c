@@ -1,6 +1,6 @@
-/* A Wasserstein GAN with a gradient penalty (Gulrajani et al. 2017) on points of the plane, which lie around eight places of a
- * circle. The critic learns a function that is high where the points lie, and low where the generator's do, with a slope of
- * about 1; the generator learns to make points from noise where the critic is high. */
+/* A Wasserstein GAN with a gradient penalty (Gulrajani et al. 2017) on points of the plane, which lie around eight
+ * places of a circle. The critic learns a function that is high where the points lie, and low where the generator's do,
+ * with a slope of about 1; the generator learns to make points from noise where the critic is high. */
 #include <math.h>
 
 #include "models/example/example.h"
@@ -83,7 +83,8 @@ static void show_points(const char *title, tensor points, tensor picture) {
     example_show(picture);
 }
 
-/* Shows points of both kinds, and prints how many of the generator's are within four deviations of a place, of each of them. */
+/* Shows points of both kinds, and prints how many of the generator's are within four deviations of a place, of each of
+ * them. */
 static bool show(const struct net *generator, ag_tape *tape, tensor_rng *rng) {
     enum { COUNT = 10000, SIDE = 39 };
     int64_t near[PLACES] = {0}, all = 0;

@@ -68,8 +68,8 @@ static const ag_case checkpoint_cases[] = {
 const ag_op ag_op_checkpoint = {"checkpoint", checkpoint_backward, .decompose = run_again,
                                 .reads = AG_READS_OPERANDS, AG_CASES(checkpoint_cases)};
 
-/* What the block was given, and what else its nodes, those behind `mark`, used from outside and what needs a gradient: such as
- * parameters. NULL: the tape has failed. */
+/* What the block was given, and what else its nodes, those behind `mark`, used from outside and what needs a gradient:
+ * such as parameters. NULL: the tape has failed. */
 static ag_var **operands_of(ag_tape *tape, const ag_var *mark, int given, ag_var *const *in, int *count) {
     size_t most = (size_t)given;
     for (ag_var *n = mark ? mark->next : tape->first; n; n = n->next) {

@@ -1,5 +1,5 @@
-/* Convolutions: the operation, its gradient for the images and its gradient for the weights. Each is linear in both of its
- * operands, and the gradients of each are the other two, so that they may be differentiated as often as one likes. */
+/* Convolutions: the operation, its gradient for the images and its gradient for the weights. Each is linear in both of
+ * its operands, and the gradients of each are the other two, so that they may be differentiated as often as one likes. */
 #include "autograd/ops.h"
 
 /* What an operation of these saves; sizes: of the result along the axes that the operands do not tell. */

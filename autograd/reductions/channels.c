@@ -26,7 +26,8 @@ static void channels_backward(ag_var *y, ag_var *dy) {
         tensor_binary(dx, TENSOR_ADD, dx, dense, ag_err(y));
 }
 
-/* [N, C, ...] as images [N, groups, channels of a group, ...]: of a set, the images or the channels, and what is in them. */
+/* [N, C, ...] as images [N, groups, channels of a group, ...]: of a set, the images or the channels, and what is in
+ * them. */
 static ag_var *channels_decompose(ag_var *y) {
     const channels *saved = y->saved;
     ag_var *x = y->in[0];

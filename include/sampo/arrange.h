@@ -1,5 +1,5 @@
-/* Sampo tensor: elements by number and in order: gather, scatter, sort, running sums. sampo/tensor.h, which includes this,
- * says how errors and memory work. */
+/* Sampo tensor: elements by number and in order: gather, scatter, sort, running sums. sampo/tensor.h, which includes
+ * this, says how errors and memory work. */
 #ifndef SAMPO_ARRANGE_H
 #define SAMPO_ARRANGE_H
 
@@ -13,8 +13,8 @@ bool tensor_gather(tensor out, tensor x, int axis, tensor ids, tensor_error *err
 
 /* out[..., ids[..., i, ...], ...] += x[..., i, ...] along `axis`: the opposite. What comes to one element is added up in
  * double first. `scratch` is float32 memory without gaps of 32 times as many elements as the axis of out has (up to
- * 128 times: faster where many places share their ids), or, where neighbours along it lie side by side in memory, twice as
- * many. */
+ * 128 times: faster where many places share their ids), or, where neighbours along it lie side by side in memory, twice
+ * as many. */
 bool tensor_scatter_add(tensor out, int axis, tensor ids, tensor x, tensor scratch, tensor_error *err);
 
 /* The numbers, int32 and of x's shape, of the elements along `axis` in rising or falling order. Equal ones stay in their

@@ -57,9 +57,9 @@ ag_var *ag_fail(ag_tape *tape, const char *format, ...) TENSOR_PRINTF(2, 3);
 void ag_set_recording(ag_tape *tape, bool recording);
 bool ag_is_recording(const ag_tape *tape);
 
-/* In which precision ag_matmul and ag_linear multiply from now on, forward and in backward; float32 on a new tape. Values,
- * sums and gradients are float32 in any case, and so is all that other operations compute: attention with its products,
- * softmax, norms, losses. */
+/* In which precision ag_matmul and ag_linear multiply from now on, forward and in backward; float32 on a new tape.
+ * Values, sums and gradients are float32 in any case, and so is all that other operations compute: attention with its
+ * products, softmax, norms, losses. */
 void ag_set_precision(ag_tape *tape, tensor_precision precision);
 
 /* A row-major tensor of a shape, elements not initialised, that lives as long as the tape's variables: for data that is
@@ -76,11 +76,12 @@ typedef enum ag_moment { AG_FORWARD_BEGINS, AG_FORWARD_ENDS, AG_BACKWARD_BEGINS,
 typedef void ag_watcher(void *context, const ag_op *op, ag_moment moment);
 void ag_watch(ag_tape *tape, ag_watcher *watcher, void *context);
 
-/* The same without a program's help: with SAMPO_PROFILE=1 in the environment each tape that is made measures its operations
- * and writes, where it is freed, a table to stderr: calls, time, GFLOP/s and GB/s of each, forward and in backward. */
+/* The same without a program's help: with SAMPO_PROFILE=1 in the environment each tape that is made measures its
+ * operations and writes, where it is freed, a table to stderr: calls, time, GFLOP/s and GB/s of each, forward and in
+ * backward. */
 
-/* Writes the graph that y was computed by as text for Graphviz (`dot -Tsvg`): operations, parameters by name, shapes. What was
- * not recorded is a leaf. False for NULL, or where writing fails. */
+/* Writes the graph that y was computed by as text for Graphviz (`dot -Tsvg`): operations, parameters by name, shapes.
+ * What was not recorded is a leaf. False for NULL, or where writing fails. */
 bool ag_dot(FILE *file, ag_var *y);
 
 /* ---- Variables ---------------------------------------------------------------------------- */
@@ -114,26 +115,26 @@ struct ag_var {
     uint64_t reached;         /* the last call that computed gradients through it */
 };
 
-/* A leaf of any shape, without gradient (data, integer ids) and with one (float32). The tensor is not copied: its storage must
- * live until the next ag_reset. */
+/* A leaf of any shape, without gradient (data, integer ids) and with one (float32). The tensor is not copied: its
+ * storage must live until the next ag_reset. */
 ag_var *ag_input(ag_tape *tape, tensor value);
 ag_var *ag_variable(ag_tape *tape, tensor value);
 
 /* A float32 scalar without gradient. */
 ag_var *ag_constant(ag_tape *tape, float value);
 
-/* Makes *p a parameter of any shape: a leaf on no tape, used by any number of tapes. The caller owns value and name. One that is not
- * trainable gets no gradient. */
+/* Makes *p a parameter of any shape: a leaf on no tape, used by any number of tapes. The caller owns value and name.
+ * One that is not trainable gets no gradient. */
 void ag_parameter(ag_var *p, tensor value, bool trainable, const char *name);
 
-/* The parameter as a leaf of its shape on a tape, always the same one until the next reset: for expressions that have no other
- * operand there, such as a penalty on weights, and for its gradient: ag_grad(ag_use(tape, w)). */
+/* The parameter as a leaf of its shape on a tape, always the same one until the next reset: for expressions that have
+ * no other operand there, such as a penalty on weights, and for its gradient: ag_grad(ag_use(tape, w)). */
 ag_var *ag_use(ag_tape *tape, const ag_var *parameter);
 
-/* Leaves on the tape what a parameter is to become when a step is done, such as running statistics; the parameter stays as it
- * is, and its owner decides (nn_backward takes it for buffers). The value, of its shape, is copied, and takes the place of one left
- * before; where ag_checkpoint computes a block once more, nothing is left. False with a text on the tape. ag_left gives it until
- * the next reset; no tensor: there is none. */
+/* Leaves on the tape what a parameter is to become when a step is done, such as running statistics; the parameter stays
+ * as it is, and its owner decides (nn_backward takes it for buffers). The value, of its shape, is copied, and takes the
+ * place of one left before; where ag_checkpoint computes a block once more, nothing is left. False with a text on the
+ * tape. ag_left gives it until the next reset; no tensor: there is none. */
 bool ag_leave(ag_tape *tape, const ag_var *parameter, tensor value);
 tensor ag_left(const ag_tape *tape, const ag_var *parameter);
 
@@ -159,29 +160,31 @@ bool ag_backward(ag_var *y);
 tensor ag_grad(const ag_var *leaf);
 
 /* dx[i] = dy/dx[i] for chosen variables: leaves, parameters or intermediate results (torch.autograd.grad, jax.grad).
- * Nothing else is computed and no gradient of ag_backward is touched. Zeros where y does not depend on x[i], or x[i] is a parameter that is not trainable. With
- * create_graph the computation is recorded, so that dx[i] can be used in expressions and differentiated again. */
+ * Nothing else is computed and no gradient of ag_backward is touched. Zeros where y does not depend on x[i], or x[i] is
+ * a parameter that is not trainable. With create_graph the computation is recorded, so that dx[i] can be used in
+ * expressions and differentiated again. */
 bool ag_gradients(ag_var *y, int count, ag_var *const *x, ag_var **dx, bool create_graph);
 
 /* The same as numbers into the caller's memory: places[i], contiguous and of x[i]'s shape, is overwritten, or added to
  * with `accumulate`. */
 bool ag_gradients_into(ag_var *y, int count, ag_var *const *x, const tensor *places, bool accumulate);
 
-/* Calls the hook, until the next reset, each time when the gradient dx of x is complete: of a result before it is passed on, of
- * a leaf (of a parameter that is ag_use(tape, w), with all that its place holds) behind the oldest node that uses it. The hook returns dx, or another
- * variable of that shape that takes its place, made of it by operations: to look at gradients, to clip or to weigh them. Hooks
- * of one variable run in the order in which they were added. False, with a text on x's tape, where x has no gradient. */
+/* Calls the hook, until the next reset, each time when the gradient dx of x is complete: of a result before it is
+ * passed on, of a leaf (of a parameter that is ag_use(tape, w), with all that its place holds) behind the oldest node
+ * that uses it. The hook returns dx, or another variable of that shape that takes its place, made of it by operations:
+ * to look at gradients, to clip or to weigh them. Hooks of one variable run in the order in which they were added.
+ * False, with a text on x's tape, where x has no gradient. */
 typedef ag_var *ag_hook(void *context, ag_var *x, ag_var *dx);
 bool ag_add_hook(ag_var *x, ag_hook *hook, void *context);
 
 /* ---- Recomputing ---------------------------------------------------------------------------- */
 
-/* The block's result, whose intermediate results are not kept: backward computes the block once more, for a third more time
- * and much less memory where a model is made of such blocks (torch.utils.checkpoint; Chen et al. 2016). Same bits, second
- * derivatives included, which keep everything. A block is a pure function of its context, of in[count] and of rng; it may use
- * parameters and other variables, but what it makes ends with it, except its result. The context, `bytes` bytes, is copied;
- * with 0 bytes it is passed as it is and lives until backward. rng (NULL: none) is where random numbers come from, such as
- * dropout's: the block draws the same ones again. */
+/* The block's result, whose intermediate results are not kept: backward computes the block once more, for a third more
+ * time and much less memory where a model is made of such blocks (torch.utils.checkpoint; Chen et al. 2016). Same bits,
+ * second derivatives included, which keep everything. A block is a pure function of its context, of in[count] and of
+ * rng; it may use parameters and other variables, but what it makes ends with it, except its result. The context,
+ * `bytes` bytes, is copied; with 0 bytes it is passed as it is and lives until backward. rng (NULL: none) is where
+ * random numbers come from, such as dropout's: the block draws the same ones again. */
 typedef ag_var *ag_block(const void *context, ag_var *const *in, tensor_rng *rng);
 ag_var *ag_checkpoint(ag_block *block, const void *context, size_t bytes, int count, ag_var *const *in,
                       tensor_rng *rng);
@@ -250,8 +253,8 @@ struct ag_op {
      * operand's shape. With it, the view's gradient is added to the operand's in place. */
     tensor (*view)(const ag_var *y, tensor x);
 
-    /* The multiplications and additions of computing y, for measuring; backward is taken for twice as much. NULL: it is not
-     * measured by these. */
+    /* The multiplications and additions of computing y, for measuring; backward is taken for twice as much. NULL: it is
+     * not measured by these. */
     double (*flops)(const ag_var *y);
 
     bool compact; /* where nothing is recorded, operands may be parameters with compact values */

@@ -72,26 +72,28 @@ bool nn_file_save(const char *path, const nn_entry *entries, int count, const nn
  * list with room for nn_params_entries; returns how many. Once finalized. */
 int nn_params_list(const nn_params *params, nn_entry *list);
 
-/* The same with the weights of linear layers and tables rounded (see tensor_compact), but for the one named `except` (NULL:
- * none): as BF16, or as I8 with the scales as BF16 in NAME.scale. Memory is the arena's, the list has room for twice
- * nn_params_entries; -1: failed. */
+/* The same with the weights of linear layers and tables rounded (see tensor_compact), but for the one named `except`
+ * (NULL: none): as BF16, or as I8 with the scales as BF16 in NAME.scale. Memory is the arena's, the list has room for
+ * twice nn_params_entries; -1: failed. */
 int nn_params_list_rounded(const nn_params *params, tensor_precision precision, const char *except,
                            nn_entry *list, tensor_arena *arena, tensor_error *err);
 
-/* nn_params_save writes all parameters to a file, and nn_params_load reads them from one. Loading needs each parameter, under its name or an alias, as F32, F16 or BF16, or as I8 with
- * scales, and with its shape, and accepts further tensors in the file. */
+/* nn_params_save writes all parameters to a file, and nn_params_load reads them from one. Loading needs each parameter,
+ * under its name or an alias, as F32, F16 or BF16, or as I8 with scales, and with its shape, and accepts further
+ * tensors in the file. */
 bool nn_params_save(const nn_params *params, const char *path, const nn_metadata *metadata,
                     int metadata_count, tensor_error *err);
 bool nn_params_load(nn_params *params, const nn_file *file, tensor_error *err);
-/* Loads what there is: of the parameters whose names begin with `scope` ("" all of them) those that the file has, where that
- * beginning is `prefix`: "encoder." and "bert.encoder." give encoder.0.weight the tensor bert.encoder.0.weight. Returns how
- * many of them the file lacks, which keep their values; their names go into missing (NULL, or room for nn_params_entries) and
- * live as long as the registry. -1, with a text in err and nothing changed, where a tensor does not fit. */
+/* Loads what there is: of the parameters whose names begin with `scope` ("" all of them) those that the file has, where
+ * that beginning is `prefix`: "encoder." and "bert.encoder." give encoder.0.weight the tensor bert.encoder.0.weight.
+ * Returns how many of them the file lacks, which keep their values; their names go into missing (NULL, or room for
+ * nn_params_entries) and live as long as the registry. -1, with a text in err and nothing changed, where a tensor does
+ * not fit. */
 int nn_params_load_part(nn_params *params, const nn_file *file, const char *scope, const char *prefix,
                         const char **missing, tensor_error *err);
-/* The same as nn_params_load in place of nn_params_finalize: weights of linear layers and tables that the file has as BF16 or as I8 stay
- * compact, in half or a quarter of the memory. nn_linear and nn_embedding take them on tapes that do not record; they
- * cannot be trained, and are no part of nn_values. */
+/* The same as nn_params_load in place of nn_params_finalize: weights of linear layers and tables that the file has as
+ * BF16 or as I8 stay compact, in half or a quarter of the memory. nn_linear and nn_embedding take them on tapes that do
+ * not record; they cannot be trained, and are no part of nn_values. */
 bool nn_params_load_compact(nn_params *params, const nn_file *file, tensor_error *err);
 
 /* The strings of a JSON array such as a vocabulary, ["a", "b"], into memory that `arena` owns: *strings [count],

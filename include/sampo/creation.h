@@ -1,5 +1,6 @@
 /* Sampo autograd: variables made of nothing but a shape: data without gradient on a tape, which owns it until the next
- * ag_reset. NULL with a text on the tape for a shape that is not possible or without memory. A scalar is written 0, NULL. */
+ * ag_reset. NULL with a text on the tape for a shape that is not possible or without memory. A scalar is written 0,
+ * NULL. */
 #ifndef SAMPO_CREATION_H
 #define SAMPO_CREATION_H
 
@@ -12,8 +13,9 @@ ag_var *ag_zeros(ag_tape *tape, int rank, const int64_t *shape);
 ag_var *ag_ones(ag_tape *tape, int rank, const int64_t *shape);
 ag_var *ag_full(ag_tape *tape, float value, int rank, const int64_t *shape);
 
-/* Random numbers of any shape, a pure function of *rng, which advances: uniform in [low, high), and normal. No generator is an
- * error, and so is a range that is none or a deviation below 0 (tensor_rand_uniform, tensor_rand_normal). */
+/* Random numbers of any shape, a pure function of *rng, which advances: uniform in [low, high), and normal. No
+ * generator is an error, and so is a range that is none or a deviation below 0 (tensor_rand_uniform,
+ * tensor_rand_normal). */
 ag_var *ag_rand_uniform(ag_tape *tape, tensor_rng *rng, float low, float high, int rank,
                         const int64_t *shape);
 ag_var *ag_rand_normal(ag_tape *tape, tensor_rng *rng, float mean, float deviation, int rank,

@@ -9,10 +9,10 @@ SAMPO_BEGIN_DECLS
 /* ---- Files -------------------------------------------------------------------------------- *
  * A reader takes a whole regular file. It fails with one line in err that names the file and the fault. */
 
-/* The numbers of an IDX file, the format of MNIST (http://yann.lecun.com/exdb/mnist/: two zero bytes, a type, a rank, sizes
- * and numbers, big-endian; unpacked with gunzip first), in the file's shape, on the arena. TENSOR_F32 takes any type, rounded
- * to float32 and not scaled: a pixel is 0 to 255. TENSOR_I32 takes integers alone, such as labels. Fails, with no tensor,
- * where the file is shorter or longer than its sizes say. */
+/* The numbers of an IDX file, the format of MNIST (http://yann.lecun.com/exdb/mnist/: two zero bytes, a type, a rank,
+ * sizes and numbers, big-endian; unpacked with gunzip first), in the file's shape, on the arena. TENSOR_F32 takes any
+ * type, rounded to float32 and not scaled: a pixel is 0 to 255. TENSOR_I32 takes integers alone, such as labels. Fails,
+ * with no tensor, where the file is shorter or longer than its sizes say. */
 tensor nn_idx_read(const char *path, tensor_dtype dtype, tensor_arena *arena, tensor_error *err);
 
 /* A table of numbers, and the names of its columns. */
@@ -27,17 +27,17 @@ typedef struct nn_csv_options {
 } nn_csv_options;
 #define NN_CSV_DEFAULTS (TENSOR_LITERAL(nn_csv_options){NULL, false, ','})
 /* Reads comma-separated values (RFC 4180: lines end with LF or CRLF; a field in quotes may hold delimiters, line ends and
- * "" for a quote) into memory of the arena. Spaces around a field without quotes do not belong to it; a byte order mark is
- * passed over. In the columns that are kept a number is decimal, as 1, -2.5 or 6e-3, with a point whatever the locale says.
- * Fails where a field is missing, no number or beyond float32, or where lines have different numbers of fields, with the
- * line and the column. */
+ * "" for a quote) into memory of the arena. Spaces around a field without quotes do not belong to it; a byte order mark
+ * is passed over. In the columns that are kept a number is decimal, as 1, -2.5 or 6e-3, with a point whatever the
+ * locale says. Fails where a field is missing, no number or beyond float32, or where lines have different numbers of
+ * fields, with the line and the column. */
 bool nn_csv_read(nn_csv *csv, const char *path, nn_csv_options options, tensor_arena *arena,
                  tensor_error *err);
 
 /* ---- Standardised columns ------------------------------------------------------------------ */
 
-/* Mean and standard deviation of columns, each float32 [columns]: made of one table, such as what a model is trained on, and
- * applied to it and to others. */
+/* Mean and standard deviation of columns, each float32 [columns]: made of one table, such as what a model is trained
+ * on, and applied to it and to others. */
 typedef struct nn_scaling {
     tensor mean;
     tensor deviation; /* sqrt(mean (x - mean)^2), summed in double; 1 where a column has one value only */
@@ -76,9 +76,9 @@ int64_t nn_batches_per_epoch(const nn_batches *b);
 /* To a step counted from 0 through all epochs, in any sequence: which rows it has is a pure function of the seed and the
  * step. Allocates nothing; a new epoch's order takes time in proportion to the rows. */
 void nn_batches_go(nn_batches *b, int64_t step);
-/* Rows begin..end-1 of the batch at hand, of `data` [rows of the dataset, ...], as data on the tape: [end - begin, ...]. Of
- * a shard (nn_loss) or, with 0 and b->size, the whole. Only reads *b: threads may share it. NULL with a text on the tape
- * where `data` has other rows or the range is outside. */
+/* Rows begin..end-1 of the batch at hand, of `data` [rows of the dataset, ...], as data on the tape: [end - begin,
+ * ...]. Of a shard (nn_loss) or, with 0 and b->size, the whole. Only reads *b: threads may share it. NULL with a text
+ * on the tape where `data` has other rows or the range is outside. */
 ag_var *nn_batch(const nn_batches *b, ag_tape *tape, tensor data, int64_t begin, int64_t end);
 
 SAMPO_END_DECLS

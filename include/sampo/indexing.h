@@ -1,5 +1,5 @@
-/* Sampo autograd: elements by number, in order and by formula. sampo/autograd.h, which includes this, says who owns results
- * and how failures show. Ids are int32, without gradient; one that is out of range is an error that names it. */
+/* Sampo autograd: elements by number, in order and by formula. sampo/autograd.h, which includes this, says who owns
+ * results and how failures show. Ids are int32, without gradient; one that is out of range is an error that names it. */
 #ifndef SAMPO_INDEXING_H
 #define SAMPO_INDEXING_H
 
@@ -9,8 +9,8 @@ SAMPO_BEGIN_DECLS
 
 /* y[..., i, ...] = x[..., ids[..., i, ...], ...] along an axis: ids and y have one shape, which beside the axis is x's. */
 ag_var *ag_gather(ag_var *x, int axis, ag_var *ids);
-/* x with src[..., i, ...] added to its elements [..., ids[..., i, ...], ...]: ids and src have one shape, which beside the
- * axis is x's, and so has the result. What comes to one element is added up in double. */
+/* x with src[..., i, ...] added to its elements [..., ids[..., i, ...], ...]: ids and src have one shape, which beside
+ * the axis is x's, and so has the result. What comes to one element is added up in double. */
 ag_var *ag_scatter_add(ag_var *x, int axis, ag_var *ids, ag_var *src);
 /* The parts of x with the numbers ids [n] along an axis, which then has n of them. */
 ag_var *ag_index_select(ag_var *x, int axis, ag_var *ids);
@@ -22,8 +22,8 @@ ag_var *ag_top_k(ag_var *x, int axis, int64_t k, ag_var **ids);
  * numbers alone. */
 ag_var *ag_sort(ag_var *x, int axis, bool falling, ag_var **ids);
 ag_var *ag_argsort(ag_var *x, int axis, bool falling);
-/* The number, int32, of the first largest or smallest element along an axis, which goes: x [2, 5] gives [2] for axis 1. NaN
- * counts as largest and as smallest. */
+/* The number, int32, of the first largest or smallest element along an axis, which goes: x [2, 5] gives [2] for axis 1.
+ * NaN counts as largest and as smallest. */
 ag_var *ag_argmax(ag_var *x, int axis);
 ag_var *ag_argmin(ag_var *x, int axis);
 
@@ -34,10 +34,11 @@ ag_var *ag_flip(ag_var *x, unsigned axes);
 ag_var *ag_tril(ag_var *x, int64_t diagonal);
 ag_var *ag_triu(ag_var *x, int64_t diagonal);
 
-/* Einstein's sums over `count` operands: "bij,bjk->bik" is a product of matrices in batches, "ij->ji" a transpose, "i,j->ij"
- * an outer product, "ij->" a sum. A letter is an axis, at most once in an operand (no diagonals); those that are not behind
- * the arrow are summed over, and without an arrow those that come once stay, in the order of the alphabet. Products of two
- * operands are ag_matmul's; more are taken from the left. The result has the shape that the letters say. */
+/* Einstein's sums over `count` operands: "bij,bjk->bik" is a product of matrices in batches, "ij->ji" a transpose,
+ * "i,j->ij" an outer product, "ij->" a sum. A letter is an axis, at most once in an operand (no diagonals); those that
+ * are not behind the arrow are summed over, and without an arrow those that come once stay, in the order of the
+ * alphabet. Products of two operands are ag_matmul's; more are taken from the left. The result has the shape that the
+ * letters say. */
 ag_var *ag_einsum(const char *formula, ag_var *const *x, int count);
 
 SAMPO_END_DECLS

@@ -178,9 +178,9 @@ bool tensor_linear_shape(tensor x, tensor w, tensor bias, int *rank, int64_t *sh
 
 /* ---- Compact weights ---------------------------------------------------------------------- *
  * A matrix of weights that is only read, in half or a quarter of its memory, in the order in which products with few rows
- * stream it. TENSOR_BFLOAT16: each number rounded to bfloat16, to nearest even. TENSOR_INT8: the 32 numbers that a sum meets
- * one after the other share a scale s, bfloat16, at least their largest size / 127; each is q s with an integer q of -127
- * to 127, rounded to nearest: so none is wrong by more than half of s. */
+ * stream it. TENSOR_BFLOAT16: each number rounded to bfloat16, to nearest even. TENSOR_INT8: the 32 numbers that a sum
+ * meets one after the other share a scale s, bfloat16, at least their largest size / 127; each is q s with an integer q
+ * of -127 to 127, rounded to nearest: so none is wrong by more than half of s. */
 typedef struct tensor_compact {
     tensor_precision precision;
     int64_t in, out; /* it multiplies x[..., in] to [..., out] */
@@ -203,10 +203,11 @@ bool tensor_compact_new(tensor_compact *compact, tensor_precision precision, con
                         tensor_error *err);
 int64_t tensor_compact_bytes(const tensor_compact *w);
 
-/* out[..., out] = x[..., in] W + bias[out] (no tensor: 0). With bfloat16 each element is the chain of tensor_linear. With 8
- * bits x is rounded, too: to 16 bits, in blocks of 32 as well; sums in a block are exact, and their products with the two
- * scales are added by one chain over ascending blocks that starts from bias. Results do not depend on the rows beside them.
- * scratch: int32, at least tensor_compact_scratch elements, which are overwritten; no tensor where that is 0. */
+/* out[..., out] = x[..., in] W + bias[out] (no tensor: 0). With bfloat16 each element is the chain of tensor_linear.
+ * With 8 bits x is rounded, too: to 16 bits, in blocks of 32 as well; sums in a block are exact, and their products
+ * with the two scales are added by one chain over ascending blocks that starts from bias. Results do not depend on the
+ * rows beside them. scratch: int32, at least tensor_compact_scratch elements, which are overwritten; no tensor where
+ * that is 0. */
 bool tensor_compact_linear(tensor out, tensor x, const tensor_compact *w, tensor bias, tensor scratch,
                            tensor_error *err);
 int64_t tensor_compact_scratch(const tensor_compact *w, tensor x);
@@ -220,7 +221,8 @@ bool tensor_compact_gather(tensor out, const tensor_compact *w, tensor ids, tens
 bool tensor_gather_rows(tensor out, tensor table, tensor ids, tensor_error *err);
 
 /* table[ids[...], C] += rows[..., C], in the order of their positions: up to 16 rows of an id one by one, more are summed
- * as tensor_reduce sums a leading axis. `scratch` is int32 memory of tensor_scatter_add_scratch(table, ids) elements, which are overwritten. */
+ * as tensor_reduce sums a leading axis. `scratch` is int32 memory of tensor_scatter_add_scratch(table, ids) elements,
+ * which are overwritten. */
 bool tensor_scatter_add_rows(tensor table, tensor ids, tensor rows, tensor scratch, tensor_error *err);
 int64_t tensor_scatter_add_scratch(tensor table, tensor ids);
 
@@ -245,16 +247,17 @@ bool tensor_log_softmax_vjp(tensor dx, tensor dy, tensor y, int axis, bool accum
 bool tensor_layer_norm(tensor y, tensor stats, tensor x, tensor w, tensor b, float eps, tensor_error *err);
 bool tensor_layer_norm_vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x, tensor w, tensor stats,
                            bool accumulate, tensor_error *err);
-/* y = x rstd w, rstd = 1/sqrt(mean of x^2 + eps) (Zhang & Sennrich 2019). Otherwise as tensor_layer_norm, with a mean of 0 and
- * no b. */
+/* y = x rstd w, rstd = 1/sqrt(mean of x^2 + eps) (Zhang & Sennrich 2019). Otherwise as tensor_layer_norm, with a mean
+ * of 0 and no b. */
 bool tensor_rms_norm(tensor y, tensor stats, tensor x, tensor w, float eps, tensor_error *err);
 bool tensor_rms_norm_vjp(tensor dx, tensor dw, tensor dy, tensor x, tensor w, tensor stats, bool accumulate,
                          tensor_error *err);
 
-/* Normalisation of channels of x [N, C, ...]: y = (x - mean) rstd w + b with w and b [C]. groups 0: the statistics are each
- * channel's, over all N (Ioffe & Szegedy 2015); above: each image's, of each of so many runs of channels (Wu & He 2018).
- * stats [3, tensor_channel_sets] receives mean, variance, divided by the count, and rstd. Without gaps in memory, but for dw and db. The vjp
- * overwrites dx or, with `accumulate`, adds to it; to dw and db it always adds. Each may be no tensor. scratch: float32, (4 N + 2) C. */
+/* Normalisation of channels of x [N, C, ...]: y = (x - mean) rstd w + b with w and b [C]. groups 0: the statistics are
+ * each channel's, over all N (Ioffe & Szegedy 2015); above: each image's, of each of so many runs of channels (Wu & He
+ * 2018). stats [3, tensor_channel_sets] receives mean, variance, divided by the count, and rstd. Without gaps in
+ * memory, but for dw and db. The vjp overwrites dx or, with `accumulate`, adds to it; to dw and db it always adds. Each
+ * may be no tensor. scratch: float32, (4 N + 2) C. */
 bool tensor_channel_sets(tensor x, int64_t groups, int64_t *sets, tensor_error *err);
 bool tensor_channel_norm(tensor y, tensor stats, tensor x, tensor w, tensor b, int64_t groups, float eps,
                          tensor_error *err);

@@ -58,8 +58,8 @@ void nn_conv1d_init(struct nn_conv1d *m, nn_params *params, const char *name, in
                     int64_t width, nn_conv2d_options options);
 ag_var *nn_conv1d(const struct nn_conv1d *m, ag_var *x);
 
-/* y = ag_conv_transpose2d(x, weight, bias): x [N, in, H, W], weight [in, out / groups, height, width], bias [out], uniform in
- * +-1/sqrt(out / groups height width); and the same of one axis. torch.nn.ConvTranspose2d and 1d. */
+/* y = ag_conv_transpose2d(x, weight, bias): x [N, in, H, W], weight [in, out / groups, height, width], bias [out],
+ * uniform in +-1/sqrt(out / groups height width); and the same of one axis. torch.nn.ConvTranspose2d and 1d. */
 struct nn_conv_transpose2d {
     ag_var *weight, *bias; /* bias NULL: none */
     tensor_windows windows;
@@ -85,10 +85,11 @@ void nn_conv_transpose1d_init(struct nn_conv_transpose1d *m, nn_params *params, 
                               int64_t out, int64_t width, nn_conv_transpose2d_options options);
 ag_var *nn_conv_transpose1d(const struct nn_conv_transpose1d *m, ag_var *x);
 
-/* Batch norm of channels of x [N, C, ...], weight 1, bias 0; torch.nn.BatchNorm1d and 2d. On a tape that records, mean and
- * variance are the batch's (of nn_parallel: the shard's), and the running ones, which are buffers, get
- * (1 - momentum) running + momentum batch, with the variance divided by count - 1, when the step is done (see nn_buffer). On a
- * tape that does not record, or where `fixed`, as in a part that is not trained, the running ones count and stay. */
+/* Batch norm of channels of x [N, C, ...], weight 1, bias 0; torch.nn.BatchNorm1d and 2d. On a tape that records, mean
+ * and variance are the batch's (of nn_parallel: the shard's), and the running ones, which are buffers, get
+ * (1 - momentum) running + momentum batch, with the variance divided by count - 1, when the step is done (see
+ * nn_buffer). On a tape that does not record, or where `fixed`, as in a part that is not trained, the running ones
+ * count and stay. */
 struct nn_batch_norm {
     ag_var *weight, *bias;
     ag_var *running_mean, *running_var; /* buffers [C], 0 and 1 at first */
@@ -106,8 +107,8 @@ void nn_batch_norm_init(struct nn_batch_norm *m, nn_params *params, const char *
                         nn_batch_norm_options options);
 ag_var *nn_batch_norm(const struct nn_batch_norm *m, ag_var *x);
 
-/* Group norm of channels of x [N, C, ...], weight 1, bias 0; torch.nn.GroupNorm. Groups that do not divide the channels fail in
- * the registry. */
+/* Group norm of channels of x [N, C, ...], weight 1, bias 0; torch.nn.GroupNorm. Groups that do not divide the channels
+ * fail in the registry. */
 struct nn_group_norm {
     ag_var *weight, *bias;
     int64_t groups;
@@ -169,7 +170,8 @@ ag_var *nn_attention(const struct nn_attention *m, ag_var *x, tensor_rng *dropou
 /* How much each token attends to those before it: ag_attention_weights of x's queries and keys. */
 ag_var *nn_attention_weights(const struct nn_attention *m, ag_var *x);
 
-/* c_proj(activation(c_fc(x))), then dropout: x [..., C] -> [..., C]. Parameters c_fc [C, hidden] and c_proj [hidden, C]. */
+/* c_proj(activation(c_fc(x))), then dropout: x [..., C] -> [..., C]. Parameters c_fc [C, hidden] and c_proj [hidden,
+ * C]. */
 struct nn_mlp {
     struct nn_linear c_fc, c_proj;
     struct nn_dropout dropout;
@@ -187,8 +189,8 @@ void nn_mlp_init(struct nn_mlp *m, nn_params *params, const char *name, int64_t 
                  nn_mlp_options options);
 ag_var *nn_mlp(const struct nn_mlp *m, ag_var *x, tensor_rng *dropout);
 
-/* A transformer's block with its norms in front: x += attn(ln_1(x)); x += mlp(ln_2(x)); x [B, T, C]. Parameters as GPT-2 names
- * them: ln_1, attn, ln_2, mlp. */
+/* A transformer's block with its norms in front: x += attn(ln_1(x)); x += mlp(ln_2(x)); x [B, T, C]. Parameters as
+ * GPT-2 names them: ln_1, attn, ln_2, mlp. */
 struct nn_block {
     struct nn_layer_norm ln_1;
     struct nn_attention attn;
@@ -198,15 +200,15 @@ struct nn_block {
 void nn_block_init(struct nn_block *m, nn_params *params, const char *name, int64_t width,
                    nn_attention_options attention, nn_mlp_options mlp);
 ag_var *nn_block(const struct nn_block *m, ag_var *x, tensor_rng *dropout);
-/* The same where `values` [B, T, C] is added to the values of attention, all heads side by side: such as rows of a table for
- * each token, or for each pair of tokens, which then need not go through the block's input. */
+/* The same where `values` [B, T, C] is added to the values of attention, all heads side by side: such as rows of a
+ * table for each token, or for each pair of tokens, which then need not go through the block's input. */
 ag_var *nn_block_with_values(const struct nn_block *m, ag_var *x, ag_var *values, tensor_rng *dropout);
 
 /* ---- Writing token by token: keys and values are kept --------------------------------------- */
 
-/* What is known of the tokens that a model has read, so that the tokens after them are computed alone: their keys and values,
- * or a recurrent state (sampo/recurrent.h); what a model has not is no tensor. Whoever runs the model adds the number of new
- * tokens to `length` after each run; 0 forgets everything. H is the number of key heads. */
+/* What is known of the tokens that a model has read, so that the tokens after them are computed alone: their keys and
+ * values, or a recurrent state (sampo/recurrent.h); what a model has not is no tensor. Whoever runs the model adds the
+ * number of new tokens to `length` after each run; 0 forgets everything. H is the number of key heads. */
 typedef struct nn_cache {
     tensor k;       /* [layers, B, H, D, T]: a token's key is a column */
     tensor v;       /* [layers, B, H, T, D] */
@@ -215,16 +217,16 @@ typedef struct nn_cache {
 } nn_cache;
 bool nn_cache_init(nn_cache *cache, int64_t layers, int64_t batch, int64_t heads, int64_t context,
                    int64_t head_size, tensor_arena *arena, tensor_error *err);
-/* The same cache for rows begin..end-1 of the batch alone (clipped, as tensor_slice does), in the same memory: for threads
- * that share the rows. */
+/* The same cache for rows begin..end-1 of the batch alone (clipped, as tensor_slice does), in the same memory: for
+ * threads that share the rows. */
 nn_cache nn_cache_rows(const nn_cache *cache, int64_t begin, int64_t end);
 /* Appends *k and *v [B, H, N, D], those of the N tokens after the cache's, to a layer, and makes of them views of all
  * tokens so far: [B, H, length + N, D], for ag_attention with `causal`. A row of its result has the bits that it has for
  * the whole sequence at once. Rotary positions come before it, for positions from `length` on. Without recording only. */
 bool nn_cache_append(const nn_cache *cache, int64_t layer, ag_var **k, ag_var **v);
 
-/* nn_block without recording or dropout, where x [B, N, C] are the tokens after the cache's: appends their keys and values
- * to its layer `layer` and returns the results of x[:, first:], -1 being the last. */
+/* nn_block without recording or dropout, where x [B, N, C] are the tokens after the cache's: appends their keys and
+ * values to its layer `layer` and returns the results of x[:, first:], -1 being the last. */
 ag_var *nn_block_cached(const struct nn_block *m, ag_var *x, const nn_cache *cache, int64_t layer,
                         int64_t first);
 ag_var *nn_block_with_values_cached(const struct nn_block *m, ag_var *x, ag_var *values,

@@ -102,7 +102,8 @@ ag_var *ag_log_sum_exp(ag_var *x, unsigned axes, bool keep);
 ag_var *ag_variance(ag_var *x, unsigned axes, double correction, bool keep);
 ag_var *ag_deviation(ag_var *x, unsigned axes, double correction, bool keep);
 
-/* (sum |x|^p)^(1/p) over a set of axes, p >= 1; p = INFINITY: the largest |x|; p = 0: how many are not 0. The slope is 0 where the norm is. */
+/* (sum |x|^p)^(1/p) over a set of axes, p >= 1; p = INFINITY: the largest |x|; p = 0: how many are not 0. The slope is
+ * 0 where the norm is. */
 ag_var *ag_norm(ag_var *x, double p, unsigned axes, bool keep);
 
 /* y[..., i, ...] = the sum of x[..., j, ...] over j <= i along an axis; added in double; x's shape. */
@@ -129,8 +130,8 @@ ag_var *ag_unslice(ag_var *x, int rank, const int64_t *shape, int axis, int64_t 
  * elements go instead (torch's constant pad). */
 ag_var *ag_pad(ag_var *x, const int64_t *before, const int64_t *after, float value);
 
-/* The `count` variables one after the other along `axis`; all other sizes are equal. Or, all of one shape, along a new axis
- * of size `count`. */
+/* The `count` variables one after the other along `axis`; all other sizes are equal. Or, all of one shape, along a new
+ * axis of size `count`. */
 ag_var *ag_concat(ag_var *const *x, int count, int axis);
 ag_var *ag_stack(ag_var *const *x, int count, int axis);
 

@@ -20,25 +20,27 @@ void nn_zero_grad(nn_params *params);
  * double (torch.nn.utils.clip_grad_norm_). */
 double nn_clip_grad_norm(nn_params *params, double max_norm);
 
-/* Every optimizer is a struct with its options, of which the rate and other numbers may change between steps, and its state.
- * NAME_init makes the state in the registry's memory, once that is finalized; NAME_step changes all values by the gradients.
- * A step fails, with a text in the registry, where since nn_zero_grad neither nn_backward put something into nn_grads nor
- * somebody asked for them. */
+/* Every optimizer is a struct with its options, of which the rate and other numbers may change between steps, and its
+ * state. NAME_init makes the state in the registry's memory, once that is finalized; NAME_step changes all values by
+ * the gradients. A step fails, with a text in the registry, where since nn_zero_grad neither nn_backward put something
+ * into nn_grads nor somebody asked for them. */
 
 /* Parameters by their names, which an optimizer treats apart: `rate` multiplies its rate for them, and 0 leaves them out,
  * as they are. `names` are patterns with a space between them, in which * stands for any text: "wte.weight h.*.ln_*". The
- * first group of a list that fits a name counts; what none fits has 1. The list ends with {0} and outlives the optimizer. */
+ * first group of a list that fits a name counts; what none fits has 1. The list ends with {0} and outlives the
+ * optimizer. */
 typedef struct nn_group {
     const char *names;
     double rate;
 } nn_group;
 
-/* Freezes the parameters whose names fit such patterns, or with false sets them free: as long as they are frozen, no gradient
- * is computed for them, and no optimizer changes them. Before or after nn_params_finalize. Returns how many parameters fit. */
+/* Freezes the parameters whose names fit such patterns, or with false sets them free: as long as they are frozen, no
+ * gradient is computed for them, and no optimizer changes them. Before or after nn_params_finalize. Returns how many
+ * parameters fit. */
 int nn_freeze(nn_params *params, const char *names, bool frozen);
 
-/* What an optimizer or a mean keeps beside the parameters: arrays of the registry, each [count], and steps done. The names
- * are those in a checkpoint, where they may be changed before the first of the two functions below is called. */
+/* What an optimizer or a mean keeps beside the parameters: arrays of the registry, each [count], and steps done. The
+ * names are those in a checkpoint, where they may be changed before the first of the two functions below is called. */
 enum { NN_STATE_ARRAYS = 2, NN_STATE_ENTRIES = NN_STATE_ARRAYS + 1 };
 typedef struct nn_state {
     int arrays;
@@ -50,8 +52,9 @@ typedef struct nn_state {
     const char *shown_name;
 } nn_state;
 /* nn_state_list writes the state as entries of a checkpoint, valid as long as *s and the registry, and returns how many.
- * nn_state_load reads them from a file into the state of an optimizer that has been made with the same options. False, with a text in err and nothing changed, where the
- * file has none that fit; a file without the number of steps leaves it. */
+ * nn_state_load reads them from a file into the state of an optimizer that has been made with the same options. False,
+ * with a text in err and nothing changed, where the file has none that fit; a file without the number of steps leaves
+ * it. */
 int nn_state_list(const nn_state *s, nn_entry entries[NN_STATE_ENTRIES]);
 bool nn_state_load(nn_state *s, const nn_file *file, tensor_error *err);
 
@@ -127,8 +130,8 @@ struct nn_lion {
 bool nn_lion_init(struct nn_lion *o, nn_params *params, nn_lion_options options);
 bool nn_lion_step(struct nn_lion *o, nn_params *params);
 
-/* Muon (Jordan et al. 2024), for the weights of hidden layers; biases, tables and the output are for another optimizer, by
- * groups. With g, v and p being gradient, momentum and value of a weight, as [out, in]:
+/* Muon (Jordan et al. 2024), for the weights of hidden layers; biases, tables and the output are for another optimizer,
+ * by groups. With g, v and p being gradient, momentum and value of a weight, as [out, in]:
  *     v = m v + (1 - m) g; u = m v + (1 - m) g, or v where not `nesterov`;
  *     X = u / max(|u|, eps); five times: A = X X^T; X = 3.4445 X + (2.0315 A A - 4.7750 A) X;
  *     p = (1 - rate decay) p - rate sqrt(max(1, out / in)) X.
@@ -151,12 +154,12 @@ bool nn_muon_step(struct nn_muon *o, nn_params *params);
 /* How many float32 numbers nn_muon_init takes; also before nn_params_finalize. */
 int64_t nn_muon_numbers(const nn_params *params, const nn_muon_options *options);
 
-/* The mean of the values after several steps, less noisy than the last ones: mean += (x - mean) / count (Polyak & Juditsky
- * 1992) or, with a decay above 0, mean = decay mean + (1 - decay) x from the first value on (an exponential moving average).
- * nn_average_show puts it in the place of the values, to be measured and saved, and the values back (false), with which
- * training goes on; before there is a mean it does nothing. The state's step says how many values are in the mean; 0 begins
- * anew. Saved while the mean is shown, the values stand beside it, and a file that is loaded is at first as it was saved:
- * nn_state_load gives the state, nn_average_show(.., false) the values. */
+/* The mean of the values after several steps, less noisy than the last ones: mean += (x - mean) / count (Polyak &
+ * Juditsky 1992) or, with a decay above 0, mean = decay mean + (1 - decay) x from the first value on (an exponential
+ * moving average). nn_average_show puts it in the place of the values, to be measured and saved, and the values back
+ * (false), with which training goes on; before there is a mean it does nothing. The state's step says how many values
+ * are in the mean; 0 begins anew. Saved while the mean is shown, the values stand beside it, and a file that is loaded
+ * is at first as it was saved: nn_state_load gives the state, nn_average_show(.., false) the values. */
 struct nn_average {
     nn_state state; /* the mean or, while that is shown, the values */
     double decay;
@@ -167,11 +170,12 @@ void nn_average_show(struct nn_average *o, nn_params *params, bool shown);
 
 /* The learning rate of step i, counted from 0: a linear warm-up, rate (i + 1) / (warmup + 1) for i < warmup; then
  *  - constant;
- *  - or falling from step `fall` on (from the warm-up's end where that is later) to `lowest` at step `end`, on a line or as half
+ *  - or falling from step `fall` on (from the warm-up's end where that is later) to `lowest` at step `end`, on a line
+ * or as half
  *    a period of a cosine (Loshchilov & Hutter 2017); with a late `fall` it is called warm-up, stable, decay;
  *  - or times `factor` after each `every` steps behind the warm-up (torch's StepLR).
- * NN_ONE_CYCLE (Smith & Topin 2018): half a period of a cosine from `first` up to the rate at step `warmup`, another one down to
- * `lowest` at step `end`; torch's OneCycleLR has rate / 25 and rate / 250000 for these two by default.
+ * NN_ONE_CYCLE (Smith & Topin 2018): half a period of a cosine from `first` up to the rate at step `warmup`, another
+ * one down to `lowest` at step `end`; torch's OneCycleLR has rate / 25 and rate / 250000 for these two by default.
  * The same bits on every machine. */
 typedef enum nn_schedule_kind {
     NN_CONSTANT,

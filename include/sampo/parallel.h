@@ -8,11 +8,12 @@
 SAMPO_BEGIN_DECLS
 
 /* ---- Data-parallel training --------------------------------------------------------------- *
- * A batch of rows is cut into shards, which do not depend on the machine. Each shard runs forward and backward with gradients
- * of its own, and these are added in a fixed binary tree: ((s0 + s1) + (s2 + s3)) + ... Whoever computes a shard, the sum is the
- * same: one seed gives the same bits with any number of threads, and of ranks. A shard runs on one thread, with a tape of that
- * thread; where the model is so large that the gradients of four shards would take more than 64 MB, shards come one by one,
- * and operations run parallel inside. Then S shards need the memory of 1 + log2 S gradients. */
+ * A batch of rows is cut into shards, which do not depend on the machine. Each shard runs forward and backward with
+ * gradients of its own, and these are added in a fixed binary tree: ((s0 + s1) + (s2 + s3)) + ... Whoever computes a
+ * shard, the sum is the same: one seed gives the same bits with any number of threads, and of ranks. A shard runs on
+ * one thread, with a tape of that thread; where the model is so large that the gradients of four shards would take more
+ * than 64 MB, shards come one by one, and operations run parallel inside. Then S shards need the memory of 1 + log2 S
+ * gradients. */
 
 typedef struct nn_parallel nn_parallel;
 
@@ -25,19 +26,19 @@ void nn_parallel_free(nn_parallel *parallel);
  * handing them out takes longer than their work. */
 void nn_parallel_set_grain(nn_parallel *parallel, int64_t rows);
 
-/* So many shards a batch, but no more than its rows; 0, as at first: 16, with as many rows as the grain says, or one of a model
- * that is as large as above. Up to 2^24. More shards than threads need less memory at a time. */
+/* So many shards a batch, but no more than its rows; 0, as at first: 16, with as many rows as the grain says, or one of
+ * a model that is as large as above. Up to 2^24. More shards than threads need less memory at a time. */
 void nn_parallel_set_shards(nn_parallel *parallel, int64_t shards);
 
 /* The processes that share the shards of every batch: each computes a contiguous range of them, and all end with the same
- * gradients and losses. They all have the same parameters and call the functions below in the same order, with the same rows.
- * Each calls its loss function for the rows of its own shards alone. NULL, as at first: one process. The world must
+ * gradients and losses. They all have the same parameters and call the functions below in the same order, with the same
+ * rows. Each calls its loss function for the rows of its own shards alone. NULL, as at first: one process. The world must
  * outlive this. */
 void nn_parallel_set_world(nn_parallel *parallel, const nn_world *world);
 
-/* In which precision nn_parallel_backward multiplies (ag_set_precision), its loss included; float32 unless told otherwise.
- * Parameters, their gradients and the optimizer stay float32, and nn_parallel_loss multiplies in float32 as ever: what a
- * model has learned is looked at in one precision, however it was trained. */
+/* In which precision nn_parallel_backward multiplies (ag_set_precision), its loss included; float32 unless told
+ * otherwise. Parameters, their gradients and the optimizer stay float32, and nn_parallel_loss multiplies in float32 as
+ * ever: what a model has learned is looked at in one precision, however it was trained. */
 void nn_parallel_set_precision(nn_parallel *parallel, tensor_precision precision);
 
 /* The mean loss of rows begin..end-1 of a batch, a scalar on `tape`. Called by several threads at once, so it

@@ -34,10 +34,12 @@ typedef enum nn_fan { NN_FAN_IN, NN_FAN_OUT } nn_fan;
 #define NN_NORMAL(deviation) (TENSOR_LITERAL(nn_init){NN_INIT_NORMAL, 0, (float)(deviation)})
 /* Normal, without what is more than two deviations from 0: 0.88 times the deviation remains. */
 #define NN_TRUNCATED_NORMAL(deviation) (TENSOR_LITERAL(nn_init){NN_INIT_TRUNCATED, 0, (float)(deviation)})
-/* gain sqrt(6 / (fan in + fan out)) as the bound, gain sqrt(2 / (fan in + fan out)) as the deviation (Glorot & Bengio 2010). */
+/* gain sqrt(6 / (fan in + fan out)) as the bound, gain sqrt(2 / (fan in + fan out)) as the deviation (Glorot & Bengio
+ * 2010). */
 #define NN_XAVIER_UNIFORM(gain) (TENSOR_LITERAL(nn_init){NN_INIT_XAVIER_UNIFORM, (float)(gain), 0})
 #define NN_XAVIER_NORMAL(gain) (TENSOR_LITERAL(nn_init){NN_INIT_XAVIER_NORMAL, (float)(gain), 0})
-/* gain sqrt(3 / fan) as the bound, gain sqrt(1 / fan) as the deviation, fan being NN_FAN_IN or NN_FAN_OUT (He et al. 2015). */
+/* gain sqrt(3 / fan) as the bound, gain sqrt(1 / fan) as the deviation, fan being NN_FAN_IN or NN_FAN_OUT (He et al.
+ * 2015). */
 #define NN_KAIMING_UNIFORM(gain, fan)                                                                        \
     (TENSOR_LITERAL(nn_init){NN_INIT_KAIMING_UNIFORM, (float)(gain), (float)(fan)})
 #define NN_KAIMING_NORMAL(gain, fan)                                                                         \
@@ -58,11 +60,11 @@ const char *nn_params_error(const nn_params *params);
  * registry owns it and copies the name. NULL where the registry has failed; modules may keep it all the same. */
 ag_var *nn_param(nn_params *params, const char *name, nn_init init, int rank, const int64_t *shape);
 
-/* Registers a buffer of a shape, filled with a value, and returns its variable, which the registry owns: a tensor that belongs
- * to the model but is not trained, such as running statistics. It is among the entries, and so in checkpoints, but has no
- * gradient and is no part of nn_values and nn_params_count; nn_set_init and nn_freeze leave it alone. What a loss leaves for
- * it on the tape (ag_leave) becomes its value at the end of nn_backward or, as the mean over the shards by their rows, of
- * nn_parallel_backward. NULL where the registry has failed. */
+/* Registers a buffer of a shape, filled with a value, and returns its variable, which the registry owns: a tensor that
+ * belongs to the model but is not trained, such as running statistics. It is among the entries, and so in checkpoints,
+ * but has no gradient and is no part of nn_values and nn_params_count; nn_set_init and nn_freeze leave it alone. What a
+ * loss leaves for it on the tape (ag_leave) becomes its value at the end of nn_backward or, as the mean over the shards
+ * by their rows, of nn_parallel_backward. NULL where the registry has failed. */
 ag_var *nn_buffer(nn_params *params, const char *name, float value, int rank, const int64_t *shape);
 
 /* Gives a registered parameter, of any shape, a second name: one entry, one gradient (tied weights). */
@@ -97,7 +99,8 @@ ag_var *nn_params_at(const nn_params *params, int i);
 bool nn_params_is_alias(const nn_params *params, int i);           /* whether it is one */
 ag_var *nn_params_find(const nn_params *params, const char *name); /* NULL: no such name */
 
-/* Writes the model as a table: names, shapes, how many numbers, also before nn_params_finalize. False where writing fails. */
+/* Writes the model as a table: names, shapes, how many numbers, also before nn_params_finalize. False where writing
+ * fails. */
 bool nn_summary(FILE *file, const nn_params *params);
 
 SAMPO_END_DECLS

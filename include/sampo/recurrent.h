@@ -6,9 +6,9 @@
 
 SAMPO_BEGIN_DECLS
 
-/* Elman's network h = tanh(a) (1990), a gated recurrent unit (Cho et al. 2014, in the form of cuDNN, where r is applied after
- * the product) and long short-term memory (Hochreiter & Schmidhuber 1997). With a = W_ih x + b_ih and b = W_hh h + b_hh, in
- * PyTorch's order of gates:
+/* Elman's network h = tanh(a) (1990), a gated recurrent unit (Cho et al. 2014, in the form of cuDNN, where r is applied
+ * after the product) and long short-term memory (Hochreiter & Schmidhuber 1997). With a = W_ih x + b_ih and b = W_hh h
+ * + b_hh, in PyTorch's order of gates:
  *
  *     NN_RNN   h' = tanh(a + b)
  *     NN_GRU   r, z = sigmoid(a + b) of the first two parts; n = tanh(a_3 + r b_3); h' = (1 - z) n + z h

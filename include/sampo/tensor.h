@@ -180,8 +180,8 @@ bool tensor_broadcast_shape(const char *what, tensor a, tensor b, int *rank, int
 
 /* ---- Printing ------------------------------------------------------------------------------ */
 
-/* Writes x, of any shape, as NumPy's print does (up to its version 2.2; 8 digits at most, long tensors abbreviated with "..."), without a
- * newline at the end. False where writing fails or x is no tensor. */
+/* Writes x, of any shape, as NumPy's print does (up to its version 2.2; 8 digits at most, long tensors abbreviated with
+ * "..."), without a newline at the end. False where writing fails or x is no tensor. */
 bool tensor_print(FILE *file, tensor x);
 
 /* ---- Threads ------------------------------------------------------------------------------- *

@@ -6,8 +6,8 @@
 
 SAMPO_BEGIN_DECLS
 
-/* nn_attention and nn_block of sampo/modules.h are the short way for GPT-2's form. These have the parameters of Llama, under
- * the names of its published files. */
+/* nn_attention and nn_block of sampo/modules.h are the short way for GPT-2's form. These have the parameters of Llama,
+ * under the names of its published files. */
 
 /* ---- Attention ------------------------------------------------------------------------------ */
 
@@ -18,8 +18,8 @@ typedef struct nn_rotary {
 } nn_rotary;
 nn_rotary nn_rotary_positions(ag_tape *tape, int64_t first, int64_t count, int64_t head_size, double base);
 
-/* Attention of H heads of D, whose keys and values have H_kv heads: o_proj(attention(q_proj(x), k_proj(m), v_proj(m))) of x
- * [B, T, C] on m [B, Tk, M], or on x itself. q_proj [C, H D], k_proj and v_proj [M, H_kv D], o_proj [H D, C]. */
+/* Attention of H heads of D, whose keys and values have H_kv heads: o_proj(attention(q_proj(x), k_proj(m), v_proj(m)))
+ * of x [B, T, C] on m [B, Tk, M], or on x itself. q_proj [C, H D], k_proj and v_proj [M, H_kv D], o_proj [H D, C]. */
 struct nn_multihead {
     struct nn_linear q_proj, k_proj, v_proj, o_proj;
     struct nn_dropout dropout; /* after o_proj */
@@ -110,7 +110,8 @@ void nn_transformer_init(struct nn_transformer *m, nn_params *params, const char
                          nn_transformer_options options);
 /* x [B, T, C] -> [B, T, C]. `how` is self_attn's. An encoder's block has nothing in it, a decoder's `causal`. */
 ag_var *nn_transformer(const struct nn_transformer *m, ag_var *x, nn_attend how);
-/* The same of a block with cross_attn, memory [B, S, C]. Its `how` is {0} but for a mask, where some of memory is padding. */
+/* The same of a block with cross_attn, memory [B, S, C]. Its `how` is {0} but for a mask, where some of memory is
+ * padding. */
 ag_var *nn_transformer_cross(const struct nn_transformer *m, ag_var *x, ag_var *memory, nn_attend how,
                              nn_attend cross);
 

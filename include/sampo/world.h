@@ -6,9 +6,9 @@
 
 SAMPO_BEGIN_DECLS
 
-/* The processes of a run, ranks 0 to size - 1, as one of them sees them. Where Sampo is built with MPI, nn_world_open joins
- * those that mpirun has started; without it, or without mpirun, a process is alone: {0, 1}. Whoever has another way to
- * send bytes makes a world of his own functions.
+/* The processes of a run, ranks 0 to size - 1, as one of them sees them. Where Sampo is built with MPI, nn_world_open
+ * joins those that mpirun has started; without it, or without mpirun, a process is alone: {0, 1}. Whoever has another
+ * way to send bytes makes a world of his own functions.
  *
  *     nn_world world;
  *     if (!nn_world_open(&world, &err)) puts(err.text);
@@ -19,8 +19,8 @@ SAMPO_BEGIN_DECLS
 typedef struct nn_world {
     int rank, size;
     void *context;
-    /* Called by one thread at a time, which need not be the same always. All bytes go to, or come from, another rank, in the order in which they were sent. False with a text, also where the other
-     * does not answer in time. */
+    /* Called by one thread at a time, which need not be the same always. All bytes go to, or come from, another rank,
+     * in the order in which they were sent. False with a text, also where the other does not answer in time. */
     bool (*send)(void *context, int to, const void *data, size_t bytes, tensor_error *err);
     bool (*receive)(void *context, int from, void *data, size_t bytes, tensor_error *err);
     /* Both at once; NULL: one after the other. */
@@ -30,18 +30,19 @@ typedef struct nn_world {
     void (*close)(void *context, bool failed);
 } nn_world;
 
-/* Joins the others, once a process, at its start. Where none of the variables is set by which mpirun and the like tell a process
- * its rank, and MPI does not run, nothing is begun. False with a text where MPI fails. How long a rank waits for another is the environment
- * variable SAMPO_WAIT, in seconds; 300 unless given. */
+/* Joins the others, once a process, at its start. Where none of the variables is set by which mpirun and the like tell
+ * a process its rank, and MPI does not run, nothing is begun. False with a text where MPI fails. How long a rank waits
+ * for another is the environment variable SAMPO_WAIT, in seconds; 300 unless given. */
 bool nn_world_open(nn_world *world, tensor_error *err);
 void nn_world_close(nn_world *world, bool failed);
-/* What nn_world_open joins processes with, such as "MPICH 4.0.2", a text that lives as long as the program; NULL: Sampo was built
- * without MPI. */
+/* What nn_world_open joins processes with, such as "MPICH 4.0.2", a text that lives as long as the program; NULL: Sampo
+ * was built without MPI. */
 const char *nn_world_library(void);
 
 /* Every rank calls these, in the same order. A NULL world is one process. */
 
-/* Each rank sends to the one that comes `step` ranks after it, cyclically, and receives from the one `step` ranks before. */
+/* Each rank sends to the one that comes `step` ranks after it, cyclically, and receives from the one `step` ranks
+ * before. */
 bool nn_world_exchange(const nn_world *world, int step, const void *out, size_t out_bytes, void *in,
                        size_t in_bytes, tensor_error *err);
 

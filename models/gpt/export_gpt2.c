@@ -2,8 +2,10 @@
  * GPT-2 has no word for is folded into its weights where the logits stay what they are, but for rounding:
  *
  * - Another scale of attention is a factor of the queries; queries, keys and values without bias have one of zeros.
- * - A head with a bias: the final norm's rows sum to 0 before its weight g and bias b, so that a row w of the head gives the
- *   same logits with the mean of w g taken off; and where the norm's weight and bias are all 1, a constant added to the row
+ * - A head with a bias: the final norm's rows sum to 0 before its weight g and bias b, so that a row w of the head
+ * gives the
+ *   same logits with the mean of w g taken off; and where the norm's weight and bias are all 1, a constant added to the
+ * row
  *   is C times that constant added to the logit. The head is then a table of its own.
  * - llama.cpp knows no ReLU here, but a gelu that is as steep. */
 #include <inttypes.h>

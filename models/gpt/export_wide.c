@@ -1,13 +1,13 @@
 /* Our GPT without a final norm for other programs. For transformers it is an OPT (Zhang et al. 2022), the one form of a
- * decoder with norms in front that transformers has without a norm behind; its head has no bias, and its epsilon is fixed.
- * For llama.cpp it is a GPT-2. The model becomes wider by a head or more, in which other channels lie:
+ * decoder with norms in front that transformers has without a norm behind; its head has no bias, and its epsilon is
+ * fixed. For llama.cpp it is a GPT-2. The model becomes wider by a head or more, in which other channels lie:
  *
  *     z = (s (x - m), t m, -t m, k, -k, 0, ...)     x: ours, m: its mean
  *
- * Layer norm does not see the mean, so the first channels go without it, and the mean of z is 0. Everything that is added to
- * x is projected in this way. The sum of squares of z is s^2 C var(x) + 2 k^2, but for t^2, which is lost in rounding: with s
- * and k such that (2 k^2 + C' epsilon') / (s^2 C) is our epsilon, the norm of z is that of x but for a factor, which its
- * weight takes. The head finds m and the constants in the other channels.
+ * Layer norm does not see the mean, so the first channels go without it, and the mean of z is 0. Everything that is
+ * added to x is projected in this way. The sum of squares of z is s^2 C var(x) + 2 k^2, but for t^2, which is lost in
+ * rounding: with s and k such that (2 k^2 + C' epsilon') / (s^2 C) is our epsilon, the norm of z is that of x but for a
+ * factor, which its weight takes. The head finds m and the constants in the other channels.
  *
  * A GPT-2 has a norm behind. The last layer makes k so large that what this norm divides by is constant but for some
  * millionths; llama.cpp rounds more than that elsewhere. */

@@ -6,10 +6,10 @@
 
 /* kalevala is what the options hold without a preset. small to huge lie between it and GPT-2, whose blocks they have.
  * Trials of small on an English novel of 3 MB had a training loss of 1.94 after 250 iterations with first weights as
- * PyTorch draws them, an output of its own and this rate, and 2.00 with half of it; GPT-2's way had 2.06 after 300. The rates of
- * the others follow from it, as larger models want lower ones. GPT-2's sizes are those of Radford et al. (2019), how it
- * is trained is as Brown et al. (2020) trained models of these sizes. Its vocabulary is the tokenizer's. A batch of 4 rows
- * of 1024 tokens is what a computer at home has the memory for. */
+ * PyTorch draws them, an output of its own and this rate, and 2.00 with half of it; GPT-2's way had 2.06 after 300. The
+ * rates of the others follow from it, as larger models want lower ones. GPT-2's sizes are those of Radford et al.
+ * (2019), how it is trained is as Brown et al. (2020) trained models of these sizes. Its vocabulary is the tokenizer's.
+ * A batch of 4 rows of 1024 tokens is what a computer at home has the memory for. */
 #define GPT2_SHAPE                                                                                           \
     "activation=gelu qkv-bias=yes final-norm=yes tied-head=yes head-bias=no attention-scale-by=head "
 #define GPT2                                                                                                 \
@@ -18,9 +18,9 @@
 #define SMALLER                                                                                              \
     "activation=gelu qkv-bias=yes final-norm=yes attention-scale-by=head schedule=cosine warmup=25 clip=1 "  \
     "beta2=0.99 "
-/* fast and best stand on counted n-grams (models/lm/count), which are better alone than the preset kalevala ever becomes, and
- * learn what these lack. The rate falls over the last part of the run, and the loss with it: nothing is gained by stopping
- * before. */
+/* fast and best stand on counted n-grams (models/lm/count), which are better alone than the preset kalevala ever
+ * becomes, and learn what these lack. The rate falls over the last part of the run, and the loss with it: nothing is
+ * gained by stopping before. */
 #define COUNTED                                                                                              \
     "prior=12 final-norm=yes zero-init=yes batch=32 optimizer=muon table-lr=0.03 beta2=0.99 "                \
     "schedule=linear cooldown=0.6 patience=1000 eval-batches=0 "

@@ -1,5 +1,5 @@
-/* Llama as it is published for Hugging Face's transformers. Our parameters have its names and layouts, so only config.json is
- * translated. */
+/* Llama as it is published for Hugging Face's transformers. Our parameters have its names and layouts, so only
+ * config.json is translated. */
 #include <inttypes.h>
 #include <string.h>
 

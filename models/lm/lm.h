@@ -45,15 +45,16 @@ typedef struct lm_input {
     const lm_counts *counts; /* NULL: the model counts nothing */
     /* [B, W] int32: all tokens that the model sees, the last of which are ids. No tensor: ids are all. */
     tensor window;
-    /* [B, N] int32: the token after each one where the text that was counted goes on with it, else -1. No tensor: nowhere. */
+    /* [B, N] int32: the token after each one where the text that was counted goes on with it, else -1. No tensor:
+     * nowhere. */
     tensor without;
 } lm_input;
-/* What the counts say of the token after each one, by the tokens of the window alone; constants. What stands in the text that
- * was counted is counted without itself. NULL: failed. */
+/* What the counts say of the token after each one, by the tokens of the window alone; constants. What stands in the
+ * text that was counted is counted without itself. NULL: failed. */
 typedef struct lm_counted {
     ag_var *log_p; /* [B, N, V]: the logarithms of its probabilities p */
-    /* [B, N, V + order + 1], for a model's input: 8 p and log(1 + n_k) / 8, where the text has had the last k = 0, 1, ... tokens
-     * n_k times, as lm_counts_predict has it. The factors make them about as large as embeddings are. */
+    /* [B, N, V + order + 1], for a model's input: 8 p and log(1 + n_k) / 8, where the text has had the last k = 0, 1,
+     * ... tokens n_k times, as lm_counts_predict has it. The factors make them about as large as embeddings are. */
     ag_var *features;
 } lm_counted;
 lm_counted lm_count(const lm_input *in);
@@ -76,7 +77,8 @@ typedef struct lm_model {
     ag_var *(*forward)(const void *self, const lm_input *in);
     /* An option: how many tokens the contexts have that are counted in the text for it. NULL, or 0: nothing is counted. */
     const int64_t *order;
-    /* How many rows of a batch are best computed together at least, such as those that a recurrent model's products have. 0: any */
+    /* How many rows of a batch are best computed together at least, such as those that a recurrent model's products
+     * have. 0: any */
     int64_t rows;
     /* How many float32 numbers a step of training holds at once for each token. NULL: not known, few. */
     double (*activations)(const void *self, int64_t vocabulary);
@@ -89,8 +91,8 @@ typedef struct lm_model {
     /* Configures the model for a published checkpoint of it, gives the tensors our names and fills vocabulary and
      * context. False: it is none, with the reason. NULL: nobody publishes this model. */
     bool (*adopt)(void *self, lm_published *published, tensor_error *err);
-    /* Fills form, spare and arena of a publication with the rest, for an instance of the model. False: the form has no word for
-     * something, with the reason. NULL: no other program knows this model. */
+    /* Fills form, spare and arena of a publication with the rest, for an instance of the model. False: the form has no
+     * word for something, with the reason. NULL: no other program knows this model. */
     bool (*publish)(const void *self, const struct lm_instance *instance, lm_publication *publication,
                     tensor_error *err);
     /* Names of parameters, as nn_group has them: the matrices of hidden layers, and the tables that tokens and positions
@@ -109,11 +111,12 @@ const lm_model *lm_program(void);
 /* The program: returns its exit status. */
 int lm_main(const lm_model *model, int argc, char **argv);
 
-/* The last n tokens of the window up to each of ids, the oldest first: [B, N, n] int32, on the same tape. What stands before
- * the window is the token `before`. */
+/* The last n tokens of the window up to each of ids, the oldest first: [B, N, n] int32, on the same tape. What stands
+ * before the window is the token `before`. */
 ag_var *lm_last(const lm_input *in, int n, int32_t before);
-/* A number below `rows` for the last n tokens of the window up to each of ids: [B, N] int32, on the same tape. Different for
- * all sequences where rows is (V + 1)^n or more, else by hashing. What stands before the window is a token of its own. */
+/* A number below `rows` for the last n tokens of the window up to each of ids: [B, N] int32, on the same tape.
+ * Different for all sequences where rows is (V + 1)^n or more, else by hashing. What stands before the window is a
+ * token of its own. */
 ag_var *lm_grams(const lm_input *in, int n, int64_t vocabulary, int64_t rows);
 
 /* Positions of ids [B, T] after the cache's tokens (NULL: 0..T-1), on the same tape. */

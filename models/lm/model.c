@@ -46,7 +46,8 @@ ag_var *lm_grams(const lm_input *in, int n, int64_t vocabulary, int64_t rows) {
     return ag_input(last->tape, grams);
 }
 
-/* The rows of what a model sees, each token of which gets its probabilities, and 1 more than how often its contexts were seen. */
+/* The rows of what a model sees, each token of which gets its probabilities, and 1 more than how often its contexts
+ * were seen. */
 typedef struct counting {
     const lm_input *in;
     tensor window, features;

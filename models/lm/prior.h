@@ -13,8 +13,8 @@ void lm_prior_init(struct lm_prior *m, nn_params *params, const char *name, int6
                    int64_t width);
 /* Added to the embeddings of the tokens: [B, N, C]. */
 ag_var *lm_prior_embed(const struct lm_prior *m, lm_counted counted);
-/* logits [B, M, V] + (1 + gate(x)) log p, for the last M of the tokens that were counted; x [B, M, C] is what the logits are
- * made of. */
+/* logits [B, M, V] + (1 + gate(x)) log p, for the last M of the tokens that were counted; x [B, M, C] is what the
+ * logits are made of. */
 ag_var *lm_prior_add(const struct lm_prior *m, lm_counted counted, ag_var *x, ag_var *logits);
 
 #endif

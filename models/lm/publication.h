@@ -13,8 +13,8 @@ typedef struct lm_published {
     int config_count;
     int64_t vocabulary, context;
 } lm_published;
-/* What config.json says of a key, where that is there and not null; else *value stays. Numbers are compared as numbers: 1e-5
- * is 0.00001. False and a text that names the key where it is something else, or out of range. */
+/* What config.json says of a key, where that is there and not null; else *value stays. Numbers are compared as numbers:
+ * 1e-5 is 0.00001. False and a text that names the key where it is something else, or out of range. */
 bool lm_published_integer(const lm_published *published, const char *key, int64_t least, int64_t most,
                           int64_t *value, tensor_error *err);
 bool lm_published_real(const lm_published *published, const char *key, double low, double high, double *value,

@@ -1,5 +1,5 @@
-/* A command that several processes run together, started by mpirun: rank 0 alone writes files and says something. A process that
- * was started alone is rank 0 of 1. */
+/* A command that several processes run together, started by mpirun: rank 0 alone writes files and says something. A
+ * process that was started alone is rank 0 of 1. */
 #ifndef SAMPO_LM_RANKS_H
 #define SAMPO_LM_RANKS_H
 
@@ -21,8 +21,8 @@ bool lm_ranks_begin(lm_ranks *ranks, tensor_error *err);
 /* All call it with their exit status, and up to 6 values, each of which becomes the largest of all ranks'. Returns the
  * status, or a failure where another rank has one, which that rank says. */
 int lm_ranks_agree(lm_ranks *ranks, const lm_model *model, int status, int64_t *values, int count);
-/* Returns the status; does not return where a rank does not answer, which ends the others. The last line of a failure that is not
- * rank 0's as well is shown. */
+/* Returns the status; does not return where a rank does not answer, which ends the others. The last line of a failure
+ * that is not rank 0's as well is shown. */
 int lm_ranks_end(lm_ranks *ranks, int status);
 
 #endif

@@ -1,8 +1,8 @@
 /* Batches of a dataset in memory. */
 #include "sampo/data.h"
 
-/* The order of an epoch (Fisher & Yates, as Durstenfeld 1964 has it), from stream 2^63 + epoch of the seed: parameters have
- * the streams from 0 on. */
+/* The order of an epoch (Fisher & Yates, as Durstenfeld 1964 has it), from stream 2^63 + epoch of the seed: parameters
+ * have the streams from 0 on. */
 static void make_order(nn_batches *b, int64_t epoch) {
     int32_t *order = b->order.i32;
     const int64_t rows = b->order.shape[0];

@@ -1,5 +1,5 @@
-/* Tables of numbers from comma-separated values (RFC 4180). The text is walked through twice: first its lines and fields are
- * counted, so that memory for exactly these is taken, then their numbers are read. */
+/* Tables of numbers from comma-separated values (RFC 4180). The text is walked through twice: first its lines and
+ * fields are counted, so that memory for exactly these is taken, then their numbers are read. */
 #include "nn/files/files.h"
 
 #include <float.h>
@@ -86,8 +86,8 @@ static int64_t read_digits(const char **at, const char *end, uint64_t *mantissa,
     return count;
 }
 
-/* Whether all of a text is one decimal number, which goes to *x. Up to 2^53 times a power of ten that is exact it is rounded
- * once (Clinger 1990), without libc and its locale; others are left to strtod. */
+/* Whether all of a text is one decimal number, which goes to *x. Up to 2^53 times a power of ten that is exact it is
+ * rounded once (Clinger 1990), without libc and its locale; others are left to strtod. */
 static bool parse_number(const char *begin, const char *end, double *x) {
     static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                     1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};

@@ -183,8 +183,8 @@ static const nn_entry *find_joined(const nn_file *file, const char *prefix, cons
     return NULL;
 }
 
-/* A parameter's tensor in a file, under its name or an alias in the scope, whose beginning is another there. *inside: one of
- * the names is in the scope. */
+/* A parameter's tensor in a file, under its name or an alias in the scope, whose beginning is another there. *inside:
+ * one of the names is in the scope. */
 static const nn_entry *find_in_scope(const nn_params *params, const nn_registered *parameter,
                                      const nn_file *file, const char *scope, const char *prefix,
                                      bool *inside) {

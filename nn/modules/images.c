@@ -5,8 +5,8 @@
 
 /* ---- Convolutions -------------------------------------------------------------------------------- */
 
-/* The weight [first, second / groups, taps...] of one axis or two, and the bias (NULL: none). Noise as torch has it: within
- * +-1/sqrt of what the weight's first axis does not count. */
+/* The weight [first, second / groups, taps...] of one axis or two, and the bias (NULL: none). Noise as torch has it:
+ * within +-1/sqrt of what the weight's first axis does not count. */
 static ag_var *filters(nn_params *params, const char *name, int64_t first, int64_t second, int axes,
                        const int64_t *taps, int64_t groups, int64_t biases, ag_var **bias) {
     groups = groups > 0 ? groups : 1;

@@ -125,8 +125,8 @@ static ag_attention_options causal(const struct nn_attention *m) {
     return (ag_attention_options){.scale = m->scale, .causal = true};
 }
 
-/* What the tokens x[:, first:] attend to, of x and of what the cache (NULL: none) holds: [B, T - first, C]. *more (NULL: there
- * is none) is added to the values. */
+/* What the tokens x[:, first:] attend to, of x and of what the cache (NULL: none) holds: [B, T - first, C]. *more
+ * (NULL: there is none) is added to the values. */
 static ag_var *attend(const struct nn_attention *m, ag_var *x, ag_var *const *more, const nn_cache *cache,
                       int64_t layer, int64_t first) {
     if (x && ag_rank(x) != 3) return ag_fail(x->tape, "attention: needs [B, T, C], not rank %d", ag_rank(x));

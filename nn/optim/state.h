@@ -4,8 +4,8 @@
 
 #include "nn/params/params.h"
 
-/* The state of an optimizer or a mean, zeros. False, with a text in the registry that names who asks, where that is not ready
- * or memory is out. */
+/* The state of an optimizer or a mean, zeros. False, with a text in the registry that names who asks, where that is not
+ * ready or memory is out. */
 bool nn_state_new(nn_state *s, nn_params *params, const char *what, int arrays, const char *const *names);
 /* Whether a state has been made for a registry; `what` is the optimizer, as "nn_sgd". */
 bool nn_state_fits(const nn_state *s, nn_params *params, const char *what, int arrays);

@@ -62,8 +62,8 @@ const nn_gradients *nn_gradients_memory(nn_parallel *parallel, nn_gradients *g, 
 
 /* ---- Shards (shard.c) ------------------------------------------------------------------------------ */
 
-/* The mean loss of shards begin..end-1, at most b->lanes, and where gradients are asked for these as well: in the lanes, or of
- * one shard in the sum behind those that are there. */
+/* The mean loss of shards begin..end-1, at most b->lanes, and where gradients are asked for these as well: in the
+ * lanes, or of one shard in the sum behind those that are there. */
 bool nn_run_shards(nn_call *b, int64_t begin, int64_t end, tensor_error *err);
 /* Tapes that have not held a shard of the largest size do so, for their memory's sake. */
 void nn_warm_tapes(nn_call *b);
@@ -79,8 +79,9 @@ void nn_add_shards(const nn_call *b, int64_t first, int64_t last, int64_t begin,
 
 /* Room for their sums, and the buckets. */
 bool nn_prepare_join(nn_parallel *parallel, int64_t shards, tensor_error *err);
-/* Computes this rank's last shards, first..last-1, of which there may be none, while what is final of the sums of all is joined;
- * every rank gets the gradients. A failure of the shards is in `failure`; such a rank takes part all the same. */
+/* Computes this rank's last shards, first..last-1, of which there may be none, while what is final of the sums of all
+ * is joined; every rank gets the gradients. A failure of the shards is in `failure`; such a rank takes part all the
+ * same. */
 bool nn_run_and_join(nn_call *b, int64_t first, int64_t last, tensor_error *failure, tensor_error *err);
 
 #endif

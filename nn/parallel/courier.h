@@ -1,5 +1,5 @@
-/* A thread that delivers buckets, one after the other, each as soon as all its senders have filled it, while they go on computing.
- * Private to nn/. */
+/* A thread that delivers buckets, one after the other, each as soon as all its senders have filled it, while they go on
+ * computing. Private to nn/. */
 #ifndef SAMPO_NN_COURIER_H
 #define SAMPO_NN_COURIER_H
 
@@ -24,8 +24,8 @@ typedef struct nn_courier {
     tensor_error err;
 } nn_courier;
 
-/* In the thread, operations on tensors do not run parallel inside: other threads are for those who compute. A single bucket gets no
- * thread. */
+/* In the thread, operations on tensors do not run parallel inside: other threads are for those who compute. A single
+ * bucket gets no thread. */
 void nn_courier_start(nn_courier *c, int buckets, int senders, nn_delivery *deliver, void *context);
 /* Each sender calls it once for each bucket. */
 void nn_courier_filled(nn_courier *c, int bucket);

@@ -8,7 +8,8 @@ enum { BUCKET_BYTES = 4 << 20 }; /* less does not pay for a thread and more mess
 
 /* ---- Buckets ------------------------------------------------------------------------------------------ */
 
-/* Whole parameters, whatever their order in backward: one whose gradient is final late delays its bucket, and those after it. */
+/* Whole parameters, whatever their order in backward: one whose gradient is final late delays its bucket, and those
+ * after it. */
 static bool make_buckets(nn_parallel *parallel, tensor_error *err) {
     const nn_params *params = parallel->params;
     const int64_t all = params->flat.shape[0], equal = (all + NN_BUCKETS - 1) / NN_BUCKETS,

@@ -1,7 +1,7 @@
-/* The ranks' sums become the root of the tree, on every rank. The gradients are cut into slices, of which each rank has one: it gets
- * that slice of all sums, adds them in the tree's order, and the root's slices go to all. So a rank sends less than twice the
- * gradients for each of its sums, whatever the number of ranks (reduce-scatter and allgather, as in Thakur, Rabenseifner and Gropp
- * 2005). */
+/* The ranks' sums become the root of the tree, on every rank. The gradients are cut into slices, of which each rank has
+ * one: it gets that slice of all sums, adds them in the tree's order, and the root's slices go to all. So a rank sends
+ * less than twice the gradients for each of its sums, whatever the number of ranks (reduce-scatter and allgather, as in
+ * Thakur, Rabenseifner and Gropp 2005). */
 #include "nn/parallel/gradient_tree.h"
 
 typedef struct join {

@@ -1,4 +1,5 @@
-/* Data-parallel training: shards of a batch on threads and ranks, each with gradients of its own, which are added in a tree. */
+/* Data-parallel training: shards of a batch on threads and ranks, each with gradients of its own, which are added in a
+ * tree. */
 #include "nn/parallel/call.h"
 #include "nn/params/params.h"
 
@@ -152,8 +153,8 @@ static bool run_groups(nn_call *b, int64_t begin, int64_t end, tensor_error *fai
     return true;
 }
 
-/* This rank's shards, in groups as large as there are lanes. Where gradients are to be joined with other ranks', what is final
- * travels while the last group is computed. */
+/* This rank's shards, in groups as large as there are lanes. Where gradients are to be joined with other ranks', what
+ * is final travels while the last group is computed. */
 static bool run_own(nn_call *b, tensor_error *failure, tensor_error *err) {
     const nn_world *world = b->parallel->world;
     int64_t begin, end;

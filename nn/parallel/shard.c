@@ -67,8 +67,8 @@ static bool compute(const nn_call *b, int64_t shard, nn_worker *w, const nn_grad
     return true;
 }
 
-/* The mean loss of a shard's rows, weighted by their part of the batch, and its gradient. The courier is told of every bucket, also
- * where the shard fails. */
+/* The mean loss of a shard's rows, weighted by their part of the batch, and its gradient. The courier is told of every
+ * bucket, also where the shard fails. */
 static bool run_shard(const nn_call *b, int64_t shard, nn_worker *w, const nn_gradients *to, double *mean,
                       tensor_error *err) {
     filling buckets[NN_BUCKETS];

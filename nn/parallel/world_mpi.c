@@ -117,7 +117,8 @@ static bool read_wait(double *wait, tensor_error *err) {
     return (!*rest && *wait > 0) || tensor_fail(err, "SAMPO_WAIT is '%s'; it is a number of seconds", text);
 }
 
-/* MPI begins once a process, and takes its time, also for one that is alone: so it begins only where there may be others. */
+/* MPI begins once a process, and takes its time, also for one that is alone: so it begins only where there may be
+ * others. */
 bool nn_world_open(nn_world *world, tensor_error *err) {
     int initialized = 0, finalized = 0, provided = 0;
     *world = (nn_world){.size = 1};

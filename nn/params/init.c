@@ -35,8 +35,8 @@ static double dot(const double *x, const double *y, int64_t n) {
     return sum;
 }
 
-/* Gram and Schmidt's way in double, each vector twice, after which it is orthogonal to all before it (Giraud et al. 2005).
- * Vectors of normal numbers have no direction that is likelier than others. */
+/* Gram and Schmidt's way in double, each vector twice, after which it is orthogonal to all before it (Giraud et al.
+ * 2005). Vectors of normal numbers have no direction that is likelier than others. */
 static bool make_orthogonal(double *vectors, int64_t count, int64_t n, tensor_error *err) {
     for (int64_t k = 0; k < count; k++) {
         double *x = vectors + k * n;

@@ -63,9 +63,9 @@ static inline int64_t nn_size_of(const tensor *value) {
 /* The same parts of another flat array of gradients: into [trained]. */
 void nn_params_parts(const nn_params *params, tensor flat, tensor *parts);
 
-/* Behind the gradients of a flat array, as params->flat is one, stand `weight` times the next value of each buffer and then
- * `weight`, or zeros where the tape has none: so that sums of such arrays are weighted sums. nn_buffers_take makes values of
- * them: the sum of the values divided by that of the weights. */
+/* Behind the gradients of a flat array, as params->flat is one, stand `weight` times the next value of each buffer and
+ * then `weight`, or zeros where the tape has none: so that sums of such arrays are weighted sums. nn_buffers_take makes
+ * values of them: the sum of the values divided by that of the weights. */
 void nn_buffers_gather(const nn_params *params, const ag_tape *tape, double weight, tensor flat);
 void nn_buffers_take(nn_params *params, tensor flat);
 

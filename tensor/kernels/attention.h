@@ -86,7 +86,8 @@ static inline float larger(float x, float top) {
     return x > top ? x : top;
 }
 
-/* The largest visible element of each row that is not NaN, else -infinity, which also takes the place of those that are hidden. */
+/* The largest visible element of each row that is not NaN, else -infinity, which also takes the place of those that are
+ * hidden. */
 static inline __attribute__((always_inline)) void row_maxima(float *top, float *s, const attention_tile *tile,
                                                              const int group) {
     const vec none = vec_splat(-INFINITY);

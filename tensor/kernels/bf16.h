@@ -5,15 +5,15 @@
  *     sum = fma(a[p + 1], b[p + 1], sum);  sum = fma(a[p], b[p], sum);     p = 0, 2, 4, ...
  *
  * the odd one first, each multiply-add rounded once, to nearest, ties to even; a sum that comes in denormal counts as
- * zero, one that comes out denormal becomes zero, both with their sign; MXCSR has no say. An odd k is filled up with a pair
- * of zeros, which costs a sum of -0 its sign. Operands are rounded as VCVTNE2PS2BF16 does: to nearest, ties to even,
+ * zero, one that comes out denormal becomes zero, both with their sign; MXCSR has no say. An odd k is filled up with a
+ * pair of zeros, which costs a sum of -0 its sign. Operands are rounded as VCVTNE2PS2BF16 does: to nearest, ties to even,
  * denormals to zero with their sign, a NaN is cut and made quiet; what is past the range becomes infinite.
  *
  * A product of two bfloat16 numbers is exact in float32 (8 + 8 bits), or out of its range. So the same bits come from
  * float32's own kernel where its operands hold rounded numbers, each pair's halves have changed places, and denormals
  * are flushed meanwhile (MXCSR's FTZ and DAZ; FPCR's FZ). Even the baseline, which has no fused multiply-add, then has
- * them, as long as no product alone leaves float32's range. One thing differs: x86 calls a result tiny after it was rounded,
- * ARM before. So a sum within 2^-151 below 2^-126 is 2^-126 on x86, 0 on ARM.
+ * them, as long as no product alone leaves float32's range. One thing differs: x86 calls a result tiny after it was
+ * rounded, ARM before. So a sum within 2^-151 below 2^-126 is 2^-126 on x86, 0 on ARM.
  *
  * Not used, as their bits are others or nothing is won: AMX's TDPBF16PS adds up the odd and the even products of a tile
  * apart and their sums at the end; ARM's BFDOT and BFMMLA round each product and each sum to odd; its BFMLALB and BFMLALT

@@ -180,8 +180,8 @@ static void tile_edge(pairs_tile t, void (*tile)(const pairs_tile *), int64_t m,
 
 /* ---- The product ----------------------------------------------------------------------------------- */
 
-/* A block of rows i..i+m-1 and one panel, the columns j..j+n-1, over k steps, which begin at step p. What lies in `a` below
- * the last row is multiplied, too, and dropped. */
+/* A block of rows i..i+m-1 and one panel, the columns j..j+n-1, over k steps, which begin at step p. What lies in `a`
+ * below the last row is multiplied, too, and dropped. */
 static void pairs_panel(const gemm_args *g, int64_t i, int64_t m, int64_t j, int64_t n, int64_t p, int64_t k,
                         const uint32_t *a, bool steps, const uint32_t *b) {
     const bool first = p == 0;

@@ -188,8 +188,8 @@ static inline __attribute__((always_inline)) void gemv_block(const int m, const 
     }
 }
 
-/* Few rows need several vectors of columns, as a chain alone waits for its own last result; columns that fill no more than
- * one vector get one. */
+/* Few rows need several vectors of columns, as a chain alone waits for its own last result; columns that fill no more
+ * than one vector get one. */
 #define GEMV_BY_COLUMNS(m, width)                                                                            \
     static void gemv_by_columns_##m(const gemm_args *g, int64_t from, int64_t to) {                          \
         enum { NV = (width) / VEC_WIDTH > 0 ? (width) / VEC_WIDTH : 1 };                                     \

@@ -185,15 +185,15 @@ typedef struct tensor_kernels {
     /* dw += sum of dy (x - mean) rstd over the rows, db += sum of dy, as add_rows */
     void (*add_norm_rows)(int64_t n, double *dw, double *db, const norm_rows *rows);
 
-    /* rows of n of channels, x^ = (x - mean) rstd: mean and sum of squares around it, n > 0; x^ w + b; sums of dy and dy x^;
-     * dx (+)= rstd (w dy - means[0] - x^ means[1]) */
+    /* rows of n of channels, x^ = (x - mean) rstd: mean and sum of squares around it, n > 0; x^ w + b; sums of dy and
+     * dy x^; dx (+)= rstd (w dy - means[0] - x^ means[1]) */
     void (*norm_moments)(int64_t n, const float *x, double moments[2]);
     void (*norm_scale)(int64_t n, float *y, const float stats[2], const float *x, float w, float b);
     void (*norm_sums)(int64_t n, const float stats[2], const float *dy, const float *x, double sums[2]);
     void (*norm_scale_vjp)(int64_t n, float *dx, const float stats[2], const float *dy, const float *x,
                            float w, const float means[2], bool accumulate);
-    /* the same of channels as n columns: sums over 1 to SUM_ROWS rows, as add_rows, of x - centre and of its square, and of
-     * dy x^ and dy; then one row */
+    /* the same of channels as n columns: sums over 1 to SUM_ROWS rows, as add_rows, of x - centre and of its square,
+     * and of dy x^ and dy; then one row */
     void (*add_column_squares)(int64_t n, double *sum, double *squares, int64_t rows, const float *x,
                                int64_t x_row, const float *centre);
     void (*add_column_dots)(int64_t n, double *dot, double *sum, int64_t rows, const float *dy,
@@ -204,7 +204,8 @@ typedef struct tensor_kernels {
                              const float *rstd, const float *w, const float *mean_g, const float *mean_dot,
                              bool accumulate);
 
-    /* gemm.h (with gemv.h), gemm_bf16.h (A and B rounded to bfloat16; of `part`, GEMM_FULL alone), compact.h, attention.h */
+    /* gemm.h (with gemv.h), gemm_bf16.h (A and B rounded to bfloat16; of `part`, GEMM_FULL alone), compact.h,
+     * attention.h */
     void (*gemm)(const gemm_args *args);
     void (*gemm_bf16)(const gemm_args *args);
     void (*compact_bf16)(const compact_args *args);
@@ -217,8 +218,8 @@ typedef struct tensor_kernels {
     void (*gather_windows)(const windows_args *args, float *out);
     void (*scatter_windows)(const windows_args *args, const float *from);
 
-    /* pool.h: sums, taps in runs of 16 along columns, then along rows, added in double; and where the first of the largest
-     * lies, row cols.size + column: each window shows an element */
+    /* pool.h: sums, taps in runs of 16 along columns, then along rows, added in double; and where the first of the
+     * largest lies, row cols.size + column: each window shows an element */
     void (*pool_sums)(const pool_args *args, float *out);
     void (*pool_shares)(const pool_args *args, float *out); /* x: results; out: the image */
     void (*pool_largest)(const pool_args *args, int32_t *out);

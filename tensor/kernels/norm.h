@@ -42,8 +42,8 @@ static row_sums centred_sums(int64_t n, const float *x, float centre) {
     return total;
 }
 
-/* The mean of a row, 0 where it is not centred, and the sum of the squares of what is left, of numbers whose squares or sums
- * are too large for float. Infinity and NaN give NaN or infinity. */
+/* The mean of a row, 0 where it is not centred, and the sum of the squares of what is left, of numbers whose squares or
+ * sums are too large for float. Infinity and NaN give NaN or infinity. */
 static __attribute__((noinline)) row_sums wide_moments(int64_t n, const float *x, bool centred) {
     row_sums moments = {0, 0};
     for (int64_t i = 0; centred && i < n; i++) moments.first += (double)x[i] / (double)n;

@@ -24,8 +24,8 @@ static update_factors update_factors_of(const tensor_update_step *step) {
     };
 }
 
-/* One vector's worth; p and the states a and b are read and written. As in PyTorch, no gradient of less than 1e20 overflows
- * where it is squared: its square is never without its factor, nor is b taken up again before the root. */
+/* One vector's worth; p and the states a and b are read and written. As in PyTorch, no gradient of less than 1e20
+ * overflows where it is squared: its square is never without its factor, nor is b taken up again before the root. */
 typedef void update_rule(const update_factors *f, vec *p, vec *a, vec *b, vec g);
 
 /* The gradient with L2's. */

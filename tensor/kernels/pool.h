@@ -1,5 +1,5 @@
-/* Pooling of one image: for each row of results, the rows that its windows show become one row, element by element, and then
- * its elements become results. Both steps are on vectors, whatever the windows are. */
+/* Pooling of one image: for each row of results, the rows that its windows show become one row, element by element, and
+ * then its elements become results. Both steps are on vectors, whatever the windows are. */
 #ifndef SAMPO_TENSOR_POOL_H
 #define SAMPO_TENSOR_POOL_H
 

@@ -180,9 +180,9 @@ static void wake(atomic_int *waiters, pthread_cond_t *condition) {
 }
 
 /* ---- Places ---------------------------------------------------------------------------------------- *
- * Linux may put two threads of the pool on one processor, and beside a busy process of somebody else it leaves them there:
- * two of three threads have to share, and it does not mind which. All of the pool then advances as one thread would. So a
- * thread that finds another one of the pool on its processor moves to one where there is none. */
+ * Linux may put two threads of the pool on one processor, and beside a busy process of somebody else it leaves them
+ * there: two of three threads have to share, and it does not mind which. All of the pool then advances as one thread
+ * would. So a thread that finds another one of the pool on its processor moves to one where there is none. */
 #ifdef __linux__
 
 static bool is_crowded(int me, int here) {

@@ -1,6 +1,7 @@
-/* Normalisation of channels of x [N, C, S]: batch norm and group norm. Statistics are of sets of planes, each S elements side
- * by side: of a channel in all images, or of neighbouring channels in one. A set is normalised while it is in a cache. Where
- * S is 1, the channels of a batch norm are columns: many are summed side by side, and then rows are normalised. */
+/* Normalisation of channels of x [N, C, S]: batch norm and group norm. Statistics are of sets of planes, each S
+ * elements side by side: of a channel in all images, or of neighbouring channels in one. A set is normalised while it
+ * is in a cache. Where S is 1, the channels of a batch norm are columns: many are summed side by side, and then rows
+ * are normalised. */
 #include <float.h>
 #include <math.h>
 

@@ -1,6 +1,7 @@
 /* Convolutions as matrix products: a block of windows is copied to the stack, as columns of a matrix that stays in the
  * second-level cache, and multiplied there (Chellapilla et al. 2006). The transposed one is the same over images whose
- * windows are chosen so: with a stride of s, results that are s apart meet the same taps and are a convolution of their own. */
+ * windows are chosen so: with a stride of s, results that are s apart meet the same taps and are a convolution of their
+ * own. */
 #include "tensor/kernels/kernels.h"
 #include "tensor/ops/windows_internal.h"
 #include "tensor/tensor_internal.h"

@@ -131,9 +131,9 @@ static int64_t pieces(int64_t n, int64_t size) {
 }
 
 /* The grid of blocks for `threads` that each take the next when they are done with one: as few as the caches permit, or,
- * where those are not many, the ones that are done first. A block costs its area and a border, for what is read and copied
- * anew; it is whole panels of every instruction set. Products of few rows read whole rows of B (gemv.h): a share for a
- * thread. */
+ * where those are not many, the ones that are done first. A block costs its area and a border, for what is read and
+ * copied anew; it is whole panels of every instruction set. Products of few rows read whole rows of B (gemv.h): a share
+ * for a thread. */
 static void cut(product *t, int threads) {
     enum {
         ROWS = 768,

@@ -1,6 +1,6 @@
-/* Pooling, image by image. The gradient of sums adds each result to all elements that its window shows. Where these are in so
- * many windows that adding one after the other would lose, it is again a pooling: with a stride of s, elements that are s apart
- * are in the same taps of windows, so that they sum windows over the results. */
+/* Pooling, image by image. The gradient of sums adds each result to all elements that its window shows. Where these are
+ * in so many windows that adding one after the other would lose, it is again a pooling: with a stride of s, elements
+ * that are s apart are in the same taps of windows, so that they sum windows over the results. */
 #include "tensor/kernels/kernels.h"
 #include "tensor/ops/windows_internal.h"
 #include "tensor/tensor_internal.h"
@@ -79,7 +79,8 @@ static void pool(tensor out, tensor x, window_axis rows, window_axis cols, const
     run(&t, out.shape[0] * out.shape[1]);
 }
 
-/* How many windows show one element at most: those whose taps are so far apart that a whole number of steps lies between. */
+/* How many windows show one element at most: those whose taps are so far apart that a whole number of steps lies
+ * between. */
 static int64_t met(const window_axis *axis) {
     int64_t every = 1;
     while (every * axis->apart % axis->step != 0) every++;

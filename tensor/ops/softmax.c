@@ -1,5 +1,5 @@
-/* Softmax and its gradient along any axis. Rows of neighbouring elements go to the kernels as they are, short strided ones
- * through the stack; long strided rows are taken in the kernels' own blocks, in the same order of sums. */
+/* Softmax and its gradient along any axis. Rows of neighbouring elements go to the kernels as they are, short strided
+ * ones through the stack; long strided rows are taken in the kernels' own blocks, in the same order of sums. */
 #include "tensor/ops/softmax_internal.h"
 
 #include <math.h>

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-/* AddressSanitizer is told which bytes have been handed out, and a gap stays behind them: it then sees whoever leaves his own
- * piece of a block, as with memory of malloc. */
+/* AddressSanitizer is told which bytes have been handed out, and a gap stays behind them: it then sees whoever leaves
+ * his own piece of a block, as with memory of malloc. */
 #if defined __has_feature
 #if __has_feature(address_sanitizer)
 #define __SANITIZE_ADDRESS__ /* which gcc defines */

@@ -96,8 +96,9 @@ static ag_var *named(ag_tape *tape, const char *name) {
     return x;
 }
 
-/* The hook of a leaf runs once the oldest node that uses it is done, before gradients reach those before it: also where a block
- * that is computed again uses it, where it is used again later, twice at once, and by what the result does not depend on. */
+/* The hook of a leaf runs once the oldest node that uses it is done, before gradients reach those before it: also where
+ * a block that is computed again uses it, where it is used again later, twice at once, and by what the result does not
+ * depend on. */
 Test(hooks, a_leafs_hook_runs_as_soon_as_its_gradient_is_complete) {
     ag_tape *tape = ag_tape_new();
     for (int graph = 0; graph < 3; graph++, ag_reset(tape)) {

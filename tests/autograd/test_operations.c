@@ -1,5 +1,5 @@
-/* Operands that do not fit an operation: it returns NULL, and the tape says what was wrong, with the numbers. Forms of operations
- * that have no gradient check of their own. */
+/* Operands that do not fit an operation: it returns NULL, and the tape says what was wrong, with the numbers. Forms of
+ * operations that have no gradient check of their own. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>

@@ -1,10 +1,11 @@
-/* Makes one call of a program fail, below libc: LD_PRELOAD puts its allocator before libc's, so that libc's own allocations
- * are seen as well, and a filter of the kernel (seccomp) brings every system call here, those of libc's streams too.
+/* Makes one call of a program fail, below libc: LD_PRELOAD puts its allocator before libc's, so that libc's own
+ * allocations are seen as well, and a filter of the kernel (seccomp) brings every system call here, those of libc's
+ * streams too.
  *
  * SAMPO_FAULT=KIND:NUMBER:FAULT makes call NUMBER of a kind fail, "7+" that and all later ones. The kinds are in `calls`
- * below, `memory` and `thread` besides. FAULT is an error's number, "short" for half of what was asked for, or "abort" to see in
- * a debugger which call it is. SAMPO_FAULT_REPORT names a descriptor to write to: "fired" when it has happened, and at the
- * end how many pieces of memory were never freed. For Linux with glibc on x86-64 and aarch64. */
+ * below, `memory` and `thread` besides. FAULT is an error's number, "short" for half of what was asked for, or "abort"
+ * to see in a debugger which call it is. SAMPO_FAULT_REPORT names a descriptor to write to: "fired" when it has
+ * happened, and at the end how many pieces of memory were never freed. For Linux with glibc on x86-64 and aarch64. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
-/* Feeds bytes to the readers of models, with NULs between the pieces: the header of a checkpoint, behind which stand as many
- * zeros as its offsets say; then config.json, vocab.json and merges.txt, with which it is a published model. All commands that
- * read models meet it, training that goes on with it included; each ends with a status of its own. */
+/* Feeds bytes to the readers of models, with NULs between the pieces: the header of a checkpoint, behind which stand as
+ * many zeros as its offsets say; then config.json, vocab.json and merges.txt, with which it is a published model. All
+ * commands that read models meet it, training that goes on with it included; each ends with a status of its own. */
 #include "models/lm/lm.h"
 #include "tests/fuzz/folder.h"
 

@@ -1,5 +1,5 @@
-/* Feeds bytes to the readers of IDX and CSV files, as float32 and integers, with a header and without. What they accept has
- * the numbers that it says; what they refuse has a reason of one line. */
+/* Feeds bytes to the readers of IDX and CSV files, as float32 and integers, with a header and without. What they accept
+ * has the numbers that it says; what they refuse has a reason of one line. */
 #include "sampo/nn.h"
 #include "tests/fuzz/fuzz.h"
 

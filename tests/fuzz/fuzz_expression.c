@@ -1,5 +1,6 @@
-/* Builds an expression from bytes, over views with any strides, and compares its value, its gradient and its second gradient
- * along a direction with an interpreter in double (jets.h). Each operation of expression.h is one of a table there. */
+/* Builds an expression from bytes, over views with any strides, and compares its value, its gradient and its second
+ * gradient along a direction with an interpreter in double (jets.h). Each operation of expression.h is one of a table
+ * there. */
 #include "tests/fuzz/expression.h"
 
 #include <math.h>

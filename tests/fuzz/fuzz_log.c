@@ -1,5 +1,5 @@
-/* Feeds bytes to the readers of what a run has written, log.csv, samples.txt and run.txt, with a NUL between them: as commands
- * that look at the run, and as training that goes on with it. What opens has rows in order. */
+/* Feeds bytes to the readers of what a run has written, log.csv, samples.txt and run.txt, with a NUL between them: as
+ * commands that look at the run, and as training that goes on with it. What opens has rows in order. */
 #include <math.h>
 
 #include "models/lm/look/look_internal.h"

@@ -1,6 +1,6 @@
-/* Feeds bytes to what reads texts: as characters and as bytes, with vocabularies and byte pairs made of them, as a file of
- * tokens, and as such a file for another text. What is accepted turns into tokens and back, also by a tokenizer that was
- * written and read again. */
+/* Feeds bytes to what reads texts: as characters and as bytes, with vocabularies and byte pairs made of them, as a file
+ * of tokens, and as such a file for another text. What is accepted turns into tokens and back, also by a tokenizer that
+ * was written and read again. */
 #include <fcntl.h>
 
 #include "models/lm/text/text.h"

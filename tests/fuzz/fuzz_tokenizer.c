@@ -1,6 +1,6 @@
 /* Feeds bytes to the readers of vocab.json and merges.txt, of which the first byte 0 cuts the two, and to that of
- * tokenizer.json. What they accept turns a text into tokens and these back into the text, unless the vocabulary lacks a byte
- * of it; what they refuse has a reason. */
+ * tokenizer.json. What they accept turns a text into tokens and these back into the text, unless the vocabulary lacks a
+ * byte of it; what they refuse has a reason. */
 #include <string.h>
 #include <unistd.h>
 

@@ -1,6 +1,6 @@
 /* A plain interpreter in double for the differential target: arrays of jets, which are a value and its first and second
- * derivative along one direction of the inputs. Each number has a size beside it: what it were if nothing cancelled, of which
- * rounding in float32 is a small part. */
+ * derivative along one direction of the inputs. Each number has a size beside it: what it were if nothing cancelled, of
+ * which rounding in float32 is a small part. */
 #ifndef SAMPO_TESTS_JETS_H
 #define SAMPO_TESTS_JETS_H
 
@@ -17,8 +17,8 @@ typedef struct jet {
     jet_number d[3];
 } jet;
 
-/* Row-major. An array with a rank below 0 is what something out of an operation's tame domain gives: near a kink or a pole, or
- * too large, where float32 and double may part for good reasons. */
+/* Row-major. An array with a rank below 0 is what something out of an operation's tame domain gives: near a kink or a
+ * pole, or too large, where float32 and double may part for good reasons. */
 typedef struct jets {
     int rank;
     int64_t shape[JET_RANK];

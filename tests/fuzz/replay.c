@@ -1,6 +1,6 @@
-/* What takes libFuzzer's place with any compiler: hands the files of folders, which are seeds and findings, to a fuzz target,
- * and then damaged copies of them that a fixed generator makes. --damage N says how many of each; --last FILE keeps the
- * input that a crash is of. */
+/* What takes libFuzzer's place with any compiler: hands the files of folders, which are seeds and findings, to a fuzz
+ * target, and then damaged copies of them that a fixed generator makes. --damage N says how many of each; --last FILE
+ * keeps the input that a crash is of. */
 #include <dirent.h>
 #include <string.h>
 

@@ -188,8 +188,8 @@ Test(faults, each_file_operation_can_fail) {
     tensor_arena_free(arena);
 }
 
-/* A power cut at any moment leaves the old file or the new one: its data are on the disk before it takes its name, and the
- * folder with the name is then. */
+/* A power cut at any moment leaves the old file or the new one: its data are on the disk before it takes its name, and
+ * the folder with the name is then. */
 Test(faults, a_saved_file_is_synced_renamed_and_its_folder_synced) {
     char folder[] = "/tmp/sampo-test-XXXXXX", path[64];
     cr_assert(mkdtemp(folder));

@@ -18,8 +18,8 @@ static float gradient_at(int i, int step) {
     return (float)((53 * i + 17 * step + 5) % 71) / 35 - 1;
 }
 
-/* Three steps of torch.optim.Muon of PyTorch 2.15 with lr 0.1, weight_decay 0.2 and momentum 0.8, in float64: in a copy of
- * the module torch.optim._muon where torch.bfloat16 is replaced by torch.float64. */
+/* Three steps of torch.optim.Muon of PyTorch 2.15 with lr 0.1, weight_decay 0.2 and momentum 0.8, in float64: in a copy
+ * of the module torch.optim._muon where torch.bfloat16 is replaced by torch.float64. */
 static const struct {
     int64_t out, in;
     bool nesterov;

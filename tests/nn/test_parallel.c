@@ -132,7 +132,8 @@ Test(parallel, same_bits_with_any_number_of_threads) {
     free(first);
 }
 
-/* Gradients of rounded products: the same with any number of threads, near those of float32. The loss alone is float32's. */
+/* Gradients of rounded products: the same with any number of threads, near those of float32. The loss alone is
+ * float32's. */
 Test(parallel, bfloat16_is_for_gradients) {
     model m;
     model_init(&m);
@@ -302,8 +303,8 @@ static ag_var *large_loss(void *context, ag_tape *tape, int64_t begin, int64_t e
     return ag_affine(sum, (float)(begin + end + 1) / 2, 0);
 }
 
-/* 64 MiB of gradients at once: a larger model has fewer shards under way, and where they would be few, one shard that writes to
- * nn_grads. */
+/* 64 MiB of gradients at once: a larger model has fewer shards under way, and where they would be few, one shard that
+ * writes to nn_grads. */
 static void check_large(int64_t count, int shards, size_t gradients) {
     nn_params *params = nn_params_new();
     large l = {.w = nn_param(params, "w", NN_ZEROS, TENSOR_SHAPE(count))};

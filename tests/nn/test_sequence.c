@@ -1,5 +1,5 @@
-/* Recurrent networks and blocks of transformers: PyTorch's values and gradients (make_sequence.py), and the same bits with a
- * cache. */
+/* Recurrent networks and blocks of transformers: PyTorch's values and gradients (make_sequence.py), and the same bits
+ * with a cache. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>

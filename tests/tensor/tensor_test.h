@@ -83,7 +83,8 @@ static inline void test_close(double y, double exact, double tolerance, const ch
     TEST_EACH(fabs(y - exact) <= tolerance * (1 + fabs(exact)), "%s: %.9g, expected %.9g", what, y, exact);
 }
 
-/* Compares for each of `count` geometries, with x in every layout, but broadcast where it is empty, and results in the writable ones. */
+/* Compares for each of `count` geometries, with x in every layout, but broadcast where it is empty, and results in the
+ * writable ones. */
 static inline void test_layouts(int count, bool (*empty)(int which),
                                 void (*compare)(tensor_arena *arena, int which, int x_view, int y_view)) {
     tensor_arena *arena = tensor_arena_new(NULL);

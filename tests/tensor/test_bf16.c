@@ -39,8 +39,8 @@ static float flushed(float x) {
     return fabsf(x) < 0x1p-126f ? copysignf(0, x) : x;
 }
 
-/* Denormal sums are zero, before and after; what is tiny is said after rounding to 24 bits, which a scale shows that brings
- * it into the normal range. */
+/* Denormal sums are zero, before and after; what is tiny is said after rounding to 24 bits, which a scale shows that
+ * brings it into the normal range. */
 static float step(float a, float b, float sum) {
     sum = flushed(sum);
     const float y = fmaf(a, b, sum);

@@ -134,7 +134,8 @@ Test(convolve, equals_plain_loops_for_any_strides) {
     test_layouts(GEOMETRIES, is_empty, compare);
 }
 
-/* y[n, o, r, q] is fma(w, x, ... fma(w, x, bias)) over ascending (c, i, j), to the last bit: zeros beside the image, too. */
+/* y[n, o, r, q] is fma(w, x, ... fma(w, x, bias)) over ascending (c, i, j), to the last bit: zeros beside the image,
+ * too. */
 static float chain(const geometry *g, const operands *t, int64_t n, int64_t o, int64_t r, int64_t q) {
     const tensor_windows *k = &g->windows;
     float sum = t->bias.f32[o * t->bias.stride[0]];

@@ -1,5 +1,5 @@
-/* Numbers at the ends of what float32 holds: large logits, rows of one value, long sums, infinity and NaN, which go through
- * and never vanish. */
+/* Numbers at the ends of what float32 holds: large logits, rows of one value, long sums, infinity and NaN, which go
+ * through and never vanish. */
 #include "tests/tensor/tensor_test.h"
 
 static tensor_arena *arena;
@@ -66,8 +66,8 @@ Test(extremes, infinity_and_nan_in_rows) {
 
 /* ---- Attention -------------------------------------------------------------------------------- */
 
-/* Later tiles of keys have ever larger scores, so that what was summed shrinks to nothing each time. Also with one query, which
- * has code of its own, and all of it again with the large keys first. */
+/* Later tiles of keys have ever larger scores, so that what was summed shrinks to nothing each time. Also with one
+ * query, which has code of its own, and all of it again with the large keys first. */
 Test(extremes, attention_whose_later_keys_are_far_larger) {
     enum { KEYS = 300, D = 4 };
     static const float scales[] = {0.01f, 1, 100, 1e4f, 1e9f};
@@ -99,7 +99,8 @@ Test(extremes, attention_whose_later_keys_are_far_larger) {
 
 /* ---- Norms, sums ------------------------------------------------------------------------------ */
 
-/* Rows of one value have a deviation of 0, and huge ones still their order, while the sum of their squares is below 3e38. */
+/* Rows of one value have a deviation of 0, and huge ones still their order, while the sum of their squares is below
+ * 3e38. */
 Test(extremes, layer_norm_of_constant_and_huge_rows) {
     for (int64_t n = 1; n < 3000; n = 3 * n + 1) {
         const tensor x = made(TENSOR_SHAPE(2, n)), y = made(TENSOR_SHAPE(2, n)), none = {0};

@@ -12,15 +12,16 @@ void lm_options_bash(const lm_usage *usage, FILE *file);
 void lm_options_zsh(const lm_usage *usage, FILE *file);
 
 /* Parts of such pages: how wide help is for a file; a text in lines of at most `columns`, `indent` spaces before each but
- * the first, which begins at column `used` (a tab is a space that ends no line); for man, a text, a name and its meaning. */
+ * the first, which begins at column `used` (a tab is a space that ends no line); for man, a text, a name and its
+ * meaning. */
 int lm_help_columns(FILE *file);
 void lm_wrap(FILE *file, const char *text, int used, int indent, int columns);
 void lm_man_text(FILE *file, const char *text);
 void lm_man_entry(FILE *file, const char *name, const char *value, const char *text);
 
 /* A command line with the options that --config reads from files, one a line: the same names, before its own words, so
- * that those override them. Returns an exit status, LM_FAILED where it was not the fault of who wrote them; the text names the
- * file and the line. Free it also after a failure. */
+ * that those override them. Returns an exit status, LM_FAILED where it was not the fault of who wrote them; the text
+ * names the file and the line. Free it also after a failure. */
 typedef struct lm_words {
     char **argv;
     int argc, made; /* the first `made` are its own */

@@ -4,8 +4,9 @@
 
 #include "models/lm/count/count.h"
 
-/* What there is of the contexts of one length, a list each, in the order of their last token, then of the one before it, and so
- * on: the contexts that are one token longer than one, by a token in front, are its children and stand together. */
+/* What there is of the contexts of one length, a list each, in the order of their last token, then of the one before
+ * it, and so on: the contexts that are one token longer than one, by a token in front, are its children and stand
+ * together. */
 typedef enum count_part {
     COUNT_TOKEN,    /* of each context: its first token; of none for the empty context */
     COUNT_CHILDREN, /* of each context: how many it has; not of the longest */

@@ -76,8 +76,8 @@ static int64_t unpack(const count_list *list, int64_t begin, uint32_t block[BLOC
     return n;
 }
 
-/* Where each of the parts of a list begins goes into a column of count_start, start[0], start[2], ...; together they must be
- * `total`. */
+/* Where each of the parts of a list begins goes into a column of count_start, start[0], start[2], ...; together they
+ * must be `total`. */
 static bool set_starts(uint32_t *start, const count_list *sizes, int64_t total) {
     uint32_t block[BLOCK];
     int64_t sum = 0;
@@ -109,8 +109,8 @@ static bool ascend(const count_list *tokens, const uint32_t *start, int64_t part
 /* So that what follows no context keeps a probability. */
 static const double LEAST = 0.1;
 
-/* Discounts by Chen & Goodman (1999), eq. 26; 1/2 for the empty context, whose numbers are large, and where the text is too
- * short to tell. */
+/* Discounts by Chen & Goodman (1999), eq. 26; 1/2 for the empty context, whose numbers are large, and where the text is
+ * too short to tell. */
 static void set_discounts(double discount[4], const count_list *numbers, int level) {
     uint32_t block[BLOCK];
     double n[5] = {0};

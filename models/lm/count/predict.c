@@ -15,7 +15,8 @@ static int64_t find(const count_list *list, uint32_t begin, uint32_t end, uint32
     return -1;
 }
 
-/* Begins to fetch a number into the caches: which contexts there are takes several accesses to memory, one after the other. */
+/* Begins to fetch a number into the caches: which contexts there are takes several accesses to memory, one after the
+ * other. */
 static inline void fetch(const count_list *list, uint32_t i) {
     __builtin_prefetch((const char *)list->data + (size_t)i * (size_t)list->width);
 }
@@ -44,8 +45,8 @@ static bool is_single(const view *v) {
     return v->end - v->begin == 1 && count_at(&v->level->part[COUNT_TIMES], v->begin) == 1;
 }
 
-/* The contexts of 0, 1, ... tokens that end before `end`, and of which something remains where the token is left out; returns
- * the length of the longest. */
+/* The contexts of 0, 1, ... tokens that end before `end`, and of which something remains where the token is left out;
+ * returns the length of the longest. */
 static int find_contexts(const lm_counts *c, const int32_t *end, int64_t available, int32_t without,
                          view *views) {
     const int longest = available < c->order ? (int)available : c->order;
@@ -80,8 +81,8 @@ static void leave_out(view *views, int longest, uint32_t token) {
     }
 }
 
-/* How much of the probability a context gives to its own n-grams; the rest is for shorter contexts. Sums are of integers, or
- * of three products. */
+/* How much of the probability a context gives to its own n-grams; the rest is for shorter contexts. Sums are of
+ * integers, or of three products. */
 static double weigh(view *v, double share) {
     uint64_t total = 0, one = 0, two = 0, more = 0;
     for (int64_t i = v->begin; i < v->end; i++) {

@@ -69,7 +69,8 @@ typedef struct lm_lock {
     int fd;
     const char *path;
 } lm_lock;
-/* Fails where another process has it, with a text that names that and the folder. A file system without locks gives none. */
+/* Fails where another process has it, with a text that names that and the folder. A file system without locks gives
+ * none. */
 bool lm_run_lock(lm_lock *lock, const char *folder, tensor_arena *arena, tensor_error *err);
 void lm_run_unlock(lm_lock *lock);
 

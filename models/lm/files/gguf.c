@@ -58,8 +58,8 @@ static int put_array(FILE *file, const char *key, uint32_t type, uint64_t count)
     return 1;
 }
 
-/* The tokenizer as byte pairs. llama.cpp wants a token that ends a text, and takes number 11 where there is none: a spare one
- * behind the others is that then. */
+/* The tokenizer as byte pairs. llama.cpp wants a token that ends a text, and takes number 11 where there is none: a
+ * spare one behind the others is that then. */
 static int put_tokenizer(FILE *file, const lm_publication *p, const lm_tokenizer *t, tensor_error *err) {
     const char *const *tokens, *const *merges;
     int32_t merge_count;

@@ -1,5 +1,5 @@
-/* Vocabularies of byte pairs as files and checkpoints have them. A token is written as symbols, one for each byte: the byte
- * itself where that is a visible character of Latin-1, else one of the characters from U+0100 on. */
+/* Vocabularies of byte pairs as files and checkpoints have them. A token is written as symbols, one for each byte: the
+ * byte itself where that is a visible character of Latin-1, else one of the characters from U+0100 on. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* Files: names, whether one is there, temporary ones, and files as memory: mapped where the system can, so that large ones need
- * none of their own. */
+/* Files: names, whether one is there, temporary ones, and files as memory: mapped where the system can, so that large
+ * ones need none of their own. */
 #define _DEFAULT_SOURCE
 #include <errno.h>
 #include <stdlib.h>

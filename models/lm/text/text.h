@@ -64,7 +64,8 @@ uint64_t lm_hash(uint64_t hash, const void *bytes, size_t size);
 
 /* ---- Tokenizers ------------------------------------------------------------------------------------ */
 
-/* A vocabulary: token i, 0 <= i < count, stands for the bytes of lm_decode; for none where it is spare. It lives on an arena. */
+/* A vocabulary: token i, 0 <= i < count, stands for the bytes of lm_decode; for none where it is spare. It lives on an
+ * arena. */
 typedef struct lm_tokenizer {
     lm_tokenizer_kind kind;
     int32_t count;
@@ -85,14 +86,14 @@ bool lm_tokenizer_of_bytes(lm_tokenizer *tokenizer, tensor_arena *arena, tensor_
 enum { LM_BPE_MIN = 256, LM_BPE_MAX = 1 << 20 };
 bool lm_tokenizer_learn(lm_tokenizer *tokenizer, const lm_text *text, int32_t count, tensor_arena *arena,
                         tensor_error *err);
-/* Byte pairs from files such as GPT-2's vocab.json, merges.txt and, or NULL, added_tokens.json, for a table of `rows` tokens
- * (0: as many as there are). Entries that are not written as bytes are, and "<|endoftext|>", are one token wherever a text
- * has them. The error text names the file. */
+/* Byte pairs from files such as GPT-2's vocab.json, merges.txt and, or NULL, added_tokens.json, for a table of `rows`
+ * tokens (0: as many as there are). Entries that are not written as bytes are, and "<|endoftext|>", are one token
+ * wherever a text has them. The error text names the file. */
 bool lm_tokenizer_of_files(lm_tokenizer *tokenizer, const char *vocabulary, const char *merges,
                            const char *added, int64_t rows, tensor_arena *arena, tensor_error *err);
-/* The same from a folder with tokenizer.json, or with these two and perhaps added_tokens.json. `rows` is how many tokens the
- * model's table has, and then the tokenizer: those that the files lack are spare, never met and never chosen; added ones
- * behind the table are left out. 0: as many as the files have. */
+/* The same from a folder with tokenizer.json, or with these two and perhaps added_tokens.json. `rows` is how many
+ * tokens the model's table has, and then the tokenizer: those that the files lack are spare, never met and never
+ * chosen; added ones behind the table are left out. 0: as many as the files have. */
 bool lm_tokenizer_of_folder(lm_tokenizer *tokenizer, const char *folder, int64_t rows, tensor_arena *arena,
                             tensor_error *err);
 bool lm_tokenizer_of_json(lm_tokenizer *tokenizer, const char *path, int64_t rows, tensor_arena *arena,
@@ -142,8 +143,8 @@ void lm_json_string(FILE *file, const char *text);
 /* Writes a tokenizer.json for the tokenizers package, which makes the same tokens of any text. */
 bool lm_tokenizer_write_json(const lm_tokenizer *tokenizer, FILE *file, tensor_error *err);
 
-/* As a GPT-2's byte pairs, for llama.cpp: each token as symbols, ended by NUL, and merges "a b". On the arena; false: memory
- * is out. Spare tokens are empty. */
+/* As a GPT-2's byte pairs, for llama.cpp: each token as symbols, ended by NUL, and merges "a b". On the arena; false:
+ * memory is out. Spare tokens are empty. */
 bool lm_tokenizer_as_bpe(const lm_tokenizer *tokenizer, const char *const **tokens,
                          const char *const **merges, int32_t *merge_count, tensor_arena *arena,
                          tensor_error *err);

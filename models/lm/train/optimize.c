@@ -1,5 +1,5 @@
-/* The optimizer of a run: AdamW for all parameters, or Muon for the hidden matrices and AdamW for the others; and the mean
- * of the last weights. */
+/* The optimizer of a run: AdamW for all parameters, or Muon for the hidden matrices and AdamW for the others; and the
+ * mean of the last weights. */
 #include "models/lm/train/optimize.h"
 #include "models/lm/train/train_internal.h"
 

@@ -7,8 +7,8 @@
 /* Into how many shards an iteration's batches are cut: as they are best, or as --shards says. */
 int64_t lm_train_shards(const lm_trainer *t);
 
-/* Bytes that training takes: for the weights, their gradients, the optimizer and the counts, and for a batch. The parameters need to be
- * registered, not finalized. */
+/* Bytes that training takes: for the weights, their gradients, the optimizer and the counts, and for a batch. The
+ * parameters need to be registered, not finalized. */
 typedef struct lm_memory {
     double weights, batch;
 } lm_memory;
@@ -18,8 +18,8 @@ const char *lm_memory_parts(const lm_trainer *t); /* what the first of these is 
 int lm_memory_check(const lm_trainer *t);
 
 /* Passes over the text that are useful at most, by trials: on texts from 30 KB to 3 MB the loss on unseen text was lowest
- * before. On top of counts a model has less to learn: on verses of 40 KB the loss was lowest after 6 passes of Muon with a falling rate, on
- * the Kalevala 7 and 10 were alike. */
+ * before. On top of counts a model has less to learn: on verses of 40 KB the loss was lowest after 6 passes of Muon
+ * with a falling rate, on the Kalevala 7 and 10 were alike. */
 enum { LM_MOST_PASSES = 42, LM_MOST_COUNTED_PASSES = 11 };
 /* How often the run sees each token of the text. */
 double lm_passes(const lm_trainer *t);

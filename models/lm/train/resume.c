@@ -1,6 +1,6 @@
 /* Going on with a run: what a checkpoint holds for it beside the model, and how it comes back. Under "train.": the
- * options that make the run what it is, and how far it is; as tensors: the optimizer's state. Nothing in it depends on when
- * or how often the run was interrupted, so that a resumed run ends with the same bytes. */
+ * options that make the run what it is, and how far it is; as tensors: the optimizer's state. Nothing in it depends on
+ * when or how often the run was interrupted, so that a resumed run ends with the same bytes. */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>

@@ -1,5 +1,6 @@
-/* Training: the command (train.c), what stands before the loop (prepare.c), several processes (ranks.c), going on with a run
- * (resume.c), the loop (loop.c), what it warns of (warn.c). The plan, the optimizer and the log have headers of their own. */
+/* Training: the command (train.c), what stands before the loop (prepare.c), several processes (ranks.c), going on with
+ * a run (resume.c), the loop (loop.c), what it warns of (warn.c). The plan, the optimizer and the log have headers of
+ * their own. */
 #ifndef SAMPO_LM_TRAIN_INTERNAL_H
 #define SAMPO_LM_TRAIN_INTERNAL_H
 

@@ -34,8 +34,8 @@ static bool begin(lm_generator *g, draft *drafts, tensor_error *err) {
     return true;
 }
 
-/* Writes the tokens of each row, until there are enough or all rows have stopped: at the stop text, or where the model ends
- * its text. */
+/* Writes the tokens of each row, until there are enough or all rows have stopped: at the stop text, or where the model
+ * ends its text. */
 static bool go_on(lm_generator *g, draft *drafts, tensor_error *err) {
     const lm_sampling *sampling = g->sampling;
     const lm_tokenizer *tokenizer = &g->instance->tokenizer;

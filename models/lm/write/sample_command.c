@@ -82,8 +82,8 @@ static bool answer(const lm_instance *instance, lm_sampling *sampling) {
     return ok;
 }
 
-/* A line that the person types; `editor` NULL: as the terminal or a file gives it. Returns its length, without its end; -1 at
- * the end of the input; -2 with the fault printed. */
+/* A line that the person types; `editor` NULL: as the terminal or a file gives it. Returns its length, without its end;
+ * -1 at the end of the input; -2 with the fault printed. */
 static ssize_t next_line(const lm_model *model, lm_line *editor, char **line, size_t *room) {
     tensor_error err = {0};
     const bool asks = !editor && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
@@ -100,8 +100,8 @@ static ssize_t next_line(const lm_model *model, lm_line *editor, char **line, si
     return length;
 }
 
-/* The person types a beginning, the model goes on, until the input ends. What cannot be continued is said, and the next line
- * read; the status tells it at the end. */
+/* The person types a beginning, the model goes on, until the input ends. What cannot be continued is said, and the next
+ * line read; the status tells it at the end. */
 static int converse(const lm_instance *instance, lm_sampling *sampling) {
     char *line = NULL;
     size_t room = 0;

@@ -29,7 +29,8 @@ typedef struct lm_sampling {
     const nn_world *world;                    /* the processes that share the texts; NULL: this one alone */
 } lm_sampling;
 /* Writes each sample: the prompt and the tokens after it, as they come and whole characters at a time, and a newline;
- * "---" stands on a line between samples. Several processes write them into rank 0's file. Fails also where writing fails. */
+ * "---" stands on a line between samples. Several processes write them into rank 0's file. Fails also where writing
+ * fails. */
 bool lm_sample(const lm_instance *instance, const lm_sampling *sampling, FILE *file, tensor_error *err);
 
 /* The next token of one text: from its logits [V], contiguous, which it changes. `order` has room for V tokens,
