@@ -28,8 +28,9 @@ RECIPES = {
     "fast without counts": ("gpt", "--preset fast --prior 0"),
     "without counts": (
         "gpt",
-        "--iters 1200 --batch 16 --value-rows 2704 --gram-rows 8192 --final-norm yes --zero-init yes --optimizer muon"
-        " --muon-lr 0.04 --table-lr 0.03 --beta2 0.99 --schedule linear --cooldown 0.6 --patience 1000 --eval-batches 0",
+        "--iters 1200 --batch 16 --value-rows 2704 --gram-rows 65536 --final-norm yes --zero-init yes"
+        " --attention-scale-by head --init-deviation 0.1 --optimizer muon --muon-lr 0.025 --table-lr 0.08 --beta2 0.99"
+        " --weight-decay 0.1 --schedule linear --cooldown 0.6 --patience 1000 --eval-batches 0",
     ),
     "best": ("gpt", "--preset best"),
     "best without counts": ("gpt", "--preset best --prior 0"),
