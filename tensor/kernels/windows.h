@@ -26,18 +26,25 @@ static inline int64_t first_window(const window_axis *axis, int64_t at, int64_t 
 
 #if VEC_WIDTH == 16
 #define EVEN(x, y) __builtin_shufflevector(x, y, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
+#define ODD(x, y) __builtin_shufflevector(x, y, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)
 #elif VEC_WIDTH == 8
 #define EVEN(x, y) __builtin_shufflevector(x, y, 0, 2, 4, 6, 8, 10, 12, 14)
+#define ODD(x, y) __builtin_shufflevector(x, y, 1, 3, 5, 7, 9, 11, 13, 15)
 #else
 #define EVEN(x, y) __builtin_shufflevector(x, y, 0, 2, 4, 6)
+#define ODD(x, y) __builtin_shufflevector(x, y, 1, 3, 5, 7)
 #endif
 
 /* n elements, `step` apart in x, side by side. The last vector may copy some a second time. */
 static inline void copy_steps(float *out, const float *x, int64_t n, int64_t step) {
     int64_t i = 0;
-    if (step == 2) /* reads one element after the last of them, which is there while another one follows */
+    if (step == 2 && n > VEC_WIDTH) {
         for (; i + VEC_WIDTH < n; i += VEC_WIDTH)
             vec_store(out + i, EVEN(vec_load(x + 2 * i), vec_load(x + 2 * i + VEC_WIDTH)));
+        const float *last = x + 2 * (n - VEC_WIDTH) - 1; /* nothing behind the last element is read */
+        vec_store(out + n - VEC_WIDTH, ODD(vec_load(last), vec_load(last + VEC_WIDTH)));
+        return;
+    }
     if (step == 1 && n >= VEC_WIDTH) {
         for (; i + VEC_WIDTH < n; i += VEC_WIDTH) vec_store(out + i, vec_load(x + i));
         vec_store(out + n - VEC_WIDTH, vec_load(x + n - VEC_WIDTH));

@@ -17,6 +17,14 @@ static const geometry geometries[] = {
     {1, 3, 2, 10, 9, 2, 3, {.stride = {3, 2}, .padding = {0, 4}, .dilation = {1, 3}, .groups = 3}},
     {2, 1, 1, 12, 12, 5, 5, {.padding = {2, 2}, .groups = 7}},
     {1, 4, 8, 1, 70, 1, 5, {.stride = {1, 4}, .padding = {0, 2}}},
+    {2,
+     2,
+     3,
+     4,
+     75,
+     2,
+     3,
+     {.stride = {1, 2}, .padding = {0, 1}}},        /* several vectors of every second column */
     {1, 40, 30, 19, 21, 3, 3, {.padding = {1, 1}}}, /* several blocks of a chain */
     {2, 3, 270, 6, 6, 3, 3, {.padding = {1, 1}}},   /* and of results */
     {1, 290, 3, 5, 5, 1, 1, {{0}}},
