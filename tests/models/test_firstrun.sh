@@ -24,7 +24,7 @@ says 'where they are' 'the run is kept in runs/gpt-1$'
 says 'what was reached' '; the best validation loss, [0-9.]*, was at iteration [0-9]*$'
 says 'the saved weights' 'saved runs/gpt-1/last.safetensors, and the best weights in runs/gpt-1/best.safetensors$'
 next=$(sed -n 's/^gpt: to write with it: //p' stderr)
-says 'which weights have written' 'the best weights, of iteration [0-9]*, have written this$'
+says 'which weights have written' 'written with the best weights, those of iteration [0-9]*$'
 check 'a line to type next' [ -n "$next" ]
 run sh -c "$next"
 done_well 'which works'
@@ -56,7 +56,7 @@ head -c 400 text >little
 run "$gpt" train ${tiny#--data text} --data little --iters 900 --eval-every 100 --lr 0.03 --eval-batches 20 --sample-tokens 30 --out over
 best=$(sed -n 's/.*was at iteration //p' stderr)
 check 'the best is not the last' [ "$best" -lt 800 ]
-once 'overfitting' "warning: it begins to learn the text by heart: since iteration $best the validation loss rises"
+once 'overfitting' "warning: it begins to learn the text by heart: since iteration $best the validation loss has been rising"
 sed '1,/^$/d' stdout >written
 run "$gpt" sample over/best.safetensors --tokens 30 --seed 1
 same 'the best weights wrote the sample' written stdout

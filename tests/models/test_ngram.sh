@@ -100,7 +100,7 @@ matches 'info says so' '  prior  *1'
 matches 'info knows the loss of the counts' '  validation loss of the counts alone  [0-9.]*'
 run "$gpt" report prior
 check 'the page, too' grep -q 'what is counted alone' prior/report.html
-refuses 1 'no other program knows its counted prior' "$gpt" export prior y
+refuses 1 "no other program knows a model's counted prior" "$gpt" export prior y
 run "$gpt" quantize prior --to int8 --out small.safetensors
 run "$gpt" eval small.safetensors --data text
 check 'with rounded weights' less 0 "$(loss_of)" 0

@@ -117,6 +117,14 @@ done
 "$gpt" --help | awk '/^[A-Z]/ { in_list = $0 == "Commands" } in_list && /^  / { print $1 }' >"$tmp/commands"
 awk '/^  / { print $1 }' "$tmp/stdout" >"$tmp/listed"
 check 'the commands are those of the program' [ -s "$tmp/commands" -a "$(grep -cxFf "$tmp/commands" "$tmp/listed")" -eq "$(wc -l <"$tmp/commands")" ]
+for command in configure build test lint faults docs; do
+    run "$command" --help
+    check "$command --help says what it does, and does nothing" [ "$status" -eq 0 -a "$(head -n 1 "$tmp/stdout")" = "usage: ./sampo $command [options]" -a "$(calls)" = '' ]
+    run help "$command"
+    check "help $command says the same" [ "$status" -eq 0 -a "$(wc -l <"$tmp/stdout")" -eq 2 ]
+done
+run ngram train
+check 'a program of its own is named' [ "$status" -eq 2 -a "$(grep -c 'build models/ngram, and then' "$tmp/stderr")" -eq 1 ]
 
 # What is missing is installed, and only what the program needs is built.
 fresh apt-get id
@@ -131,6 +139,8 @@ for option in '--preset fast' --preset=fast '--resume runs/gpt-1' '--init a.safe
     run train --data x $option
     check "train $option: what is named is taken" [ "$(head -n 1 "$tmp/stdout")" = "gpt train --data x $option" ]
 done
+run help train
+check 'help shows the defaults of that preset' [ "$(head -n 1 "$tmp/stdout")" = 'gpt help train --preset best' ]
 run sample x --prompt train
 check 'other commands have no preset' [ "$(head -n 1 "$tmp/stdout")" = 'gpt sample x --prompt train' ]
 run sample run

@@ -236,7 +236,7 @@ void lm_log_step(lm_log *log, const lm_log_row *row) {
         if (i > 0) fputc(',', file);
         if (c == COLUMNS || (columns[c].reported && !row->report)) continue;
         const double value = *(const double *)((const char *)row + columns[c].place);
-        if (isfinite(value) || !columns[c].reported) fprintf(file, columns[c].format, value);
+        if (isfinite(value)) fprintf(file, columns[c].format, value);
     }
     fputc('\n', file);
 }

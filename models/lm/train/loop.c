@@ -92,6 +92,10 @@ static bool is_best(lm_trainer *t, double train, double validation) {
     return true;
 }
 
+bool lm_train_keeps(const lm_trainer *t, int64_t iteration) {
+    return iteration > 0 || (t->instance.counts && t->set.iterations > 0);
+}
+
 /* Keeps the weights, in the folder or in memory. */
 static bool keep_best(const lm_trainer *t, tensor_error *err) {
     return t->best ? lm_best_save(t, err) : tensor_copy(t->best_values, nn_values(t->instance.params), err);
@@ -196,8 +200,8 @@ static int report_shown(lm_trainer *t) {
     lm_progress_clear(&t->progress);
     if ((status = save(t)) != LM_DONE) return status;
     lm_average_show(t, true);
-    const bool trained = t->state.iteration > 0; /* else whoever stops early would sample weights of no use */
-    if (is_best(t, train, validation) && trained && !keep_best(t, &err)) return fail(t, err.text);
+    if (is_best(t, train, validation) && lm_train_keeps(t, t->state.iteration) && !keep_best(t, &err))
+        return fail(t, err.text);
     bool ok = make_sample(t, &sheet, &err);
     note_losses(t, train, validation);
     lm_progress_report(&t->progress);
@@ -321,11 +325,13 @@ static int stop(lm_trainer *t) {
     return LM_SIGNALLED + told(t);
 }
 
-/* All that there is to say of a model that is not trained. */
-static int report_counts(lm_trainer *t) {
+/* A report that no step follows, with a row of its own in the log. */
+static int report_alone(lm_trainer *t) {
     const int status = report(t);
+    t->row.iteration = (double)t->state.iteration;
     t->row.loss = t->row.train_loss;
-    t->row.seconds = lm_now() - t->begun;
+    t->row.rate = t->row.gradient_norm = t->row.tokens_per_second = (double)NAN;
+    t->row.seconds = t->log.seconds + lm_now() - t->begun;
     if (status == LM_DONE && !told(t)) lm_log_step(&t->log, &t->row);
     return status;
 }
@@ -346,7 +352,8 @@ int lm_train_loop(lm_trainer *t) {
         status = fail(t, err.text);
     lm_progress_begin(&t->progress, t->state.iteration, t->set.iterations, t->set.report_every);
     t->progress.quiet = t->set.quiet;
-    if (status == LM_DONE && t->set.iterations == 0) status = report_counts(t);
+    if (status == LM_DONE && t->set.iterations == 0)
+        status = report_alone(t); /* a model that is not trained */
     status = lm_train_agree(t, status);
     while (status == LM_DONE && !is_over(t)) {
         if (report_is_due(t)) status = lm_train_agree(t, report(t));
@@ -354,7 +361,7 @@ int lm_train_loop(lm_trainer *t) {
         if (status == LM_DONE) status = lm_train_compare_weights(t);
     }
     if (status == LM_DONE && t->time_up && t->state.iteration < t->set.iterations && !told(t))
-        status = report(t); /* the last weights may be the best */
+        status = report_alone(t); /* the last weights may be the best */
     if (status == LM_DONE) {
         lm_progress_report(&t->progress);
         status = told(t) ? stop(t) : save(t);

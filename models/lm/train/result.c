@@ -21,9 +21,9 @@ void lm_train_introduce(const lm_trainer *t) {
            t->parts[LM_TRAIN].count, t->parts[LM_VALIDATION].count, resumed);
 }
 
-/* Whether weights of a report were kept: those before the first step are not. */
+/* Whether weights of a report were kept. */
 static bool has_best(const lm_trainer *t) {
-    return t->state.best_loss < LM_NO_LOSS && t->state.best_iteration > 0;
+    return t->state.best_loss < LM_NO_LOSS && lm_train_keeps(t, t->state.best_iteration);
 }
 
 /* Takes back the best weights. */
@@ -63,7 +63,7 @@ static void say_result(const lm_trainer *t) {
     const lm_state *state = &t->state;
     char took[32], words[40], folder[LM_QUOTED];
     if (has_best(t) && t->set.sample_tokens > 0)
-        lm_say(model, "the best weights, of iteration %" PRId64 ", have written this", state->best_iteration);
+        lm_say(model, "written with the best weights, those of iteration %" PRId64, state->best_iteration);
     if (t->stopped)
         lm_say(model,
                "stopped after %" PRId64 " iterations: since iteration %" PRId64
@@ -83,9 +83,10 @@ static void say_result(const lm_trainer *t) {
         lm_say(model, "saved %s, and the best weights in %s", t->last, t->best);
     else
         lm_say(model, "saved %s", t->last);
-    const bool any = *first_words(t, words, sizeof words);
+    const char *begin = first_words(t, words, sizeof words);
     lm_say(model, "to write with it: %s sample %s%s%s%s", lm_typed(model),
-           lm_quoted(t->set.out, folder, sizeof folder), any ? " --prompt '" : "", words, any ? "'" : "");
+           lm_quoted(t->set.out, folder, sizeof folder), *begin ? " --prompt '" : "", begin,
+           *begin ? "'" : "");
 }
 
 int lm_train_finish(lm_trainer *t) {

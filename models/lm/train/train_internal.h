@@ -143,6 +143,9 @@ int lm_train_finish(lm_trainer *t);
 /* Appends what started here and now to run.txt in the run's folder. */
 bool lm_start_write(const lm_trainer *t, tensor_error *err);
 
+/* Whether the weights of an iteration are worth keeping as the best: before the first step, only of a model on counts. */
+bool lm_train_keeps(const lm_trainer *t, int64_t iteration);
+
 /* Trains from the state's iteration to the last, to Ctrl-C or to an early stop, with reports and checkpoints. Returns
  * an exit status. */
 int lm_train_loop(lm_trainer *t);

@@ -34,9 +34,12 @@ void lm_warn_report(lm_trainer *t, double train, double validation) {
     t->said_overfit = true;
     lm_say(t->instance.model,
            "warning: it begins to learn the text by heart: since iteration %" PRId64
-           " the validation loss rises while the training loss falls%s; more text helps, or --dropout, or a "
+           " the validation loss has been rising while the training loss falls%s; more text helps, or "
+           "--dropout, or a "
            "smaller model",
-           state->best_iteration, t->best ? "; best.safetensors keeps that iteration" : "");
+           state->best_iteration,
+           t->best && lm_train_keeps(t, state->best_iteration) ? "; best.safetensors keeps that iteration"
+                                                               : "");
 }
 
 void lm_warn_step(lm_trainer *t, double loss) {
