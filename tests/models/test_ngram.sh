@@ -101,6 +101,14 @@ matches 'info knows the loss of the counts' '  validation loss of the counts alo
 run "$gpt" report prior
 check 'the page, too' grep -q 'what is counted alone' prior/report.html
 refuses 1 "no other program knows a model's counted prior" "$gpt" export prior y
+# shellcheck disable=SC2086
+run "$gpt" train --data text $tiny --eval-batches 0 --iters 4 --lr 1 --prior 4 --out ruined
+check 'what was counted is kept where training ruins it' [ "$(grep -c 'was at iteration 0$' stderr)" -eq 1 -a -s ruined/best.safetensors ]
+run "$gpt" eval ruined
+check 'and it is what is used' less "$(loss_of)" "$(alone)" -0.05
+# shellcheck disable=SC2086
+run "$gpt" train --data text $tiny --time 1s --out timed
+check 'the last report of a timed run is in its log' [ -n "$(tail -n 1 timed/log.csv | cut -d , -f 7)" ]
 run "$gpt" quantize prior --to int8 --out small.safetensors
 run "$gpt" eval small.safetensors --data text
 check 'with rounded weights' less 0 "$(loss_of)" 0

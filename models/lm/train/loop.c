@@ -325,15 +325,14 @@ static int stop(lm_trainer *t) {
     return LM_SIGNALLED + told(t);
 }
 
-/* A report that no step follows, with a row of its own in the log. */
-static int report_alone(lm_trainer *t) {
-    const int status = report(t);
+/* The row of a report that no step has followed. */
+static void log_report(lm_trainer *t) {
     t->row.iteration = (double)t->state.iteration;
     t->row.loss = t->row.train_loss;
     t->row.rate = t->row.gradient_norm = t->row.tokens_per_second = (double)NAN;
     t->row.seconds = t->log.seconds + lm_now() - t->begun;
-    if (status == LM_DONE && !told(t)) lm_log_step(&t->log, &t->row);
-    return status;
+    lm_log_step(&t->log, &t->row);
+    t->row = (lm_log_row){0};
 }
 
 int lm_train_loop(lm_trainer *t) {
@@ -352,8 +351,7 @@ int lm_train_loop(lm_trainer *t) {
         status = fail(t, err.text);
     lm_progress_begin(&t->progress, t->state.iteration, t->set.iterations, t->set.report_every);
     t->progress.quiet = t->set.quiet;
-    if (status == LM_DONE && t->set.iterations == 0)
-        status = report_alone(t); /* a model that is not trained */
+    if (status == LM_DONE && t->set.iterations == 0) status = report(t);
     status = lm_train_agree(t, status);
     while (status == LM_DONE && !is_over(t)) {
         if (report_is_due(t)) status = lm_train_agree(t, report(t));
@@ -361,7 +359,8 @@ int lm_train_loop(lm_trainer *t) {
         if (status == LM_DONE) status = lm_train_compare_weights(t);
     }
     if (status == LM_DONE && t->time_up && t->state.iteration < t->set.iterations && !told(t))
-        status = report_alone(t); /* the last weights may be the best */
+        status = report(t); /* the last weights may be the best */
+    if (status == LM_DONE && t->row.report && !told(t)) log_report(t);
     if (status == LM_DONE) {
         lm_progress_report(&t->progress);
         status = told(t) ? stop(t) : save(t);
