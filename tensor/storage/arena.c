@@ -5,14 +5,9 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-/* AddressSanitizer is told which bytes have been handed out, and a gap stays behind them: it then sees whoever leaves
- * his own piece of a block, as with memory of malloc. */
-#if defined __has_feature
-#if __has_feature(address_sanitizer)
-#define __SANITIZE_ADDRESS__ /* which gcc defines */
-#endif
-#endif
-#ifdef __SANITIZE_ADDRESS__
+/* For the fuzz targets AddressSanitizer is told which bytes have been handed out, and a gap stays behind them: it then
+ * sees whoever leaves his own piece of a block, as with memory of malloc. */
+#ifdef SAMPO_ARENA_GAPS
 #include <sanitizer/asan_interface.h>
 enum { GAP = 64 };
 #else
