@@ -107,12 +107,12 @@ struct ag_var {
     uint64_t version;         /* of value's storage when this was computed */
     void *saved;              /* the operation's own data */
     struct ag_buffer *buffer; /* the memory of `value` where the tape allocated it */
-    ag_var *previous, *next;  /* the nodes recorded before and after this one; of a leaf backward's */
-    ag_var *grad;             /* its gradient so far */
-    const tensor *place;      /* where its gradient is to lie; NULL: anywhere */
-    ag_hooked *hooks;         /* see ag_add_hook */
-    const ag_var *owner;      /* of a gradient that lies in a place: the variable it belongs to */
-    uint64_t reached;         /* the last call that computed gradients through it */
+    ag_var *previous, *next; /* the nodes recorded before and after this one; backward uses those of a leaf */
+    ag_var *grad;            /* its gradient so far */
+    const tensor *place;     /* where its gradient is to lie; NULL: anywhere */
+    ag_hooked *hooks;        /* see ag_add_hook */
+    const ag_var *owner;     /* of a gradient that lies in a place: the variable it belongs to */
+    uint64_t reached;        /* the last call that computed gradients through it */
 };
 
 /* A leaf of any shape, without gradient (data, integer ids) and with one (float32). The tensor is not copied: its

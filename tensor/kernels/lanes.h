@@ -63,14 +63,14 @@ static inline void lanes_store_some(float *p, lanes a, int64_t count) {
     }
 }
 
-/* Runs the statements for each group of 16 of n elements, the first of which is i, and then for the `count`
+/* Runs the statements for each group of `width` of n elements, the first of which is i, and then for the `count`
  * elements that are left. They stand in two loops because `count` is a constant in the first, where the
- * compiler keeps lanes in registers. */
-#define EACH_LANES(n, i, count, ...)                                                                         \
+ * compiler keeps vectors in registers. */
+#define EACH_GROUP(width, n, i, count, ...)                                                                  \
     do {                                                                                                     \
         int64_t i = 0;                                                                                       \
-        for (; i + LANES <= (n); i += LANES) {                                                               \
-            enum { count = LANES };                                                                          \
+        for (; i + (width) <= (n); i += (width)) {                                                           \
+            enum { count = (width) };                                                                        \
             __VA_ARGS__                                                                                      \
         }                                                                                                    \
         if (i < (n)) {                                                                                       \
@@ -78,6 +78,7 @@ static inline void lanes_store_some(float *p, lanes a, int64_t count) {
             __VA_ARGS__                                                                                      \
         }                                                                                                    \
     } while (0)
+#define EACH_LANES(n, i, count, ...) EACH_GROUP(LANES, n, i, count, __VA_ARGS__)
 
 /* The larger, of equals `top`; NaN if either is. What is done with x alone does not make a chain of maxima wait. */
 static inline vec vec_max(vec top, vec x) {

@@ -192,19 +192,7 @@ static void norm_scale_vjp(int64_t n, float *dx, const float stats[2], const flo
 
 /* ---- Channels as columns: each has a mean, an rstd and a weight ------------------------------------ */
 
-/* The statements for each whole vector of n columns, at j, and then for those that are left. */
-#define EACH_COLUMNS(n, j, count, ...)                                                                       \
-    do {                                                                                                     \
-        int64_t j = 0;                                                                                       \
-        for (; j + VEC_WIDTH <= (n); j += VEC_WIDTH) {                                                       \
-            enum { count = VEC_WIDTH };                                                                      \
-            __VA_ARGS__                                                                                      \
-        }                                                                                                    \
-        if (j < (n)) {                                                                                       \
-            const int64_t count = (n)-j;                                                                     \
-            __VA_ARGS__                                                                                      \
-        }                                                                                                    \
-    } while (0)
+#define EACH_COLUMNS(n, j, count, ...) EACH_GROUP(VEC_WIDTH, n, j, count, __VA_ARGS__)
 
 static inline vec load_some(const float *p, int64_t count) {
     return count == VEC_WIDTH ? vec_load(p) : vec_load_part(p, count);

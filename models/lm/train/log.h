@@ -30,7 +30,7 @@ typedef struct lm_log_row {
     double iteration, loss, rate, gradient_norm, tokens_per_second;
     double seconds; /* since the run began, interruptions left out */
     bool
-        report; /* whether a report was made before the step; then its losses, the latter NaN where not known: */
+        report; /* whether a report was made before the step, or without one: then rate, norm and speed are NaN. Its losses, NaN where not known: */
     double train_loss, validation_loss;
     double train_loss_per_character, validation_loss_per_character, train_bits_per_byte,
         validation_bits_per_byte;

@@ -55,7 +55,7 @@ bool lm_open_kept_text(const lm_instance *instance, const char *path, lm_corpus 
            open_kept(instance, path, &o, corpus, err);
 }
 
-/* Names the files; fails where one is gone. */
+/* Names the files; fails, with the reason, where one cannot be read. */
 static int name_files(const lm_model *model, const char *path, const origin *o, lm_paths *data,
                       tensor_arena *arena) {
     char *names = tensor_arena_alloc(arena, strlen(o->names) + 1, NULL);
