@@ -80,6 +80,7 @@ static bool print_row(bench *b, const setting *s, const char *what, const char *
 }
 
 static double flops_of(const training *t, const char *operation) {
+    if (training_limited(t) == 0) return 0;
     if (strcmp(operation, "linear") == 0) return t->linear_flops;
     return strcmp(operation, "attention") == 0 ? t->attention_flops : 0;
 }
@@ -115,12 +116,12 @@ bool breakdown_begin(bench *b, tensor_error *err) {
     return tensor_set_threads(1, err);
 }
 
-bool breakdown(bench *b, const setting *s, tensor_error *err) {
+bool breakdown(bench *b, const setting *s, tensor_precision precision, tensor_error *err) {
     const bench_side peak = limit_peak_side(&b->single, NULL);
     times x[TURNS];
     training t;
     const int most = s->turns < TURNS ? s->turns : TURNS, turns = b->quick ? 1 : most;
-    bool ok = training_begin(&t, s, err) && take(&t, x);
+    bool ok = training_begin(&t, s, precision, err) && take(&t, x);
     for (int i = 0; ok && i < turns; i++) ok = take(&t, &x[i]) && peak.run(peak.context) >= 0;
     ok = ok && print_rows(b, s, &t, x, turns);
     training_end(&t);

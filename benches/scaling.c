@@ -93,7 +93,7 @@ static void run_point(outcome *o, const bench *b, const setting *s, double flops
     training t;
     o->peak = b->peak;
     bench_side sides[] = {{.run = training_step, .context = &t}, limit_peak_side(&o->peak, NULL)};
-    if (training_begin(&t, s, &o->err) && bench_alternate(b, sides, 2, turns) &&
+    if (training_begin(&t, s, TENSOR_FLOAT32, &o->err) && bench_alternate(b, sides, 2, turns) &&
         limit_percent(&sides[1], flops, sides[0].seconds.median, &o->percent, &o->err))
         o->seconds = sides[0].seconds;
     else if (!o->err.text[0])

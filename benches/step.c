@@ -30,6 +30,10 @@ double training_flops(const training *t) {
     return 3 * (t->linear_flops + t->attention_flops);
 }
 
+double training_limited(const training *t) {
+    return t->precision == TENSOR_FLOAT32 ? training_flops(t) : 0;
+}
+
 static bool set_options(const lm_model *model, const char *const *options, tensor_error *err) {
     for (; options && *options; options += 2) {
         const lm_option *o = option_of(model, options[0]);
@@ -78,14 +82,16 @@ static bool make_model(training *t, const lm_model *model, const setting *s, ten
     return t->parallel || tensor_fail(err, "out of memory");
 }
 
-bool training_begin(training *t, const setting *s, tensor_error *err) {
+bool training_begin(training *t, const setting *s, tensor_precision precision, tensor_error *err) {
     const lm_model *model = s->program();
     *t = (training){.arena = tensor_arena_new(err),
                     .rows = s->rows ? s->rows : model->defaults.batch,
                     .context = s->context ? s->context : model->defaults.context,
                     .c.model = model,
+                    .precision = precision,
                     .err = err};
     if (!t->arena || !make_model(t, model, s, err)) return false;
+    nn_parallel_set_precision(t->parallel, precision);
     count_flops(t, model, s);
     t->text = tensor_new(t->arena, TENSOR_I32, TENSOR_SHAPE(TEXT), err);
     tensor_rng rng = {.seed = 1};

@@ -22,12 +22,15 @@ typedef struct training {
     struct nn_adamw adamw;
     lm_loss_context c;
     int64_t rows, context, steps;
+    tensor_precision precision;
     double linear_flops, attention_flops; /* of the forward pass; the backward pass has twice as many */
     tensor_error *err;
 } training;
 
-/* Of a step; 0: not to speak of. */
+/* Of a step; 0: not to speak of. What of it the peak limits: all in float32, nothing in another precision, whose peak is
+ * another one. */
 double training_flops(const training *t);
+double training_limited(const training *t);
 
 /* A line with its name and sizes, where it is a GPT: gpt vocabulary=51 context=64 batch=64 width=64 layers=3 heads=4
  * gpt2=0. */
@@ -39,8 +42,8 @@ typedef struct setting_cost {
 } setting_cost;
 bool setting_estimate(const setting *s, setting_cost *cost, tensor_error *err);
 
-/* End it also after a failure. */
-bool training_begin(training *t, const setting *s, tensor_error *err);
+/* With products in this precision. End it also after a failure. */
+bool training_begin(training *t, const setting *s, tensor_precision precision, tensor_error *err);
 void training_end(training *t);
 
 /* A step in its parts: a batch is drawn; forward, backward and the addition of the shards, with lm_loss or a loss around
@@ -53,6 +56,6 @@ double training_step(void *training);
 
 /* Where the time of a step goes, on one thread: a table, and its rows of a model. */
 bool breakdown_begin(bench *b, tensor_error *err);
-bool breakdown(bench *b, const setting *s, tensor_error *err);
+bool breakdown(bench *b, const setting *s, tensor_precision precision, tensor_error *err);
 
 #endif

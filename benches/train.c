@@ -2,7 +2,7 @@
  * the GPT with its default configuration and of other shapes, on one thread and more, and where its time goes (with
  * --threads, on that many alone and without that).
  *
- *     build/benches/train [--threads N] [--model NAME] [--large] [--list] [--json FILE]
+ *     build/benches/train [--threads N] [--model NAME] [--large] [--precision bf16] [--list] [--json FILE]
  */
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -67,14 +67,15 @@ static double peak_megabytes(void) {
 }
 
 /* One row; *single is the time of a step on one thread, 0 where that is not known. */
-static bool measure(bench *b, const setting *s, double *single, tensor_error *err) {
+static bool measure(bench *b, const setting *s, tensor_precision precision, double *single,
+                    tensor_error *err) {
     training t;
     limit_peak *peak = b->threads == 1 ? &b->single : &b->peak; /* rows of both kinds take turns */
     bench_side sides[] = {{.run = training_step, .context = &t}, limit_peak_side(peak, NULL)};
     double percent;
     forget_peak_memory();
-    const bool ok = training_begin(&t, s, err) && bench_alternate(b, sides, 2, s->turns) &&
-                    limit_percent(&sides[1], training_flops(&t), sides[0].seconds.median, &percent, err);
+    const bool ok = training_begin(&t, s, precision, err) && bench_alternate(b, sides, 2, s->turns) &&
+                    limit_percent(&sides[1], training_limited(&t), sides[0].seconds.median, &percent, err);
     if (ok) {
         const double seconds = sides[0].seconds.median, flops = training_flops(&t);
         char shape[48];
@@ -84,7 +85,7 @@ static bool measure(bench *b, const setting *s, double *single, tensor_error *er
                                     cell_figure(figure_times(sides[0].seconds, 1e3)),
                                     cell_number((double)(t.rows * t.context) / seconds),
                                     flops > 0 ? cell_number(1e-9 * flops) : (bench_cell){0},
-                                    flops > 0 ? cell_number(percent) : (bench_cell){0},
+                                    training_limited(&t) > 0 ? cell_number(percent) : (bench_cell){0},
                                     *single > 0 ? cell_number(*single / seconds) : (bench_cell){0},
                                     cell_number(peak_megabytes())});
     }
@@ -93,11 +94,11 @@ static bool measure(bench *b, const setting *s, double *single, tensor_error *er
 }
 
 /* On 1, 2, 4, ... threads and all of them; with --threads on that many alone. */
-static bool scale(bench *b, const setting *s, int64_t most, tensor_error *err) {
+static bool scale(bench *b, const setting *s, tensor_precision precision, int64_t most, tensor_error *err) {
     double single = 0;
     for (int64_t threads = b->threads_set ? most : 1;; threads = 2 * threads < most ? 2 * threads : most) {
         b->threads = threads;
-        if (!tensor_set_threads((int)threads, err) || !measure(b, s, &single, err)) return false;
+        if (!tensor_set_threads((int)threads, err) || !measure(b, s, precision, &single, err)) return false;
         if (threads == most) return true;
     }
 }
@@ -108,11 +109,13 @@ static bool is_chosen(int i, int64_t only, bool large) {
 
 int main(int argc, char **argv) {
     bench b;
-    int64_t only = 0;
+    int64_t only = 0, precision = TENSOR_FLOAT32;
     bool large = false, list = false;
     const lm_option options[] = {
         lm_choice("model", &only, NAMES, "which step; those after gpt only by name or with --large"),
         lm_flag("large", &large, "all of them: a quarter of an hour, and 4 GB of memory"),
+        lm_choice("precision", &precision, "float32|bf16",
+                  "round the numbers that products multiply to this"),
         lm_flag("list", &list, "print their sizes alone, for other frameworks to repeat"),
         {0}};
     const int status = bench_begin(&b, "train", "A training step", options, argc, argv);
@@ -136,10 +139,10 @@ int main(int argc, char **argv) {
     const int64_t most = b.threads;
     bool ok = true;
     for (int i = 0; ok && i < SETTINGS; i++)
-        if (is_chosen(i, only, large)) ok = scale(&b, &settings[i], most, &err);
+        if (is_chosen(i, only, large)) ok = scale(&b, &settings[i], (tensor_precision)precision, most, &err);
     const bool parts = !b.threads_set;
     if (parts) ok = ok && breakdown_begin(&b, &err);
     for (int i = 0; ok && parts && i < SETTINGS; i++)
-        if (is_chosen(i, only, large)) ok = breakdown(&b, &settings[i], &err);
+        if (is_chosen(i, only, large)) ok = breakdown(&b, &settings[i], (tensor_precision)precision, &err);
     return bench_end(&b, &err);
 }

@@ -2,6 +2,7 @@
 """A GPT's training step and sampling beside other frameworks, in turns: benches/peers/compare.py [options].
 
 --shape takes the names that benches/train --list prints; without it the default GPT is compared, and sampling from it.
+Beside PyTorch in bfloat16 our step has its products in bfloat16, too.
 
 Needs the built programs, and any of: PyTorch, JAX (in the Python that runs this, or --python), llama2.c's `run` with a
 model (--llama2), llm.c's `train_gpt2` in a folder with its data (--llmc). What is missing is left out; where nothing is
@@ -60,9 +61,10 @@ class Sampo:
             check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )
 
-    def step(self, model="gpt"):
+    def step(self, model="gpt", precision="float32"):
         record = os.path.join(self.folder, "record.json")
-        command = [f"{self.build}/benches/train", "--model", model, "--threads", str(self.threads), "--json", record]
+        command = [f"{self.build}/benches/train", "--model", model, "--precision", precision, "--json", record]
+        command += ["--threads", str(self.threads)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         with open(record, encoding="utf-8") as file:
             return json.load(file)["rows"][0]["ms"]["median"] / 1000
@@ -131,7 +133,8 @@ def comparisons(sampo, options):
     for shape in options.shape or ["gpt"]:
         steps = STEPS if shape == "gpt" else 1
         for peer in start_peers(options, sampo.shapes[shape]):
-            yield shape, peer.name, lambda: sampo.step(shape), lambda: peer.ask("step", steps)
+            precision = "bf16" if "bf16" in peer.name else "float32"
+            yield shape, peer.name, lambda: sampo.step(shape, precision), lambda: peer.ask("step", steps)
             if not options.shape:
                 yield "token", peer.name, sampo.sample, lambda: peer.ask("sample", TOKENS)
             peer.end()

@@ -43,4 +43,9 @@ check '--threads 0' $? 2 one_line '--threads 0 is out of range'
 check 'a record that cannot be written' $? 1 one_line 'Is a directory'
 "$program" --quick --json "$tmp/record" >"$tmp/out" 2>"$tmp/err"
 check '--quick --json' $? 0 record
+if "$program" --help | grep -q '^  --precision '; then
+  "$program" --quick --precision bf16 --json "$tmp/record" >"$tmp/out" 2>"$tmp/err"
+  check '--precision bf16' $? 0 record
+  check 'the peak of float32 is no measure for it' 0 0 [ "$(grep -c '"percent_of_peak": [0-9]' "$tmp/record")" -eq 0 ]
+fi
 exit "$failed"

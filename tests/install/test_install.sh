@@ -100,5 +100,10 @@ check 'Meson: builds' ninja -C meson circle
 check 'Meson: runs' meson/circle
 check 'Meson: the library alone' [ ! -e meson/subprojects/sampo/models ]
 
+# Somebody without Criterion builds everything but the tests.
+check 'no tests: configures' meson setup untested "$source" -Dtests=disabled
+check 'no tests: all but them is built' grep -q 'benches/train.c"' untested/compile_commands.json
+check 'no tests: none of their files is compiled' [ "$(grep -c '"file": ".*/tests/' untested/compile_commands.json)" = 0 ]
+
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]

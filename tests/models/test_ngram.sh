@@ -25,6 +25,10 @@ run "$ngram" eval counted
 check 'its report looked at all of the validation text' [ "$(loss_of | xargs printf %.3f)" = "$reported" ]
 run "$ngram" train --data text --order 4 --sample-tokens 40 --out again --threads 3
 same 'any number of threads gives the same file' counted/last.safetensors again/last.safetensors
+run "$gpt" train --data text --context 8 --batch 4 --layers 1 --heads 2 --width 8 --iters 4 --sample-tokens 0 --out over
+run "$ngram" train --data text --order 4 --sample-tokens 0 --out over --force
+run "$ngram" eval over
+done_well 'over the run of another program, nothing of which remains'
 refuses 2 '--order 0 is out of range: 1 to ' "$ngram" train --data text --order 0
 refuses 2 'unknown option --iters' "$ngram" train --data text --iters 5
 refuses 2 'unknown option --lr' "$ngram" train --data text --lr 1
