@@ -134,10 +134,18 @@ check 'the standard input is left to the program' [ "$(tail -n 1 "$tmp/stdout")"
 check 'train as root: what is missing is named' grep -qx "sampo: installing with apt-get: $all" "$tmp/stderr"
 check 'train as root: the calls' [ "$(calls)" = "apt-get update -qq;apt-get install -y -qq $all;${made}gpt train --preset best --data a file;" ]
 check 'a line a step, and no output of theirs' [ "$(grep -cv '^sampo: ' "$tmp/stderr")" -eq 0 -a "$(wc -l <"$tmp/stderr")" -eq 5 ]
-for option in '--preset fast' --preset=fast '--resume runs/gpt-1' '--init a.safetensors' '--config a.conf'; do
+echo 'preset = small' >"$tmp/elsewhere/a.conf"
+printf '\357\273\277  --init a.safetensors\r\n' >"$tmp/elsewhere/b.conf"
+printf '# preset = small\ninit-deviation = 0.02\ndata = preset\n' >"$tmp/elsewhere/c.conf"
+for option in '--preset fast' --preset=fast '--resume runs/gpt-1' '--init a.safetensors' '--config a.conf' --config=b.conf; do
     # shellcheck disable=SC2086 # a word an argument
     run train --data x $option
     check "train $option: what is named is taken" [ "$(head -n 1 "$tmp/stdout")" = "gpt train --data x $option" ]
+done
+for option in '--config c.conf' --config=c.conf '--config nowhere' --config '--init-deviation 0.02' '--out preset'; do
+    # shellcheck disable=SC2086 # a word an argument
+    run train $option
+    check "train $option names no preset" [ "$(head -n 1 "$tmp/stdout")" = "gpt train --preset best $option" ]
 done
 run help train
 check 'help shows the defaults of that preset' [ "$(head -n 1 "$tmp/stdout")" = 'gpt help train --preset best' ]
@@ -186,6 +194,9 @@ check 'a failing dry run is no fault of its own' [ "$status" -eq 1 ]
 check 'ninja fails: the last line says why' [ "$last" = 'sampo: building models/gpt failed: ../models/gpt.c:3:1: error: expected ;' ]
 check 'ninja fails: its output is shown' grep -qx 'FAILED: gpt.o' "$tmp/stderr"
 check 'ninja fails: the program is not run' [ "$(grep -c '^gpt' "$tmp/log")" -eq 0 ]
+FAIL='ninja * nosuch' SAYS='a second line'
+run build nosuch
+check 'a reason that is the last line is said once' [ "$last" = 'sampo: building nosuch failed: a last line' -a "$(grep -c 'a last line' "$tmp/stderr")" -eq 1 -a "$(grep -c 'a first line' "$tmp/stderr")" -eq 1 ]
 if sh -c 'kill -s INT $$; :' 2>/dev/null; then # ignored here, as in a background job
     echo 'skip  Ctrl-C: it is ignored here'
 else
