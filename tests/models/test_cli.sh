@@ -211,6 +211,7 @@ for option in $("$gpt" train --help | sed -n 's/^\* --\([a-z-]*\) .*/\1/p'); do
   data) value=same_text ;;
   iters) value=$iters ;;
   temperature) value=0.7 ;;
+  force | dry-run | quiet) value= ;;
   *) value=4 ;;
   esac
   case $option in iters) run "$gpt" train --resume out/r --iters $iters ;;
@@ -218,7 +219,10 @@ for option in $("$gpt" train --help | sed -n 's/^\* --\([a-z-]*\) .*/\1/p'); do
   done_well "--resume with --$option"
   iters=$((iters + 1))
 done
-check 'all of them went on' [ $iters -gt 12 ]
+check 'all of them went on' [ $iters -gt 17 ]
+check 'what is said anew with each start is marked' \
+  [ "$("$gpt" train --help | grep -c '^\* --\(time\|threads\|quiet\|dry-run\|force\) ')" -eq 5 ]
+check 'and what --resume refuses is not' [ "$("$gpt" train --help | grep -c '^  --\(out\|init\|lr\|width\) ')" -eq 4 ]
 check 'the log as well' [ "$(column 1 out/r/log.csv)" = "$(seq -s ' ' 0 $((iters - 2))) " ]
 run "$gpt" train $tiny --init out/r/last.safetensors --iters 1 --eval-every 1 --sample-tokens 0
 done_well '--init'

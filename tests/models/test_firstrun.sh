@@ -94,7 +94,7 @@ check '--time 3s takes some 3 s' [ $took -ge 1 -a $took -le 9 ]
 iterations=$(sed -n 's/^gpt: \([0-9]*\) iterations, .*/\1/p' stderr)
 "$gpt" info timed/last.safetensors >stdout
 check 'its iterations are the run'"'"'s' grep -q "$iterations" stdout
-if ! grep -q 'the time is over' stderr; then # the machine was as fast as it seemed: it is the run of so many iterations
+if ! grep -q 'the time ran out' stderr; then # the machine was as fast as it seemed: it is the run of so many iterations
   every=$(awk -F , '$6 != "" { print $1 }' timed/log.csv | sed -n 3p)
   batches=$(tr ',' '\n' <timed/last.safetensors | sed -n 's/^"train.eval-batches":"\([0-9]*\)".*/\1/p')
   run "$gpt" train $tiny --iters "$iterations" --eval-every "$every" --eval-batches "${batches:-2}" --patience 5 --out counted
@@ -103,8 +103,9 @@ if ! grep -q 'the time is over' stderr; then # the machine was as fast as it see
   same 'it is the run of as many iterations, to the bit' first second
 fi
 run "$gpt" train --resume timed --time 1s --iters 100000000 --eval-every 1000000
-says '--time also ends one that goes on' 'the time is over after [0-9]* of 100000000 iterations$'
-for time in soon 0 10x -1; do refuses 2 "is no time, such as 90s, 10m, 2h or 1h30m" "$gpt" train $tiny "--time=$time"; done
+check 'what is left is no more than the time' [ "$(sed -n 's/^iteration.* \([0-9]*\):[0-9]* left$/\1/p; s/^iteration.* h .* left$/99/p' stderr | sort -n | tail -n 1)" = 0 ]
+says '--time also ends one that goes on' 'the time ran out after [0-9]* of 100000000 iterations$'
+for time in soon 0 10x -1; do refuses 2 "is not a time; write 90s, 10m, 2h or 1h30m" "$gpt" train $tiny "--time=$time"; done
 refuses 2 '--time and --iters both say how long' "$gpt" train $tiny --time 1s --iters 5
 
 # ---- Warnings ---------------------------------------------------------------------------------------

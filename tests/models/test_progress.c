@@ -64,6 +64,17 @@ Test(progress, reports_count_apart) {
     cr_expect_eq(lm_progress_left(&p), 0, "nothing is known yet");
 }
 
+/* Of 1000 iterations 100 are done in 20 s, but in 50 s the time is over. */
+Test(progress, it_ends_with_its_time) {
+    lm_progress p = {
+        .done = 100, .total = 1000, .every = 1000, .trained = 20, .resumed = 1000, .until = 1050};
+    cr_expect_float_eq(lm_progress_left(&p), 50, 1e-9);
+    p.resumed = 1060;
+    cr_expect_eq(lm_progress_left(&p), 0, "it is over");
+    p.until = 2000;
+    cr_expect_float_eq(lm_progress_left(&p), 180, 1e-9, "the iterations are done before");
+}
+
 Test(progress, evaluating) {
     char text[256];
     lm_progress p = {.total = 5000, .evaluated = 37, .to_evaluate = 200};

@@ -28,7 +28,8 @@ typedef struct lm_preset {
 typedef enum lm_resume {
     LM_FIXED,      /* the checkpoint's; another one on the command line is refused */
     LM_CHANGEABLE, /* the checkpoint's, unless the command line has one */
-    LM_UNKEPT      /* it holds none: what the option says is no property of the run */
+    LM_ANEW,       /* it holds none: each start of the run may say it again */
+    LM_UNKEPT      /* it holds none, and goes on without it */
 } lm_resume;
 
 /* Names of files, as an option collects them. lm_open_text sets the rest. */

@@ -25,6 +25,8 @@ const lm_option *lm_find_option(const lm_usage *usage, const char *name);
 /* Every command has them: --config and --help. They end with {0}. */
 extern const lm_option lm_common_options[];
 bool lm_option_is_common(const lm_option *option);
+/* Whether --resume takes the option: pages mark it with a star. */
+bool lm_option_is_free(const lm_option *option);
 /* The i-th option of the tables and of the common ones, in the order of groups; NULL after the last. *group is its
  * group. */
 const lm_option *lm_option_listed(const lm_usage *usage, int i, lm_group *group);

@@ -24,6 +24,10 @@ bool lm_option_is_common(const lm_option *option) {
     return false;
 }
 
+bool lm_option_is_free(const lm_option *option) {
+    return option->resume == LM_CHANGEABLE || option->resume == LM_ANEW;
+}
+
 const lm_option *lm_option_listed(const lm_usage *usage, int i, lm_group *group) {
     const lm_option *const tables[] = {usage->options[0], usage->options[1], lm_common_options};
     for (*group = LM_AS_BEFORE; *group < LM_GROUPS; ++*group) {
@@ -105,7 +109,7 @@ char *lm_option_help(const lm_option *o, const char *listed, char *text, size_t 
 static void print_option(const lm_option *o, FILE *file, int columns) {
     char head[LM_MAX_WORDS], buffer[LM_MAX_WORDS], text[4 * LM_MAX_WORDS];
     const char *listed;
-    const int named = snprintf(head, sizeof head, "%s --%s", o->resume == LM_CHANGEABLE ? "*" : " ", o->name);
+    const int named = snprintf(head, sizeof head, "%s --%s", lm_option_is_free(o) ? "*" : " ", o->name);
     const char *value = lm_option_value(o, columns - named - 1, buffer, &listed);
     snprintf(head + named, sizeof head - (size_t)named, "%s%s", *value ? " " : "", value);
     put_entry(file, head, lm_option_help(o, listed, text, sizeof text), columns);
@@ -113,7 +117,7 @@ static void print_option(const lm_option *o, FILE *file, int columns) {
 
 void lm_options_help(const lm_usage *usage, FILE *file) {
     const int columns = lm_help_columns(file);
-    bool changeable = false;
+    bool some_free = false;
     const lm_option *o;
     lm_group group, last = LM_GROUPS;
     char line[LM_MAX_WORDS];
@@ -125,9 +129,9 @@ void lm_options_help(const lm_usage *usage, FILE *file) {
         if (group != last) fprintf(file, "\n%s\n", lm_group_titles[group]);
         last = group;
         print_option(o, file, columns);
-        changeable |= o->resume == LM_CHANGEABLE;
+        some_free |= lm_option_is_free(o);
     }
-    if (!changeable) return;
+    if (!some_free) return;
     fputc('\n', file);
     lm_wrap(file, "* can be given anew with --resume. All other options then stay what they were.", 0, 2,
             columns);

@@ -40,7 +40,7 @@ void lm_man_entry(FILE *file, const char *name, const char *value, const char *t
 void lm_options_man(const lm_usage *usage, FILE *file) {
     const lm_option *o;
     lm_group group, last = LM_GROUPS;
-    bool changeable = false;
+    bool some_free = false;
     fprintf(file, ".SS %s%s%s\n", usage->command, usage->operand ? " " : "",
             usage->operand ? usage->operand : "");
     lm_man_text(file, usage->summary);
@@ -53,11 +53,11 @@ void lm_options_man(const lm_usage *usage, FILE *file) {
         snprintf(name, sizeof name, "--%s", o->name);
         const char *value = lm_option_value(o, LINE - LM_MAX_NAME, buffer, &listed);
         lm_option_help(o, listed, text, sizeof text - 16);
-        if (o->resume == LM_CHANGEABLE) strcat(text, " *");
-        changeable |= o->resume == LM_CHANGEABLE;
+        if (lm_option_is_free(o)) strcat(text, " *");
+        some_free |= lm_option_is_free(o);
         lm_man_entry(file, name, value, text);
     }
-    if (!changeable) return;
+    if (!some_free) return;
     fputs(".PP\n", file);
     lm_man_text(file, "* can be given anew with --resume. All other options then stay what they were.");
 }

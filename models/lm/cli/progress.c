@@ -57,7 +57,8 @@ static double reports_left(const lm_progress *p) {
 double lm_progress_left(const lm_progress *p) {
     if (p->done <= p->first) return 0;
     const double step = p->trained / (double)(p->done - p->first);
-    return step * (double)(p->total - p->done) + reports_left(p) * p->report_seconds;
+    const double left = step * (double)(p->total - p->done) + reports_left(p) * p->report_seconds;
+    return p->until > 0 ? fmin(left, fmax(p->until - p->resumed, 0)) : left;
 }
 
 char *lm_progress_text(const lm_progress *p, int columns, char *buffer, size_t size) {

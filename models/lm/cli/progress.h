@@ -4,6 +4,11 @@
 
 #include "sampo/nn.h"
 
+/* The ending of a noun that is counted: iterations, but 1 iteration. */
+static inline const char *lm_s(int64_t count) {
+    return count == 1 ? "" : "s";
+}
+
 double lm_now(void); /* seconds, on a clock that nobody sets */
 
 /* A line on stderr: where that is a terminal, one that is overwritten and never wraps; elsewhere one with each report,
@@ -14,6 +19,7 @@ typedef struct lm_progress {
     int64_t evaluated, to_evaluate; /* batches, while a report is being made */
     double loss, tokens_per_second, seconds_left, step_seconds, report_seconds;
     double resumed, shown; /* clock: at the last step or report, at the last update */
+    double until;          /* clock: when it ends at the latest; 0: when all iterations are done */
     double trained;        /* seconds, without reports */
     bool terminal, colour, quiet;
 } lm_progress;
@@ -22,7 +28,7 @@ void lm_progress_begin(lm_progress *progress, int64_t first, int64_t total, int6
 void lm_progress_step(lm_progress *progress, int64_t done, double loss, int64_t tokens);
 /* While a report is made: `done` of so many batches are evaluated. */
 void lm_progress_evaluating(lm_progress *progress, int64_t done, int64_t of);
-/* Seconds to the end: steps as they took on average, reports as the last one did. */
+/* Seconds to the end: steps as they took on average, reports as the last one did, but no longer than `until`. */
 double lm_progress_left(const lm_progress *progress);
 /* After something else was printed: puts the line back on a terminal. */
 void lm_progress_again(lm_progress *progress);

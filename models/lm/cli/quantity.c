@@ -47,5 +47,5 @@ bool lm_duration_parse(const char *text, double *seconds, tensor_error *err) {
         if (*at) at++;
     } while (*at);
     return (*seconds > 0 && !*at) ||
-           tensor_fail(err, "'%.60s' is no time, such as 90s, 10m, 2h or 1h30m", text);
+           tensor_fail(err, "'%.60s' is not a time; write 90s, 10m, 2h or 1h30m", text);
 }

@@ -360,6 +360,7 @@ int lm_train_loop(lm_trainer *t) {
         status = fail(t, err.text);
     lm_progress_begin(&t->progress, t->state.iteration, t->set.iterations, t->set.report_every);
     t->progress.quiet = t->set.quiet;
+    if (t->set.seconds > 0) t->progress.until = t->begun + t->set.seconds;
     if (status == LM_DONE && t->set.iterations == 0) status = report(t);
     status = lm_train_agree(t, status);
     while (status == LM_DONE && !is_over(t)) {

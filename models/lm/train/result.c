@@ -66,11 +66,12 @@ static void say_result(const lm_trainer *t) {
         lm_say(model, "written with the best weights, those of iteration %" PRId64, state->best_iteration);
     if (t->stopped)
         lm_say(model,
-               "stopped after %" PRId64 " iterations: since iteration %" PRId64
-               ", with a validation loss of %.3f, %" PRId64 " reports were no better",
-               state->iteration, state->best_iteration, state->best_loss, state->reports_since_best);
+               "stopped after %" PRId64 " iteration%s: since iteration %" PRId64
+               ", with a validation loss of %.3f, %" PRId64 " report%s no better",
+               state->iteration, lm_s(state->iteration), state->best_iteration, state->best_loss,
+               state->reports_since_best, state->reports_since_best == 1 ? " was" : "s were");
     if (t->time_up && state->iteration < t->set.iterations)
-        lm_say(model, "the time is over after %" PRId64 " of %" PRId64 " iterations", state->iteration,
+        lm_say(model, "the time ran out after %" PRId64 " of %" PRId64 " iterations", state->iteration,
                t->set.iterations);
     lm_duration(lm_now() - t->begun, took, sizeof took);
     if (t->set.iterations == 0)

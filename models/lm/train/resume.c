@@ -58,7 +58,7 @@ static void add_run(strings *s, const lm_trainer *t, lm_state *state, int counts
     if (!isnan(counted)) add(s, &loss);
     for (int i = 0; (o = lm_option_at(t->usage, i)) && s->count < LM_MAX_EXTRAS; i++) {
         const bool stays = o->resume == LM_FIXED || o->kind == LM_FILES || all;
-        if (o->resume != LM_UNKEPT && !o->key && stays) add(s, o);
+        if (o->resume < LM_ANEW && !o->key && stays) add(s, o);
     }
 }
 
@@ -161,8 +161,8 @@ static bool read_state(lm_trainer *t, const nn_file *file, int argc, char *const
     for (int i = 0; i < STATE_OPTIONS; i++)
         if (!read_option(file, &counts[i], t->arena, err)) return false;
     for (int i = 0; (o = lm_option_at(t->usage, i)); i++) {
-        bool stays = o->key || o->resume == LM_UNKEPT ||
-                     (o->resume == LM_CHANGEABLE && lm_option_given(o, argc, argv));
+        bool stays =
+            o->key || o->resume >= LM_ANEW || (o->resume == LM_CHANGEABLE && lm_option_given(o, argc, argv));
         if (!stays && !read_option(file, o, t->arena, err)) return false;
     }
     return true;

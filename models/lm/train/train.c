@@ -234,6 +234,7 @@ static void drop_training(lm_option *options) {
         if (!lm_has_word(left, o->name)) continue;
         options[kept] = *o;
         if (o->resume == LM_CHANGEABLE) options[kept].resume = LM_FIXED; /* no run goes on */
+        if (o->resume == LM_ANEW) options[kept].resume = LM_UNKEPT;
         options[kept++].group = group;
     }
     options[kept] = (lm_option){0};
@@ -291,12 +292,12 @@ int lm_train_with(const lm_model *model, int argc, char *const *argv,
                      lm_string("out", &s->out, "DIR",
                                "Keep the run in this folder: weights, tokens, log.csv and samples.txt. With "
                                "none, keep nothing. Without it: in a new folder in ./runs."))),
-        lm_resumed(LM_UNKEPT, lm_flag("force", &s->force,
-                                      "Overwrite what another run has saved in that folder, and train also "
-                                      "where memory seems too small.")),
-        lm_resumed(LM_UNKEPT,
+        lm_resumed(LM_ANEW, lm_flag("force", &s->force,
+                                    "Overwrite what another run has saved in that folder, and train also "
+                                    "where memory seems too small.")),
+        lm_resumed(LM_ANEW,
                    lm_flag("dry-run", &s->dry_run, "Print what the run would need, and do not train.")),
-        lm_resumed(LM_UNKEPT,
+        lm_resumed(LM_ANEW,
                    lm_flag("quiet", &s->quiet, "Show neither samples nor progress while it trains.")),
         lm_resumed(LM_UNKEPT, lm_string("resume", &s->resume, "DIR",
                                         "Go on with the run in this folder, as if it had never stopped.")),
@@ -307,8 +308,9 @@ int lm_train_with(const lm_model *model, int argc, char *const *argv,
             lm_resumed(LM_CHANGEABLE,
                        lm_integer("iters", &s->iterations, 1, 1e12,
                                   "Train for this many iterations. Without it, a short text gets fewer."))),
-        lm_resumed(LM_UNKEPT, lm_string("time", &s->time, "TIME",
-                                        "Train for this long instead, such as 90s, 10m or 2h.")),
+        lm_resumed(LM_ANEW, lm_string("time", &s->time, "TIME",
+                                      "Train for this long instead, such as 90s, 10m or 2h; with --resume, "
+                                      "for this long at most.")),
         lm_integer("batch", &s->batch, 1, 65536, "Learn from this many pieces of text at a time."),
         lm_integer("accumulate", &s->accumulate, 1, 65536,
                    "Add up the gradients of this many batches before each step."),
@@ -354,7 +356,7 @@ int lm_train_with(const lm_model *model, int argc, char *const *argv,
         lm_real("clip", &s->clip, 1e-20, 1e20,
                 "Scale a gradient down to this norm where it is longer; no limit unless given."),
         lm_seed(&s->seed),
-        lm_threads(&s->threads),
+        lm_resumed(LM_ANEW, lm_threads(&s->threads)),
         lm_about(
             LM_ABOUT_REPORTS,
             lm_resumed(LM_CHANGEABLE,
