@@ -124,7 +124,7 @@ Test(checkpoint, every_key_is_needed) {
 }
 
 Test(checkpoint, hostile_metadata) {
-    expect_fault("architecture", "gpt", "its architecture is 'gpt', not 'toy'");
+    expect_fault("architecture", "gpt", "its architecture is 'gpt', not 'toy'; the program gpt reads it");
     expect_fault("tokenizer", "bpe", "the metadata lack 'merges'");
     expect_fault("tokenizer", "chars", "its tokenizer is 'chars', none of char, byte and bpe");
     expect_fault("tokenizer", "byte", "the vocabulary has 256 entries, vocab_size says 2");

@@ -177,6 +177,17 @@ for columns in 40 60 80; do
   check "plot: $columns columns, nothing of the summary is cut" [ "$(grep -c 'validation 1.127' stdout)" -eq 1 ]
 done
 
+# A run of one row: of a model that is only counted, or after one iteration. A point is no curve.
+mkdir once
+head -n 2 r1/log.csv >once/log.csv
+run "$gpt" plot once
+check 'plot: of one row a line, and no chart' [ "$status" -eq 0 -a "$(wc -l <stdout)" -eq 1 ]
+check 'plot: it says why' grep -q '^once: iteration 0, .*, measured once: no curve$' stdout
+run "$gpt" plot once r1
+check 'plot: beside another run there is a chart' [ "$(wc -l <stdout)" -gt 10 ]
+run "$gpt" report once
+check 'report: of one row without charts' [ "$status" -eq 0 -a "$(grep -c '<figure' once/report.html)" -eq 0 ]
+
 units() { # units NAME CHARACTERS: the same with columns per character and byte; so many characters a token
   log "$1" '1 + 3 * exp(-i / 20)'
   awk -F , -v OFS=, -v n="$2" 'NR == 1 { print $0, "seconds", "train_loss_per_character", "validation_loss_per_character", "train_bits_per_byte", "validation_bits_per_byte"; next }

@@ -61,7 +61,10 @@ check 'info: no list of lists' [ "$(grep -c 'counts\.' stdout)" -eq 0 ]
 run "$ngram" report counted
 check 'report' [ "$status" -eq 0 -a -s counted/report.html ]
 run "$ngram" plot counted
-done_well 'plot'
+check 'plot: one line, as there is no curve' [ "$status" -eq 0 -a "$(wc -l <stdout)" -eq 1 ]
+for command in sample eval report; do
+  refuses 1 "its architecture is 'ngram', not 'gpt'; the program ngram reads it" "$gpt" $command counted
+done
 refuses 1 'no other program knows the model of ngram' "$ngram" export counted x
 run "$ngram" train --data text --tokenizer bpe --vocab-size 300 --order 3 --sample-tokens 20 --out pairs
 done_well 'byte pairs'

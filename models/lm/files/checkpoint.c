@@ -106,7 +106,8 @@ static bool read_option(const nn_file *file, const lm_option *option, tensor_err
 static bool read_word(const nn_file *file, const char *key, const char *expected, tensor_error *err) {
     const char *value = value_of(file, key, err);
     return value && (strcmp(value, expected) == 0 ||
-                     tensor_fail(err, "its %s is '%.40s', not '%s'", key, value, expected));
+                     tensor_fail(err, "its %s is '%.40s', not '%s'; the program %.40s reads it", key, value,
+                                 expected, value));
 }
 
 static bool read_tokenizer(lm_instance *instance, const nn_file *file, tensor_error *err) {

@@ -135,6 +135,7 @@ static void charts(FILE *file, const lm_page *p) {
     } others[] = {{"Learning rate", LM_RATE}, {"Gradient norm", LM_NORM}, {"Tokens a second", LM_SPEED}};
     lm_chart chart;
     lm_curve curves[LM_RUN_CURVES];
+    if (p->history->rows == 1) return; /* measured once: there is no curve */
     fputs("<h2>How it learned</h2>\n", file);
     lm_chart_losses(&chart, &p->history, &p->name, 1, LM_PER_TOKEN, curves);
     lm_page_figure(file, &chart, MOST_TICKS);

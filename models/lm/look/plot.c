@@ -52,7 +52,8 @@ static void summarise(const lm_history *run, const char *name, lm_terminal termi
     snprintf(text, sizeof text, validation < 100 ? "validation %.3f" : "validation %.3g", validation);
     if (!isnan(validation)) used = append(used, text, terminal);
     snprintf(text, sizeof text, "at best %.3f at %.15g", run->reports.best, run->reports.best_iteration);
-    if (run->reports.best_iteration < run->reports.iteration) append(used, text, terminal);
+    if (run->reports.best_iteration < run->reports.iteration) used = append(used, text, terminal);
+    if (run->rows == 1) append(used, "measured once: no curve", terminal);
     fputc('\n', stdout);
 }
 
@@ -60,7 +61,9 @@ static int draw(const lm_model *model, const lm_chart *chart, const lm_history *
                 const char *const *names, int count) {
     tensor_error err = {0};
     lm_terminal terminal = lm_terminal_of_stdout();
-    lm_terminal_chart(stdout, chart, terminal);
+    bool some = false;
+    for (int i = 0; i < count; i++) some |= runs[i]->rows > 1;
+    if (some) lm_terminal_chart(stdout, chart, terminal); /* a point is no curve */
     for (int i = 0; i < count; i++) summarise(runs[i], names[i], terminal);
     return lm_flush(stdout, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
 }
