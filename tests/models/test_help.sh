@@ -65,6 +65,12 @@ for name in C C.UTF-8; do
 done
 same 'the same in every locale' help.C help.C.UTF-8
 if command -v script >/dev/null; then
+  i=0
+  while [ $i -lt 60 ]; do echo "number $i: the cat sat on the mat" && i=$((i + 1)); done >book
+  for command in presets 'train --data book --dry-run' 'train --data book --preset fast --iters 1 --sample-tokens 0 --quiet --out none'; do
+    in_terminal 40 "'$gpt' $command" | sed "s/$(printf '\033')\[K//g" >stdout
+    check "a terminal of 40 columns: $command" [ -s stdout -a "$(wc -L <stdout)" -le 40 ]
+  done
   for columns in 40 60 80 120; do
     in_terminal $columns "'$gpt' train --help" >stdout
     check "a terminal of $columns columns: what fits" [ "$(wc -L <stdout)" -le $columns ]

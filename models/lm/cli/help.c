@@ -1,5 +1,7 @@
 /* --help: what a command's options are, in lines that fit the terminal. */
+#include <limits.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "models/lm/cli/cli_internal.h"
 
@@ -59,6 +61,10 @@ const char *lm_option_value(const lm_option *o, int most, char buffer[LM_MAX_WOR
 int lm_help_columns(FILE *file) {
     const int n = lm_columns_of(fileno(file));
     return n < LEAST_COLUMNS ? LEAST_COLUMNS : n > MOST_COLUMNS ? MOST_COLUMNS : n;
+}
+
+int lm_line_columns(FILE *file) {
+    return isatty(fileno(file)) ? lm_help_columns(file) : INT_MAX;
 }
 
 void lm_wrap(FILE *file, const char *text, int used, int indent, int columns) {

@@ -15,6 +15,8 @@ void lm_options_zsh(const lm_usage *usage, FILE *file);
  * the first, which begins at column `used` (a tab is a space that ends no line); for man, a text, a name and its
  * meaning. */
 int lm_help_columns(FILE *file);
+/* The same for what others may read line by line: there is no limit where the file is no terminal. */
+int lm_line_columns(FILE *file);
 void lm_wrap(FILE *file, const char *text, int used, int indent, int columns);
 void lm_man_text(FILE *file, const char *text);
 void lm_man_entry(FILE *file, const char *name, const char *value, const char *text);

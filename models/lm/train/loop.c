@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "models/lm/cli/pages.h"
 #include "models/lm/train/optimize.h"
 #include "models/lm/train/plan.h"
 #include "models/lm/train/train_internal.h"
@@ -180,14 +181,17 @@ static void note_losses(lm_trainer *t, double train, double validation) {
 
 static bool print_losses(const lm_trainer *t, tensor_error *err) {
     const lm_log_row *row = &t->row;
-    printf("Iter %" PRId64 " - Train loss: %.3f, Validation loss: %.3f", t->state.iteration, row->train_loss,
-           row->validation_loss);
+    char line[256];
+    size_t used =
+        (size_t)snprintf(line, sizeof line, "Iter %" PRId64 " - Train loss: %.3f, Validation loss: %.3f",
+                         t->state.iteration, row->train_loss, row->validation_loss);
     if (t->instance.tokenizer.kind != LM_CHAR && row->train_loss_per_character > 0 &&
         row->validation_loss_per_character > 0)
-        printf(", per character: %.3f, %.3f", row->train_loss_per_character,
-               row->validation_loss_per_character);
-    if (!isnan(t->counted_loss)) printf(" (counts alone: %.3f)", t->counted_loss);
-    printf("\n");
+        used += (size_t)snprintf(line + used, sizeof line - used, ", per character: %.3f, %.3f",
+                                 row->train_loss_per_character, row->validation_loss_per_character);
+    if (!isnan(t->counted_loss))
+        snprintf(line + used, sizeof line - used, " (counts alone: %.3f)", t->counted_loss);
+    lm_wrap(stdout, line, 0, 2, lm_line_columns(stdout));
     return lm_flush(stdout, err);
 }
 

@@ -1,8 +1,10 @@
 /* What a run will be: how many iterations and reports fit the text, or the time; and what it takes. */
 #include <inttypes.h>
 #include <math.h>
+#include <stdarg.h>
 #include <string.h>
 
+#include "models/lm/cli/pages.h"
 #include "models/lm/train/plan.h"
 #include "models/lm/train/train_internal.h"
 
@@ -149,22 +151,39 @@ void lm_plan_say(const lm_trainer *t) {
         lm_say(model, "about %s of memory; nothing is kept", text);
 }
 
+/* A line of it; on a terminal as many lines as it needs. */
+static void fact(const char *name, const char *format, ...) {
+    char text[200];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    const int indent = printf("%-12s", name);
+    lm_wrap(stdout, text, indent, indent, lm_line_columns(stdout));
+}
+
 int lm_plan_print(const lm_trainer *t) {
     const lm_model *model = t->instance.model;
+    const lm_settings *set = &t->set;
     const lm_memory need = lm_memory_needed(t);
     tensor_error err = {0};
-    char text[4][48];
-    printf("parameters  %" PRId64 "\niterations  %" PRId64 ", %s over the text\n",
-           nn_params_count(t->instance.params), t->set.iterations, passes_text(t, text[0], sizeof *text));
-    printf("memory      about %s: %s for %s, %s for a batch\n",
-           lm_memory_text(need.weights + need.batch, text[1], sizeof *text),
-           lm_memory_text(need.weights, text[2], sizeof *text), lm_memory_parts(t),
-           lm_memory_text(need.batch, text[3], sizeof *text));
+    char text[3][48];
+    fact("parameters", "%" PRId64, nn_params_count(t->instance.params));
+    if (set->seconds > 0)
+        fact("iterations", "as many as there is time for in %s",
+             lm_duration(set->seconds, text[0], sizeof *text));
+    else
+        fact("iterations", "%" PRId64 ", %s over the text", set->iterations,
+             passes_text(t, text[0], sizeof *text));
+    fact("memory", "about %s: %s for %s, %s for a batch",
+         lm_memory_text(need.weights + need.batch, text[0], sizeof *text),
+         lm_memory_text(need.weights, text[1], sizeof *text), lm_memory_parts(t),
+         lm_memory_text(need.batch, text[2], sizeof *text));
     const int64_t bytes = tensor_memory();
-    if (bytes >= 0) printf("free        %s\n", lm_memory_text((double)bytes, text[0], sizeof *text));
+    if (bytes >= 0) fact("free", "%s", lm_memory_text((double)bytes, text[0], sizeof *text));
     const double speed = model->activations ? lm_machine_speed(&err) : 0;
-    if (speed > 0 && t->set.seconds == 0)
-        printf("time        roughly %s, without reports\n",
-               lm_duration(lm_step_estimate(t, speed) * (double)t->set.iterations, text[0], sizeof *text));
+    if (speed > 0 && set->seconds == 0)
+        fact("time", "roughly %s, without reports",
+             lm_duration(lm_step_estimate(t, speed) * (double)set->iterations, text[0], sizeof *text));
     return lm_flush(stdout, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
 }

@@ -1,15 +1,23 @@
 /* The command presets: the sizes that a model comes in, and what each needs on this machine. */
 #include <inttypes.h>
 
+#include "models/lm/cli/pages.h"
 #include "models/lm/train/plan.h"
 #include "models/lm/train/train_internal.h"
 
-enum { CHARACTERS = 100 };
+enum { CHARACTERS = 100, ROW_COLUMNS = 60 };
 
 static const lm_option *preset_option(const lm_model *model) {
     const lm_option *o = model->options;
     while (o && o->name && o->kind != LM_PRESET) o++;
     return o && o->name ? o : NULL;
+}
+
+/* In a narrow terminal a row takes two lines. */
+static void print_row(const char *name, const char *parameters, const char *memory, const char *time,
+                      const char *suits) {
+    const bool narrow = lm_help_columns(stdout) < ROW_COLUMNS;
+    printf("%-11s %10s %7s%s%12s  %s\n", name, parameters, memory, narrow ? "\n" : " ", time, suits);
 }
 
 /* Prints the row of the preset that the options hold. */
@@ -27,10 +35,11 @@ static int describe(lm_trainer *t, const void *speed) {
     t->parallel = lm_parallel_new(instance);
     if (nn_params_error(instance->params) || !t->parallel) return lm_fail(model, "out of memory");
     const lm_memory need = lm_memory_needed(t);
-    printf("%-11s %8.2f M %7s %12s  %s\n", preset->name, 1e-6 * (double)nn_params_count(instance->params),
-           lm_memory_text(need.weights + need.batch, text[0], sizeof *text),
-           lm_duration(1000 * lm_step_estimate(t, *(const double *)speed), text[1], sizeof *text),
-           preset->suits);
+    char parameters[32];
+    snprintf(parameters, sizeof parameters, "%.2f M", 1e-6 * (double)nn_params_count(instance->params));
+    print_row(preset->name, parameters, lm_memory_text(need.weights + need.batch, text[0], sizeof *text),
+              lm_duration(1000 * lm_step_estimate(t, *(const double *)speed), text[1], sizeof *text),
+              preset->suits);
     return LM_DONE;
 }
 
@@ -49,16 +58,22 @@ int lm_presets_command(const lm_model *model, int argc, char *const *argv) {
     }
     const double speed = lm_machine_speed(&err);
     if (speed <= 0) return lm_fail(model, "%s", err.text);
-    printf("%-11s %10s %7s %12s  %s\n", "preset", "parameters", "memory", "1000 iters", "for texts of");
+    print_row("preset", "parameters", "memory", "1000 iters", "for texts of");
     for (const lm_preset *p = preset_option(model)->presets; p->name && status < LM_FAILED; p++) {
         char *const words[] = {(char *)"--preset", (char *)p->name};
         const lm_model *fresh = lm_program(); /* with its defaults again */
         status = lm_train_with(fresh, 2, words, describe, &speed);
     }
     if (status != LM_DONE) return status;
-    printf("\nThe parameters, in millions, and the memory to train with a\n"
-           "text of %d distinct characters; the time is roughly what\n"
-           "%d thread%s of this machine need%s.\n",
-           CHARACTERS, tensor_threads(), tensor_threads() > 1 ? "s" : "", tensor_threads() > 1 ? "" : "s");
+    char note[200];
+    const int used = tensor_threads();
+    snprintf(
+        note, sizeof note,
+        "The parameters, in millions, and the memory to train with a text of %d distinct characters; the "
+        "time is roughly what %d thread%s of this machine need%s.",
+        CHARACTERS, used, lm_s(used), used > 1 ? "" : "s");
+    putchar('\n');
+    const int columns = lm_help_columns(stdout);
+    lm_wrap(stdout, note, 0, 0, columns < ROW_COLUMNS ? columns : ROW_COLUMNS);
     return lm_flush(stdout, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
 }
