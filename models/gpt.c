@@ -152,7 +152,8 @@ static double looked_up(const void *self) {
 static bool check(void *self, tensor_error *err) {
     struct gpt_config *c = &((struct gpt *)self)->config;
     if (c->width % c->heads != 0) {
-        return tensor_fail(err, "%" PRId64 " heads do not divide a width of %" PRId64, c->heads, c->width);
+        return tensor_fail(err, "a width of %" PRId64 " cannot be divided among %" PRId64 " heads", c->width,
+                           c->heads);
     }
     if (c->attention_scale == 0) {
         const int64_t size = c->scale_by == BY_HEAD ? c->width / c->heads : c->width;

@@ -118,10 +118,11 @@ static bool check(void *self, tensor_error *err) {
     struct llama_config *c = &((struct llama *)self)->config;
     if (c->key_heads == 0) c->key_heads = c->heads;
     if (c->heads % c->key_heads != 0)
-        return tensor_fail(err, "%" PRId64 " heads of keys do not divide %" PRId64 " heads", c->key_heads,
-                           c->heads);
+        return tensor_fail(err, "%" PRId64 " heads cannot be divided among %" PRId64 " heads of keys",
+                           c->heads, c->key_heads);
     if (c->head_size == 0 && c->width % c->heads != 0)
-        return tensor_fail(err, "%" PRId64 " heads do not divide a width of %" PRId64, c->heads, c->width);
+        return tensor_fail(err, "a width of %" PRId64 " cannot be divided among %" PRId64 " heads", c->width,
+                           c->heads);
     if (c->head_size == 0) c->head_size = c->width / c->heads;
     if (c->head_size % 2 != 0)
         return tensor_fail(err, "heads of %" PRId64 " have no pairs to turn; an even size is needed",

@@ -132,7 +132,7 @@ int lm_main(const lm_model *program, int argc, char **argv) {
         return printed(model);
     }
     if (*word == '-') {
-        lm_say(model, "%s is no command, and a command comes first: %s train %s", word, lm_typed(model),
+        lm_say(model, "%s is not a command, and a command comes first: %s train %s", word, lm_typed(model),
                word);
         return LM_BAD_USAGE;
     }

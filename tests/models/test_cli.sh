@@ -54,7 +54,7 @@ refuses 2 "--activation 'swish' is none of relu|gelu|gelu_erf" "$gpt" train --ac
 refuses 2 "--tied-head 'perhaps' is neither yes nor no" "$gpt" train --tied-head perhaps
 refuses 2 "--preset 'gpt3' is none of kalevala|fast|best|small" "$gpt" train --preset gpt3
 refuses 2 'unknown option --preset' "$bigram" train --preset gpt2
-refuses 2 '5 heads do not divide a width of 64' "$gpt" train --heads 5
+refuses 2 'a width of 64 cannot be divided among 5 heads' "$gpt" train --heads 5
 refuses 2 "'text' is one argument too many" "$gpt" train text
 refuses 2 'FILE is missing' "$gpt" sample
 refuses 2 'FILE... is missing' "$bigram" eval --data text
@@ -335,6 +335,7 @@ refuses 1 'one: 10 tokens are too few' "$gpt" train --data one
 printf '%03000d' 0 >one
 run "$gpt" train ${tiny#--data text} --data one --iters 3 --sample-tokens 5
 check 'a text of one character' [ "$(tail -n 1 stdout)" = 00000 ]
+check 'one is no plural' grep -q ' parameters, 1 distinct character; ' stderr
 
 mkdir data
 cp text data/verses.txt
@@ -514,7 +515,7 @@ refuses 1 "zebra: the character 'Z' U+005A in line 61, column 1 is not in the ch
   "$gpt" eval $model --data zebra
 head -c 20 text >few
 run "$gpt" eval $model --data few
-matches 'eval: less than a window' 'loss .* over 1 tokens'
+matches 'eval: less than a window' 'loss .* over 1 token'
 
 # ---- Checkpoints that cannot be used ------------------------------------------------------------------
 refuses 1 'nowhere' "$gpt" sample nowhere
@@ -530,7 +531,7 @@ for part in 4 8 100 $((size / 2)) $((size - 1)); do
 done
 # Same length, other contents: the file itself stays well-formed.
 damaged() { sed "s/$1/$2/" <$model >damaged; cmp -s $model damaged && verdict "$1 is in the file" 'it is not'; refuses 1 "$3" "$gpt" sample damaged; }
-damaged '"n_embd":"8"' '"n_embd":"9"' '2 heads do not divide a width of 9'
+damaged '"n_embd":"8"' '"n_embd":"9"' 'a width of 9 cannot be divided among 2 heads'
 damaged '"n_head":"2"' '"n_head":"x"' "n_head: 'x' is not a whole number"
 damaged '"n_layer":"1"' '"n_layer":"0"' 'n_layer: 0 is out of range: 1 to 256'
 damaged '"n_layer":"1"' '"n_layer":"9"' 'too few for the'
@@ -587,7 +588,7 @@ cp text runs/text/log.csv
 refuses 1 'runs/directory/log.csv: cannot be read: Is a directory' "$gpt" plot runs/directory
 refuses 1 "runs/text/log.csv: line 1 is not the header of a log: no column 'iteration'" "$gpt" plot runs/text
 ln -s /dev/zero runs/zero/log.csv
-refuses 1 'runs/zero/log.csv: line 1 is no row of a log' "$gpt" plot runs/zero
+refuses 1 'runs/zero/log.csv: line 1 is not a row of a log' "$gpt" plot runs/zero
 if [ -w /dev/full ]; then
   full plot "$gpt" plot runs/a
   refuses 1 '/dev/full: cannot be written: No space left on device' "$gpt" plot runs/a --svg /dev/full
@@ -683,7 +684,7 @@ refuses 1 'nowhere/page.html: cannot be written' "$gpt" report runs/a --html now
 rm runs/a/best.safetensors
 refuses 1 'runs/a/last.safetensors' "$gpt" report runs/a
 echo 'the cat' >runs/a/samples.txt
-refuses 1 'runs/a/samples.txt: what follows sample 0 is no head of a sample' "$gpt" report runs/a
+refuses 1 'runs/a/samples.txt: what follows sample 0 is not the head of a sample' "$gpt" report runs/a
 refuses 2 'DIR... is missing' "$gpt" report
 
 # ---- Against PyTorch ----------------------------------------------------------------------------------

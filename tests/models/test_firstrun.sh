@@ -111,7 +111,7 @@ refuses 2 '--time and --iters both say how long' "$gpt" train $tiny --time 1s --
 # ---- Warnings ---------------------------------------------------------------------------------------
 run "$gpt" train ${tiny#--data text} --data little --iters 2000 --eval-every 1000 --out none
 once 'far too many passes' 'warning: [0-9]* passes over the text are far more than is useful; [0-9]* iterations would do$'
-once 'a small validation part' 'warning: 40 tokens to validate are so few that their loss says little$'
+once 'a small validation part' 'warning: 40 tokens to validate: the loss of so few says little$'
 never 'a usual rate' 'warning: a --lr'
 run "$gpt" train $tiny --iters 60 --eval-every 30 --lr 0.5 --clip 1000 --out none
 once 'a rate far from useful' 'warning: a --lr of 0.5 is far from what is useful'

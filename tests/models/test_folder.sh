@@ -170,11 +170,11 @@ done_well 'and plot draws it'
 again && printf 6,1.2 >>six/log.csv
 run train --resume six --iters 8
 kept 'a row that is cut off is no obstacle'
-says 'and is dropped with a word' 'six/log.csv: its end, which was cut off in the middle, is dropped'
+says 'and is dropped with a word' 'six/log.csv: its end is incomplete and is removed'
 again && { sed -n '$s/^5,/6,/p' plain/log.csv && echo '7,1.2'; } >>six/log.csv
 run train --resume six --iters 8
 kept 'later rows are made again'
-says 'with a word' 'six/log.csv: what is of iteration 6 and later is dropped and made again'
+says 'with a word' 'six/log.csv: all that is of iteration 6 and later is removed, and training computes it again'
 again && sed -i '6,$d' six/log.csv
 run train --resume six --iters 8
 says 'rows that are missing are named' 'six/log.csv: has no rows of iterations 4 to 5'
@@ -192,23 +192,23 @@ bad() { # bad NAME TEXT: the log in six is refused with this text and stays as i
   for file in samples.txt last.safetensors best.safetensors; do same "and $file" six/$file plain/$file; done
 }
 again && sed -i '3s/.*/hello/' six/log.csv
-bad 'no row' 'line 3 is no row of this log'
+bad 'no row' 'line 3 is not a row of this log'
 again && sed -i '3s/,/\x00/' six/log.csv
-bad 'a NUL' 'line 3 is no row of this log'
+bad 'a NUL' 'line 3 is not a row of this log'
 again && sed -i '3s/^1/7/; 4s/^2/3/' six/log.csv && sed -i '3s/^7/4/' six/log.csv
 bad 'no order' 'line 4: iteration 3 comes after 4'
 again && echo hello >six/log.csv
 bad 'no header' 'line 1 is not the header of a log'
 again && printf '# iteration 4, 1000 bytes\nabc' >>six/samples.txt
 run train --resume six --iters 8
-says 'a sample that is cut off is dropped with a word' 'six/samples.txt: its end, which was cut off in the middle, is dropped'
+says 'a sample that is cut off is dropped with a word' 'six/samples.txt: its end is incomplete and is removed'
 cp six/samples.txt after
 again && printf %s "$(cat plain/samples.txt)" >six/samples.txt
 run train --resume six --iters 8
 same 'samples without their last newline' six/samples.txt after
 again && sed -i 's/^# iteration 2, /# iteration 2: /' six/samples.txt
 cp six/samples.txt before
-refuses 1 'six/samples.txt: what follows sample 1 is no head of a sample' train --resume six --iters 8
+refuses 1 'six/samples.txt: what follows sample 1 is not the head of a sample' train --resume six --iters 8
 same 'samples that cannot be read stay as they are' six/samples.txt before
 same 'and so does the log' six/log.csv plain/log.csv
 again

@@ -41,7 +41,7 @@ for program in gpt bengio bigram llama lstm; do
 done
 refuses 2 "unknown command 'zebra'" "$gpt" help zebra
 refuses 2 'did you mean sample?' "$gpt" generate
-refuses 2 '--data is no command, and a command comes first: gpt train --data' "$gpt" --data x
+refuses 2 '--data is not a command, and a command comes first: gpt train --data' "$gpt" --data x
 COLUMNS=100
 export COLUMNS
 run "$gpt" train --help

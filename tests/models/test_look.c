@@ -111,7 +111,7 @@ Test(look, numbers_that_are_not_finite_are_left_out) {
 Test(look, what_is_no_log) {
     static char lines[1 << 13] = "iteration,loss\n";
     memset(lines + strlen(lines), '1', 5000);
-    cr_expect_str_eq(fault_of(lines, strlen(lines)), "line 2 is no row of a log");
+    cr_expect_str_eq(fault_of(lines, strlen(lines)), "line 2 is not a row of a log");
     cr_expect_str_eq(FAULT_OF(""), "the log is empty");
     cr_expect_str_eq(FAULT_OF("loss,iter\n1,2\n"),
                      "line 1 is not the header of a log: no column 'iteration'");
@@ -123,7 +123,7 @@ Test(look, what_is_no_log) {
     cr_expect_str_eq(FAULT_OF("iteration,loss\n1,2\n2\n"), "line 3 has 1 fields, the header 2");
     cr_expect_str_eq(FAULT_OF("iteration,loss\n1,2\n,2\n"), "line 3 has no iteration");
     cr_expect_str_eq(FAULT_OF("iteration,loss\n4,2\n4,2\n"), "line 3: iteration 4 comes after 4");
-    cr_expect_str_eq(FAULT_OF("iteration,loss\n4,2\n\0,2\n"), "line 3 is no row of a log");
+    cr_expect_str_eq(FAULT_OF("iteration,loss\n4,2\n\0,2\n"), "line 3 is not a row of a log");
     cr_expect(!lm_history_read(&history, "/nowhere/log.csv", LM_EVERYTHING, &(tensor_error){0}));
 }
 
@@ -151,16 +151,16 @@ Test(look, samples_and_one_that_is_being_written) {
 
 Test(look, what_is_no_sample) {
     cr_expect_str_eq(sample_fault("# iteration 0, 1 bytes\na\nb\n"),
-                     "what follows sample 1 is no head of a sample");
+                     "what follows sample 1 is not the head of a sample");
     cr_expect_str_eq(sample_fault("# iteration 0, -1 bytes\na\n"),
-                     "what follows sample 0 is no head of a sample");
+                     "what follows sample 0 is not the head of a sample");
     cr_expect_str_eq(sample_fault("# iteration 0, 1 bytes, or so\na\n"),
-                     "what follows sample 0 is no head of a sample");
+                     "what follows sample 0 is not the head of a sample");
     cr_expect_str_empty(sample_fault("# iteration 0, 9223372036854775000 bytes\na\n"));
     cr_expect_eq(samples.count, 0);
     cr_expect_str_eq(
         sample_fault("# iteration 0, 9223372036854775807 bytes\na\n"), /* would end behind INT64_MAX */
-        "what follows sample 0 is no head of a sample");
+        "what follows sample 0 is not the head of a sample");
 }
 
 Test(look, many_samples_are_thinned_evenly) {

@@ -168,8 +168,8 @@ matches 'plot --x: the summary is of the whole run' 'r1: iteration 94, loss 1.02
 run "$gpt" plot r1 --x 90..
 done_well 'plot --x 90..'
 refuses 1 'no run has a loss in the iterations 1000..' "$gpt" plot r1 --x 1000..
-refuses 2 "'5' is no range; write 100..5000, 100.. or ..5000" "$gpt" plot r1 --x 5
-for range in .. x..y 5..x 1...2 1..2..3 ''; do refuses 2 "'$range' is no range" "$gpt" plot r1 --y "$range"; done
+refuses 2 "'5' is not a range; write 100..5000, 100.. or ..5000" "$gpt" plot r1 --x 5
+for range in .. x..y 5..x 1...2 1..2..3 ''; do refuses 2 "'$range' is not a range" "$gpt" plot r1 --y "$range"; done
 refuses 2 "'7..5' ends before it begins" "$gpt" plot r1 --x 7..5
 for columns in 40 60 80; do
   run env COLUMNS=$columns "$gpt" plot r1 r2 gone

@@ -192,7 +192,7 @@ Test(published, faults, .init = setup, .fini = teardown) {
             "model.safetensors: a width of 6 are no heads of 64, as GPT-2 has them; config.json with its "
             "n_head must lie "
             "beside it");
-    refuses("config.json", "\"n_head\": 3", "\"n_head\": 4", "4 heads do not divide a width of 6");
+    refuses("config.json", "\"n_head\": 3", "\"n_head\": 4", "a width of 6 cannot be divided among 4 heads");
     refuses("config.json", "\"n_head\": 3", "\"n_head\": \"x\"",
             "config.json: n_head: 'x' is not a whole number");
     refuses("config.json", "\"n_head\": 3", "\"n_head\": 0",
@@ -342,7 +342,7 @@ Test(published, several_files, .init = setup, .fini = teardown) {
     char map[8000];
     static const char *const faults[][3] = {
         {"two.safetensors", "three.safetensors", "three.safetensors: cannot open"},
-        {"two.safetensors", "../two.safetensors", "'../two.safetensors' is no file beside it"},
+        {"two.safetensors", "../two.safetensors", "'../two.safetensors' is not a file beside it"},
         {"weight_map", "weight_mop", "model.safetensors.index.json: it has no weight_map"},
         {"two.safetensors", "one.safetensors", "it has no table wte.weight"},
     };

@@ -78,8 +78,8 @@ greedy lstm lstm 60 --hop 16
 same 'lstm: the state outlives the window' stdout plain
 
 # ---- What does not fit --------------------------------------------------------------------------------
-refuses 2 '2 heads of keys do not divide 3 heads' "$bin/llama" train $small --width 12 --heads 3 --key-heads 2
-refuses 2 '5 heads do not divide a width of 12' "$bin/llama" train $small --width 12 --heads 5
+refuses 2 '3 heads cannot be divided among 2 heads of keys' "$bin/llama" train $small --width 12 --heads 3 --key-heads 2
+refuses 2 'a width of 12 cannot be divided among 5 heads' "$bin/llama" train $small --width 12 --heads 5
 refuses 2 'heads of 3 have no pairs to turn' "$bin/llama" train $small --width 12 --heads 4
 refuses 2 "--cell 'tree' is none of rnn|gru|lstm" "$bin/lstm" train $small --cell tree
 refuses 1 "its architecture is 'llama', not 'lstm'" "$bin/lstm" sample llama

@@ -46,7 +46,7 @@ static nn_file *open_parts(const char *path, const char *json, tensor_arena *are
         if (first < i) continue;
         const bool name = !strchr(list[i].value, '/');
         const char *part_path = name ? lm_path_beside(path, list[i].value, arena, err) : NULL;
-        if (!name) tensor_fail(err, "'%.60s' is no file beside it", list[i].value);
+        if (!name) tensor_fail(err, "'%.60s' is not a file beside it", list[i].value);
         nn_file *part = part_path ? nn_file_open(part_path, err) : NULL;
         if (part && (!whole || nn_file_join(whole, part, err))) {
             if (!whole) whole = part;

@@ -70,7 +70,8 @@ static bool next_line(reader *r, tensor_error *err) {
     r->line++;
     size_t length = strlen(r->text), mark = r->line == 1 ? lm_byte_order_mark(r->text, length) : 0;
     r->ended = length > 0 && r->text[length - 1] == '\n';
-    if (!r->ended && !feof(r->file)) return tensor_fail(err, "line %" PRId64 " is no row of a log", r->line);
+    if (!r->ended && !feof(r->file))
+        return tensor_fail(err, "line %" PRId64 " is not a row of a log", r->line);
     if (r->ended) r->text[--length] = '\0';
     if (length > 0 && r->text[length - 1] == '\r') r->text[--length] = '\0';
     r->fields = 0;
@@ -252,7 +253,7 @@ bool lm_range_parse(lm_range *range, const char *text, tensor_error *err) {
     range->high = dots ? end_of_range(end + 2, &end) : NAN;
     const bool some = !isnan(range->low) || !isnan(range->high);
     if (!dots || *end || !some)
-        return tensor_fail(err, "'%.60s' is no range; write 100..5000, 100.. or ..5000", text);
+        return tensor_fail(err, "'%.60s' is not a range; write 100..5000, 100.. or ..5000", text);
     return !(range->low >= range->high) || tensor_fail(err, "'%.60s' ends before it begins", text);
 }
 
@@ -282,7 +283,8 @@ bool lm_samples_read(lm_samples *samples, FILE *file, tensor_error *err) {
         if (place.offset < 0) return tensor_fail(err, "cannot be read: %s", strerror(errno));
         if (end == 0 || strcmp(line + end, "\n") != 0 || place.bytes < 0 ||
             place.bytes > INT64_MAX - place.offset)
-            return tensor_fail(err, "what follows sample %" PRId64 " is no head of a sample", samples->total);
+            return tensor_fail(err, "what follows sample %" PRId64 " is not the head of a sample",
+                               samples->total);
         const bool there = fseeko(file, place.offset + place.bytes, SEEK_SET) == 0;
         if (!there && errno != EINVAL) return tensor_fail(err, "cannot be read: %s", strerror(errno));
         if (!there || fgetc(file) != '\n') break; /* EINVAL: no file is as long as it says */

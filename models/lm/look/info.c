@@ -231,8 +231,8 @@ static void print_summary(page p, const subject *s, const row *rows, int count) 
     fit(cell, s->path, p.columns);
     printf("%s%s%s\n", p.bold, cell, p.plain);
     printf("%s bytes\n", lm_grouped(s->bytes, number));
-    printf("%s numbers", lm_grouped(numbers, number));
-    printf(" in %s tensors\n", lm_grouped(tensors, number));
+    printf("%s number%s", lm_grouped(numbers, number), lm_s(numbers));
+    printf(" in %s tensor%s\n", lm_grouped(tensors, number), lm_s(tensors));
     if (bytes > 0) {
         printf("%s counted sequences", lm_grouped(grams, number));
         printf(" in %s bytes\n", lm_grouped(bytes, number));

@@ -22,7 +22,8 @@ lm_history *lm_run_read(const lm_model *model, const char *folder, lm_range iter
     if (!lm_history_read(history, path, iterations, &err))
         return lm_fail(model, "%s: %s", path, err.text), NULL;
     if (history->left_out > 0)
-        lm_say(model, "%s: %" PRId64 " numbers are not finite and left out", path, history->left_out);
+        lm_say(model, "%s: %" PRId64 " number%s not finite and left out", path, history->left_out,
+               history->left_out == 1 ? " is" : "s are");
     if (history->torn) lm_say(model, "%s: the last row is not whole and left out", path);
     *name = copy;
     return history;

@@ -91,7 +91,7 @@ static double per_character(const result *r) {
 }
 
 static void print_lines(const result *r) {
-    printf("loss %.6f over %" PRId64 " tokens\n", r->loss, r->seen.tokens);
+    printf("loss %.6f over %" PRId64 " token%s\n", r->loss, r->seen.tokens, lm_s(r->seen.tokens));
     printf("bits per token %.6f\nperplexity %.6f\n", r->loss / log(2), exp(r->loss));
     if (!isnan(r->counted)) printf("loss of the counts alone %.6f\n", r->counted);
     if (r->seen.characters > 0)

@@ -109,7 +109,7 @@ static item read_row(reader *r, tensor_error *err) {
     if (r->number == 1) return read_header(r, length, err);
     if (!is_row(r, length, &iteration, &seconds)) {
         if (r->file->unended) return TORN;
-        return tensor_fail(err, "line %" PRId64 " is no row of this log", r->number), FAULT;
+        return tensor_fail(err, "line %" PRId64 " is not a row of this log", r->number), FAULT;
     }
     if (iteration >= (double)r->from) return LATER;
     if (iteration <= r->file->last)
@@ -133,7 +133,7 @@ static item read_sample(reader *r, tensor_error *err) {
     if (r->file->unended) return TORN;
     sscanf(r->line, "# iteration %" SCNd64 ", %" SCNd64 " bytes%n", &iteration, &bytes, &end);
     if (end == 0 || (size_t)end != length || bytes < 0)
-        return tensor_fail(err, "what follows sample %" PRId64 " is no head of a sample", r->number - 1),
+        return tensor_fail(err, "what follows sample %" PRId64 " is not the head of a sample", r->number - 1),
                FAULT;
     if (iteration >= r->from) return LATER;
     const off_t at = ftello(stream);
@@ -194,9 +194,11 @@ bool lm_log_open(lm_log *log, const char *folder, int64_t from, tensor_arena *ar
 /* Cuts off what is behind the end of what stays, with a word about it. */
 static bool cut(lm_log_file *file, const lm_model *model, int64_t from, tensor_error *err) {
     if (file->later)
-        lm_say(model, "%s: what is of iteration %" PRId64 " and later is dropped and made again", file->path,
-               from);
-    if (file->torn) lm_say(model, "%s: its end, which was cut off in the middle, is dropped", file->path);
+        lm_say(model,
+               "%s: all that is of iteration %" PRId64
+               " and later is removed, and training computes it again",
+               file->path, from);
+    if (file->torn) lm_say(model, "%s: its end is incomplete and is removed", file->path);
     errno = 0;
     if (fseeko(file->stream, file->end, SEEK_SET) != 0 || ftruncate(fileno(file->stream), file->end) != 0)
         return failed(err, file->path);

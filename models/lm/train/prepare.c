@@ -16,10 +16,10 @@ static bool cut_corpus(lm_trainer *t, tensor_error *err) {
         t->parts[i] = lm_split_of(t->corpus.tokens, (lm_split)i);
         if (t->parts[i].count <= context)
             return tensor_fail(err,
-                               "%" PRId64 " tokens are too few: a context of %" PRId64
-                               " needs at least %" PRId64
+                               "%" PRId64 " token%s too few: a context of %" PRId64 " needs at least %" PRId64
                                " in each part of the text (90 %% to train on, 10 %% to validate)",
-                               t->corpus.tokens.count, context, context + 1);
+                               t->corpus.tokens.count, t->corpus.tokens.count == 1 ? " is" : "s are", context,
+                               context + 1);
         if (!lm_extent_of(&extent, &t->instance.tokenizer, t->parts[i], err)) return false;
         if (extent.characters > 0) t->per_character[i] = (double)extent.tokens / (double)extent.characters;
         if (extent.bytes > 0) t->per_byte[i] = (double)extent.tokens / (double)extent.bytes;

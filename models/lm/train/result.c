@@ -11,13 +11,16 @@ void lm_train_introduce(const lm_trainer *t) {
     const int64_t parameters = nn_params_count(t->instance.params);
     char resumed[64] = "", size[48] = "";
     if (counts)
-        lm_say(model, "%" PRId64 " counted sequences of up to %d tokens", lm_counts_grams(counts),
-               lm_counts_order(counts) + 1);
-    if (parameters > 0) snprintf(size, sizeof size, "%" PRId64 " parameters, ", parameters);
+        lm_say(model, "%" PRId64 " counted sequences of up to %d tokens and the next one",
+               lm_counts_grams(counts), lm_counts_order(counts));
+    if (parameters > 0)
+        snprintf(size, sizeof size, "%" PRId64 " parameter%s, ", parameters, lm_s(parameters));
     if (t->set.resume)
-        snprintf(resumed, sizeof resumed, "; going on after %" PRId64 " iterations", t->state.iteration);
-    lm_say(model, "%s%d distinct %s; %" PRId64 " to train on, %" PRId64 " to validate%s", size,
-           t->instance.tokenizer.count, t->instance.tokenizer.kind == LM_CHAR ? "characters" : "tokens",
+        snprintf(resumed, sizeof resumed, "; going on after %" PRId64 " iteration%s", t->state.iteration,
+                 lm_s(t->state.iteration));
+    const int distinct = t->instance.tokenizer.count;
+    lm_say(model, "%s%d distinct %s%s; %" PRId64 " to train on, %" PRId64 " to validate%s", size, distinct,
+           t->instance.tokenizer.kind == LM_CHAR ? "character" : "token", lm_s(distinct),
            t->parts[LM_TRAIN].count, t->parts[LM_VALIDATION].count, resumed);
 }
 

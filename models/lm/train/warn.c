@@ -24,8 +24,8 @@ void lm_warn_plan(const lm_trainer *t) {
                " iterations would do",
                lm_passes(t), useful);
     if (validation < FEW_TOKENS)
-        lm_say(model, "warning: %" PRId64 " tokens to validate are so few that their loss says little",
-               validation);
+        lm_say(model, "warning: %" PRId64 " token%s to validate: the loss of so few says little", validation,
+               lm_s(validation));
 }
 
 void lm_warn_report(lm_trainer *t, double train, double validation) {
