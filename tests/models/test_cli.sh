@@ -189,7 +189,7 @@ check '--patience: 3 reports after the best' [ "$(grep -c '^Iter' stdout)" -eq \
 run "$gpt" train $tiny --lr 0.05 --iters 5 --eval-every 3 --sample-tokens 30 --dropout 0.1 --out out/r
 run "$gpt" train --resume out/r
 check 'a complete run has nothing to resume' [ "$status" -eq 0 ]
-check 'and says how to go on' grep -q 'the run is complete; --iters with more than 5 goes on$' stderr
+check 'and says how to go on' grep -q 'the run is complete; to go on, give --iters more than 5$' stderr
 refuses 2 "--lr 0.1: out/r/last.safetensors has 0.05, and that cannot change" "$gpt" train --resume out/r --lr 0.1
 refuses 2 "--layers 2: out/r/last.safetensors has 1" "$gpt" train --resume out/r --layers 2
 refuses 2 "--dropout 0.2: out/r/last.safetensors has 0.1" "$gpt" train --resume out/r --dropout=0.2

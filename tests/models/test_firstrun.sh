@@ -104,6 +104,9 @@ if ! grep -q 'the time ran out' stderr; then # the machine was as fast as it see
 fi
 run "$gpt" train --resume timed --time 1s --iters 100000000 --eval-every 1000000
 check 'what is left is no more than the time' [ "$(sed -n 's/^iteration.* \([0-9]*\):[0-9]* left$/\1/p; s/^iteration.* h .* left$/99/p' stderr | sort -n | tail -n 1)" = 0 ]
+check 'each line of progress comes once' [ "$(grep -c '^iteration' stderr)" -eq "$(grep '^iteration' stderr | sort -u | wc -l)" ]
+says '--time may end it before its iterations' '^gpt: 100000000 iterations, .* over the text, or as many as there is time for$'
+check 'so many are nothing to warn of' [ "$(grep -c 'far more than is useful' stderr)" -eq 0 ]
 says '--time also ends one that goes on' 'the time ran out after [0-9]* of 100000000 iterations$'
 for time in soon 0 10x -1; do refuses 2 "is not a time; write 90s, 10m, 2h or 1h30m" "$gpt" train $tiny "--time=$time"; done
 refuses 2 '--time and --iters both say how long' "$gpt" train $tiny --time 1s --iters 5

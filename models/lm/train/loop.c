@@ -375,9 +375,11 @@ int lm_train_loop(lm_trainer *t) {
     }
     if (status == LM_DONE && t->time_up && t->state.iteration < t->set.iterations && !told(t))
         status = report(t); /* the last weights may be the best */
+    lm_progress_clear(&t->progress);
+    if (status == LM_DONE && !t->row.report)
+        lm_progress_report(&t->progress); /* else it has said that line */
     if (status == LM_DONE && t->row.report && !told(t)) log_report(t);
     if (status == LM_DONE) {
-        lm_progress_report(&t->progress);
         status = told(t) ? stop(t) : save(t);
         if (status == LM_DONE && !lm_log_sync(&t->log, &err)) status = fail(t, err.text);
         lm_average_show(t, true);

@@ -144,7 +144,9 @@ void lm_plan_say(const lm_trainer *t) {
     if (t->set.iterations > 0)
         lm_say(model, "%" PRId64 " iteration%s, %s over the text%s", t->set.iterations,
                lm_s(t->set.iterations), passes_text(t, text, sizeof text),
-               t->fitted ? "; more would learn it by heart" : "");
+               t->fitted                             ? "; more would learn it by heart"
+               : t->set.resume && t->set.seconds > 0 ? ", or as many as there is time for"
+                                                     : "");
     lm_memory_text(need.weights + need.batch, text, sizeof text);
     if (t->set.out)
         lm_say(model, "about %s of memory; the run is kept in %s", text, t->set.out);

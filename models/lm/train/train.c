@@ -201,7 +201,7 @@ static int run(lm_trainer *t) {
     if (status != LM_DONE) return status;
     lm_train_introduce(t);
     if (t->set.resume && t->state.iteration >= t->set.iterations) {
-        lm_say(model, "the run is complete; --iters with more than %" PRId64 " goes on", t->state.iteration);
+        lm_say(model, "the run is complete; to go on, give --iters more than %" PRId64, t->state.iteration);
         return LM_DONE;
     }
     lm_plan_say(t);

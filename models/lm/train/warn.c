@@ -18,7 +18,8 @@ void lm_warn_plan(const lm_trainer *t) {
     if (set->iterations > 0 && (set->rate > 0.1 || set->rate < 1e-6))
         lm_say(model, "warning: a --lr of %g is far from what is useful: between 0.00001 and 0.03",
                set->rate);
-    if (set->iterations / MANY_TIMES > useful)
+    const bool ends_before = set->resume && set->seconds > 0; /* by --time, and not by its iterations */
+    if (set->iterations / MANY_TIMES > useful && !ends_before)
         lm_say(model,
                "warning: %.0f passes over the text are far more than is useful; %" PRId64
                " iterations would do",
