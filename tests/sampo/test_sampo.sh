@@ -113,6 +113,7 @@ done
 for word in help --help -h; do
     run "$word"
     check "$word" [ "$status" -eq 0 -a ! -s "$tmp/stderr" -a "$(calls)" = '' ]
+    check "$word fits 80 columns" [ "$(wc -L <"$tmp/stdout")" -le 80 ]
 done
 "$gpt" --help | awk '/^[A-Z]/ { in_list = $0 == "Commands" } in_list && /^  / { print $1 }' >"$tmp/commands"
 awk '/^  / { print $1 }' "$tmp/stdout" >"$tmp/listed"
