@@ -76,7 +76,7 @@ void lm_plan_fit(lm_trainer *t) {
 /* A batch of a report takes a third of what it takes to learn from. */
 void lm_plan_time(lm_trainer *t, double step_seconds) {
     lm_settings *set = &t->set;
-    const double steps = 0.95 * set->seconds / step_seconds; /* the rest is for what is not counted */
+    const double steps = 0.85 * set->seconds / step_seconds; /* the rest is for what is not counted */
     const double batch = 2.0 / 3 / (double)set->accumulate,
                  most = 0.2 * steps; /* a fifth of the time for reports */
     int64_t reports = REPORTS;
