@@ -97,10 +97,19 @@ static ag_var *zeros(ag_tape *tape, int64_t rows, int64_t width) {
     return tensor_ok(x) && tensor_fill(x, 0, NULL) ? ag_input(tape, x) : NULL;
 }
 
-/* The state with zeros where there is none. */
+/* Zeros where there is no state; NULL where it is not [B, H], as it would be broadcast. */
+static ag_var *state_of(const struct nn_cell *m, ag_var *s, ag_tape *tape, int64_t rows) {
+    if (!s) return zeros(tape, rows, m->hidden);
+    if (ag_rank(s) == 2 && ag_size(s, 0) == rows && ag_size(s, 1) == m->hidden) return s;
+    char is[TENSOR_SHAPE_TEXT];
+    return ag_fail(tape, "cell: a state is %s, expected [%lld, %lld]",
+                   tensor_shape_text(is, sizeof is, s->value.rank, s->value.shape), (long long)rows,
+                   (long long)m->hidden);
+}
+
 static nn_hidden begin(const struct nn_cell *m, nn_hidden s, ag_tape *tape, int64_t rows) {
-    if (!s.h) s.h = zeros(tape, rows, m->hidden);
-    if (!s.c && m->kind == NN_LSTM) s.c = zeros(tape, rows, m->hidden);
+    s.h = state_of(m, s.h, tape, rows);
+    if (m->kind == NN_LSTM) s.c = state_of(m, s.c, tape, rows);
     return s;
 }
 

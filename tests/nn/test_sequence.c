@@ -150,6 +150,10 @@ Test(sequence, recurrent_says_what_does_not_fit) {
     nn_cache cache = {.length = 1};
     cr_expect_null(nn_recurrent_cached(&m, ag_input(tape, expected("rnn", "x")), &cache));
     cr_expect_str_eq(ag_error(tape), "recurrent: a cache of 1 layers, without gradients, is needed");
+    ag_reset(tape);
+    ag_var *one = ag_ones(tape, TENSOR_SHAPE(1, 4)); /* which adding would repeat for both rows */
+    cr_expect_null(nn_cell(&m.layer[0], ag_input(tape, x), (nn_hidden){.h = one}).h);
+    cr_expect_str_eq(ag_error(tape), "cell: a state is [1, 4], expected [2, 4]");
     nn_params *bad = nn_params_new();
     nn_recurrent_init(&m, bad, "r", NN_GRU, 3, 4, (nn_recurrent_options){.layers = NN_MAX_RECURRENT + 1});
     cr_expect_str_eq(nn_params_error(bad), "r: 17 layers are not 1 to 16");
