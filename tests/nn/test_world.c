@@ -1,14 +1,12 @@
 /* Ranks: processes that share a batch get the gradients that one alone gets, bit for bit. */
 #include "sampo/nn.h"
+#include "tests/nn/sockets.h"
 
 #include <criterion/criterion.h>
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 enum { ROWS = 37, WIDTH = 7, MOST = 8, COUNTS = 9 };
 static const int64_t shard_counts[COUNTS] = {0, 1, 2, 3, 5, 8, 13, 31, ROWS};
@@ -16,24 +14,6 @@ static const int64_t shard_counts[COUNTS] = {0, 1, 2, 3, 5, 8, 13, 31, ROWS};
 /* ---- Processes of this machine, with a socket for each two --------------------------------------------- */
 
 static int sockets[MOST][MOST]; /* [a][b]: what rank a has to b */
-
-static bool move(int file, bool out, char *data, size_t bytes, tensor_error *err) {
-    while (bytes > 0) {
-        const ssize_t moved = out ? send(file, data, bytes, MSG_NOSIGNAL) : read(file, data, bytes);
-        if (moved < 0 && errno == EINTR) continue;
-        if (moved <= 0) return tensor_fail(err, "a rank is gone");
-        data += moved, bytes -= (size_t)moved;
-    }
-    return true;
-}
-
-static bool send_bytes(void *context, int to, const void *data, size_t bytes, tensor_error *err) {
-    return move(((int *)context)[to], true, (char *)data, bytes, err);
-}
-
-static bool receive_bytes(void *context, int from, void *data, size_t bytes, tensor_error *err) {
-    return move(((int *)context)[from], false, data, bytes, err);
-}
 
 /* Starts the other ranks, which run `work` and end with what it returns; this process is rank 0. */
 static nn_world start(int size, int (*work)(const nn_world *world), pid_t *others) {
