@@ -32,7 +32,7 @@ static ag_var *where_case(ag_var **in) {
     return ag_where(ag_less(in[0], in[1]), in[2], in[3]);
 }
 static ag_var *masked_fill_case(ag_var **in) {
-    return ag_masked_fill(in[0], ag_less(in[1], ag_constant(in[0]->tape, 0)), 0.5f);
+    return ag_masked_fill(in[0], ag_less(in[1], ag_constant(ag_tape_of(in[0]), 0)), 0.5f);
 }
 static const ag_case where_cases[] = {
     {"broadcast",

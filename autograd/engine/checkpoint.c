@@ -109,10 +109,9 @@ static ag_var *node_of(ag_var *z, recomputed r, size_t bytes, int inputs, int co
 ag_var *ag_checkpoint(ag_block *block, const void *context, size_t bytes, int count, ag_var *const *in,
                       tensor_rng *rng) {
     ag_tape *tape = NULL;
-    for (int i = 0; i < count; i++) {
-        if (!in[i]) return NULL;
-        if (!tape) tape = in[i]->tape;
-    }
+    for (int i = 0; i < count && !tape; i++) tape = ag_tape_of(in[i]);
+    for (int i = 0; i < count; i++)
+        if (!in[i]) return ag_fail(tape, "checkpoint: operand %d is NULL", i);
     if (!tape || ag_failed(tape)) return NULL;
     const recomputed r = {.block = block,
                           .context = context,

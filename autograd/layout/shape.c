@@ -186,7 +186,7 @@ static void expand_backward(ag_var *y, ag_var *dy) {
     ag_add_grad(y->in[0], dy);
 }
 static ag_var *expand_case(ag_var **in) {
-    return ag_mul(ag_expand(in[0], 3, in[1]->value.shape), in[1]);
+    return ag_mul(ag_expand(in[0], 3, in[1] ? in[1]->value.shape : NULL), in[1]);
 }
 static const ag_case expand_cases[] = {{"", expand_case, 2, {{2, {3, 1}}, {3, {2, 3, 4}}}}};
 const ag_op ag_op_expand = {"expand", expand_backward, AG_CASES(expand_cases)};

@@ -158,7 +158,7 @@ static ag_var *packed_case(ag_var **in) {
 }
 static ag_var *mask_case(ag_var **in) {
     return ag_attention(in[0], in[0], in[1],
-                        (ag_attention_options){.mask = ag_less(in[2], ag_constant(in[2]->tape, 0))});
+                        (ag_attention_options){.mask = ag_less(in[2], ag_constant(ag_tape_of(in[2]), 0))});
 }
 static ag_var *additive_case(ag_var **in) {
     return ag_attention(in[0], in[1], in[1],

@@ -95,7 +95,8 @@ ag_var *nn_multihead(const struct nn_multihead *m, ag_var *x, nn_attend how) {
 
 ag_var *nn_multihead_cross(const struct nn_multihead *m, ag_var *x, ag_var *memory, nn_attend how) {
     const int64_t first = first_row("attention", x, how.first);
-    if (first < 0 || !memory) return NULL;
+    if (first < 0) return NULL;
+    if (!memory) return ag_fail(x->tape, "attention: the memory is NULL");
     if (ag_rank(memory) != 3)
         return ag_fail(x->tape, "attention: needs a memory [B, Tk, M], not rank %d", ag_rank(memory));
     ag_var *q = turn(heads_of(&m->q_proj, rows_from(x, first), m->heads), &how.rotary, first);

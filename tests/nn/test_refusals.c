@@ -97,7 +97,7 @@ static struct modules {
         for (int i = 0; i < MOST_OPERANDS; i++)                                                              \
             x[i] = i == 0 || tensor_ok(t[i]) ? ag_input(tape, t[i]) : NULL;                                  \
         const bool ok = (__VA_ARGS__) != NULL;                                                               \
-        if (!ok) tensor_fail(err, "%s", ag_error(tape));                                                     \
+        if (!ok && !ag_ok(tape)) tensor_fail(err, "%s", ag_error(tape));                                     \
         ag_tape_free(tape);                                                                                  \
         return ok;                                                                                           \
     }
