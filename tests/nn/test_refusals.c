@@ -142,3 +142,47 @@ Test(refusals, sizes) {
         if (!name) break;
     }
 }
+
+/* Without a registry, as when there was no memory for one, what has parameters has none, and gives nothing. */
+Test(refusals, no_registry) {
+    for (int which = 0; make(NULL, which, C, 3); which++) continue;
+    tensor_arena *arena = tensor_arena_new(NULL);
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        tensor t[MOST_OPERANDS] = {0};
+        bool may, can;
+        int count = 0;
+        for (const char *text = calls[i].operands; *text;)
+            t[count++] = operand(arena, &text, FITS, &may, &can);
+        const bool without = strstr("nn_dropout nn_activate nn_cross_entropy nn_mse_loss", calls[i].name);
+        cr_expect_eq(calls[i].function(t, NULL), without, "%s", calls[i].name);
+    }
+    tensor_arena_free(arena);
+}
+
+/* The text names the module by the name that it has, or else by its kind. */
+Test(refusals, groups_and_heads) {
+    static const struct { const char *name, *text; } names[] = {{"m", "m: "}, {NULL, ""}};
+    for (int k = 0; k < 2; k++) {
+        const char *name = names[k].name;
+        for (int which = 0; which < 8; which++) {
+            nn_params *p = nn_params_new();
+            const tensor_windows three = {.groups = 3};
+            if (which == 0) nn_conv2d_init(&m.conv2d, p, name, 4, 6, 1, 1, (nn_conv2d_options){three, false});
+            if (which == 1) nn_conv1d_init(&m.conv1d, p, name, 6, 4, 1, (nn_conv2d_options){three, true});
+            if (which == 2) nn_group_norm_init(&m.group_norm, p, name, 3, 4, 1);
+            if (which == 3) nn_group_norm_init(&m.group_norm, p, name, 0, 4, 1);
+            if (which == 4) nn_attention_init(&m.attention, p, name, 4, (nn_attention_options){.heads = 3});
+            if (which == 5) nn_multihead_init(&m.multihead, p, name, 4, (nn_multihead_options){.heads = 3});
+            if (which == 6)
+                nn_multihead_init(&m.multihead, p, name, 4,
+                                  (nn_multihead_options){.heads = 2, .key_heads = 3});
+            if (which == 7)
+                nn_multihead_init(&m.multihead, p, name, 4,
+                                  (nn_multihead_options){.heads = 2, .head_size = -1});
+            cr_expect(strncmp(nn_params_error(p), names[k].text, strlen(names[k].text)) == 0 &&
+                          nn_params_error(p)[0],
+                      "%d: %s", which, nn_params_error(p));
+            nn_params_free(p);
+        }
+    }
+}
