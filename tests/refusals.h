@@ -1,5 +1,6 @@
 /* Functions whose operands do not fit: each gets one operand after the other that is no tensor, has the other type, one
- * axis more, or one element more along an axis, and refuses what it does not permit, with a text. */
+ * axis more, or one element more along an axis, and refuses what it does not permit, with a text. It may refuse one with
+ * gaps between its elements. */
 #ifndef SAMPO_TESTS_REFUSALS_H
 #define SAMPO_TESTS_REFUSALS_H
 
@@ -16,7 +17,7 @@ typedef struct refusing {
 } refusing;
 
 enum { MOST_OPERANDS = 9 };
-enum { FITS, ABSENT, OTHER_TYPE, OTHER_RANK, LONGER }; /* and LONGER + an axis */
+enum { FITS, ABSENT, OTHER_TYPE, GAPS, OTHER_RANK, LONGER }; /* and LONGER + an axis */
 
 /* The operand whose text begins at *text, which moves behind it. Sets whether the call permits the change, and whether
  * there is something to change. */
@@ -24,7 +25,7 @@ static tensor operand(tensor_arena *arena, const char **text, int change, bool *
     tensor_dtype dtype = TENSOR_F32;
     int64_t shape[TENSOR_MAX_RANK];
     int rank = 0;
-    *permitted = change == FITS;
+    *permitted = change == FITS || change == GAPS;
     for (; **text && !isalpha((unsigned char)**text); ++*text) {
         const char flag = **text;
         *permitted |= (flag == '?' && change == ABSENT) || (flag == '|' && change == OTHER_TYPE) ||
@@ -39,7 +40,9 @@ static tensor operand(tensor_arena *arena, const char **text, int change, bool *
     }
     *possible = change - LONGER < rank;
     if (change == ABSENT) return (tensor){0};
-    const tensor x = tensor_zeros(arena, dtype, rank, shape, NULL);
+    if (change == GAPS && rank > 0) shape[rank - 1] *= 2;
+    tensor x = tensor_zeros(arena, dtype, rank, shape, NULL);
+    if (change == GAPS && rank > 0) x = tensor_slice(x, -1, 0, INT64_MAX, 2, NULL);
     if (dtype == TENSOR_F32) tensor_fill(x, 1, NULL);
     return x;
 }
@@ -67,7 +70,7 @@ static bool try_call(tensor_arena *arena, const refusing *c, int which, int chan
     const bool ok = c->function(t, &err);
     EACH(ok == (err.text[0] == '\0'), "%s: operand %d, change %d: '%s'", c->name, which, change, err.text);
     EACH(!ok || permitted, "%s: operand %d, change %d is not refused", c->name, which, change);
-    EACH(ok || !permitted || change >= OTHER_RANK, "%s: operand %d, change %d: %s", c->name, which, change,
+    EACH(ok || !permitted || change >= GAPS, "%s: operand %d, change %d: %s", c->name, which, change,
          err.text);
     return true;
 }

@@ -200,14 +200,15 @@ bool tensor_compact_linear(tensor out, tensor x, const tensor_compact *w, tensor
     for (int axis = 0; axis < x.rank - 1; axis++) shape[axis] = x.shape[axis];
     shape[x.rank - 1] = w->out;
     if (!tensor_expect_shape("linear", "out", &out, x.rank, shape, err) ||
-        (tensor_ok(bias) && !tensor_expect_shape("linear", "bias", &bias, 1, &w->out, err)))
+        (tensor_ok(bias) && (!tensor_expect("linear", "bias", &bias, TENSOR_F32, err) ||
+                             !tensor_expect_shape("linear", "bias", &bias, 1, &w->out, err))))
         return false;
     const int64_t need = tensor_compact_scratch(w, x);
     if (!tensor_dense(&x) || !tensor_dense(&out) || (tensor_ok(bias) && !tensor_dense(&bias)))
         return tensor_fail(err, "linear: with compact weights the others are contiguous");
-    if (need > 0 &&
-        (!tensor_expect("linear", "scratch", &scratch, TENSOR_I32, err) || tensor_size(scratch) < need))
-        return tensor_fail(err, "linear: the scratch is too small");
+    if (need > 0 && (!tensor_expect("linear", "scratch", &scratch, TENSOR_I32, err) ||
+                     tensor_size(scratch) < need || !tensor_dense(&scratch)))
+        return tensor_fail(err, "linear: needs scratch of %lld numbers without gaps", (long long)need);
     compact_product t = {.w = w,
                          .args = {.m = rows_of(x),
                                   .n = w->out,

@@ -87,6 +87,13 @@ static void check_linear(int64_t m, int64_t k, int64_t n, tensor_precision preci
     const int64_t need = tensor_compact_scratch(&r.compact, x);
     const tensor scratch = tensor_new(arena, TENSOR_I32, 1, &need, NULL);
     cr_assert(tensor_compact_linear(out, x, &r.compact, start, scratch, &err), "%s", err.text);
+    if (need > 0) {
+        const tensor one = tensor_new(arena, TENSOR_I32, TENSOR_SHAPE(1), NULL);
+        cr_assert_not(
+            tensor_compact_linear(out, x, &r.compact, start, tensor_expand(one, 1, &need, NULL), &err));
+        cr_assert(strstr(err.text, "numbers without gaps"), "%s", err.text);
+        err = (tensor_error){0};
+    }
     cr_assert(tensor_linear(plain, x, by_rows ? tensor_transpose(r.back, 0, 1, NULL) : r.back, start, &err));
     const double bound = precision == TENSOR_BFLOAT16 ? 0 : 3e-4 * sqrt((double)k + 1);
     for (int64_t i = 0; i < m * n; i++)

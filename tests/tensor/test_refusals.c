@@ -1,8 +1,12 @@
 /* Operands that do not fit the functions of kernels.h, arrange.h and windows.h. */
 #include "tests/refusals.h"
+#include "tests/tensor/tensor_test.h"
 
 static const tensor_attention_options attending = {.scale = 1};
 static const tensor_windows windows = {.groups = 1};
+static tensor_compact half, quarter; /* of [4, 3] */
+static int8_t values[64];
+static uint16_t scales[64];
 static const tensor_update_step update = {.rate = 0.1, .beta1 = 0.9, .beta2 = 0.9, .bias1 = 1, .bias2 = 1};
 
 #define CALLS(_)                                                                                             \
@@ -71,7 +75,12 @@ static const tensor_update_step update = {.rate = 0.1, .beta1 = 0.9, .beta2 = 0.
       tensor_pool_average(t[0], t[1], (const int64_t[2]){2, 2}, &windows, err))                              \
     _(pool_average_vjp, "f124~4~ f1222",                                                                     \
       tensor_pool_average_vjp(t[0], t[1], (const int64_t[2]){2, 2}, &windows, err))                          \
-    _(pool_largest, "i1222 f124~4~", tensor_pool_largest(t[0], t[1], (const int64_t[2]){2, 2}, &windows, err))
+    _(pool_largest, "i1222 f124~4~",                                                                         \
+      tensor_pool_largest(t[0], t[1], (const int64_t[2]){2, 2}, &windows, err))                              \
+    _(compact_linear, "f23 f24 ?f3 *i99", tensor_compact_linear(t[0], t[1], &quarter, t[2], t[3], err))      \
+    _(compact_linear_bf16, "f23 f24 ?f3", tensor_compact_linear(t[0], t[1], &half, t[2], (tensor){0}, err))  \
+    _(compact_gather, "f24 i2", tensor_compact_gather(t[0], &half, t[1], err))                               \
+    _(round_weights, "f4~3~", tensor_round_weights(t[0], TENSOR_INT8, false, values, scales, err))
 
 #define FUNCTION(name, operands, ...)                                                                        \
     static bool call_##name(const tensor *t, tensor_error *err) {                                            \
@@ -83,5 +92,10 @@ CALLS(FUNCTION)
 static const refusing calls[] = {CALLS(ENTRY)};
 
 Test(refusals, operands) {
+    const int64_t shape[] = {4, 3};
+    tensor_arena *arena = tensor_arena_new(NULL);
+    TEST_OK(tensor_compact_new(&half, TENSOR_BFLOAT16, shape, false, values, NULL, arena, &err));
+    TEST_OK(tensor_compact_new(&quarter, TENSOR_INT8, shape, false, values, scales, arena, &err));
     refuse_all(sizeof calls / sizeof *calls, calls);
+    tensor_arena_free(arena);
 }
