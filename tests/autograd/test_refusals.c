@@ -42,14 +42,21 @@ static bool runs(ag_tape *tape, const ag_case *c, const char *name, int which, i
     return ok;
 }
 
+/* Whether its cases give a list of as many numbers as there are axes. */
+static bool has_list(const ag_op *op) {
+    return strcmp(op->name, "permute") == 0 || strcmp(op->name, "pad") == 0;
+}
+
 Test(refusals, every_operation) {
     ag_tape *tape = ag_tape_new();
     int refused = 0;
     for (const ag_op *const *op = ag_ops; *op; op++)
         for (int i = 0; i < (*op)->case_count; i++)
             for (int which = 0; which < (*op)->cases[i].inputs; which++)
-                for (int change = 0; change < CHANGES; change++)
+                for (int change = 0; change < CHANGES; change++) {
+                    if (change == OTHER_RANK && has_list(*op)) continue;
                     refused += !runs(tape, &(*op)->cases[i], (*op)->name, which, change);
+                }
     cr_expect_gt(refused, 100, "%d", refused);
     ag_tape_free(tape);
 }
