@@ -139,6 +139,15 @@ typedef void binary_kernel(int64_t n, float *out, const float *a, const float *b
 
 typedef void parametric_kernel(int64_t n, float *out, const float *x, const float *y, float a, float b);
 
+/* out[r] of row r of `rows`, x_row elements apart. */
+typedef void rows_kernel(int64_t rows, int64_t n, float *out, const float *x, int64_t x_row);
+
+static inline float reduce_one(rows_kernel *kernel, int64_t n, const float *x) {
+    float out;
+    kernel(1, n, &out, x, n);
+    return out;
+}
+
 typedef struct tensor_kernels {
     const char *name;
 
@@ -158,11 +167,11 @@ typedef struct tensor_kernels {
     void (*dropout)(int64_t n, float *out, const uint32_t *words, uint32_t dropped, float kept);
 
     /* reduce.h: rows of n contiguous elements */
-    float (*sum)(int64_t n, const float *x); /* 16 lanes, blocks of REDUCE_BLOCK added in double */
-    float (*dot)(int64_t n, const float *a, const float *b); /* likewise */
-    float (*max)(int64_t n, const float *x);                 /* n >= 1; NaN if any is */
-    float (*min)(int64_t n, const float *x);                 /* likewise */
-    float (*product)(int64_t n, const float *x);             /* 16 lanes */
+    rows_kernel *sum;     /* 16 lanes, blocks of REDUCE_BLOCK added in double */
+    rows_kernel *max;     /* n >= 1; NaN if any is */
+    rows_kernel *min;     /* likewise */
+    rows_kernel *product; /* 16 lanes */
+    float (*dot)(int64_t n, const float *a, const float *b); /* as sum */
     double (*sum_squares)(int64_t n, const float *x);        /* in double */
     /* total[j] += row[0][j] + row[1][j] + ...: 1 to SUM_ROWS rows, added in float in this order */
     void (*add_rows)(int64_t n, double *total, int64_t rows, const float *const row[]);

@@ -80,9 +80,18 @@ static inline void lanes_store_some(float *p, lanes a, int64_t count) {
     } while (0)
 #define EACH_LANES(n, i, count, ...) EACH_GROUP(LANES, n, i, count, __VA_ARGS__)
 
+/* x where it is NaN, else y. */
+static inline vec vec_nan_or(vec x, vec y) {
+#if defined(__AVX512F__)
+    return _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), x); /* one operation for two */
+#else
+    return vec_select(x != x, x, y);
+#endif
+}
+
 /* The larger, of equals `top`; NaN if either is. What is done with x alone does not make a chain of maxima wait. */
 static inline vec vec_max(vec top, vec x) {
-    return vec_select(x != x, x, vec_at_least(top, x));
+    return vec_nan_or(x, vec_at_least(top, x));
 }
 
 /* top = vec_max(top, x) for vectors of any width; a function would take them as arguments, whose passing depends on the
@@ -106,6 +115,22 @@ static inline float lanes_max(lanes a) {
     four[1] = __builtin_shufflevector(four[0], four[0], 1, 0, 3, 2);
     FOLD_MAX(four[0], four[1]);
     return four[0][0];
+}
+
+static inline lanes lanes_minus(lanes a) {
+    for (int v = 0; v < LANE_VECS; v++) a.v[v] = -a.v[v];
+    return a;
+}
+
+/* The product of the lanes by the tree of lanes_sum. */
+static inline float lanes_product(lanes a) {
+    lanes8 eight[2];
+    memcpy(eight, &a, sizeof eight);
+    eight[0] *= eight[1];
+    lanes4 four[2];
+    memcpy(four, eight, sizeof four);
+    four[0] *= four[1];
+    return (four[0][0] * four[0][2]) * (four[0][1] * four[0][3]);
 }
 
 #endif

@@ -59,7 +59,7 @@ static __attribute__((noinline)) row_sums wide_moments(int64_t n, const float *x
 static void norm_row(int64_t n, float *y, float stats[2], const float *x, const float *w, const float *b,
                      float eps, bool centred) {
     const double part = 1 / (double)n;
-    const float guess = centred ? (float)((double)reduce_sum(n, x) * part) : 0;
+    const float guess = centred ? (float)((double)reduce_one(reduce_sum, n, x) * part) : 0;
     const row_sums sums = centred_sums(n, x, guess);
     const double shift = centred ? sums.first * part : 0, variance = sums.second * part - shift * shift;
     float mean = (float)((double)guess + shift);
@@ -144,7 +144,7 @@ static void norm_vjp_row(int64_t n, float *dx, const float stats[2], const float
 
 /* The mean of a row, n > 0, and the sum of the squares of what is left, as norm_row computes them. */
 static void norm_moments(int64_t n, const float *x, double moments[2]) {
-    const float guess = (float)((double)reduce_sum(n, x) / (double)n);
+    const float guess = (float)((double)reduce_one(reduce_sum, n, x) / (double)n);
     const row_sums sums = centred_sums(n, x, guess);
     const double shift = sums.first / (double)n, rest = sums.second - sums.first * shift;
     moments[0] = (double)guess + shift;

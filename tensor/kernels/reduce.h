@@ -8,21 +8,52 @@
 
 enum { ADD_ROWS_NV = 8 }; /* vectors of columns side by side: chains that hide an addition's latency */
 
-/* One block: each lane adds its elements in ascending order, then the tree. */
-static float sum_block(int64_t n, const float *x) {
-    lanes total = lanes_splat(0);
-    EACH_LANES(n, i, count, {
-        const lanes row = lanes_load_some(x + i, count, 0);
-        for (int v = 0; v < LANE_VECS; v++) total.v[v] += row.v[v];
-    });
-    return lanes_sum(total);
+/* name(rows, n, out, x, x_row): out[r] = `result` of row r's lanes, `total`, into which its elements are folded, each
+ * lane's in ascending order. A row is a chain of operations that wait for each other; a processor begins the next one
+ * meanwhile where nothing but this loop stands between. */
+#define FOLDS(name, start, fold, result)                                                                     \
+    static void name(int64_t rows, int64_t n, float *out, const float *x, int64_t x_row) {                   \
+        for (int64_t r = 0; r < rows; r++, x += x_row) {                                                     \
+            lanes total = lanes_splat(start);                                                                \
+            EACH_LANES(n, i, count, {                                                                        \
+                const lanes row = lanes_load_some(x + i, count, start);                                      \
+                for (int v = 0; v < LANE_VECS; v++) total.v[v] = fold(total.v[v], row.v[v]);                 \
+            });                                                                                              \
+            out[r] = result;                                                                                 \
+        }                                                                                                    \
+    }
+
+static inline vec fold_sum(vec total, vec x) {
+    return total + x;
+}
+static inline vec fold_product(vec total, vec x) {
+    return total * x;
+}
+/* As vec_max. */
+static inline vec fold_min(vec least, vec x) {
+    return vec_nan_or(x, vec_at_most(least, x));
 }
 
-static float reduce_sum(int64_t n, const float *x) {
-    double total = 0;
-    for (int64_t i = 0; i < n; i += REDUCE_BLOCK)
-        total += (double)sum_block(n - i < REDUCE_BLOCK ? n - i : REDUCE_BLOCK, x + i);
-    return (float)total;
+FOLDS(sum_blocks, 0, fold_sum, lanes_sum(total))
+FOLDS(reduce_max, -__builtin_inff(), vec_max, lanes_max(total))
+FOLDS(reduce_min, __builtin_inff(), fold_min, -lanes_max(lanes_minus(total)))
+FOLDS(reduce_product, 1, fold_product, lanes_product(total))
+#undef FOLDS
+
+static void reduce_sum(int64_t rows, int64_t n, float *out, const float *x, int64_t x_row) {
+    if (n <= REDUCE_BLOCK) {
+        sum_blocks(rows, n, out, x, x_row);
+        return;
+    }
+    for (int64_t r = 0; r < rows; r++, x += x_row) {
+        double total = 0;
+        for (int64_t i = 0; i < n; i += REDUCE_BLOCK) {
+            float part;
+            sum_blocks(1, min64(n - i, REDUCE_BLOCK), &part, x + i, x_row);
+            total += (double)part;
+        }
+        out[r] = (float)total;
+    }
 }
 
 /* Sum of the products, as reduce_sum takes it. */
@@ -40,37 +71,6 @@ static float reduce_dot(int64_t n, const float *a, const float *b) {
     for (int64_t i = 0; i < n; i += REDUCE_BLOCK)
         total += (double)dot_block(n - i < REDUCE_BLOCK ? n - i : REDUCE_BLOCK, a + i, b + i);
     return (float)total;
-}
-
-/* The largest of the elements with `flip` in their bits, which the sign turns into the smallest. */
-static inline __attribute__((always_inline)) float largest(int64_t n, const float *x, const int32_t flip) {
-    lanes top = lanes_splat(-__builtin_inff());
-    EACH_LANES(n, i, count, {
-        lanes row = lanes_load_some(x + i, count, flip ? __builtin_inff() : -__builtin_inff());
-        for (int v = 0; v < LANE_VECS; v++) top.v[v] = vec_max(top.v[v], (vec)((veci)row.v[v] ^ flip));
-    });
-    return lanes_max(top);
-}
-
-static float reduce_max(int64_t n, const float *x) {
-    return largest(n, x, 0);
-}
-
-static float reduce_min(int64_t n, const float *x) {
-    return -largest(n, x, ~0x7fffffff);
-}
-
-static float reduce_product(int64_t n, const float *x) {
-    lanes total = lanes_splat(1);
-    float lane[LANES];
-    EACH_LANES(n, i, count, {
-        const lanes row = lanes_load_some(x + i, count, 1);
-        for (int v = 0; v < LANE_VECS; v++) total.v[v] *= row.v[v];
-    });
-    lanes_store(lane, total);
-    for (int half = LANES / 2; half >= 1; half /= 2)
-        for (int l = 0; l < half; l++) lane[l] *= lane[l + half];
-    return lane[0];
 }
 
 static double reduce_sum_squares(int64_t n, const float *x) {

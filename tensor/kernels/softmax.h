@@ -35,12 +35,12 @@ static inline float log_one(float x) {
 }
 
 static void softmax_row(int64_t n, float *out, const float *x) {
-    const float inverse = 1 / exp_sum(n, out, x, reduce_max(n, x));
+    const float inverse = 1 / exp_sum(n, out, x, reduce_one(reduce_max, n, x));
     parametric_AFFINE(n, out, out, NULL, inverse, 0);
 }
 
 static void log_softmax_row(int64_t n, float *out, const float *x) {
-    const float top = reduce_max(n, x), log_sum = log_one(exp_sum(n, NULL, x, top));
+    const float top = reduce_one(reduce_max, n, x), log_sum = log_one(exp_sum(n, NULL, x, top));
     EACH_LANES(n, i, count, {
         lanes y = lanes_load_some(x + i, count, 0);
         for (int v = 0; v < LANE_VECS; v++) y.v[v] = (y.v[v] - vec_splat(top)) - vec_splat(log_sum);
@@ -56,7 +56,7 @@ static void log_sum_exp_rows(int64_t rows, int64_t n, float *out, const float *x
         const int64_t count = rows - first < group ? rows - first : group;
         float top[LANES] = {0}, sum[LANES] = {0};
         const float *row = x + first * x_row;
-        for (int64_t r = 0; r < count; r++) top[r] = reduce_max(n, row + r * x_row);
+        reduce_max(count, n, top, row, x_row);
         for (int64_t r = 0; r < count; r++) sum[r] = exp_sum(n, NULL, row + r * x_row, top[r]);
         lanes y = lanes_load(top);
         for (int v = 0; v < LANE_VECS; v++) {

@@ -35,12 +35,25 @@ typedef struct row_blocks {
     double partial[PARTIALS];
 } row_blocks;
 
+static bool contiguous(const tensor_loop *row) {
+    return row->outer_rank == 0 && (row->inner_stride[0] == 1 || row->size <= 1);
+}
+
+static rows_kernel *kernel_of(block_op op) {
+    const tensor_kernels *kernels = tensor_kernels_get();
+    rows_kernel *const of[] = {[BLOCK_SUM] = kernels->sum,
+                               [BLOCK_MAX] = kernels->max,
+                               [BLOCK_MIN] = kernels->min,
+                               [BLOCK_PRODUCT] = kernels->product};
+    return of[op];
+}
+
 static double reduce_block(const tensor_loop *row, block_op op, tensor_unary_op map, int64_t block) {
     float stage[REDUCE_BLOCK];
     const int64_t begin = block * REDUCE_BLOCK,
                   n = row->size - begin < REDUCE_BLOCK ? row->size - begin : REDUCE_BLOCK;
     const float *x = stage;
-    if (row->outer_rank == 0 && (row->inner_stride[0] == 1 || n == 1)) {
+    if (contiguous(row)) {
         x = (const float *)row->base[0] + begin;
     } else {
         float *to = stage;
@@ -51,18 +64,7 @@ static double reduce_block(const tensor_loop *row, block_op op, tensor_unary_op 
     const tensor_kernels *kernels = tensor_kernels_get();
     if (map == TENSOR_SQUARE && op == BLOCK_SUM) return (double)kernels->dot(n, x, x);
     if (map != AS_IT_IS) kernels->unary[map](n, stage, x), x = stage;
-    switch (op) {
-    case BLOCK_MAX:
-        return (double)kernels->max(n, x);
-    case BLOCK_MIN:
-        return (double)kernels->min(n, x);
-    case BLOCK_PRODUCT:
-        return (double)kernels->product(n, x);
-    case BLOCK_SQUARES:
-        return kernels->sum_squares(n, x);
-    default:
-        return (double)kernels->sum(n, x);
-    }
+    return op == BLOCK_SQUARES ? kernels->sum_squares(n, x) : (double)reduce_one(kernel_of(op), n, x);
 }
 
 static void reduce_blocks(void *context, int64_t begin, int64_t end, int worker) {
@@ -99,18 +101,32 @@ static void finish(const reduce_job *t, float *out, double value) {
     *out = t->accumulate ? *out + (float)value : (float)value;
 }
 
+/* n rows of which each is a block as it lies in memory. */
+static void reduce_short_rows(const reduce_job *t, block_op op, int64_t n, float *out, const float *x) {
+    const int64_t *step = t->kept.inner_stride;
+    float some[PARTIALS];
+    for (int64_t i = 0, count; i < n; i += count) {
+        count = n - i < PARTIALS ? n - i : PARTIALS;
+        kernel_of(op)(count, t->reduced.size, some, x + i * step[1], step[1]);
+        for (int64_t k = 0; k < count; k++) finish(t, out + (i + k) * step[0], (double)some[k]);
+    }
+}
+
 static void reduce_rows(void *context, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const reduce_job *t = context;
     static const block_op blocks[] = {BLOCK_SUM, BLOCK_SUM, BLOCK_MAX, BLOCK_MIN, BLOCK_PRODUCT};
+    const bool shorts = t->map == AS_IT_IS && contiguous(&t->reduced) && t->reduced.size <= REDUCE_BLOCK;
     tensor_loop row = t->reduced;
     tensor_run run = tensor_loop_runs(&t->kept, begin, end);
-    while (tensor_run_next(&run))
-        for (int64_t i = 0; i < run.n; i++) {
+    while (tensor_run_next(&run)) {
+        if (shorts) reduce_short_rows(t, blocks[t->op], run.n, run.at[0], run.at[1]);
+        for (int64_t i = 0; !shorts && i < run.n; i++) {
             row.base[0] = (float *)run.at[1] + i * t->kept.inner_stride[1];
             finish(t, (float *)run.at[0] + i * t->kept.inner_stride[0],
                    reduce_row(&row, blocks[t->op], t->map));
         }
+    }
 }
 
 /* n elements of a row, as neighbours and mapped: in `stage` where they are not so already. */

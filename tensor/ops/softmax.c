@@ -33,7 +33,7 @@ static float long_row_sum(int64_t n, const float *x, int64_t stride, float *top)
     *top = -INFINITY;
     for (int64_t i = 0; i < n; i += REDUCE_BLOCK) {
         load(stage, x + i * stride, stride, block_at(n, i));
-        const float next = kernels->max(block_at(n, i), stage);
+        const float next = reduce_one(kernels->max, block_at(n, i), stage);
         if (!(*top >= next) && !isnan(*top)) *top = next;
     }
     double sum = 0;
@@ -42,7 +42,7 @@ static float long_row_sum(int64_t n, const float *x, int64_t stride, float *top)
         load(stage, x + i * stride, stride, size);
         scale(size, stage, 1, -*top);
         kernels->unary[TENSOR_EXP](size, stage, stage);
-        sum += (double)kernels->sum(size, stage);
+        sum += (double)reduce_one(kernels->sum, size, stage);
     }
     return (float)sum;
 }
@@ -200,7 +200,7 @@ static void vjp_row(const vjp_job *t, float *dx, const float *dy, const float *y
     for (int64_t i = 0; i < t->n; i += REDUCE_BLOCK) {
         const int64_t size = block_at(t->n, i);
         const float *g = staged(stage[1], dy, t->stride[1], i, size);
-        sum += (double)(t->log ? kernels->sum(size, g)
+        sum += (double)(t->log ? reduce_one(kernels->sum, size, g)
                                : kernels->dot(size, g, staged(stage[2], y, t->stride[2], i, size)));
     }
     for (int64_t i = 0; i < t->n; i += REDUCE_BLOCK) {

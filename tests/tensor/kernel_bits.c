@@ -43,12 +43,15 @@ static void elementwise(float low, float high) {
 }
 
 static void rows(void) {
-    float one[] = {kernels->sum(N, x), kernels->dot(N, x, y),    kernels->max(N, x),
-                   kernels->min(N, x), kernels->product(ROW, x), 0};
+    float one[] = {reduce_one(kernels->sum, N, x),       kernels->dot(N, x, y),
+                   reduce_one(kernels->max, N, x),       reduce_one(kernels->min, N, x),
+                   reduce_one(kernels->product, ROW, x), 0};
     double total[ROW] = {0}, more[ROW] = {0}, squares = kernels->sum_squares(N, x);
     const float *row[16];
     for (int i = 0; i < 16; i++) row[i] = x + i * ROW / 2;
     add(one, 5);
+    rows_kernel *const each[] = {kernels->sum, kernels->max, kernels->min, kernels->product};
+    for (int i = 0; i < 4; i++) each[i](15, ROW, out, x, ROW), add(out, 15);
     kernels->add_rows(ROW - 1, total, 16, row);
     for (int j = 0; j < ROW; j++) out[j] = (float)total[j];
     out[0] += (float)squares;

@@ -117,6 +117,28 @@ Test(reduce, long_rows_and_columns) {
     cr_assert_eq(tensor_sum_squares((tensor){0}), 0);
 }
 
+/* Rows that a kernel takes together have the bits that each has alone, and where its elements are no neighbours. */
+Test(reduce, a_row_has_the_same_bits_anywhere) {
+    enum { ROWS = 300, MOST = 1025 };
+    for (int64_t n = 1; n <= MOST; n += n < 40 ? 1 : 197)
+        for (int op = 0; op < TENSOR_REDUCE_COUNT; op++) {
+            tensor x = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(ROWS, n));
+            tensor turned = test_view(arena, TENSOR_F32, VIEW_TRANSPOSED, TENSOR_SHAPE(ROWS, n));
+            tensor all = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(ROWS, 1));
+            tensor other = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(ROWS, 1));
+            test_fill(x, 2, -2, 2);
+            TEST_OK(tensor_copy(turned, x, &err));
+            TEST_OK(tensor_reduce(all, (tensor_reduce_op)op, x, 2, false, &err));
+            TEST_OK(tensor_reduce(other, (tensor_reduce_op)op, turned, 2, false, &err));
+            cr_assert_eq(memcmp(all.f32, other.f32, ROWS * sizeof(float)), 0, "op %d, n %d", op, (int)n);
+            for (int64_t r = 0; r < ROWS; r++)
+                TEST_OK(tensor_reduce(tensor_slice(other, 0, r, r + 1, 1, NULL), (tensor_reduce_op)op,
+                                      tensor_slice(x, 0, r, r + 1, 1, NULL), 2, false, &err));
+            cr_assert_eq(memcmp(all.f32, other.f32, ROWS * sizeof(float)), 0, "op %d, n %d", op, (int)n);
+            tensor_arena_reset(arena);
+        }
+}
+
 /* Sums and means of a hundred thousand and of millions of elements along leading, trailing and mixed axes. */
 Test(reduce, sums_do_not_lose_with_length) {
     static const struct {
