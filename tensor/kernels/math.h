@@ -35,15 +35,27 @@ static inline vec vec_sqrt(vec x) {
     return x;
 }
 
-/* To the nearest integer, of two the even one: from 2^23 on all floats are integers. */
+/* To the nearest integer, of two the even one, which keeps the sign of x: from 2^23 on all floats are integers. */
 static inline vec vec_round(vec x) {
+#if defined(__AVX512F__)
+    return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#elif defined(__AVX__)
+    return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#else
     const vec size = vec_abs(x);
     return vec_signed(vec_select(size < vec_splat(0x1p23f), (size + 0x1p23f) - 0x1p23f, size), x);
+#endif
 }
 
 static inline vec vec_floor(vec x) {
+#if defined(__AVX512F__)
+    return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+#elif defined(__AVX__)
+    return _mm256_round_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+#else
     const vec near = vec_round(x);
     return near - (vec)((near > x) & (veci)vec_splat(1));
+#endif
 }
 
 /* 1.5 2^23: adding it to |x| < 2^22 leaves x rounded to an integer in the low bits. */
