@@ -3,9 +3,31 @@
 #ifndef SAMPO_TENSOR_ELEMENTWISE_H
 #define SAMPO_TENSOR_ELEMENTWISE_H
 
+#include "tensor/kernels/copy.h"
 #include "tensor/kernels/math.h"
 #include "tensor/kernels/power.h"
 #include "tensor/kernels/trigonometry.h"
+
+/* An operand whose elements are `step` apart, 1 or 0: one that repeats its element is spread over a vector, which is
+ * read again and again. To write it out for a whole row would fill the queue of stores, where the results wait. */
+static inline const float *spread(const float *x, int64_t step, float room[VEC_WIDTH]) {
+    if (step != 0) return x;
+    fill(VEC_WIDTH, room, x);
+    return room;
+}
+
+/* The kernel of each_OP, which moves its operands on by as much as it is told after each vector: where both have
+ * neighbours these are constants, and one index serves all. */
+#define BINARY_KERNEL(op, width)                                                                             \
+    static void binary_##op(int64_t n, float *out, const float *a, int64_t a_step, const float *b,           \
+                            int64_t b_step) {                                                                \
+        float room[2][VEC_WIDTH];                                                                            \
+        if (a_step && b_step)                                                                                \
+            each_##op(n, out, a, width, b, width);                                                           \
+        else                                                                                                 \
+            each_##op(n, out, spread(a, a_step, room[0]), a_step *(width), spread(b, b_step, room[1]),       \
+                      b_step *(width));                                                                      \
+    }
 
 /* unary_OP over vec x, binary_OP over vec a, b. */
 #define UNARY(op, expression)                                                                                \
@@ -22,33 +44,35 @@
     static inline vec apply_##op(vec a, vec b) {                                                             \
         return expression;                                                                                   \
     }                                                                                                        \
-    static void binary_##op(int64_t n, float *out, const float *in_a, const float *in_b) {                   \
+    static inline __attribute__((always_inline)) void each_##op(                                             \
+        int64_t n, float *out, const float *a, int64_t a_move, const float *b, int64_t b_move) {             \
         int64_t i = 0;                                                                                       \
-        for (; i + VEC_WIDTH <= n; i += VEC_WIDTH)                                                           \
-            vec_store(out + i, apply_##op(vec_load(in_a + i), vec_load(in_b + i)));                          \
-        if (i < n) {                                                                                         \
-            const vec a = vec_load_part(in_a + i, n - i), b = vec_load_part(in_b + i, n - i);                \
-            vec_store_part(out + i, apply_##op(a, b), n - i);                                                \
-        }                                                                                                    \
-    }
+        for (; i + VEC_WIDTH <= n; i += VEC_WIDTH, a += a_move, b += b_move)                                 \
+            vec_store(out + i, apply_##op(vec_load(a), vec_load(b)));                                        \
+        if (i < n)                                                                                           \
+            vec_store_part(out + i, apply_##op(vec_load_part(a, n - i), vec_load_part(b, n - i)), n - i);    \
+    }                                                                                                        \
+    BINARY_KERNEL(op, VEC_WIDTH)
 
 /* The same over vech a, b, which are computed in double. */
 #define POWER(op, expression)                                                                                \
     static inline vech apply_##op(vech a, vech b) {                                                          \
         return expression;                                                                                   \
     }                                                                                                        \
-    static void binary_##op(int64_t n, float *out, const float *in_a, const float *in_b) {                   \
-        for (int64_t i = 0; i < n; i += HALF_WIDTH)                                                          \
-            if (n - i >= HALF_WIDTH) {                                                                       \
-                half_store(out + i, apply_##op(half_load(in_a + i), half_load(in_b + i)));                   \
-            } else {                                                                                         \
-                float a[LANES] = {0}, b[LANES] = {0};                                                        \
-                copy_part(a, in_a + i, n - i);                                                               \
-                copy_part(b, in_b + i, n - i);                                                               \
-                half_store(a, apply_##op(half_load(a), half_load(b)));                                       \
-                copy_part(out + i, a, n - i);                                                                \
-            }                                                                                                \
-    }
+    static inline __attribute__((always_inline)) void each_##op(                                             \
+        int64_t n, float *out, const float *a, int64_t a_move, const float *b, int64_t b_move) {             \
+        int64_t i = 0;                                                                                       \
+        for (; i + HALF_WIDTH <= n; i += HALF_WIDTH, a += a_move, b += b_move)                               \
+            half_store(out + i, apply_##op(half_load(a), half_load(b)));                                     \
+        if (i < n) {                                                                                         \
+            float part_a[LANES] = {0}, part_b[LANES] = {0};                                                  \
+            copy_part(part_a, a, n - i);                                                                     \
+            copy_part(part_b, b, n - i);                                                                     \
+            half_store(part_a, apply_##op(half_load(part_a), half_load(part_b)));                            \
+            copy_part(out + i, part_a, n - i);                                                               \
+        }                                                                                                    \
+    }                                                                                                        \
+    BINARY_KERNEL(op, HALF_WIDTH)
 
 /* The same over vec x and two numbers as vec p, q; and over vec x, y with them. */
 #define PARAMETRIC(op, expression)                                                                           \
@@ -177,6 +201,7 @@ static void where(int64_t n, float *out, const float *cond, const float *a, cons
 
 #undef UNARY
 #undef BINARY
+#undef BINARY_KERNEL
 #undef POWER
 #undef PARAMETRIC
 #undef PARAMETRIC_BINARY

@@ -135,7 +135,9 @@ typedef struct norm_rows {
 enum { REDUCE_BLOCK = 1024 };
 
 typedef void unary_kernel(int64_t n, float *out, const float *x);
-typedef void binary_kernel(int64_t n, float *out, const float *a, const float *b);
+/* The elements of a and of b are 1 apart or 0. */
+typedef void binary_kernel(int64_t n, float *out, const float *a, int64_t a_step, const float *b,
+                           int64_t b_step);
 
 typedef void parametric_kernel(int64_t n, float *out, const float *x, const float *y, float a, float b);
 

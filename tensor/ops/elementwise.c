@@ -25,10 +25,10 @@ const char *tensor_parametric_name(tensor_parametric_op op) {
 }
 
 /* One elementwise operation: `apply` calls its kernel on n contiguous elements of at[0] (the result) and
- * of the operands at[1], ... */
+ * of the operands at[1], ...; a binary kernel also takes operands that repeat one element, whose step is 0. */
 typedef struct job job;
 struct job {
-    void (*apply)(const job *t, int64_t n, void *const at[]);
+    void (*apply)(const job *t, int64_t n, void *const at[], const int64_t step[]);
     unary_kernel *unary;
     binary_kernel *binary;
     parametric_kernel *parametric;
@@ -44,21 +44,28 @@ static void load_strided(float *to, const float *from, int64_t stride, int64_t n
     for (int64_t i = 0; i < n; i++) to[i] = from[i * stride];
 }
 
-/* One run in which some operand is not contiguous: through the stack, a piece at a time. An operand that
+/* Whether the kernel takes operand k as it is. */
+static bool fits(const job *t, int k) {
+    const int64_t stride = t->loop->inner_stride[k];
+    return stride == 1 || (stride == 0 && k > 0 && t->binary);
+}
+
+/* One run in which some operand does not fit: through the stack, a piece at a time. An operand that
  * repeats one element is spread out once. */
 static void apply_staged(const job *t, const tensor_run *run) {
     _Alignas(64) float stage[TENSOR_LOOP_OPERANDS][STAGE]; /* vectors in one cache line each */
     void *at[TENSOR_LOOP_OPERANDS];
     const int64_t *stride = t->loop->inner_stride;
+    int64_t step[TENSOR_LOOP_OPERANDS];
+    for (int k = 0; k < t->loop->operands; k++) step[k] = fits(t, k) ? stride[k] : 1;
     for (int64_t i = 0; i < run->n; i += STAGE) {
         const int64_t n = run->n - i < STAGE ? run->n - i : STAGE;
         for (int k = 0; k < t->loop->operands; k++) {
             float *from = (float *)run->at[k] + i * stride[k];
-            at[k] = stride[k] == 1 ? from : stage[k];
-            if (k > 0 && stride[k] != 1 && (stride[k] != 0 || i == 0))
-                load_strided(at[k], from, stride[k], n);
+            at[k] = fits(t, k) ? from : stage[k];
+            if (k > 0 && !fits(t, k) && (stride[k] != 0 || i == 0)) load_strided(at[k], from, stride[k], n);
         }
-        t->apply(t, n, at);
+        t->apply(t, n, at, step);
         float *out = (float *)run->at[0] + i * stride[0];
         if (stride[0] != 1)
             for (int64_t j = 0; j < n; j++) out[j * stride[0]] = stage[0][j];
@@ -68,12 +75,12 @@ static void apply_staged(const job *t, const tensor_run *run) {
 static void apply_runs(void *context, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const job *t = context;
-    bool contiguous = true;
-    for (int k = 0; k < t->loop->operands; k++) contiguous &= t->loop->inner_stride[k] == 1;
+    bool all_fit = true;
+    for (int k = 0; k < t->loop->operands; k++) all_fit &= fits(t, k);
     tensor_run run = tensor_loop_runs(t->loop, begin, end);
     while (tensor_run_next(&run)) {
-        if (contiguous)
-            t->apply(t, run.n, run.at);
+        if (all_fit)
+            t->apply(t, run.n, run.at, t->loop->inner_stride);
         else
             apply_staged(t, &run);
     }
@@ -90,6 +97,7 @@ static bool same_elements(const tensor *out, const tensor *x) {
 
 /* Small operands of the same elements without gaps need no loop: the kernel itself. */
 static bool run_small(const job *t, int operands, const tensor *const x[]) {
+    static const int64_t step[TENSOR_LOOP_OPERANDS] = {1, 1, 1, 1};
     void *at[TENSOR_LOOP_OPERANDS];
     int64_t n = 1;
     int rank = 0; /* that the operands give the result */
@@ -101,7 +109,7 @@ static bool run_small(const job *t, int operands, const tensor *const x[]) {
         at[k] = x[k]->f32;
     }
     if (rank < x[0]->rank) return false;
-    t->apply(t, n, at);
+    t->apply(t, n, at, step);
     tensor_touch(*x[0]);
     return true;
 }
@@ -127,19 +135,23 @@ static bool run_job(const char *what, job *t, int operands, const tensor *const 
     return true;
 }
 
-static void apply_unary(const job *t, int64_t n, void *const at[]) {
+static void apply_unary(const job *t, int64_t n, void *const at[], const int64_t step[]) {
+    (void)step;
     t->unary(n, at[0], at[1]);
 }
-static void apply_binary(const job *t, int64_t n, void *const at[]) {
-    t->binary(n, at[0], at[1], at[2]);
+static void apply_binary(const job *t, int64_t n, void *const at[], const int64_t step[]) {
+    t->binary(n, at[0], at[1], step[1], at[2], step[2]);
 }
-static void apply_parametric(const job *t, int64_t n, void *const at[]) {
+static void apply_parametric(const job *t, int64_t n, void *const at[], const int64_t step[]) {
+    (void)step;
     t->parametric(n, at[0], at[1], NULL, t->a, t->b);
 }
-static void apply_parametric_binary(const job *t, int64_t n, void *const at[]) {
+static void apply_parametric_binary(const job *t, int64_t n, void *const at[], const int64_t step[]) {
+    (void)step;
     t->parametric(n, at[0], at[1], at[2], t->a, t->b);
 }
-static void apply_where(const job *t, int64_t n, void *const at[]) {
+static void apply_where(const job *t, int64_t n, void *const at[], const int64_t step[]) {
+    (void)step;
     (void)t;
     tensor_kernels_get()->where(n, at[0], at[1], at[2], at[3]);
 }

@@ -168,7 +168,8 @@ static void fold_columns(const reduce_job *t, int64_t n, float *out, const tenso
     tensor_run run = tensor_loop_runs(rows, 0, rows->size);
     while (tensor_run_next(&run))
         for (int64_t i = 0; i < run.n; i++)
-            fold(n, total, total, row_of(t, n, (const float *)run.at[0] + i * rows->inner_stride[0], stage));
+            fold(n, total, total, 1,
+                 row_of(t, n, (const float *)run.at[0] + i * rows->inner_stride[0], stage), 1);
     for (int64_t j = 0; j < n; j++) finish(t, out + j * t->kept.inner_stride[0], (double)total[j]);
 }
 

@@ -129,7 +129,7 @@ static void add_positions(const scatter_job *t, float *to, int64_t first, int64_
     for (int64_t i = 0; count <= SUM_ROWS && i < count; i++) {
         const float *from = row_at(rows, position[i]) + first * rows->stride;
         if (rows->stride == 1 && rows->table_stride == 1)
-            tensor_kernels_get()->binary[TENSOR_ADD](n, to, to, from);
+            tensor_kernels_get()->binary[TENSOR_ADD](n, to, to, 1, from, 1);
         else
             for (int64_t j = 0; j < n; j++) to[j * rows->table_stride] += from[j * rows->stride];
     }

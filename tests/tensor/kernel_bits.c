@@ -36,7 +36,9 @@ static void elementwise(float low, float high) {
     fill(x, 1, low, high);
     fill(y, 2, low, high);
     for (int op = 0; op < TENSOR_UNARY_COUNT; op++) kernels->unary[op](N, out, x), add(out, N);
-    for (int op = 0; op < TENSOR_BINARY_COUNT; op++) kernels->binary[op](N, out, x, y), add(out, N);
+    for (int op = 0; op < TENSOR_BINARY_COUNT; op++)
+        for (int step = 0; step < 3; step++)
+            kernels->binary[op](N, out, x, step != 1, y, step != 2), add(out, N);
     for (int op = 0; op < TENSOR_PARAMETRIC_COUNT; op++)
         kernels->parametric[op](N, out, x, y, 1.3f, -0.7f), add(out, N);
     kernels->where(N, out, x, y, x), add(out, N);

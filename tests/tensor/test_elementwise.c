@@ -212,8 +212,10 @@ Test(elementwise, binary_broadcasts_each_side) {
             tensor out = test_view(arena, TENSOR_F32, kind, 3, cases[c].out);
             tensor a = test_view(arena, TENSOR_F32, kind, cases[c].a_rank, cases[c].a);
             tensor b = test_view(arena, TENSOR_F32, kind, cases[c].b_rank, cases[c].b);
-            check_binary(TENSOR_SUB, out, a, b);
-            check_binary(TENSOR_SUB, out, b, a);
+            for (int op = 0; op < TENSOR_BINARY_COUNT; op++) {
+                check_binary((tensor_binary_op)op, out, a, b);
+                check_binary((tensor_binary_op)op, out, b, a);
+            }
         }
 }
 
