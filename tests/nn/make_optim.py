@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes optim_values.h: what torch.optim makes of twelve numbers in twenty steps, in float64. Lion, which PyTorch lacks, is
-its authors' formula. Run it beside that file: ./make_optim.py > optim_values.h"""
+its authors' formula. The last two are averages of weights. Run it beside that file: ./make_optim.py > optim_values.h"""
 import torch
 
 STEPS, COUNT = 20, 12
@@ -29,6 +29,19 @@ def run(make):
     return p.detach()
 
 
+def averaged(multi_avg_fn):
+    """The average of the weights after each step of SGD."""
+    model = torch.nn.Module()
+    model.p = torch.nn.Parameter(torch.tensor(weights, dtype=torch.float64))
+    average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=multi_avg_fn)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    for step in range(STEPS):
+        model.p.grad = gradient(step)
+        optimizer.step()
+        average.update_parameters(model)
+    return average.module.p.detach()
+
+
 o = torch.optim
 cases = {
     "sgd": run(lambda p: o.SGD(p, lr=0.05)),
@@ -44,6 +57,8 @@ cases = {
     "adagrad decay": run(lambda p: o.Adagrad(p, lr=0.05, lr_decay=0.1, weight_decay=0.1)),
     "lion": lion(torch.tensor(weights, dtype=torch.float64), 0.05, 0.9, 0.99, 0),
     "lion decay": lion(torch.tensor(weights, dtype=torch.float64), 0.05, 0.8, 0.95, 0.1),
+    "mean": averaged(o.swa_utils.get_swa_multi_avg_fn()),
+    "moving average": averaged(o.swa_utils.get_ema_multi_avg_fn(0.9)),
 }
 print("/* Made by make_optim.py with PyTorch", torch.__version__.split("+")[0] + ". */")
 for name, values in cases.items():

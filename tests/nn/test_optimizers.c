@@ -71,6 +71,10 @@ static const struct {
 #include "tests/nn/optim_values.h"
 };
 
+enum {
+    AVERAGES = 2
+}; /* the last of them: the mean of the values after each step of SGD, and the moving average */
+
 /* Three matrices with the numbers that make_optim.py has as well. */
 static nn_params *registry(void) {
     nn_params *params = nn_params_new();
@@ -91,7 +95,7 @@ static void steps(optimizer *o, nn_params *params, int begin, int end) {
 }
 
 Test(optimizers, have_the_values_of_pytorch) {
-    cr_assert_eq(sizeof expected / sizeof expected[0], OPTIMIZERS - 1,
+    cr_assert_eq(sizeof expected / sizeof expected[0], OPTIMIZERS - 1 + AVERAGES,
                  "all but Muon, which has a test of its own");
     for (int k = 0; k < OPTIMIZERS - 1; k++) {
         nn_params *params = registry();
@@ -103,6 +107,26 @@ Test(optimizers, have_the_values_of_pytorch) {
             cr_expect_float_eq(nn_values(params).f32[i], expected[k].values[i], 2e-6, "%s, number %d: %.9g",
                                o.name, i, (double)nn_values(params).f32[i]);
         cr_expect_eq(o.state->step, STEPS);
+        nn_params_free(params);
+    }
+}
+
+Test(optimizers, averages_have_the_values_of_pytorch) {
+    static const double decays[AVERAGES] = {0, 0.9};
+    for (int k = 0; k < AVERAGES; k++) {
+        nn_params *params = registry();
+        optimizer o = all[0];
+        struct nn_average average;
+        cr_assert(o.init(&o, params, NULL) && nn_average_init(&average, params, decays[k]));
+        for (int step = 0; step < STEPS; step++) {
+            steps(&o, params, step, step + 1);
+            cr_assert(nn_average_add(&average, params));
+        }
+        nn_average_show(&average, params, true);
+        for (int i = 0; i < COUNT; i++)
+            cr_expect_float_eq(nn_values(params).f32[i], expected[OPTIMIZERS - 1 + k].values[i], 1e-6,
+                               "%s, number %d: %.9g", expected[OPTIMIZERS - 1 + k].name, i,
+                               (double)nn_values(params).f32[i]);
         nn_params_free(params);
     }
 }
