@@ -1,14 +1,30 @@
 /* What processes that run one command together say, and how they end. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "models/lm/ranks.h"
 
-bool lm_ranks_begin(lm_ranks *ranks, tensor_error *err) {
+/* Processes that were started by one command and do not know of each other would each do all of the work. */
+static void warn_of_strangers(const lm_model *model) {
+    static const char *const sizes[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        const char *size = getenv(sizes[i]);
+        if (!size || strtol(size, NULL, 10) <= 1) continue;
+        lm_say(model,
+               "%.9s processes were started together, but each works by itself: build with -Dmpi=openmpi or "
+               "-Dmpi=mpich, and start with the mpirun of that MPI, or with srun --mpi=pmix or --mpi=pmi2",
+               size);
+        return;
+    }
+}
+
+bool lm_ranks_begin(lm_ranks *ranks, const lm_model *model, tensor_error *err) {
     *ranks = LM_ALONE;
     if (!nn_world_open(&ranks->world, err)) return false;
+    if (ranks->world.size == 1) warn_of_strangers(model);
     if (ranks->world.rank == 0) return true;
     ranks->said = tmpfile();
     ranks->shown = dup(STDERR_FILENO);

@@ -35,6 +35,11 @@ says 'each program has its own' 'the run is kept in runs/bigram-1$'
 for _ in 1 2 3 4; do "$gpt" train $tiny --iters 2 >/dev/null 2>&1 </dev/null & done
 wait
 check 'runs at once share none' [ "$(ls -d runs/gpt-[3-6]/last.safetensors | wc -l)" -eq 4 ]
+# What srun without --mpi does: the processes do not know of each other.
+run env SLURM_STEP_NUM_TASKS=4 "$bigram" train --data text --iters 2 --batch 2 --eval-batches 1 --out none
+says 'processes that do not know of each other' '^bigram: 4 processes were started together, but each works by itself: '
+run env SLURM_STEP_NUM_TASKS=1 "$bigram" train --data text --iters 2 --batch 2 --eval-batches 1 --out none
+never 'a warning of one process' 'by itself'
 mkdir elsewhere
 run sh -c "cd elsewhere && exec $gpt train --data ../text --iters 2 --batch 2 --eval-batches 1 --out none"
 done_well '--out none'

@@ -238,7 +238,7 @@ static int evaluate_files(request *q, const lm_model *model, int argc, char *con
         return LM_BAD_USAGE;
     }
     tensor_error err = {0};
-    if (!lm_ranks_begin(&q->ranks, &err)) return lm_fail(model, "%s", err.text);
+    if (!lm_ranks_begin(&q->ranks, model, &err)) return lm_fail(model, "%s", err.text);
     status = LM_DONE;
     for (int i = 0; status == LM_DONE && q->files[i]; i++) status = evaluate_file(q, model, i);
     return lm_ranks_end(&q->ranks, status);

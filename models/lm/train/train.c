@@ -213,7 +213,8 @@ static int run(lm_trainer *t) {
 static int train(lm_trainer *t, const void *context) {
     (void)context;
     tensor_error err = {0};
-    if (!lm_ranks_begin(&t->ranks, &err)) return lm_fail(t->instance.model, "%s", err.text);
+    if (!lm_ranks_begin(&t->ranks, t->instance.model, &err))
+        return lm_fail(t->instance.model, "%s", err.text);
     if (t->ranks.world.rank > 0) t->set.quiet = true, t->set.sample_tokens = 0;
     return lm_ranks_end(&t->ranks, run(t));
 }

@@ -145,7 +145,7 @@ static int sample(const lm_model *model, const char *file, const char *prompt_fi
     lm_ranks ranks;
     lm_instance instance = {0};
     char *prompt = NULL;
-    if (!lm_ranks_begin(&ranks, &err)) return lm_fail(model, "%s", err.text);
+    if (!lm_ranks_begin(&ranks, model, &err)) return lm_fail(model, "%s", err.text);
     sampling->world = &ranks.world;
     int status = LM_DONE;
     if (interactive && ranks.world.size > 1) status = lm_fail(model, "--interactive is for one process");
