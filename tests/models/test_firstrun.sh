@@ -32,6 +32,11 @@ run "$gpt" train $tiny --iters 2
 says 'the next run has the next folder' 'the run is kept in runs/gpt-2$'
 run "$bigram" train --data text --iters 2
 says 'each program has its own' 'the run is kept in runs/bigram-1$'
+touch -t 200001010000 runs/gpt-1/last.safetensors runs/bigram-1/last.safetensors
+refuses 1 'runs: a folder of runs; name one of them, such as runs/gpt-2' "$gpt" sample runs
+cp runs/gpt-1/last.safetensors runs/.. # is no run in it
+refuses 1 'runs: a folder of runs; name one of them, such as runs/gpt-2' "$gpt" eval runs
+rm last.safetensors
 for _ in 1 2 3 4; do "$gpt" train $tiny --iters 2 >/dev/null 2>&1 </dev/null & done
 wait
 check 'runs at once share none' [ "$(ls -d runs/gpt-[3-6]/last.safetensors | wc -l)" -eq 4 ]

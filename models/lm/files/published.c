@@ -1,11 +1,29 @@
 /* Checkpoints published for Hugging Face's transformers: a file of tensors or several, and beside it config.json and the
  * tokenizer's files. */
+#include <dirent.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "models/lm/files/files.h"
+
+/* The run in a folder of runs that was saved last; NULL where there is none, or it cannot be seen. */
+static const char *newest_run(const char *folder, tensor_arena *arena) {
+    const char *newest = NULL;
+    time_t at = 0;
+    DIR *runs = opendir(folder);
+    for (struct dirent *entry; runs && (entry = readdir(runs));) {
+        struct stat saved;
+        const char *run = entry->d_name[0] == '.' ? NULL : lm_path_in(folder, entry->d_name, arena, NULL);
+        const char *last = run ? lm_path_in(run, "last.safetensors", arena, NULL) : NULL;
+        if (!last || stat(last, &saved) != 0 || (newest && saved.st_mtime < at)) continue;
+        newest = run, at = saved.st_mtime;
+    }
+    if (runs) closedir(runs);
+    return newest;
+}
 
 const char *lm_checkpoint_path(const char *path, tensor_arena *arena, tensor_error *err) {
     static const char *const names[] = {"model.safetensors", "best.safetensors", "last.safetensors",
@@ -17,12 +35,14 @@ const char *lm_checkpoint_path(const char *path, tensor_arena *arena, tensor_err
         const lm_place place = file ? lm_place_of(file, err) : LM_UNKNOWN;
         if (place != LM_NOTHING) return place == LM_UNKNOWN ? NULL : file;
     }
-    const char *other = lm_path_in(path, "pytorch_model.bin", arena, err);
+    const char *other = lm_path_in(path, "pytorch_model.bin", arena, err), *run;
     if (other && lm_place_of(other, NULL) == LM_FILE)
         tensor_fail(err,
                     "%.100s: pytorch_model.bin is a program that only PyTorch runs; a new version of "
                     "transformers loads it, and its save_pretrained writes %s",
                     path, names[0]);
+    else if ((run = newest_run(path, arena)))
+        tensor_fail(err, "%.80s: a folder of runs; name one of them, such as %.120s", path, run);
     else
         tensor_fail(err, "%.100s: a folder without %s, %s or %s", path, names[0], names[1], names[2]);
     return NULL;
