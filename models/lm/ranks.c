@@ -21,17 +21,18 @@ static void warn_of_strangers(const lm_model *model) {
     }
 }
 
-bool lm_ranks_begin(lm_ranks *ranks, const lm_model *model, tensor_error *err) {
+int lm_ranks_begin(lm_ranks *ranks, const lm_model *model) {
+    tensor_error err = {0};
     *ranks = LM_ALONE;
-    if (!nn_world_open(&ranks->world, err)) return false;
+    if (!nn_world_open(&ranks->world, &err)) return lm_fail(model, "%s", err.text);
     if (ranks->world.size == 1) warn_of_strangers(model);
-    if (ranks->world.rank == 0) return true;
+    if (ranks->world.rank == 0) return LM_DONE;
     ranks->said = tmpfile();
     ranks->shown = dup(STDERR_FILENO);
     if (ranks->said && ranks->shown >= 0 && freopen("/dev/null", "w", stdout) &&
         dup2(fileno(ranks->said), STDERR_FILENO) >= 0)
-        return true;
-    return tensor_fail(err, "no file for what is said: %s", strerror(errno));
+        return LM_DONE;
+    return lm_fail(model, "no file for what is said: %s", strerror(errno));
 }
 
 int lm_ranks_agree(lm_ranks *ranks, const lm_model *model, int status, int64_t *values, int count) {

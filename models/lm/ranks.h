@@ -17,8 +17,8 @@ typedef struct lm_ranks {
 #define LM_ALONE ((lm_ranks){.world.size = 1, .shown = -1})
 
 /* Joins the others. All but rank 0 are silent from then on. A warning is said where several processes were started that
- * cannot join. */
-bool lm_ranks_begin(lm_ranks *ranks, const lm_model *model, tensor_error *err);
+ * cannot join. Returns an exit status. */
+int lm_ranks_begin(lm_ranks *ranks, const lm_model *model);
 /* All call it with their exit status, and up to 6 values, each of which becomes the largest of all ranks'. Returns the
  * status, or a failure where another rank has one, which that rank says. */
 int lm_ranks_agree(lm_ranks *ranks, const lm_model *model, int status, int64_t *values, int count);

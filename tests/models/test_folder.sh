@@ -86,6 +86,14 @@ run.txt
 samples.txt
 tokens.bin" ]
 
+# ---- A new run in its place that cannot save ----------------------------------------------------------
+rm -rf six && cp -r plain six
+# shellcheck disable=SC2086,SC3045 # dash and bash have it
+(ulimit -f 16 && exec "$gpt" train $tiny --width 64 --iters 6 --out six --force) >stdout 2>stderr </dev/null
+check 'a first checkpoint that is too large for the disk' [ $? -ne 0 ]
+for file in last.safetensors best.safetensors; do same "it leaves the $file that was there" plain/$file six/$file; done
+rm -rf six && cp -r plain six
+
 # ---- Errors are not taken for "not there" ---------------------------------------------------------------
 # With few descriptors some file cannot be opened: which one, depends on how many.
 failures=0 limit=3

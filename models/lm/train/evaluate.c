@@ -237,9 +237,8 @@ static int evaluate_files(request *q, const lm_model *model, int argc, char *con
         lm_say(model, "eval: --data - can be read once, for one checkpoint");
         return LM_BAD_USAGE;
     }
-    tensor_error err = {0};
-    if (!lm_ranks_begin(&q->ranks, model, &err)) return lm_fail(model, "%s", err.text);
-    status = LM_DONE;
+    status = lm_ranks_begin(&q->ranks, model);
+    if (status != LM_DONE) return status;
     for (int i = 0; status == LM_DONE && q->files[i]; i++) status = evaluate_file(q, model, i);
     return lm_ranks_end(&q->ranks, status);
 }

@@ -29,8 +29,9 @@ typedef struct lm_log {
 typedef struct lm_log_row {
     double iteration, loss, rate, gradient_norm, tokens_per_second;
     double seconds; /* since the run began, interruptions left out */
-    bool
-        report; /* whether a report was made before the step, or without one: then rate, norm and speed are NaN. Its losses, NaN where not known: */
+    /* Whether a report was made before the step, or without a step, whose rate, norm and speed are NaN then. Its losses,
+     * NaN where they are not known: */
+    bool report;
     double train_loss, validation_loss;
     double train_loss_per_character, validation_loss_per_character, train_bits_per_byte,
         validation_bits_per_byte;

@@ -1,12 +1,10 @@
 /* The training loop: steps, reports, checkpoints, Ctrl-C. */
-#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "models/lm/cli/pages.h"
 #include "models/lm/train/optimize.h"
@@ -181,7 +179,7 @@ static void note_losses(lm_trainer *t, double train, double validation) {
 
 static bool print_losses(const lm_trainer *t, tensor_error *err) {
     const lm_log_row *row = &t->row;
-    char line[256];
+    char line[512];
     size_t used =
         (size_t)snprintf(line, sizeof line, "Iter %" PRId64 " - Train loss: %.3f, Validation loss: %.3f",
                          t->state.iteration, row->train_loss, row->validation_loss);
@@ -342,12 +340,6 @@ static void log_report(lm_trainer *t) {
     t->row = (lm_log_row){0};
 }
 
-/* Of an earlier run in this folder, which --force gives up: the new run may save no best weights for long, or never. */
-static bool forget_best(const lm_trainer *t, tensor_error *err) {
-    if (!t->set.out || t->set.resume || unlink(t->best) == 0 || errno == ENOENT) return true;
-    return tensor_fail(err, "%.150s: cannot be removed: %s", t->best, strerror(errno));
-}
-
 int lm_train_loop(lm_trainer *t) {
     struct sigaction old[SIGNALS];
     tensor_error err = {0};
@@ -357,9 +349,9 @@ int lm_train_loop(lm_trainer *t) {
     int status = LM_DONE;
     const int64_t from = t->set.resume ? t->state.iteration : -1;
     lm_busy *busy = lm_busy_begin(t->instance.model->name, "saving");
-    if ((t->set.out && !lm_log_open(&t->log, t->set.out, from, t->arena, &err)) || !forget_best(t, &err))
-        status = fail(t, err.text);
+    if (t->set.out && !lm_log_open(&t->log, t->set.out, from, t->arena, &err)) status = fail(t, err.text);
     if (status == LM_DONE) status = save(t);
+    if (status == LM_DONE && !lm_out_forget(t, &err)) status = fail(t, err.text);
     lm_busy_end(busy);
     if (status == LM_DONE && !(lm_log_begin(&t->log, t->instance.model, &err) && lm_start_write(t, &err)))
         status = fail(t, err.text);

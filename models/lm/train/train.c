@@ -1,115 +1,11 @@
 /* The command train: its options, and what stands before and after the loop. */
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "models/lm/train/optimize.h"
 #include "models/lm/train/plan.h"
 #include "models/lm/train/train_internal.h"
-
-/* ---- The folder ----------------------------------------------------------------------------------- */
-
-static bool name_files(lm_trainer *t) {
-    const char *out = t->set.out;
-    if (!out) return true;
-    t->last = lm_path_in(out, "last.safetensors", t->arena, NULL);
-    t->best = lm_path_in(out, "best.safetensors", t->arena, NULL);
-    return t->last && t->best;
-}
-
-/* Makes the folders above a file; `path` is changed only on the way. */
-static bool make_folders(char *path) {
-    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        bool ok = mkdir(path, 0777) == 0 || errno == EEXIST;
-        *slash = '/';
-        if (!ok) return false;
-    }
-    return true;
-}
-
-/* Whether nothing is lost with a file: a run that is killed before its first checkpoint leaves empty ones. */
-static bool is_empty(const char *path) {
-    struct stat s;
-    return stat(path, &s) == 0 && S_ISREG(s.st_mode) && s.st_size == 0;
-}
-
-/* No other run's files may be in the folder. */
-static int check_unused(lm_trainer *t) {
-    static const char *const names[] = {"last.safetensors", "best.safetensors", "log.csv", "samples.txt"};
-    const lm_model *model = t->instance.model;
-    const char *out = t->set.out;
-    tensor_error err = {0};
-    for (int i = 0; i < 4; i++) {
-        const char *path = lm_path_in(out, names[i], t->arena, &err);
-        const lm_place place = path ? lm_place_of(path, &err) : LM_UNKNOWN;
-        if (place == LM_UNKNOWN) return lm_fail(model, "%s", err.text);
-        if (place == LM_NOTHING || is_empty(path)) continue;
-        return lm_fail(
-            model,
-            "%s is there from another run; choose another --out, overwrite it with --force, or go on "
-            "with it: --resume %s",
-            path, out);
-    }
-    return LM_DONE;
-}
-
-/* Sees to it that the folder can be written to before time goes into training, and that nobody else does. */
-static int prepare_out(lm_trainer *t) {
-    const lm_model *model = t->instance.model;
-    const char *out = t->set.out;
-    tensor_error err = {0};
-    if (!out) return LM_DONE;
-    char *path = lm_path_in(out, "", t->arena, NULL);
-    if (!path) return lm_fail(model, "out of memory");
-    if (!make_folders(path)) return lm_fail(model, "%s: cannot be made: %s", out, strerror(errno));
-    const lm_place place = lm_place_of(out, &err);
-    if (place == LM_UNKNOWN) return lm_fail(model, "%s", err.text);
-    if (place != LM_FOLDER) return lm_fail(model, "%s: not a directory", out);
-    if (access(out, W_OK | X_OK) != 0)
-        return lm_fail(model, "%s: cannot be written to: %s", out, strerror(errno));
-    if (t->lock.fd < 0 && !lm_run_lock(&t->lock, out, t->arena, &err)) return lm_fail(model, "%s", err.text);
-    return t->set.force || t->set.resume ? LM_DONE : check_unused(t);
-}
-
-/* A new folder for a run that names none: runs/gpt-1, runs/gpt-2, the first that is not there yet. mkdir sees to it that
- * two runs never get the same one. */
-static int make_folder(lm_trainer *t) {
-    enum { ROOM = 64 };
-    const lm_model *model = t->instance.model;
-    if (t->set.out || t->keeps_nothing) return LM_DONE;
-    char *out = tensor_arena_alloc(t->arena, ROOM, NULL);
-    if (!out) return lm_fail(model, "out of memory");
-    bool made = mkdir("runs", 0777) == 0 || errno == EEXIST;
-    for (int n = 1; made && !t->new_folder; n++) {
-        snprintf(out, ROOM, "runs/%.40s-%d", model->name, n);
-        t->new_folder = mkdir(out, 0777) == 0;
-        made = t->new_folder || errno == EEXIST;
-    }
-    if (!made)
-        return lm_fail(
-            model,
-            "no folder for the run can be made in ./runs: %s; name one with --out, or keep nothing with "
-            "--out none",
-            strerror(errno));
-    t->set.out = out;
-    return name_files(t) ? prepare_out(t) : lm_fail(model, "out of memory");
-}
-
-/* Takes it away again where the run did not begin. */
-static void remove_folder(lm_trainer *t) {
-    if (!t->new_folder) return;
-    lm_run_unlock(&t->lock);
-    const char *tokens = lm_path_in(t->set.out, "tokens.bin", t->arena, NULL);
-    if (tokens) unlink(tokens);
-    rmdir(t->set.out);
-    rmdir("runs"); /* only where it is empty */
-}
-
-/* ---- The command --------------------------------------------------------------------------- */
 
 /* Options that do not fit together; false with a text. */
 static bool check(lm_trainer *t, tensor_error *err) {
@@ -133,11 +29,11 @@ static bool check(lm_trainer *t, tensor_error *err) {
 /* Text, tokens, plan and parameters: all that stands before the loop. */
 static int prepare(lm_trainer *t) {
     lm_text text = {0};
-    int status = prepare_out(t);
+    int status = lm_out_prepare(t);
     if (status == LM_DONE) status = lm_prepare_text(t, &text);
     if (status == LM_DONE) status = lm_prepare_model(t);
     if (status == LM_DONE) status = lm_memory_check(t);
-    if (status == LM_DONE) status = make_folder(t);
+    if (status == LM_DONE) status = lm_out_make(t);
     if (status == LM_DONE) status = lm_prepare_tokens(t, &text);
     lm_text_free(&text);
     if (status != LM_DONE) return status;
@@ -177,7 +73,7 @@ static int begin(lm_trainer *t) {
         (!t->set.resume && (t->set.dry_run || (t->set.out && strcmp(t->set.out, "none") == 0)));
     if (t->keeps_nothing) t->set.out = NULL;
     if (t->set.resume) t->set.out = t->set.resume;
-    if (!(t->arena = tensor_arena_new(NULL)) || !name_files(t)) return lm_fail(model, "out of memory");
+    if (!(t->arena = tensor_arena_new(NULL)) || !lm_out_name(t)) return lm_fail(model, "out of memory");
     if (loads)
         status = lm_resume_load(t, t->argc, t->argv);
     else if (!(t->instance.arena = tensor_arena_new(&err)))
@@ -194,7 +90,7 @@ static int run(lm_trainer *t) {
     if (status == LM_DONE) status = lm_train_compare(t);
     if (status == LM_DONE && t->set.seconds > 0 && !t->set.resume) status = plan_time(t);
     if (status != LM_DONE) {
-        remove_folder(t);
+        lm_out_remove(t);
         return status;
     }
     status = lm_measure_counts(t);
@@ -212,9 +108,8 @@ static int run(lm_trainer *t) {
 
 static int train(lm_trainer *t, const void *context) {
     (void)context;
-    tensor_error err = {0};
-    if (!lm_ranks_begin(&t->ranks, t->instance.model, &err))
-        return lm_fail(t->instance.model, "%s", err.text);
+    const int status = lm_ranks_begin(&t->ranks, t->instance.model);
+    if (status != LM_DONE) return status;
     if (t->ranks.world.rank > 0) t->set.quiet = true, t->set.sample_tokens = 0;
     return lm_ranks_end(&t->ranks, run(t));
 }

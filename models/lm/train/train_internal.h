@@ -94,6 +94,22 @@ int lm_train_compare_weights(lm_trainer *t);
 /* The signal that this process was told to end with; 0: none. */
 int lm_interrupted(void);
 
+/* ---- The folder ---------------------------------------------------------------------------------- */
+
+/* The paths of its checkpoints; false: memory is out. */
+bool lm_out_name(lm_trainer *t);
+/* Sees to it that the folder of --out can be written to before time goes into training, and that nobody else does: it is
+ * locked, and without --force no other run is in it. Returns an exit status. */
+int lm_out_prepare(lm_trainer *t);
+/* A new folder for a run that names none: runs/gpt-1, runs/gpt-2, the first that is not there yet. Returns an exit
+ * status. */
+int lm_out_make(lm_trainer *t);
+/* Takes a new one away again, where the run did not begin. */
+void lm_out_remove(lm_trainer *t);
+/* Removes the best weights of an earlier run, which --force gives up, once the new run has saved its own: it may have
+ * no best ones for long, or never. */
+bool lm_out_forget(const lm_trainer *t, tensor_error *err);
+
 /* ---- Before the loop ----------------------------------------------------------------------------- */
 
 /* Reads the text, and takes its vocabulary unless a checkpoint has given one. */

@@ -145,9 +145,9 @@ static int sample(const lm_model *model, const char *file, const char *prompt_fi
     lm_ranks ranks;
     lm_instance instance = {0};
     char *prompt = NULL;
-    if (!lm_ranks_begin(&ranks, model, &err)) return lm_fail(model, "%s", err.text);
+    int status = lm_ranks_begin(&ranks, model);
+    if (status != LM_DONE) return status;
     sampling->world = &ranks.world;
-    int status = LM_DONE;
     if (interactive && ranks.world.size > 1) status = lm_fail(model, "--interactive is for one process");
     if (status == LM_DONE && prompt_file && ranks.world.rank == 0) {
         status = fetch_prompt(model, prompt_file, &prompt) ? LM_DONE : LM_FAILED;
