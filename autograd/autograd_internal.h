@@ -108,6 +108,11 @@ void ag_propagate_block(ag_var *z, ag_var *dz, ag_var *until);
 /* Gives y new, uninitialised memory of a shape. */
 bool ag_allocate(ag_var *y, tensor_dtype dtype, int rank, const int64_t *shape);
 
+/* In a backward that writes numbers, and holds the memory of several gradients at once: that of an operand behind the
+ * first, to be added to. Where it may be a part of an earlier one's, as operands may be views of each other, it is *apart,
+ * which the caller gives to ag_add_grad when all are written. */
+tensor ag_grad_apart(ag_var *y, int operand, ag_var **apart);
+
 static inline bool ag_failed(const ag_tape *tape) {
     return tape->error.text[0] != '\0';
 }

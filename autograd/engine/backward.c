@@ -100,6 +100,24 @@ tensor ag_grad_buffer(ag_var *y, ag_var *x, bool *fresh) {
     return memory;
 }
 
+/* What x is a view of. */
+static const ag_var *root(const ag_var *x) {
+    while (x->op && x->op->view) x = x->in[0];
+    return x;
+}
+
+tensor ag_grad_apart(ag_var *y, int operand, ag_var **apart) {
+    ag_var *x = y->in[operand];
+    bool alone = true;
+    for (int i = 0; i < operand; i++) alone = alone && root(y->in[i]) != root(x);
+    if (alone) return ag_grad_buffer(y, x, NULL);
+    if (!ag_needs_grad(x) || ag_failed(y->tape)) return (tensor){0};
+    *apart = new_gradient(y->tape, x);
+    if (!*apart) return (tensor){0};
+    tensor_fill((*apart)->value, 0, ag_err(y));
+    return (*apart)->value;
+}
+
 /* ---- Adding --------------------------------------------------------------------------------- */
 
 /* The axes of g along which a variable of x's shape was broadcast: missing in x, or of size 1 there. */

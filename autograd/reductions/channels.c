@@ -9,13 +9,13 @@ typedef struct channels {
 
 static void channels_backward(ag_var *y, ag_var *dy) {
     const channels *saved = y->saved;
-    ag_var *x = y->in[0], *w = y->in[1], *b = y->in[2];
+    ag_var *x = y->in[0], *w = y->in[1], *b = y->in[2], *w_apart = NULL, *b_apart = NULL;
     const tensor scratch =
         ag_tensor(y->tape, TENSOR_F32, TENSOR_SHAPE((4 * ag_size(x, 0) + 2) * ag_size(x, 1)));
     const tensor given = ag_contiguous(y->tape, dy->value);
     bool fresh = false;
-    const tensor dx = ag_grad_buffer(y, x, &fresh), dw = ag_grad_buffer(y, w, NULL),
-                 db = ag_grad_buffer(y, b, NULL);
+    const tensor dx = ag_grad_buffer(y, x, &fresh), dw = ag_grad_apart(y, 1, &w_apart),
+                 db = ag_grad_apart(y, 2, &b_apart);
     const bool gaps = tensor_ok(dx) && !tensor_is_contiguous(dx);
     const tensor dense = gaps ? ag_tensor_like(y->tape, dx) : dx;
     tensor_channel_norm_vjp(dense, dw, db, given, saved->x, ag_contiguous(y->tape, w->value), saved->stats,
@@ -24,6 +24,8 @@ static void channels_backward(ag_var *y, ag_var *dy) {
         tensor_copy(dx, dense, ag_err(y));
     else if (gaps)
         tensor_binary(dx, TENSOR_ADD, dx, dense, ag_err(y));
+    ag_add_grad(w, w_apart);
+    ag_add_grad(b, b_apart);
 }
 
 /* [N, C, ...] as images [N, groups, channels of a group, ...]: of a set, the images or the channels, and what is in

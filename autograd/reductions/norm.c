@@ -65,11 +65,13 @@ typedef struct norm {
 
 static void layer_norm_backward(ag_var *y, ag_var *dy) {
     const norm *saved = y->saved;
-    ag_var *x = y->in[0], *w = y->in[1], *b = y->in[2];
+    ag_var *x = y->in[0], *w = y->in[1], *b = y->in[2], *w_apart = NULL, *b_apart = NULL;
     bool fresh = false;
-    const tensor dx = ag_grad_buffer(y, x, &fresh), dw = ag_grad_buffer(y, w, NULL),
-                 db = ag_grad_buffer(y, b, NULL);
+    const tensor dx = ag_grad_buffer(y, x, &fresh), dw = ag_grad_apart(y, 1, &w_apart),
+                 db = ag_grad_apart(y, 2, &b_apart);
     tensor_layer_norm_vjp(dx, dw, db, dy->value, x->value, w->value, saved->stats, !fresh, ag_err(y));
+    ag_add_grad(w, w_apart);
+    ag_add_grad(b, b_apart);
 }
 static ag_var *layer_norm_decompose(ag_var *y) {
     const norm *saved = y->saved;
@@ -116,10 +118,11 @@ ag_var *ag_layer_norm(ag_var *x, ag_var *w, ag_var *b, float eps) {
 
 static void rms_norm_backward(ag_var *y, ag_var *dy) {
     const norm *saved = y->saved;
-    ag_var *x = y->in[0], *w = y->in[1];
+    ag_var *x = y->in[0], *w = y->in[1], *apart = NULL;
     bool fresh = false;
-    const tensor dx = ag_grad_buffer(y, x, &fresh), dw = ag_grad_buffer(y, w, NULL);
+    const tensor dx = ag_grad_buffer(y, x, &fresh), dw = ag_grad_apart(y, 1, &apart);
     tensor_rms_norm_vjp(dx, dw, dy->value, x->value, w->value, saved->stats, !fresh, ag_err(y));
+    ag_add_grad(w, apart);
 }
 static ag_var *rms_norm_decompose(ag_var *y) {
     const norm *saved = y->saved;

@@ -285,7 +285,8 @@ bool ag_needs_grad(const ag_var *x);
 /* In backward: adds g to the gradient of x, summed over the axes along which x was broadcast. */
 void ag_add_grad(ag_var *x, ag_var *g);
 /* In a backward that writes numbers: the memory of x's gradient, no tensor where it is not asked for or memory is
- * out. With `fresh` the caller overwrites it where *fresh becomes true, else adds; with NULL it always adds. */
+ * out. With `fresh` the caller overwrites it where *fresh becomes true, else adds; with NULL it always adds. Operands may
+ * be views of each other: write one gradient before you ask for the memory of the next. */
 tensor ag_grad_buffer(ag_var *y, ag_var *x, bool *fresh);
 /* In backward: x, a result that backward has just made, whose memory the next elementwise operation may take for its own
  * result. Without effect where the gradient is recorded. */

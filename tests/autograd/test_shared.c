@@ -47,6 +47,78 @@ Test(shared, every_operation_with_all_its_operands_twice) {
     cr_expect_gt(checked, 100);
 }
 
+/* An operand of a case as the first elements of a leaf, of its column, or of the leaf backwards. */
+typedef enum way { FORWARDS, COLUMN, BACKWARDS, WAYS } way;
+static ag_var *part(ag_var *leaf, way w, const ag_operand *o, int64_t size) {
+    ag_var *x = w == COLUMN ? ag_select(leaf, 1, 0) : w == BACKWARDS ? ag_flip(leaf, AG_AXIS(0)) : leaf;
+    return ag_reshape(ag_slice(x, 0, 0, size, 1), o->rank, o->shape);
+}
+
+/* Where element i of a part lies in a leaf of which a part has `size`. */
+static int64_t place(way w, int64_t i, int64_t size) {
+    return w == COLUMN ? 2 * i : w == BACKWARDS ? size - 1 - i : i;
+}
+
+/* The gradient of a leaf of which all operands are parts, the same part where they are of one size, is the sum of those of
+ * leaves of their own. Its backward then finds all gradients in one memory. */
+static bool expect_parts(const ag_case *c, const char *name, way w) {
+    ag_tape *tape = ag_tape_new();
+    ag_var *alone[AG_MAX_OPERANDS] = {0}, *parts[AG_MAX_OPERANDS];
+    tensor values[AG_MAX_OPERANDS];
+    float low = -2, high = 2;
+    int64_t size = 0;
+    for (int k = 0; k < c->inputs; k++) {
+        const ag_operand *o = &c->in[k];
+        values[k] = ag_tensor(tape, o->ids > 0 ? TENSOR_I32 : TENSOR_F32, o->rank, o->shape);
+        if (tensor_size(values[k]) > size) size = tensor_size(values[k]);
+        if (o->ids > 0 || (o->low == 0 && o->high == 0)) continue;
+        if (o->low > low) low = o->low;
+        if (o->high < high) high = o->high;
+    }
+    const tensor x = ag_tensor(tape, TENSOR_F32, w == COLUMN ? 2 : 1, (int64_t[]){size, 2});
+    tensor_rng rng = {.seed = 6};
+    const bool fit = low < high; /* the operands' domains */
+    cr_assert(tensor_rand_uniform(x, &rng, low, fit ? high : low + 1, NULL));
+    ag_var *leaf = ag_variable(tape, x);
+    for (int k = 0; k < c->inputs; k++) {
+        const ag_operand *o = &c->in[k];
+        for (int64_t i = 0; i < tensor_size(values[k]); i++) {
+            if (o->ids > 0)
+                values[k].i32[i] = (int32_t)(i % o->ids);
+            else
+                values[k].f32[i] = x.f32[place(w, i, size)];
+        }
+        const bool given = o->ids > 0 || o->constant;
+        alone[k] = given ? ag_input(tape, values[k]) : ag_variable(tape, values[k]);
+        parts[k] = given ? alone[k] : part(leaf, w, o, tensor_size(values[k]));
+    }
+    ag_var *expected = c->run(alone), *y = c->run(parts);
+    cr_assert(ag_ok(tape), "%s, %s: %s", name, c->name, ag_error(tape));
+    const bool both = fit && ag_backward(total(ag_square(expected))) && ag_backward(total(ag_square(y)));
+    for (int64_t i = 0; both && i < size; i++) {
+        double sum = 0, most = 0;
+        for (int k = 0; k < c->inputs; k++) {
+            const tensor dx = ag_grad(alone[k]);
+            if (!tensor_ok(dx) || i >= tensor_size(dx)) continue;
+            sum += (double)dx.f32[i];
+            most += fabs((double)dx.f32[i]);
+        }
+        const double found = (double)ag_grad(leaf).f32[place(w, i, size)];
+        cr_assert(fabs(found - sum) <= 1e-4 * most + 1e-5, "%s, %s: element %d has %g, not %g", name, c->name,
+                  (int)i, found, sum);
+    }
+    ag_tape_free(tape);
+    return both;
+}
+
+Test(shared, every_operation_with_parts_of_one_leaf) {
+    int checked = 0;
+    for (const ag_op *const *op = ag_ops; *op; op++)
+        for (int i = 0; i < (*op)->case_count; i++)
+            for (way w = FORWARDS; w < WAYS; w++) checked += expect_parts(&(*op)->cases[i], (*op)->name, w);
+    cr_expect_gt(checked, 300, "%d", checked);
+}
+
 static void expect_gradient(ag_var *x, ag_var *y, const float *expected) {
     cr_assert(ag_backward(total(y)));
     for (int64_t i = 0; i < ag_count(x); i++)
