@@ -320,6 +320,62 @@ static void expect_fault(const char *entry, const char *merge, const char *fault
     rmdir(folder);
 }
 
+/* A vocabulary of "a" and `count` whole tokens, "< ", "<< ", ... or "<1 ", "<2 ", ..., and "b" with a number. */
+static void write_whole(const char *path, int count, bool longer, int last) {
+    FILE *file = fopen(path, "w");
+    cr_assert(file && fputs("{\"a\":0", file) >= 0);
+    for (int i = 1; i <= count; i++) {
+        fputs(",\"", file);
+        for (int k = 0; k < (longer ? i : 1); k++) fputc('<', file);
+        if (!longer) fprintf(file, "%d", i);
+        fprintf(file, " \":%d", i);
+    }
+    cr_assert(fprintf(file, ",\"b\":%d}", last) > 0 && fclose(file) == 0);
+}
+
+/* What a file takes grows with its size, and not with its square: each of these took minutes or hours. */
+Test(bpe, many_whole_tokens, .timeout = 30) {
+    enum { LENGTHS = 4000, TOKENS = 400000 };
+    char vocab[] = "/tmp/sampo-vocab-XXXXXX", merges[] = "/tmp/sampo-merges-XXXXXX";
+    lm_tokenizer t;
+    close(mkstemp(vocab));
+    close(mkstemp(merges));
+    write_file(merges, "#version: 0.2\n");
+    write_whole(vocab, LENGTHS, true, LM_MAX_VOCABULARY - 1); /* as many lengths, with as many tokens */
+    cr_assert(lm_tokenizer_of_files(&t, vocab, merges, NULL, 0, arena, &err), "%s", err.text);
+    cr_expect_eq(lm_decode(&t, t.bpe->whole[0]).size, LENGTHS + 1);
+    write_whole(vocab, TOKENS, false, TOKENS + 1);
+    cr_assert(lm_tokenizer_of_files(&t, vocab, merges, NULL, 0, arena, &err), "%s", err.text);
+    int32_t whole = 0;
+    for (int32_t i = 0; i < t.count; i++) whole += lm_tokenizer_is_whole(&t, i);
+    cr_expect_eq(whole, TOKENS);
+    char *text = tensor_arena_alloc(arena, 4 * TOKENS, &err); /* no token, but each begins as all do */
+    for (int i = 0; i < 4 * TOKENS; i++) text[i] = '<';
+    cr_expect_not(tensor_ok(lm_encode(&t, text, 4 * TOKENS, arena, &err)));
+    unlink(vocab);
+    unlink(merges);
+}
+
+/* The longest whole token wins, of equal ones the first, wherever it stands among those that begin alike. */
+Test(bpe, the_longest_whole_token) {
+    char vocab[] = "/tmp/sampo-vocab-XXXXXX", merges[] = "/tmp/sampo-merges-XXXXXX";
+    static const char text[] = "< a< ab< < abc< ";
+    static const int32_t expected[] = {5, 4, 6, 1, 2, 3};
+    lm_tokenizer t;
+    close(mkstemp(vocab));
+    close(mkstemp(merges));
+    write_file(merges, "#version: 0.2\n");
+    write_file(vocab,
+               "{\"a\":0,\"b\":1,\"c\":2,\"< \":3,\"< ab\":4,\"< a\":5,\"< < a\":6,\"< a\":7,\"<\":8}");
+    cr_assert(lm_tokenizer_of_files(&t, vocab, merges, NULL, 0, arena, &err), "%s", err.text);
+    const tensor ids = lm_encode(&t, text, strlen(text), arena, &err);
+    cr_assert(tensor_ok(ids), "%s", err.text);
+    for (int64_t i = 0; i < ids.shape[0]; i++)
+        cr_expect_eq(ids.i32[i], expected[i], "%d: %d", (int)i, ids.i32[i]);
+    unlink(vocab);
+    unlink(merges);
+}
+
 Test(bpe, faults_are_named) {
     expect_fault("", "", NULL);
     expect_fault(",\"zzz\":420", "", NULL);

@@ -132,13 +132,29 @@ static bool encode_words(encoder *e, const char *bytes, size_t size, lm_outlet *
     return true;
 }
 
-/* The longest whole token that a text begins with; -1: none. */
-static int32_t whole_at(const lm_tokenizer *t, const char *bytes, size_t size) {
-    for (int32_t i = 0; i < t->bpe->whole_count; i++) {
-        const lm_piece piece = lm_decode(t, t->bpe->whole[i]);
-        if (piece.size <= size && memcmp(piece.bytes, bytes, piece.size) == 0) return t->bpe->whole[i];
+/* The first of the whole tokens from `low` to `high`, in their order, whose byte at a place is at least `least`. */
+static int32_t first_whole(const lm_tokenizer *t, int32_t low, int32_t high, size_t at, int least) {
+    while (low < high) {
+        const int32_t middle = low + (high - low) / 2;
+        if ((unsigned char)lm_decode(t, t->bpe->in_order[middle]).bytes[at] < least)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    return -1;
+    return low;
+}
+
+/* The longest whole token that a text begins with; -1: none. Those from low to high begin as the text does, up to `at`. */
+static int32_t whole_at(const lm_tokenizer *t, const char *bytes, size_t size) {
+    int32_t low = 0, high = t->bpe->in_order_count, found = -1;
+    for (size_t at = 0; low < high; at++) {
+        if (lm_decode(t, t->bpe->in_order[low]).size == at) found = t->bpe->in_order[low++];
+        if (at == size) break;
+        const int byte = (unsigned char)bytes[at];
+        low = first_whole(t, low, high, at, byte);
+        high = first_whole(t, low, high, at, byte + 1);
+    }
+    return found;
 }
 
 /* How much of the text stands before the first whole token, which *id becomes. */

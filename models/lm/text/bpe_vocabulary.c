@@ -7,20 +7,20 @@
 
 enum { SYMBOLS = 0x100 + 68 /* bytes that are not visible */ };
 
+/* The symbol of a byte: those that are not visible are 0 to 0x20, 0x7f to 0xa0 and 0xad. */
+static uint32_t symbol_of(unsigned char byte) {
+    if ((byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte != 0xad)) return byte;
+    return byte <= 0x20 ? 0x100u + byte : byte == 0xad ? 0x100 + 67 : 0x100u + 0x21 + byte - 0x7f;
+}
+
 typedef struct alphabet {
-    uint32_t symbol[256];  /* of each byte */
     int16_t byte[SYMBOLS]; /* of each symbol; -1: it is none */
 } alphabet;
 
 static alphabet make_alphabet(void) {
     alphabet a;
-    uint32_t next = 0x100;
     memset(a.byte, -1, sizeof a.byte);
-    for (int b = 0; b < 256; b++) {
-        bool visible = (b > 0x20 && b < 0x7f) || (b > 0xa0 && b != 0xad);
-        a.symbol[b] = visible ? (uint32_t)b : next++;
-        a.byte[a.symbol[b]] = (int16_t)b;
-    }
+    for (int b = 0; b < 256; b++) a.byte[symbol_of((unsigned char)b)] = (int16_t)b;
     return a;
 }
 
@@ -42,9 +42,9 @@ static int64_t read_symbols(const alphabet *a, char *text, size_t size) {
 }
 
 /* Writes the symbols of a piece and a NUL; returns their end. */
-static char *write_symbols(const alphabet *a, lm_piece piece, char *text) {
+static char *write_symbols(lm_piece piece, char *text) {
     for (size_t i = 0; i < piece.size; i++)
-        text += lm_utf8_encode(a->symbol[(unsigned char)piece.bytes[i]], text);
+        text += lm_utf8_encode(symbol_of((unsigned char)piece.bytes[i]), text);
     *text = '\0';
     return text;
 }
@@ -165,29 +165,51 @@ static bool add_entry(lm_tokenizer *t, const alphabet *a, entry *e, tensor_error
     return lm_table_append(tokens, e->text, raw, err) >= 0;
 }
 
-/* Lists the whole tokens, the longest first. */
+typedef struct whole_token {
+    lm_piece piece;
+    int32_t id;
+} whole_token;
+
+/* The longest first, and of equally long ones that with the lowest number. */
+static int by_size(const void *a, const void *b) {
+    const whole_token *x = a, *y = b;
+    const int order = (x->piece.size < y->piece.size) - (x->piece.size > y->piece.size);
+    return order ? order : x->id - y->id;
+}
+
+/* What another begins with stands before it, and of equal ones that with the lowest number. */
+static int by_bytes(const void *a, const void *b) {
+    const whole_token *x = a, *y = b;
+    const size_t size = x->piece.size < y->piece.size ? x->piece.size : y->piece.size;
+    const int order = memcmp(x->piece.bytes, y->piece.bytes, size);
+    return order ? order : x->piece.size == y->piece.size ? x->id - y->id : by_size(b, a);
+}
+
+/* Lists the whole tokens, the longest first, and in the order of their bytes. */
 static bool list_whole(lm_tokenizer *t, const entry *entries, tensor_arena *arena, tensor_error *err) {
     lm_bpe *bpe = t->bpe;
-    int32_t count = 0;
-    size_t longest = 0, next;
-    for (int32_t i = 0; i < t->count; i++) {
-        const size_t size = lm_decode(t, i).size;
-        if (entries[i].whole) count++;
-        if (entries[i].whole && size > longest) longest = size;
+    size_t count = 0;
+    for (int32_t i = 0; i < t->count; i++) count += entries[i].whole;
+    if (count == 0) return true;
+    whole_token *list = tensor_arena_alloc(arena, count * sizeof *list, err);
+    bpe->whole = tensor_arena_alloc(arena, count * sizeof *bpe->whole, err);
+    bpe->in_order = tensor_arena_alloc(arena, count * sizeof *bpe->in_order, err);
+    bpe->is_whole = tensor_arena_alloc(arena, (size_t)t->count * sizeof *bpe->is_whole, err);
+    if (!list || !bpe->whole || !bpe->in_order || !bpe->is_whole) return false;
+    for (int32_t i = 0, k = 0; i < t->count; i++) {
+        bpe->is_whole[i] = entries[i].whole;
+        if (!entries[i].whole) continue;
+        list[k++] = (whole_token){lm_decode(t, i), i};
+        bpe->begins[(unsigned char)lm_decode(t, i).bytes[0]] = true;
+        if (strcmp(entries[i].text, LM_END_OF_TEXT) == 0) bpe->end_of_text = i;
     }
-    bpe->whole = tensor_arena_alloc(arena, (size_t)count * sizeof *bpe->whole, err);
-    if (!bpe->whole) return false;
-    for (; longest > 0; longest = next) {
-        next = 0;
-        for (int32_t i = 0; i < t->count; i++) {
-            const lm_piece piece = lm_decode(t, i);
-            if (!entries[i].whole) continue;
-            if (piece.size < longest && piece.size > next) next = piece.size;
-            if (piece.size != longest) continue;
-            bpe->whole[bpe->whole_count++] = i;
-            bpe->begins[(unsigned char)piece.bytes[0]] = true;
-            if (strcmp(entries[i].text, LM_END_OF_TEXT) == 0) bpe->end_of_text = i;
-        }
+    qsort(list, count, sizeof *list, by_size);
+    for (size_t i = 0; i < count; i++) bpe->whole[bpe->whole_count++] = list[i].id;
+    qsort(list, count, sizeof *list, by_bytes);
+    for (size_t i = 0; i < count; i++) {
+        const lm_piece one = list[i].piece, last = i > 0 ? list[i - 1].piece : (lm_piece){0};
+        if (one.size == last.size && memcmp(one.bytes, last.bytes, one.size) == 0) continue;
+        bpe->in_order[bpe->in_order_count++] = list[i].id;
     }
     return true;
 }
@@ -232,9 +254,8 @@ bool lm_bpe_make(lm_tokenizer *t, const lm_bpe_source *s, tensor_arena *arena, t
 /* ---- Checkpoints ---------------------------------------------------------------------------- */
 
 char *lm_bpe_symbols(lm_piece piece, tensor_arena *arena, tensor_error *err) {
-    const alphabet a = make_alphabet();
     char *text = tensor_arena_alloc(arena, 2 * piece.size + 1, err);
-    if (text) write_symbols(&a, piece, text);
+    if (text) write_symbols(piece, text);
     return text;
 }
 
@@ -260,18 +281,16 @@ static const char *whole_json(const lm_tokenizer *t, int *count, tensor_arena *a
 }
 
 /* A merge: "a b". */
-static const char *written(const alphabet *a, lm_piece left, lm_piece right, tensor_arena *arena,
-                           tensor_error *err) {
+static const char *written(lm_piece left, lm_piece right, tensor_arena *arena, tensor_error *err) {
     char *text = tensor_arena_alloc(arena, 2 * (left.size + right.size) + 2, err);
     if (!text) return NULL;
-    char *end = write_symbols(a, left, text);
+    char *end = write_symbols(left, text);
     *end++ = ' ';
-    write_symbols(a, right, end);
+    write_symbols(right, end);
     return text;
 }
 
 int lm_bpe_metadata(const lm_tokenizer *t, nn_metadata *metadata, tensor_arena *arena, tensor_error *err) {
-    const alphabet a = make_alphabet();
     const int32_t tokens = t->count, merges = t->bpe->pairs->count;
     int count = 2, whole;
     const char **list = tensor_arena_alloc(arena, (size_t)(tokens + merges) * sizeof *list, err);
@@ -282,7 +301,7 @@ int lm_bpe_metadata(const lm_tokenizer *t, nn_metadata *metadata, tensor_arena *
     for (int32_t i = 0; i < merges; i++) {
         int32_t pair[2];
         memcpy(pair, lm_table_at(t->bpe->pairs, i).bytes, sizeof pair);
-        list[tokens + i] = written(&a, lm_decode(t, pair[0]), lm_decode(t, pair[1]), arena, err);
+        list[tokens + i] = written(lm_decode(t, pair[0]), lm_decode(t, pair[1]), arena, err);
     }
     metadata[0] = (nn_metadata){"vocabulary", lm_json_array(list, tokens, arena, err)};
     metadata[1] = (nn_metadata){"merges", lm_json_array(list + tokens, merges, arena, err)};

@@ -4,9 +4,7 @@
 #include "models/lm/text/tokenizer_internal.h"
 
 bool lm_tokenizer_is_whole(const lm_tokenizer *t, int32_t id) {
-    for (int32_t i = 0; t->kind == LM_BPE && i < t->bpe->whole_count; i++)
-        if (t->bpe->whole[i] == id) return true;
-    return false;
+    return t->kind == LM_BPE && t->bpe->is_whole && id >= 0 && id < t->count && t->bpe->is_whole[id];
 }
 
 /* ---- Tokens and merges ------------------------------------------------------------------------------ */

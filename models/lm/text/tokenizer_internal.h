@@ -88,6 +88,9 @@ typedef struct lm_bpe {
     /* Whole tokens: one each, wherever a text has them, before it is cut into words. The longest come first. */
     int32_t *whole;
     int32_t whole_count;
+    bool *is_whole;    /* of each token; NULL: none is */
+    int32_t *in_order; /* the whole tokens in the order of their bytes, the first of equal ones */
+    int32_t in_order_count;
     bool begins[256];    /* whether one of them begins with the byte */
     int32_t end_of_text; /* what a text begins after, and what ends it; -1: none */
 } lm_bpe;
