@@ -28,10 +28,9 @@ static bool parse(const char *operand_name, const char *const *words) {
                                 lm_yes_no("qkv-bias", &bias, "bias"),
                                 {0}};
     const lm_usage usage = {"prog", "train", "Trains.", operand_name, {first, second}};
-    char *argv[16];
     int argc = 0;
-    for (; words[argc]; argc++) argv[argc] = (char *)words[argc];
-    return lm_options_parse(&usage, argc, argv, &operand, &help, &err);
+    while (words[argc]) argc++;
+    return lm_options_parse(&usage, argc, (char *const *)words, &operand, &help, &err);
 }
 
 #define PARSE(operand_name, ...) parse(operand_name, (const char *const[]){__VA_ARGS__, NULL})
@@ -296,6 +295,17 @@ Test(options, files_of_options) {
     cr_assert(FILE_HAS("texts = a\ntexts = b\n", NULL) && files.count == 2);
     cr_assert(FILE_HAS("texts = a\ntexts = b\n", "--texts", "c") && files.count == 1);
     cr_assert(FILE_HAS("", NULL) && count == 5);
+}
+
+/* What a file takes grows with its size, and not with its square: this took minutes. */
+Test(options, a_file_of_many_lines, .timeout = 30) {
+    enum { LINES = 400000 };
+    static char text[8 * LINES];
+    for (int i = 0; i < LINES; i++)
+        memcpy(text + 8 * (size_t)i, i + 1 < LINES ? "lr=0.50\n" : "lr=0.25\n", 8);
+    const char *const words[] = {"--batch", "9", NULL};
+    cr_assert(parse_file(text, sizeof text, words), "%s", err.text);
+    cr_expect(count == 9 && rate == 0.25);
 }
 
 Test(options, values_in_files) {

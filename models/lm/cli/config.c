@@ -14,9 +14,11 @@ static int no_memory(tensor_error *err) {
 }
 
 static int add_word(lm_words *words, const char *text, bool owned, tensor_error *err) {
-    char **more = realloc(words->argv, (size_t)(words->argc + 2) * sizeof *more);
-    if (!more) return no_memory(err);
-    words->argv = more;
+    if ((words->argc & (words->argc + 1)) == 0) { /* 1, 3, 7, ...: it is full */
+        char **more = realloc(words->argv, 2 * (size_t)(words->argc + 1) * sizeof *more);
+        if (!more) return no_memory(err);
+        words->argv = more;
+    }
     char *word = owned ? strdup(text) : (char *)text;
     if (!word) return no_memory(err);
     words->argv[words->argc++] = word;

@@ -33,12 +33,19 @@ typedef struct reader {
     char *const *argv;
     const char *place; /* of the present word; NULL: the command line itself */
     bool own;          /* the command line's own words have begun */
+    int begin;         /* where they do */
 } reader;
 
 static const char mark[] = "--config=";
 
 bool lm_is_place(const char *word) {
     return strncmp(word, mark, strlen(mark)) == 0;
+}
+
+static reader read_words(int argc, char *const *argv) {
+    reader r = {.argc = argc, .argv = argv};
+    while (r.begin + 1 < argc && lm_is_place(argv[r.begin])) r.begin += 2;
+    return r;
 }
 
 /* The next word; NULL: there are no more. */
@@ -56,15 +63,22 @@ static bool is_option(const char *word, const lm_option *o) {
            (word[length + 2] == '=' || word[length + 2] == '\0');
 }
 
-static bool given(const lm_option *o, reader r, bool by_file) {
+/* Whether one of the words that are still to come is this option. */
+static bool given(const lm_option *o, reader r) {
     for (const char *word;
          (word = next(&r)) && strcmp(word, "--") != 0;) /* no value begins with two dashes */
-        if (is_option(word, o) && (by_file || !r.place)) return true;
+        if (is_option(word, o)) return true;
     return false;
 }
 
+/* Whether the command line gives it itself. */
+static bool given_by_hand(const lm_option *o, reader r) {
+    r.at = r.begin;
+    return given(o, r);
+}
+
 bool lm_option_given(const lm_option *o, int argc, char *const *argv) {
-    return given(o, (reader){.argc = argc, .argv = argv}, true);
+    return given(o, read_words(argc, argv));
 }
 
 /* ---- Options --------------------------------------------------------------------------------- */
@@ -100,7 +114,7 @@ static bool parse_option(const lm_usage *usage, reader *r, const char *word, boo
         *help = true;
     else if (!o || !o->value)
         ok = lm_unknown_option(usage, name, &fault);
-    else if (!r->place || !given(o, *r, false)) /* the command line overrides files, also those of --data */
+    else if (!r->place || !given_by_hand(o, *r)) /* the command line overrides files, also those of --data */
         ok = take_value(r, o, value ? value + 1 : NULL, &fault);
     if (ok) return true;
     return tensor_fail(err, "%s%s%s", r->place ? r->place : "", r->place ? ": " : "", fault.text);
@@ -147,7 +161,7 @@ bool lm_options_parse(const lm_usage *usage, int argc, char *const *argv, const 
                       tensor_error *err) {
     bool options_end = false;
     int operands = 0, most = !usage->operand ? 0 : usage->most ? usage->most : 1;
-    reader r = {.argc = argc, .argv = argv};
+    reader r = read_words(argc, argv);
     *help = false;
     for (int i = 0; i < most || i == 0; i++) operand[i] = NULL;
     if (!parse_presets(usage, r, err)) return false;
