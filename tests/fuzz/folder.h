@@ -1,4 +1,5 @@
-/* A folder of the process's own for fuzz targets whose readers take names of files. */
+/* A folder of the process's own for fuzz targets, whose readers take names of files. Under libFuzzer the files that are put
+ * into it are in memory (memory.h), and only what commands write is on a disk. */
 #ifndef SAMPO_TESTS_FUZZ_FOLDER_H
 #define SAMPO_TESTS_FUZZ_FOLDER_H
 
@@ -8,6 +9,7 @@
 #include <unistd.h>
 
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/memory.h"
 
 enum { FUZZ_PATH = 128 };
 
@@ -15,11 +17,15 @@ static char fuzz_folder[FUZZ_PATH];
 
 /* The path of a file in it; returns `path`. */
 static inline char *fuzz_path(const char *name, char path[FUZZ_PATH]) {
-    CHECK(snprintf(path, FUZZ_PATH, "%s/%s", fuzz_folder, name) < FUZZ_PATH);
+    const size_t length = strlen(fuzz_folder), size = strlen(name) + 1;
+    CHECK(length + 1 + size <= FUZZ_PATH);
+    memcpy(path, fuzz_folder, length);
+    path[length] = '/';
+    memcpy(path + length + 1, name, size);
     return path;
 }
 
-/* Removes what is in it. */
+/* Removes what commands have written into it. */
 static inline void fuzz_folder_empty(void) {
     DIR *folder = opendir(fuzz_folder);
     char path[FUZZ_PATH];
@@ -35,12 +41,15 @@ static inline void fuzz_folder_remove(void) {
     rmdir(fuzz_folder);
 }
 
-/* Makes it with the first call, in memory where Linux has that, and empties it with each. What is printed is nowhere. */
+/* Makes it with the first call, in memory where Linux has that; with each no file is in it that fuzz_file has put there.
+ * What is printed is nowhere. */
 static inline void fuzz_folder_begin(void) {
-    if (*fuzz_folder) {
-        fuzz_folder_empty();
-        return;
-    }
+#ifdef FUZZ_MEMORY
+    if (fuzz_memory_clear()) fuzz_folder_empty();
+#else
+    if (*fuzz_folder) fuzz_folder_empty();
+#endif
+    if (*fuzz_folder) return;
     const char *place = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
     CHECK(snprintf(fuzz_folder, FUZZ_PATH, "%s/sampo-fuzz-%ld", place, (long)getpid()) < FUZZ_PATH);
     CHECK(mkdir(fuzz_folder, 0700) == 0 && freopen("/dev/null", "w", stdout));
@@ -48,10 +57,20 @@ static inline void fuzz_folder_begin(void) {
     atexit(fuzz_folder_remove);
 }
 
-static inline void fuzz_file(const char *name, const void *bytes, size_t size) {
+/* On the disk, for who writes to it. */
+static inline void fuzz_file_written(const char *name, const void *bytes, size_t size) {
     char path[FUZZ_PATH];
     FILE *file = fopen(fuzz_path(name, path), "wb");
     CHECK(file && fwrite(bytes, 1, size, file) == size && fclose(file) == 0);
+}
+
+static inline void fuzz_file(const char *name, const void *bytes, size_t size) {
+#ifdef FUZZ_MEMORY
+    char path[FUZZ_PATH];
+    fuzz_memory_put(fuzz_folder, fuzz_path(name, path), bytes, size);
+#else
+    fuzz_file_written(name, bytes, size);
+#endif
 }
 
 /* Cuts off the piece before the next NUL, or what is left; false where nothing is. */

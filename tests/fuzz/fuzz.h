@@ -20,14 +20,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
         }                                                                                                    \
     } while (0)
 
-/* A file without a name, in memory where Linux has that: on a disk it would take most of the time. */
-static inline FILE *fuzz_stream(void) {
-    char name[] = "/dev/shm/sampo-fuzz-XXXXXX";
-    const int fd = mkstemp(name);
-    FILE *stream = fd < 0 ? tmpfile() : fdopen(fd, "w+");
-    if (fd >= 0) unlink(name);
-    CHECK(stream);
-    return stream;
-}
-
 #endif

@@ -1,18 +1,17 @@
 /* Feeds bytes to the readers of IDX and CSV files, as float32 and integers, with a header and without. What they accept
  * has the numbers that it says; what they refuse has a reason of one line. */
 #include "sampo/nn.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/folder.h"
 
 #include <math.h>
 #include <string.h>
-#include <unistd.h>
 
 /* What is read goes here, so that the reads are not optimised away. */
 static volatile double fuzz_total;
 
 static void check_result(bool accepted, const tensor_error *err) {
     CHECK(accepted == !err->text[0]);
-    CHECK(accepted || (strstr(err->text, "/dev/fd/") && !strchr(err->text, '\n')));
+    CHECK(accepted || (strstr(err->text, fuzz_folder) && !strchr(err->text, '\n')));
 }
 
 static void check_idx(const char *input, size_t size, tensor_dtype dtype, tensor_arena *arena) {
@@ -38,19 +37,20 @@ static void check_csv(const char *input, size_t size, nn_csv_options options, te
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static FILE *stream;
+    static tensor_arena *arena;
     static const char *const chosen[] = {"2", "1", NULL};
-    if (!stream) stream = fuzz_stream();
-    char input[32];
-    snprintf(input, sizeof input, "/dev/fd/%d", fileno(stream));
-    CHECK(ftruncate(fileno(stream), 0) == 0 && pwrite(fileno(stream), data, size, 0) == (ssize_t)size);
-    tensor_arena *arena = tensor_arena_new(NULL);
+    char input[FUZZ_PATH];
+    if (!arena) arena = tensor_arena_new(NULL);
+    CHECK(arena);
+    fuzz_folder_begin();
+    fuzz_path("input", input);
+    fuzz_file("input", data, size);
     check_idx(input, size, TENSOR_F32, arena);
     check_idx(input, size, TENSOR_I32, arena);
     for (int header = 0; header < 2; header++) {
         check_csv(input, size, (nn_csv_options){NULL, header == 0, ','}, arena);
         check_csv(input, size, (nn_csv_options){chosen, header == 0, ';'}, arena);
     }
-    tensor_arena_free(arena);
+    tensor_arena_reset(arena);
     return 0;
 }

@@ -2,10 +2,9 @@
  * What opens must hold together; what does not must say why. The same bytes are then a JSON array of strings, and
  * a JSON object. */
 #include "sampo/nn.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/folder.h"
 
 #include <string.h>
-#include <unistd.h>
 
 /* What is read goes here, so that the reads are not optimised away. */
 static volatile unsigned fuzz_sum;
@@ -24,14 +23,11 @@ static void check_entry(const nn_file *file, const nn_entry *entry) {
     CHECK(nn_file_find(file, entry->name) == entry);
 }
 
-static void check_file(FILE *stream, const void *first, size_t first_size, const void *second,
-                       size_t second_size) {
-    char path[32];
+static void check_file(const void *bytes, size_t size) {
+    char path[FUZZ_PATH];
     tensor_error err = {0};
-    snprintf(path, sizeof path, "/dev/fd/%d", fileno(stream));
-    CHECK(ftruncate(fileno(stream), 0) == 0);
-    CHECK(pwrite(fileno(stream), first, first_size, 0) == (ssize_t)first_size);
-    CHECK(pwrite(fileno(stream), second, second_size, (off_t)first_size) == (ssize_t)second_size);
+    fuzz_path("input", path);
+    fuzz_file("input", bytes, size);
     nn_file *file = nn_file_open(path, &err);
     CHECK(!file == (err.text[0] != '\0'));
     CHECK(file || (strstr(err.text, path) && !strchr(err.text, '\n')));
@@ -45,24 +41,23 @@ static void check_file(FILE *stream, const void *first, size_t first_size, const
 }
 
 /* A header with its length before it and 24 zeros behind it. */
-static void check_header(FILE *stream, const uint8_t *header, size_t size) {
+static void check_header(const uint8_t *header, size_t size) {
     char *text = calloc(1, 8 + size + 24);
     CHECK(text);
     uint64_t length = size;
     memcpy(text, &length, 8);
     if (size) memcpy(text + 8, header, size);
-    check_file(stream, text, 8 + size, text + 8 + size, 24);
+    check_file(text, 8 + size + 24);
     free(text);
 }
 
 /* What the reader makes of an array, quoted and read again, is the same. */
-static void check_strings(const uint8_t *data, size_t size) {
+static void check_strings(const uint8_t *data, size_t size, tensor_arena *arena) {
     char *json = malloc(size + 1), quoted[256];
     CHECK(json);
     if (size) memcpy(json, data, size);
     json[size] = '\0';
     tensor_error err = {0};
-    tensor_arena *arena = tensor_arena_new(NULL);
     const char *const *strings, *const *again;
     int count, one;
     bool valid = nn_json_strings(json, arena, &strings, &count, &err);
@@ -80,16 +75,18 @@ static void check_strings(const uint8_t *data, size_t size) {
     valid = nn_json_members(json, arena, &members, &count, &err);
     CHECK(valid == !err.text[0]);
     for (int i = 0; valid && i < count; i++) CHECK(strlen(members[i].key) + strlen(members[i].value) < size);
-    tensor_arena_free(arena);
     nn_json_quote(quoted, sizeof quoted, json); /* any bytes */
     free(json);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static FILE *stream;
-    if (!stream) stream = fuzz_stream();
-    check_file(stream, data, size, "", 0);
-    check_header(stream, data, size);
-    check_strings(data, size);
+    static tensor_arena *arena;
+    if (!arena) arena = tensor_arena_new(NULL);
+    CHECK(arena);
+    fuzz_folder_begin();
+    check_file(data, size);
+    check_header(data, size);
+    check_strings(data, size, arena);
+    tensor_arena_reset(arena);
     return 0;
 }

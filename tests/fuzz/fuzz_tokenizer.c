@@ -1,17 +1,8 @@
 /* Feeds bytes to the readers of vocab.json and merges.txt, of which the first byte 0 cuts the two, and to that of
  * tokenizer.json. What they accept turns a text into tokens and these back into the text, unless the vocabulary lacks a
  * byte of it; what they refuse has a reason. */
-#include <string.h>
-#include <unistd.h>
-
 #include "models/lm/text/text.h"
-#include "tests/fuzz/fuzz.h"
-
-static void fill(FILE *stream, const void *bytes, size_t size, char path[32]) {
-    CHECK(ftruncate(fileno(stream), 0) == 0);
-    CHECK(pwrite(fileno(stream), bytes, size, 0) == (ssize_t)size);
-    snprintf(path, 32, "/dev/fd/%d", fileno(stream));
-}
+#include "tests/fuzz/folder.h"
 
 static void check_text(const lm_tokenizer *t, const uint8_t *data, size_t size, tensor_arena *arena) {
     tensor_error err = {0};
@@ -32,28 +23,28 @@ static void check_text(const lm_tokenizer *t, const uint8_t *data, size_t size, 
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static FILE *vocab, *merges;
-    if (!vocab) vocab = fuzz_stream();
-    if (!merges) merges = fuzz_stream();
+    static tensor_arena *arena;
+    if (!arena) arena = tensor_arena_new(NULL);
+    CHECK(arena);
+    fuzz_folder_begin();
     const uint8_t *nul = size ? memchr(data, 0, size) : NULL;
     size_t first = nul ? (size_t)(nul - data) : size;
-    char paths[2][32];
-    fill(vocab, data, first, paths[0]);
-    fill(merges, data + first + (nul != NULL), size - first - (nul != NULL), paths[1]);
+    char paths[2][FUZZ_PATH];
+    fuzz_file("vocab.json", data, first);
+    fuzz_file("merges.txt", data + first + (nul != NULL), size - first - (nul != NULL));
     tensor_error err = {0};
-    tensor_arena *arena = tensor_arena_new(NULL);
     lm_tokenizer t;
-    bool ok = lm_tokenizer_of_files(&t, paths[0], paths[1], NULL, 0, arena, &err);
+    bool ok = lm_tokenizer_of_files(&t, fuzz_path("vocab.json", paths[0]), fuzz_path("merges.txt", paths[1]),
+                                    NULL, 0, arena, &err);
     CHECK(ok == !err.text[0]);
-    CHECK(ok || strstr(err.text, "/dev/fd/"));
+    CHECK(ok || strstr(err.text, fuzz_folder));
     if (ok) check_text(&t, data, size, arena);
-    tensor_arena_free(arena);
-    arena = tensor_arena_new(NULL);
-    fill(vocab, data, size, paths[0]);
+    tensor_arena_reset(arena);
+    fuzz_file("tokenizer.json", data, size);
     err = (tensor_error){0};
-    ok = lm_tokenizer_of_json(&t, paths[0], 0, arena, &err);
+    ok = lm_tokenizer_of_json(&t, fuzz_path("tokenizer.json", paths[0]), 0, arena, &err);
     CHECK(ok == !err.text[0]);
     if (ok) check_text(&t, data, size, arena);
-    tensor_arena_free(arena);
+    tensor_arena_reset(arena);
     return 0;
 }

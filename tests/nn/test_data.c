@@ -1,12 +1,11 @@
 /* Data: readers of IDX and CSV files, and one clear line for each fault. */
-#include "sampo/nn.h"
-#include "tests/nn/temporary.h"
-
 #include <float.h>
 #include <math.h>
 
 #define LLVMFuzzerTestOneInput fuzz_data /* the safetensors' target has that name */
 #include "tests/fuzz/fuzz_data.c"
+
+#include "tests/nn/temporary.h"
 
 TestSuite(data, .init = setup, .fini = teardown);
 
