@@ -1,6 +1,7 @@
 /* Feeds bytes to the readers of models, with NULs between the pieces: the header of a checkpoint, behind which stand as
- * many zeros as its offsets say; then config.json, vocab.json and merges.txt, with which it is a published model. All
- * commands that read models meet it, training that goes on with it included; each ends with a status of its own. */
+ * many zeros as its offsets say; then config.json, vocab.json and merges.txt, with which it is a published model, and the
+ * index with which it is a part of one. All commands that read models meet it, training that goes on with it included;
+ * each ends with a status of its own. */
 #include "models/lm/lm.h"
 #include "tests/fuzz/folder.h"
 
@@ -38,14 +39,20 @@ static void command(const char *const *words) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const char *const names[] = {"config.json", "vocab.json", "merges.txt"};
-    fuzz_piece rest = {data, size}, header = {data, 0}, piece;
+    enum { HEADER, CONFIG, INDEX = 4, PIECES };
+    static const char *const names[] = {
+        [CONFIG] = "config.json", "vocab.json", "merges.txt", "model.safetensors.index.json"};
+    fuzz_piece rest = {data, size}, pieces[PIECES] = {{data, 0}};
+    int count = 0;
     char text[FUZZ_PATH], gguf[FUZZ_PATH];
     fuzz_folder_begin();
-    fuzz_cut(&rest, &header);
-    const bool published = rest.size > 0;
-    write_model(published ? "model.safetensors" : "last.safetensors", header);
-    for (int i = 0; i < 3 && fuzz_cut(&rest, &piece); i++) fuzz_file(names[i], piece.bytes, piece.size);
+    while (count < PIECES && fuzz_cut(&rest, &pieces[count])) count++;
+    const bool published = count > CONFIG;
+    write_model(count > INDEX ? "part.safetensors"
+                : published   ? "model.safetensors"
+                              : "last.safetensors",
+                pieces[HEADER]);
+    for (int i = CONFIG; i < count; i++) fuzz_file(names[i], pieces[i].bytes, pieces[i].size);
     fuzz_file("text", "abab\n", 5);
     command((const char *[]){"gpt", "info", fuzz_folder, "--json", NULL});
     command((const char *[]){"gpt", "sample", fuzz_folder, "--tokens", "2", "--threads", "1", NULL});

@@ -1,6 +1,7 @@
-/* Feeds bytes to the readers of vocab.json and merges.txt, of which the first byte 0 cuts the two, and to that of
- * tokenizer.json. What they accept turns a text into tokens and these back into the text, unless the vocabulary lacks a
- * byte of it; what they refuse has a reason. */
+/* Feeds bytes to the readers of vocab.json, merges.txt and added_tokens.json, with NULs between them, and to that of
+ * tokenizer.json. What stands behind a third NUL says by its length how many tokens the model has. What they accept turns
+ * texts into tokens and these back into the text, unless the vocabulary lacks a byte of it; what they refuse has a
+ * reason. */
 #include "models/lm/text/text.h"
 #include "tests/fuzz/folder.h"
 
@@ -22,29 +23,42 @@ static void check_text(const lm_tokenizer *t, const uint8_t *data, size_t size, 
     CHECK(at == size);
 }
 
+/* What is accepted turns its own tokens, one behind the other, and the input into tokens and back. */
+static void check(const lm_tokenizer *t, const uint8_t *data, size_t size, tensor_arena *arena) {
+    uint8_t own[2048];
+    size_t used = 0;
+    for (int32_t i = 0; i < t->count && i < 4096; i++) {
+        const lm_piece piece = lm_decode(t, i);
+        if (piece.size > sizeof own - used) break;
+        if (piece.size) memcpy(own + used, piece.bytes, piece.size);
+        used += piece.size;
+    }
+    check_text(t, own, used, arena);
+    if (t->kind == LM_BPE) check_text(t, data, size, arena); /* characters read line ends and UTF-8 alone */
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static const char *const names[] = {"vocab.json", "merges.txt", "added_tokens.json"};
     static tensor_arena *arena;
+    fuzz_piece rest = {data, size}, piece;
+    char path[FUZZ_PATH];
+    lm_tokenizer t;
     if (!arena) arena = tensor_arena_new(NULL);
     CHECK(arena);
     fuzz_folder_begin();
-    const uint8_t *nul = size ? memchr(data, 0, size) : NULL;
-    size_t first = nul ? (size_t)(nul - data) : size;
-    char paths[2][FUZZ_PATH];
-    fuzz_file("vocab.json", data, first);
-    fuzz_file("merges.txt", data + first + (nul != NULL), size - first - (nul != NULL));
+    for (int i = 0; i < 3 && fuzz_cut(&rest, &piece); i++) fuzz_file(names[i], piece.bytes, piece.size);
+    const int64_t rows = (int64_t)rest.size;
     tensor_error err = {0};
-    lm_tokenizer t;
-    bool ok = lm_tokenizer_of_files(&t, fuzz_path("vocab.json", paths[0]), fuzz_path("merges.txt", paths[1]),
-                                    NULL, 0, arena, &err);
+    bool ok = lm_tokenizer_of_folder(&t, fuzz_folder, rows, arena, &err);
     CHECK(ok == !err.text[0]);
     CHECK(ok || strstr(err.text, fuzz_folder));
-    if (ok) check_text(&t, data, size, arena);
+    if (ok) check(&t, data, size, arena);
     tensor_arena_reset(arena);
     fuzz_file("tokenizer.json", data, size);
     err = (tensor_error){0};
-    ok = lm_tokenizer_of_json(&t, fuzz_path("tokenizer.json", paths[0]), 0, arena, &err);
+    ok = lm_tokenizer_of_json(&t, fuzz_path("tokenizer.json", path), 0, arena, &err);
     CHECK(ok == !err.text[0]);
-    if (ok) check_text(&t, data, size, arena);
+    if (ok) check(&t, data, size, arena);
     tensor_arena_reset(arena);
     return 0;
 }
