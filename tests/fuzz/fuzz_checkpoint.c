@@ -1,7 +1,7 @@
-/* Feeds bytes to the readers of models, with NULs between the pieces: the header of a checkpoint, behind which stand as
- * many zeros as its offsets say; then config.json, vocab.json and merges.txt, with which it is a published model, and the
- * index with which it is a part of one. All commands that read models meet it, training that goes on with it included;
- * each ends with a status of its own. */
+/* Feeds bytes to the readers of models, with NULs between the pieces: the header of a checkpoint, behind which stands as
+ * much data as its offsets say, zeros but for its end; then config.json, vocab.json and merges.txt, with which it is a
+ * published model, and the index with which it is a part of one. All commands that read models meet it, training that
+ * goes on with it included; each ends with a status of its own. */
 #include "models/lm/lm.h"
 #include "tests/fuzz/folder.h"
 
@@ -20,12 +20,18 @@ static size_t data_size(const uint8_t *header, size_t size) {
     return most;
 }
 
+/* The header up to a byte 1, which no header has; what follows is the end of the data, each byte xor 0x55, as it has no
+ * 0. Counts of what follows what, which lie there, lead from one to the other. */
 static void write_model(const char *name, fuzz_piece header) {
-    const size_t zeros = data_size(header.bytes, header.size), size = 8 + header.size + zeros;
+    const uint8_t *mark = header.size ? memchr(header.bytes, 1, header.size) : NULL;
+    const size_t length = mark ? (size_t)(mark - header.bytes) : header.size;
+    const size_t data = data_size(header.bytes, length), given = mark ? header.size - length - 1 : 0;
+    const size_t size = 8 + length + data, end = given < data ? given : data;
     uint8_t *bytes = calloc(1, size);
     CHECK(bytes);
-    for (int i = 0; i < 8; i++) bytes[i] = (uint8_t)((uint64_t)header.size >> 8 * i);
-    if (header.size) memcpy(bytes + 8, header.bytes, header.size);
+    for (int i = 0; i < 8; i++) bytes[i] = (uint8_t)((uint64_t)length >> 8 * i);
+    if (length) memcpy(bytes + 8, header.bytes, length);
+    for (size_t i = 0; i < end; i++) bytes[size - end + i] = mark[1 + i] ^ 0x55;
     fuzz_file(name, bytes, size);
     free(bytes);
 }
@@ -40,6 +46,8 @@ static void command(const char *const *words) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     enum { HEADER, CONFIG, INDEX = 4, PIECES };
+    static const char own_text[] = /* that the seed `run` was trained on */
+        "abbaab\nabbaab\nabbaab\nabbaab\nabbaab\nabbaab\nabbaab\nabbaab\nabbaab\n";
     static const char *const names[] = {
         [CONFIG] = "config.json", "vocab.json", "merges.txt", "model.safetensors.index.json"};
     fuzz_piece rest = {data, size}, pieces[PIECES] = {{data, 0}};
@@ -53,7 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                               : "last.safetensors",
                 pieces[HEADER]);
     for (int i = CONFIG; i < count; i++) fuzz_file(names[i], pieces[i].bytes, pieces[i].size);
-    fuzz_file("text", "abab\n", 5);
+    fuzz_file("text", own_text, sizeof own_text - 1);
     command((const char *[]){"gpt", "info", fuzz_folder, "--json", NULL});
     command((const char *[]){"gpt", "sample", fuzz_folder, "--tokens", "2", "--threads", "1", NULL});
     command((const char *[]){"gpt", "export", fuzz_folder, "--gguf", fuzz_path("gguf", gguf), NULL});
