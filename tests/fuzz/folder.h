@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "sampo/tensor.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/memory.h"
 
@@ -55,6 +56,21 @@ static inline void fuzz_folder_begin(void) {
     CHECK(mkdir(fuzz_folder, 0700) == 0 && freopen("/dev/null", "w", stdout));
     setvbuf(stderr, NULL, _IOLBF, BUFSIZ); /* not a call for each letter of a message */
     atexit(fuzz_folder_remove);
+}
+
+/* An arena for an input. It is kept for the next one unless it has become large: a reset poisons all of it. */
+static inline tensor_arena *fuzz_arena(void) {
+    static tensor_arena *arena;
+    if (tensor_arena_bytes(arena) > 1 << 20) {
+        tensor_arena_free(arena);
+        arena = NULL;
+    }
+    if (arena)
+        tensor_arena_reset(arena);
+    else
+        arena = tensor_arena_new(NULL);
+    CHECK(arena);
+    return arena;
 }
 
 /* On the disk, for who writes to it. */

@@ -37,12 +37,10 @@ static void check_csv(const char *input, size_t size, nn_csv_options options, te
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static tensor_arena *arena;
     static const char *const chosen[] = {"2", "1", NULL};
     char input[FUZZ_PATH];
-    if (!arena) arena = tensor_arena_new(NULL);
-    CHECK(arena);
     fuzz_folder_begin();
+    tensor_arena *arena = fuzz_arena();
     fuzz_path("input", input);
     fuzz_file("input", data, size);
     check_idx(input, size, TENSOR_F32, arena);
@@ -51,6 +49,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         check_csv(input, size, (nn_csv_options){NULL, header == 0, ','}, arena);
         check_csv(input, size, (nn_csv_options){chosen, header == 0, ';'}, arena);
     }
-    tensor_arena_reset(arena);
     return 0;
 }

@@ -39,14 +39,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const char *const commands[][6] = {{"gpt", "report", fuzz_folder, "--html", "/dev/null"},
                                               {"gpt", "plot", fuzz_folder}};
     fuzz_piece rest = {data, size}, piece;
-    static tensor_arena *arena;
     char path[FUZZ_PATH];
-    if (!arena) arena = tensor_arena_new(NULL);
-    CHECK(arena);
     fuzz_folder_begin();
+    tensor_arena *arena = fuzz_arena();
     for (int i = 0; i < 3 && fuzz_cut(&rest, &piece); i++) fuzz_file(names[i], piece.bytes, piece.size);
     check_history(fuzz_path("log.csv", path), arena);
-    tensor_arena_reset(arena);
+    arena = fuzz_arena();
     for (int i = 0; i < 2; i++) {
         char *argv[6] = {0};
         int argc = 0;
@@ -59,6 +57,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (int i = 0; i < 3 && fuzz_cut(&rest, &piece); i++)
         fuzz_file_written(names[i], piece.bytes, piece.size);
     check_log(size % 8, arena);
-    tensor_arena_reset(arena);
     return 0;
 }

@@ -80,13 +80,10 @@ static void check_strings(const uint8_t *data, size_t size, tensor_arena *arena)
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static tensor_arena *arena;
-    if (!arena) arena = tensor_arena_new(NULL);
-    CHECK(arena);
     fuzz_folder_begin();
+    tensor_arena *arena = fuzz_arena();
     check_file(data, size);
     check_header(data, size);
     check_strings(data, size, arena);
-    tensor_arena_reset(arena);
     return 0;
 }

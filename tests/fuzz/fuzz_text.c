@@ -88,10 +88,8 @@ static void check_alone(tensor_arena *arena) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char path[FUZZ_PATH];
-    static tensor_arena *arena;
-    if (!arena) arena = tensor_arena_new(NULL);
-    CHECK(arena);
     fuzz_folder_begin();
+    tensor_arena *arena = fuzz_arena();
     fuzz_file("tokens.bin", data, size);
     check_alone(arena);
     fuzz_folder_begin();
@@ -103,6 +101,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     check_kind(fd, LM_BYTE, arena);
     check_kind(fd, LM_BPE, arena);
     close(fd);
-    tensor_arena_reset(arena);
     return 0;
 }

@@ -39,13 +39,11 @@ static void check(const lm_tokenizer *t, const uint8_t *data, size_t size, tenso
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const char *const names[] = {"vocab.json", "merges.txt", "added_tokens.json"};
-    static tensor_arena *arena;
     fuzz_piece rest = {data, size}, piece;
     char path[FUZZ_PATH];
     lm_tokenizer t;
-    if (!arena) arena = tensor_arena_new(NULL);
-    CHECK(arena);
     fuzz_folder_begin();
+    tensor_arena *arena = fuzz_arena();
     for (int i = 0; i < 3 && fuzz_cut(&rest, &piece); i++) fuzz_file(names[i], piece.bytes, piece.size);
     const int64_t rows = (int64_t)rest.size;
     tensor_error err = {0};
@@ -53,12 +51,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     CHECK(ok == !err.text[0]);
     CHECK(ok || strstr(err.text, fuzz_folder));
     if (ok) check(&t, data, size, arena);
-    tensor_arena_reset(arena);
+    arena = fuzz_arena();
     fuzz_file("tokenizer.json", data, size);
     err = (tensor_error){0};
     ok = lm_tokenizer_of_json(&t, fuzz_path("tokenizer.json", path), 0, arena, &err);
     CHECK(ok == !err.text[0]);
     if (ok) check(&t, data, size, arena);
-    tensor_arena_reset(arena);
     return 0;
 }
