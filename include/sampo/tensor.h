@@ -186,7 +186,8 @@ bool tensor_print(FILE *file, tensor x);
 
 /* ---- Threads ------------------------------------------------------------------------------- *
  * One pool a process, started at first use, sized from the processors the process may run on and from the time
- * that its control group (a container's quota) has on them, or as the environment variable SAMPO_THREADS says. */
+ * that its control group (a container's quota) has on them, or as the environment variable SAMPO_THREADS says. A thread of
+ * your own that calls operations needs a stack of 1 MiB, as kernels keep copies of their operands on it. */
 
 /* Number of threads that parallel work uses, the caller's included; at least 1. */
 int tensor_threads(void);

@@ -1,8 +1,8 @@
 /* The matrix product. One register tile of MR x NR elements of C is computed at a time, over all of a
  * block of k: per step it reads NR contiguous elements of B and broadcasts MR elements of A, which may
  * have any strides. B is copied to the stack panel by panel, k x NR elements each, just before a block of A's rows passes
- * over it, so that it is still in the first-level cache (Goto & van de Geijn 2008); A is copied only where its steps lie
- * far apart. A product of few rows reads both in place; one of a single row is gemv.h's.
+ * over it, so that it is still in a cache (Goto & van de Geijn 2008); A is copied only where its steps lie far apart, or
+ * its rows collide in the first-level cache. A product of few rows reads both in place; one of a single row is gemv.h's.
  *
  * Contract with the callers: C[i, j] = fma(A[i, k-1], B[k-1, j], ... fma(A[i, 0], B[0, j], start)), whatever
  * the block sizes, so they may differ between instruction sets. */
@@ -23,11 +23,17 @@ static const int gemm_tile_rows[GEMM_NV + 1] = {0, 12, 6, 4}; /* of a tile that 
 #define EACH_MR_4(_, nv) _(1, nv) _(2, nv) _(3, nv) _(4, nv)
 #define EACH_MR_6(_, nv) EACH_MR_4(_, nv) _(5, nv) _(6, nv)
 #define EACH_MR_12(_, nv) EACH_MR_6(_, nv) _(7, nv) _(8, nv) _(9, nv) _(10, nv) _(11, nv) _(12, nv)
+/* Blocks. A tile of three vectors needs its panel in the first-level cache; one of two vectors, with twelve rows, loads so
+ * little for each multiply-add that the panel may come from the second level. Then longer steps of k write and read C
+ * less often. */
 enum {
-    GEMM_KC = 256, /* a panel of B: at most 256 x 32 floats, a first-level cache */
+    GEMM_KC = GEMM_NV == 3 ? 256 : 768,            /* steps of k: a panel of B has at most 24 or 96 KiB */
     GEMM_KC_SPREAD = GEMM_NV == 3 ? 128 : GEMM_KC, /* where A's steps need all of that cache, too */
+    GEMM_KC_PACKED = 256,                          /* where A is copied */
     GEMM_NEAR = 1 << 16, /* elements that steps of A may span: 256 KiB, half of a second-level cache */
-    GEMM_MC = 264        /* rows of A that stay in the second-level cache while the panels change, about */
+    GEMM_MC = GEMM_NV == 3
+                  ? 264
+                  : 396 /* rows of A that stay in the second-level cache while the panels change, about */
 };
 
 /* Tiles one below the other: rows of C in one panel of columns. Tile number t takes the steps from + t rise_from
@@ -270,11 +276,21 @@ static void gemm_edge(const gemm_args *g, const gemm_block *block, int64_t j, co
     }
 }
 
-/* Rows of A whose steps are so far apart that they fall out of the second-level cache before their neighbours are read:
- * copied where several panels share them. (A copy of nearer ones costs more than it wins.) */
-static bool packs_rows(const gemm_args *g, int64_t k) {
-    const bool near = g->a_col == 1 || (g->a_row == 1 && k * max64(g->a_col, -g->a_col) <= GEMM_NEAR);
-    return g->part == GEMM_FULL && g->n > GEMM_NR && g->m >= GEMM_MR && !near;
+/* Rows that are whole pages apart: the lines of a tile of twelve share the eight places of one set of the first-level
+ * cache. */
+static bool collide(int64_t row) {
+    enum { SET = 1024 }; /* floats from a line to the next one of its set */
+    return GEMM_NV == 2 && row % SET == 0;
+}
+
+/* A is copied where several panels share it, and its rows collide, or its steps are so far apart that they fall out of the
+ * second-level cache before their neighbours are read. (A copy of nearer ones costs more than it wins.) */
+static bool packs_rows(const gemm_args *g) {
+    enum { PANELS = 8 }; /* that pay for transposing A */
+    if (g->part != GEMM_FULL || g->m < GEMM_MR) return false;
+    if (g->a_col == 1) return collide(g->a_row) && g->n >= PANELS * GEMM_NR;
+    const int64_t span = min64(g->k, GEMM_KC_PACKED) * max64(g->a_col, -g->a_col);
+    return g->n > GEMM_NR && !(g->a_row == 1 && span <= GEMM_NEAR);
 }
 
 /* Steps of A that lie in a cache line each and, no whole number of lines apart, in every set of the first-level cache:
@@ -282,27 +298,25 @@ static bool packs_rows(const gemm_args *g, int64_t k) {
  * apart, as those of 64 columns, share a few sets and leave the panel in the others.) */
 static bool spreads(const gemm_args *g) {
     enum { LINE = 16 }; /* floats */
-    return g->a_row == 1 && g->a_col > LINE && g->a_col % LINE && !packs_rows(g, min64(g->k, GEMM_KC));
+    return g->a_row == 1 && g->a_col > LINE && g->a_col % LINE;
 }
 
-/* A block of rows over steps p0..p1-1 of the chains, panel by panel. */
-static void gemm_block_panels(const gemm_args *g, int64_t i0, int64_t i1, int64_t p0, int64_t p1) {
-    float panel[GEMM_KC * GEMM_NR] __attribute__((aligned(64)));
-    float packed[GEMM_KC * GEMM_MC] __attribute__((aligned(64)));
-    const int64_t k = p1 - p0;
-    /* A copy pays where several tiles of rows share it. */
-    const bool pack_b = g->b_col != 1 || g->n % VEC_WIDTH || g->m > 2 * GEMM_MR;
-    const bool pack_a = pack_b && packs_rows(g, k);
-    const gemm_block block = {i0, i1, p0, p1, pack_a ? packed : NULL};
-    if (pack_a) pack_rows(packed, k, i1 - i0, g->a + i0 * g->a_row + p0 * g->a_col, g->a_row, g->a_col);
-    const bool edged = g->part == GEMM_FULL && g->a_col == 1 && i1 - i0 >= EDGE_ROWS;
+/* A copy of B pays where several tiles of rows share it. */
+static bool packs_panels(const gemm_args *g) {
+    return g->b_col != 1 || g->n % VEC_WIDTH || g->m > 2 * GEMM_MR;
+}
+
+/* A block of rows, panel by panel; panel NULL: B is read in place. */
+static void gemm_block_panels(const gemm_args *g, gemm_block block, float *panel) {
+    const int64_t k = block.p1 - block.p0;
+    const bool edged = g->part == GEMM_FULL && g->a_col == 1 && block.i1 - block.i0 >= EDGE_ROWS;
     const int64_t edge = edged ? edge_of(g->n) : 0, whole = g->n - edge;
-    const float *b = g->b + p0 * g->b_row;
+    const float *b = g->b + block.p0 * g->b_row;
     for (int64_t j = 0, n; j < whole; j += n) {
         n = min64(whole - j, piece(vectors_of(whole - j), GEMM_NV) * VEC_WIDTH);
         const float *from = b + j * g->b_col;
-        if (pack_b) pack_panel(panel, k, n, from, g->b_row, g->b_col);
-        gemm_panel(g, &block, j, n, pack_b ? panel : from, pack_b ? GEMM_NR : g->b_row);
+        if (panel) pack_panel(panel, k, n, from, g->b_row, g->b_col);
+        gemm_panel(g, &block, j, n, panel ? panel : from, panel ? GEMM_NR : g->b_row);
     }
     if (edge) {
         pack_panel(panel, k, edge, b + whole * g->b_col, g->b_row, g->b_col);
@@ -310,15 +324,38 @@ static void gemm_block_panels(const gemm_args *g, int64_t i0, int64_t i1, int64_
     }
 }
 
+/* Functions of their own, so that one's copies do not take the other's part of the stack. */
+static __attribute__((noinline)) void gemm_in_place(const gemm_args *g, int64_t mc) {
+    float panel[GEMM_KC * GEMM_NR] __attribute__((aligned(64)));
+    const bool pack = packs_panels(g);
+    const int64_t kc = spreads(g) ? GEMM_KC_SPREAD : GEMM_KC;
+    for (int64_t i = 0; i < g->m; i += mc)
+        for (int64_t p = 0; p == 0 || p < g->k; p += kc)
+            gemm_block_panels(g, (gemm_block){i, min64(g->m, i + mc), p, min64(g->k, p + kc), NULL},
+                              pack ? panel : NULL);
+}
+
+static __attribute__((noinline)) void gemm_packed(const gemm_args *g, int64_t mc) {
+    float panel[GEMM_KC_PACKED * GEMM_NR] __attribute__((aligned(64)));
+    float packed[GEMM_KC_PACKED * GEMM_MC + VEC_WIDTH] __attribute__((aligned(64)));
+    for (int64_t i = 0; i < g->m; i += mc)
+        for (int64_t p = 0; p == 0 || p < g->k; p += GEMM_KC_PACKED) {
+            const gemm_block block = {i, min64(g->m, i + mc), p, min64(g->k, p + GEMM_KC_PACKED), packed};
+            pack_rows(packed, block.p1 - p, block.i1 - i, g->a + i * g->a_row + p * g->a_col, g->a_row,
+                      g->a_col);
+            gemm_block_panels(g, block, panel);
+        }
+}
+
 static void gemm(const gemm_args *g) {
     if (gemv(g)) return;
     /* Blocks of about equal rows, whole tiles but for the last. */
     const int64_t blocks = (g->m + GEMM_MC - 1) / GEMM_MC;
     const int64_t mc = blocks ? ((g->m + blocks - 1) / blocks + GEMM_MR - 1) / GEMM_MR * GEMM_MR : 1;
-    const int64_t kc = spreads(g) ? GEMM_KC_SPREAD : GEMM_KC;
-    for (int64_t i = 0; i < g->m; i += mc)
-        for (int64_t p = 0; p == 0 || p < g->k; p += kc)
-            gemm_block_panels(g, i, min64(g->m, i + mc), p, min64(g->k, p + kc));
+    if (packs_panels(g) && packs_rows(g))
+        gemm_packed(g, mc);
+    else
+        gemm_in_place(g, mc);
 }
 
 #endif

@@ -97,8 +97,18 @@ static void pack_panel(float *panel, int64_t k, int64_t n, const float *b, int64
             pack_vec(panel + j, k, min64(VEC_WIDTH, n - j), GEMM_NR, b + j * b_col, b_row, b_col);
 }
 
-/* Copies k steps of rows of A to groups: step by step, as steps that are copied lie far apart and rows are neighbours. */
+/* Copies k steps of rows of A to groups. Where steps are neighbours, vectors of rows are transposed, and the last one may
+ * end in numbers of no meaning, up to a vector behind the groups. Otherwise it goes step by step, as steps that are copied
+ * lie far apart and rows are neighbours. */
 static void pack_rows(float *groups, int64_t k, int64_t rows, const float *a, int64_t a_row, int64_t a_col) {
+    if (a_col == 1) {
+        for (int64_t left = rows, n; left > 0; left -= n, a += n * a_row, groups += group_stride(k)) {
+            n = piece(left, GEMM_MR);
+            for (int64_t r = 0; r < n; r += VEC_WIDTH)
+                pack_vec(groups + r, k, min64(VEC_WIDTH, n - r), GEMM_MR, a + r * a_row, 1, a_row);
+        }
+        return;
+    }
     for (int64_t p = 0; p < k; p++, a += a_col, groups += GEMM_MR) {
         const float *from = a;
         float *to = groups;

@@ -1,6 +1,7 @@
 /* Matrix products against plain loops in double, and the orders that tensor.h promises. */
 #include "tests/tensor/tensor_test.h"
 #include <math.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "sampo/tensor.h"
@@ -86,6 +87,7 @@ Test(matmul, several_blocks_of_rows_columns_and_k) {
     check_product(500, 40, 300, 0, 0, 0, false);
     check_product(250, 530, 33, 1, 1, 0, true);
     check_product(13, 20, 1030, 0, 1, 0, true);
+    check_product(60, 40, 1700, 0, 0, 0, false);
     check_product(530, 260, 20, 0, 0, 1, false);
 }
 
@@ -132,6 +134,46 @@ Test(matmul, any_number_of_threads_gives_the_same_bits) {
         }
     }
     cr_assert(tensor_set_threads(before, NULL));
+}
+
+/* Rows whose lines share a set of a cache are copied before; the elements are the same. */
+Test(matmul, rows_whole_pages_apart_have_the_same_bits) {
+    enum { PAGE = 1024 };
+    const int64_t sizes[][3] = {
+        {26, 300, 601}, {397, 256, 257}, {12, 259, 4}, {37, 290, PAGE}, {11, 256, 40}};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        const int64_t m = sizes[i][0], n = sizes[i][1], k = sizes[i][2];
+        const tensor near = normal(1, TENSOR_SHAPE(m, k)), b = normal(2, TENSOR_SHAPE(k, n));
+        const tensor far = tensor_slice(normal(3, TENSOR_SHAPE(m, PAGE)), 1, 0, k, 1, NULL);
+        const tensor want = normal(4, TENSOR_SHAPE(m, n)), c = normal(4, TENSOR_SHAPE(m, n));
+        cr_assert(tensor_copy(far, near, NULL));
+        cr_assert(tensor_matmul(want, near, b, true, NULL));
+        cr_assert(tensor_matmul(c, far, b, true, NULL));
+        cr_assert_arr_eq(c.f32, want.f32, (size_t)(m * n) * sizeof(float), "%lld rows", (long long)m);
+    }
+}
+
+/* As tensor.h promises: some systems give a thread no more than 512 KiB. */
+static void *products_that_copy(void *context) {
+    const tensor *x = context; /* two operands and the result */
+    return tensor_matmul_at(x[2], x[0], x[1], false, TENSOR_FLOAT32, NULL) &&
+                   tensor_matmul_at(x[2], x[0], x[1], false, TENSOR_BFLOAT16, NULL)
+               ? context
+               : NULL;
+}
+Test(matmul, a_stack_of_one_megabyte_is_enough) {
+    enum { ROWS = 30, N = 1024, STACK = 1 << 20 };
+    tensor x[3];
+    for (uint64_t i = 0; i < 3; i++) x[i] = normal(i, TENSOR_SHAPE(i == 1 ? N : ROWS, N));
+    pthread_attr_t attributes;
+    pthread_t thread;
+    void *result = NULL;
+    cr_assert_eq(pthread_attr_init(&attributes), 0);
+    cr_assert_eq(pthread_attr_setstacksize(&attributes, STACK), 0);
+    cr_assert_eq(pthread_create(&thread, &attributes, products_that_copy, x), 0);
+    cr_assert_eq(pthread_join(thread, &result), 0);
+    cr_assert(result == x);
+    pthread_attr_destroy(&attributes);
 }
 
 Test(matmul, batches_broadcast) {
