@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "sampo/tensor.h"
 
@@ -36,10 +37,13 @@ static inline tensor test_view(tensor_arena *arena, tensor_dtype dtype, int kind
 /* The element at a row-major index, and at the index that broadcasting `x` to `shape` gives it. */
 static inline float *test_at_as(tensor x, int64_t index, int rank, const int64_t *shape) {
     float *p = x.f32;
+    uint64_t rest = (uint64_t)
+        index; /* divisions are what the oracles' time goes into: of one of a size of 1 none is made */
     for (int i = rank - 1, axis = x.rank - 1; i >= 0; i--, axis--) {
-        const int64_t at = index % shape[i];
-        index /= shape[i];
-        if (axis >= 0 && x.shape[axis] != 1) p += at * x.stride[axis];
+        if (shape[i] == 1) continue;
+        const uint64_t size = (uint64_t)shape[i], at = i == 0 ? rest : rest % size;
+        rest = i == 0 ? 0 : rest / size;
+        if (axis >= 0 && x.shape[axis] != 1) p += (int64_t)at * x.stride[axis];
     }
     return p;
 }
@@ -50,12 +54,44 @@ static inline int32_t *test_int_at(tensor x, int64_t index) {
     return (int32_t *)(void *)test_at(x, index);
 }
 
+/* Goes through all elements in row-major order, without test_at's divisions. */
+typedef struct test_walk {
+    tensor x;
+    float *next;
+    int64_t at[TENSOR_MAX_RANK];
+} test_walk;
+static inline test_walk test_begin(tensor x) {
+    return (test_walk){.x = x, .next = x.f32};
+}
+static inline float *test_next(test_walk *w) {
+    float *const element = w->next;
+    for (int i = w->x.rank - 1; i >= 0; i--) {
+        w->next += w->x.stride[i];
+        if (++w->at[i] < w->x.shape[i]) break;
+        w->next -= w->at[i] * w->x.stride[i];
+        w->at[i] = 0;
+    }
+    return element;
+}
+
+/* The elements in row-major order, for oracles that look at each several times. */
+static inline float *test_numbers(tensor_arena *arena, tensor x) {
+    const int64_t size = tensor_size(x);
+    float *numbers = tensor_arena_alloc(arena, (size_t)(size + 1) * sizeof *numbers, NULL);
+    test_walk walk = test_begin(x);
+    cr_assert(numbers);
+    for (int64_t i = 0; i < size; i++) memcpy(&numbers[i], test_next(&walk), sizeof *numbers);
+    return numbers;
+}
+
 /* Uniform in low..high, the same at every call with the same seed. */
 static inline void test_fill(tensor x, uint64_t seed, float low, float high) {
     uint64_t state = seed * 0x9e3779b97f4a7c15u + 1;
-    for (int64_t i = 0; i < tensor_size(x); i++) {
+    const int64_t size = tensor_size(x);
+    test_walk walk = test_begin(x);
+    for (int64_t i = 0; i < size; i++) {
         state ^= state << 13, state ^= state >> 7, state ^= state << 17;
-        *test_at(x, i) = low + (high - low) * ((float)(state >> 40) * 0x1p-24f);
+        *test_next(&walk) = low + (high - low) * ((float)(state >> 40) * 0x1p-24f);
     }
 }
 

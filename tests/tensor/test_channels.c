@@ -36,16 +36,18 @@ static operands make(tensor_arena *arena, const geometry *g, float centre) {
                       .scratch = rows(arena, TENSOR_SHAPE((4 * g->images + 2) * g->channels), 9, 0, 1)};
 }
 
-/* Calls a function for the elements of a set, with their channels. */
+/* Calls a function for the elements of a set, with their channels: a channel of all images, or a group's of one. */
 #define EACH_OF(g, set, i, c, ...)                                                                           \
-    for (int64_t n = 0; n < (g)->images; n++)                                                                \
-        for (int64_t c = 0; c < (g)->channels; c++) {                                                        \
-            const int64_t own = (g)->groups ? n * (g)->groups + c / ((g)->channels / (g)->groups) : c;       \
-            for (int64_t s = 0; own == (set) && s < (g)->size; s++) {                                        \
+    for (int64_t n = (g)->groups ? (set) / (g)->groups : 0, end = (g)->groups ? n + 1 : (g)->images;         \
+         n < end; n++) {                                                                                     \
+        const int64_t width = (g)->groups ? (g)->channels / (g)->groups : 1,                                 \
+                      first = (g)->groups ? (set) % (g)->groups * width : (set);                             \
+        for (int64_t c = first; c < first + width; c++)                                                      \
+            for (int64_t s = 0; s < (g)->size; s++) {                                                        \
                 const int64_t i = (n * (g)->channels + c) * (g)->size + s;                                   \
                 __VA_ARGS__                                                                                  \
             }                                                                                                \
-        }
+    }
 
 static const float eps = 1e-3f;
 

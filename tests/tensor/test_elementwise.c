@@ -320,17 +320,18 @@ Test(elementwise, affine_axpy_where_copy_fill) {
                 for (int64_t i = 0; i < tensor_size(x); i++)
                     test_close((double)*test_at(out, i), 2.5 * (double)*test_at(x, i) - 0.75, 1e-6, "affine");
                 TEST_OK(tensor_copy(out, x, &err));
-                for (int64_t i = 0; i < tensor_size(x); i++) cr_assert_eq(*test_at(out, i), *test_at(x, i));
+                for (int64_t i = 0; i < tensor_size(x); i++)
+                    TEST_EACH(*test_at(out, i) == *test_at(x, i), "copy");
                 TEST_OK(tensor_axpy(out, -3, c, &err));
                 for (int64_t i = 0; i < tensor_size(x); i++)
                     test_close((double)*test_at(out, i), (double)*test_at(x, i) - 3 * (double)*test_at(c, i),
                                1e-6, "axpy");
                 TEST_OK(tensor_where(out, c, x, out, &err) && tensor_where(out, c, out, c, &err));
                 for (int64_t i = 0; i < tensor_size(x); i++)
-                    cr_assert_eq(*test_at(out, i), *test_at(c, i) != 0 ? *test_at(x, i) : 0);
+                    TEST_EACH(*test_at(out, i) == (*test_at(c, i) != 0 ? *test_at(x, i) : 0), "where");
                 TEST_OK(tensor_fill(ids, -7.9, &err) && tensor_fill(out, 0.3, &err));
                 for (int64_t i = 0; i < tensor_size(x); i++)
-                    cr_assert(*test_int_at(ids, i) == -7 && *test_at(out, i) == 0.3f);
+                    TEST_EACH(*test_int_at(ids, i) == -7 && *test_at(out, i) == 0.3f, "fill");
                 tensor_arena_reset(arena);
             }
 }
@@ -349,11 +350,12 @@ Test(elementwise, copy_of_permuted_axes) {
                 tensor out = test_view(arena, TENSOR_I32, VIEW_PLAIN, 3, y.shape);
                 TEST_OK(tensor_copy(out, y, &err));
                 for (int64_t i = 0; i < tensor_size(y); i++)
-                    cr_assert_eq(out.i32[i], *test_int_at(y, i), "shape %zu, order %zu, view %d", s, o, kind);
+                    TEST_EACH(out.i32[i] == *test_int_at(y, i), "shape %zu, order %zu, view %d", s, o, kind);
                 tensor one = tensor_slice(tensor_reshape(out, TENSOR_SHAPE(-1), NULL), 0, 0, 1, 1, NULL);
                 if (tensor_size(out) == 0) continue;
                 TEST_OK(tensor_copy(y, tensor_expand(one, 3, y.shape, &err), &err));
-                for (int64_t i = 0; i < tensor_size(y); i++) cr_assert_eq(*test_int_at(y, i), out.i32[0]);
+                for (int64_t i = 0; i < tensor_size(y); i++)
+                    TEST_EACH(*test_int_at(y, i) == out.i32[0], "repeated");
                 tensor_arena_reset(arena);
             }
 }

@@ -46,7 +46,7 @@ static void all_elements(const geometry *g, const int64_t *shape, each *call, vo
 }
 
 typedef struct sums {
-    tensor x, dy;
+    const float *x, *dy;
     int64_t count; /* of a window */
     double *y, *dx;
     int64_t *largest; /* -1: none so far */
@@ -54,10 +54,10 @@ typedef struct sums {
 
 static void add(void *context, int64_t y, int64_t x) {
     const sums *s = context;
-    const float at = *test_at(s->x, x);
+    const float at = s->x[x];
     s->y[y] += (double)at / (double)s->count;
-    s->dx[x] += (double)*test_at(s->dy, y) / (double)s->count;
-    const float best = s->largest[y] >= 0 ? *test_at(s->x, s->largest[y]) : 0;
+    s->dx[x] += (double)s->dy[y] / (double)s->count;
+    const float best = s->largest[y] >= 0 ? s->x[s->largest[y]] : 0;
     if (s->largest[y] < 0 || (!isnan(best) && !(at <= best))) s->largest[y] = x;
 }
 
@@ -65,25 +65,26 @@ static void compare(tensor_arena *arena, int which, int x_view, int y_view) {
     const geometry *g = &geometries[which];
     tensor_error err = {0};
     int64_t shape[4];
-    sums s = {.x = test_view(arena, TENSOR_F32, x_view, TENSOR_SHAPE(g->n, g->c, g->height, g->width)),
-              .count = g->window[0] * g->window[1]};
-    test_fill(s.x, 1, -1, 1);
-    cr_assert(tensor_pool_shape(s.x, g->window, &g->windows, shape, &err), "%s", err.text);
-    s.dy = test_view(arena, TENSOR_F32, y_view, 4, shape);
-    test_fill(s.dy, 2, -1, 1);
-    for (int64_t i = 0; i < tensor_size(s.x); i++) /* many ties, for ids */
-        *test_at(s.x, i) = x_view % 2 ? *test_at(s.x, i) : roundf(4 * *test_at(s.x, i)) / 4;
+    const tensor x = test_view(arena, TENSOR_F32, x_view, TENSOR_SHAPE(g->n, g->c, g->height, g->width));
+    test_fill(x, 1, -1, 1);
+    cr_assert(tensor_pool_shape(x, g->window, &g->windows, shape, &err), "%s", err.text);
+    const tensor dy = test_view(arena, TENSOR_F32, y_view, 4, shape);
+    test_fill(dy, 2, -1, 1);
+    for (int64_t i = 0; i < tensor_size(x); i++) /* many ties, for ids */
+        *test_at(x, i) = x_view % 2 ? *test_at(x, i) : roundf(4 * *test_at(x, i)) / 4;
+    sums s = {
+        .x = test_numbers(arena, x), .dy = test_numbers(arena, dy), .count = g->window[0] * g->window[1]};
     const tensor y = test_view(arena, TENSOR_F32, y_view, 4, shape),
                  ids = test_view(arena, TENSOR_I32, y_view, 4, shape),
-                 dx = test_view(arena, TENSOR_F32, x_view % VIEW_WRITABLE, 4, s.x.shape);
+                 dx = test_view(arena, TENSOR_F32, x_view % VIEW_WRITABLE, 4, x.shape);
     s.y = calloc((size_t)tensor_size(y) + 1, sizeof(double));
     s.dx = calloc((size_t)tensor_size(dx) + 1, sizeof(double));
     s.largest = malloc(((size_t)tensor_size(y) + 1) * sizeof *s.largest);
     for (int64_t i = 0; i < tensor_size(y); i++) s.largest[i] = -1;
     all_elements(g, shape, add, &s);
-    cr_assert(tensor_pool_average(y, s.x, g->window, &g->windows, &err), "%s", err.text);
-    cr_assert(tensor_pool_average_vjp(dx, s.dy, g->window, &g->windows, &err), "%s", err.text);
-    cr_assert(tensor_pool_largest(ids, s.x, g->window, &g->windows, &err), "%s", err.text);
+    cr_assert(tensor_pool_average(y, x, g->window, &g->windows, &err), "%s", err.text);
+    cr_assert(tensor_pool_average_vjp(dx, dy, g->window, &g->windows, &err), "%s", err.text);
+    cr_assert(tensor_pool_largest(ids, x, g->window, &g->windows, &err), "%s", err.text);
     for (int64_t i = 0; i < tensor_size(y); i++) {
         test_close((double)*test_at(y, i), s.y[i], 1e-6, "the mean");
         cr_assert_eq(*test_int_at(ids, i), s.largest[i] % (g->height * g->width),

@@ -32,8 +32,10 @@ Test(rotary, table_equals_libm) {
         for (int64_t at = 0; at < 17 * n; at++) {
             const long double power = powl((long double)base, -(long double)(at % n) / (long double)n);
             const long double angle = (long double)(first + at / n) * power;
-            cr_assert_float_eq((double)*test_at(cos_table, at), (double)cosl(angle), 1e-7);
-            cr_assert_float_eq((double)*test_at(sin_table, at), (double)sinl(angle), 1e-7);
+            TEST_EACH(fabs((double)*test_at(cos_table, at) - (double)cosl(angle)) <= 1e-7 &&
+                          fabs((double)*test_at(sin_table, at) - (double)sinl(angle)) <= 1e-7,
+                      "base %g, position %lld, angle %lld", base, (long long)(first + at / n),
+                      (long long)(at % n));
         }
     }
 }
@@ -55,15 +57,17 @@ Test(rotary, rows_of_a_table_stand_alone) {
 
 /* out of x by plain loops; each element is right to the rounding of two products and their sum. */
 static void check_rows(tensor out, tensor x, tensor cos, tensor sin, bool interleaved, bool inverse) {
-    const int64_t d = x.shape[x.rank - 1], t = x.shape[x.rank - 2], n = d / 2;
-    for (int64_t at = 0; at < tensor_size(x); at++) {
+    const int64_t d = x.shape[x.rank - 1], t = x.shape[x.rank - 2], n = d / 2, size = tensor_size(x);
+    const float *in = test_numbers(arena, x), *got = test_numbers(arena, out);
+    const float *c = test_numbers(arena, cos), *s = test_numbers(arena, sin);
+    for (int64_t at = 0; at < size; at++) {
         const int64_t column = at % d, row = at - column, angle = at / d % t * n;
         const bool second = interleaved ? column % 2 : column >= n;
         const int64_t i = interleaved ? column / 2 : column % n, apart = interleaved ? 1 : n;
-        const double other = (double)*test_at(x, row + (second ? column - apart : column + apart));
-        const double s = (double)*test_at(sin, angle + i) * (inverse != second ? 1 : -1);
-        const double want = (double)*test_at(x, at) * (double)*test_at(cos, angle + i) + other * s;
-        TEST_EACH(fabs((double)*test_at(out, at) - want) <= 2e-7, "element %lld of width %lld", (long long)at,
+        const double other = (double)in[row + (second ? column - apart : column + apart)];
+        const double turn = (double)s[angle + i] * (inverse != second ? 1 : -1);
+        const double want = (double)in[at] * (double)c[angle + i] + other * turn;
+        TEST_EACH(fabs((double)got[at] - want) <= 2e-7, "element %lld of width %lld", (long long)at,
                   (long long)d);
     }
 }
@@ -88,7 +92,10 @@ Test(rotary, rows_equal_plain_loops) {
             check_rows(out, x, cos, sin, interleaved, inverse);
             if (views % VIEW_COUNT == VIEW_BROADCAST) continue;
             TEST_OK(tensor_rotary(x, x, cos, sin, interleaved, inverse, &err)); /* in place: the same bits */
-            for (int64_t at = 0; at < tensor_size(x); at++) cr_assert_eq(*test_at(x, at), *test_at(out, at));
+            const float *in_place = test_numbers(arena, x), *beside = test_numbers(arena, out);
+            for (int64_t at = 0; at < tensor_size(x); at++)
+                TEST_EACH(in_place[at] == beside[at], "in place: element %lld of width %lld", (long long)at,
+                          (long long)d);
         }
 }
 
