@@ -5,8 +5,7 @@
 #ifndef SAMPO_TENSOR_GEMM_BF16_H
 #define SAMPO_TENSOR_GEMM_BF16_H
 
-#if defined(__AVX512BF16__) ||                                                                               \
-    defined(SAMPO_BF16_PAIRS) /* the latter: for tests, where there is no AVX512_BF16 */
+#ifdef __AVX512BF16__
 #include "tensor/kernels/gemm_pairs.h"
 #else
 #include "tensor/kernels/bf16.h"

@@ -1,14 +1,19 @@
 /* Prints one line for the kernels it is linked with: a hash over the results of all of them. Built at several levels of
- * optimisation by test_kernel_bits.sh. */
+ * optimisation by test_kernel_bits.sh, with the kernels of SAMPO_ISA and with the product of AVX512_BF16, whose bits are
+ * those of the other kernels' product; without SAMPO_ISA, for the table that the library has and has chosen. */
 #include <stdio.h>
 #include <string.h>
 
 #include "tensor/kernels/kernels.h"
 
+#ifdef SAMPO_ISA
 #define PASTE_(a, b) a##b
 #define PASTE(a, b) PASTE_(a, b)
 extern const tensor_kernels PASTE(tensor_kernels_, SAMPO_ISA);
-static const tensor_kernels *const kernels = &PASTE(tensor_kernels_, SAMPO_ISA);
+#endif
+static const tensor_kernels *kernels;
+
+typedef void product(const gemm_args *args);
 
 enum { N = 20003, ROW = 1300 }; /* more than a block, and no whole vectors */
 static float x[N], y[N], z[N], out[N];
@@ -120,14 +125,14 @@ static void products(void) {
 }
 
 /* The same in bfloat16: blocks with edges on all sides, A and B as they are and transposed. */
-static void rounded_products(void) {
+static void rounded_products(product *gemm_bf16) {
     for (int form = 0; form < 16; form++) {
         const int64_t m = form & 1 ? 37 : 1, n = 61, k = 319;
         gemm_args g = {.m = m, .n = n, .k = k, .a = x, .b = y, .c = out, .c_row = n, .c_col = 1};
         g.a_row = form & 8 ? 1 : k, g.a_col = form & 8 ? m : 1;
         g.b_row = form & 2 ? 1 : n, g.b_col = form & 2 ? k : 1;
         if (form & 4) g.start = out, g.start_row = n, g.start_col = 1;
-        kernels->gemm_bf16(&g), add(out, (size_t)(m * n));
+        gemm_bf16(&g), add(out, (size_t)(m * n));
     }
 }
 
@@ -140,13 +145,13 @@ static void fill_bits(float *to, uint64_t seed) {
     }
 }
 
-static void rounded_bits(void) {
+static void rounded_bits(product *gemm_bf16) {
     for (int64_t k = 0; k < 8; k++) {
         gemm_args g = {
             .m = 100, .n = 90, .k = k, .a = x, .a_row = k, .a_col = 1, .b = y, .b_row = 90, .b_col = 1};
         g.c = out, g.c_row = 90, g.c_col = 1;
         if (k & 1) g.start = z, g.start_row = 90, g.start_col = 1;
-        kernels->gemm_bf16(&g), add(out, 100 * 90);
+        gemm_bf16(&g), add(out, 100 * 90);
     }
 }
 
@@ -171,7 +176,21 @@ static void compact_products(void) {
     }
 }
 
+static void rounded(product *gemm_bf16) {
+    fill(x, 3, -3, 2), fill(y, 4, -1, 1);
+    rounded_products(gemm_bf16);
+    fill_bits(x, 6), fill_bits(y, 7), fill_bits(z, 8);
+    rounded_bits(gemm_bf16);
+}
+
 int main(void) {
+#ifdef SAMPO_ISA
+    kernels = &PASTE(tensor_kernels_, SAMPO_ISA);
+#else
+    tensor_error err = {0};
+    if (!tensor_isa_check(&err)) return fprintf(stderr, "%s\n", err.text), 77;
+    kernels = tensor_kernels_get();
+#endif
     elementwise(-1, 1);
     elementwise(-40, 100);
     elementwise(0, 0x1p-120f);
@@ -180,9 +199,16 @@ int main(void) {
     fill(x, 3, -3, 2), fill(y, 4, -1, 1);
     products();
     compact_products();
-    rounded_products();
-    fill_bits(x, 6), fill_bits(y, 7), fill_bits(z, 8);
-    rounded_bits();
+#ifdef SAMPO_ISA
+    const uint64_t before = hash;
+    rounded(tensor_gemm_avx512bf16);
+    const uint64_t by_pairs = hash;
+    hash = before;
+#endif
+    rounded(kernels->gemm_bf16);
+#ifdef SAMPO_ISA
+    if (hash != by_pairs) return fprintf(stderr, "the product by pairs has other bits\n"), 1;
+#endif
     printf("%016llx\n", (unsigned long long)hash);
     return 0;
 }
