@@ -10,9 +10,9 @@ enum {
     PAIRS_NV = 2,
     PAIRS_MR = 12, /* rows of a tile: 24 sums, two vectors of B and one of A, of 32 registers */
     PAIRS_NR = PAIRS_NV * VEC_WIDTH,
-    PAIRS_KC = BF16_KC / 2, /* a panel of B: 16 KiB at most, half of a first-level cache */
-    PAIRS_MC = 96,          /* rows of A: whole tiles */
-    PAIRS_NC = 288,         /* columns of B: 144 KiB of stack, beside 56 for A */
+    PAIRS_KC = 256, /* a panel of B: 32 KiB at most; fewer steps would read and write C more often */
+    PAIRS_MC = 96,  /* rows of A: whole tiles */
+    PAIRS_NC = 288, /* columns of B: 288 KiB of stack, beside 112 for A */
     /* From a panel to the next: in this and the two below, 16 keep them from lying in the same sets of a cache. */
     PAIRS_PANEL = PAIRS_KC * PAIRS_NR + 16,
     PAIRS_ROW = PAIRS_KC + 16, /* from a row of A to the next, where its steps are neighbours, */
@@ -229,9 +229,9 @@ static void pairs_columns(const gemm_args *g, int64_t j, int64_t n, int64_t p, i
 /* The whole of both operands is used: of `part`, GEMM_FULL alone. */
 static void gemm_bf16(const gemm_args *g) {
     const uint64_t before = flush_begin(); /* of use to tests alone: VDPBF16PS flushes in any case */
-    for (int64_t p = 0; p == 0 || p < g->k; p += BF16_KC)
+    for (int64_t p = 0; p == 0 || p < g->k; p += 2 * PAIRS_KC)
         for (int64_t j = 0; j < g->n; j += PAIRS_NC)
-            pairs_columns(g, j, min64(PAIRS_NC, g->n - j), p, min64(BF16_KC, g->k - p));
+            pairs_columns(g, j, min64(PAIRS_NC, g->n - j), p, min64(2 * PAIRS_KC, g->k - p));
     flush_end(before);
 }
 
