@@ -47,6 +47,21 @@ typedef struct windows_args {
     int64_t begin, n, from, to, out_row;
 } windows_args;
 
+/* C[rows, window] = start + A[rows, k] B[k, window] for rows of windows of one image: B[p, window] lies offset[p] from the
+ * window's first element. A vector's width behind the last window is read, too. Chains as those of gemm_args. */
+typedef struct slide_args {
+    int64_t rows, k;
+    const float *a;
+    int64_t a_row; /* its columns are neighbours */
+    const float *b;
+    const int64_t *offset;
+    int64_t window_rows, windows, b_next; /* windows of a row are neighbours in B; rows are b_next apart */
+    float *c;                             /* windows of a row are neighbours, too */
+    int64_t c_row, c_next;
+    const float *bias; /* that chains start with; NULL: they go on from C */
+    int64_t bias_step;
+} slide_args;
+
 /* Windows over one image that is pooled: out [rows.windows, cols.windows], in elements `out_row` and `out_col` apart. */
 typedef struct pool_args {
     window_axis rows, cols;
@@ -228,6 +243,10 @@ typedef struct tensor_kernels {
     /* windows.h */
     void (*gather_windows)(const windows_args *args, float *out);
     void (*scatter_windows)(const windows_args *args, const float *from);
+
+    /* slide.h */
+    void (*slide)(const slide_args *args);
+    int64_t slide_width; /* windows that are computed together: a row of them is rounded up to these */
 
     /* pool.h: sums, taps in runs of 16 along columns, then along rows, added in double; and where the first of the
      * largest lies, row cols.size + column: each window shows an element */

@@ -13,6 +13,7 @@
 #include "tensor/kernels/random.h"
 #include "tensor/kernels/reduce.h"
 #include "tensor/kernels/rotary.h"
+#include "tensor/kernels/slide.h"
 #include "tensor/kernels/softmax.h"
 #include "tensor/kernels/windows.h"
 
@@ -72,6 +73,8 @@ const tensor_kernels PASTE(tensor_kernels_, SAMPO_ISA) = {
     .attention_vjp = attention_vjp,
     .gather_windows = gather_windows,
     .scatter_windows = scatter_windows,
+    .slide = slide,
+    .slide_width = VEC_WIDTH,
     .pool_sums = pool_sums,
     .pool_shares = pool_shares,
     .pool_largest = pool_largest,

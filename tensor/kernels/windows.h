@@ -38,6 +38,10 @@ static inline int64_t first_window(const window_axis *axis, int64_t at, int64_t 
 /* n elements, `step` apart in x, side by side. The last vector may copy some a second time. */
 static inline void copy_steps(float *out, const float *x, int64_t n, int64_t step) {
     int64_t i = 0;
+    if (step == 2 && n == VEC_WIDTH) {
+        vec_store(out, EVEN(vec_load(x), vec_load_part(x + VEC_WIDTH, VEC_WIDTH - 1)));
+        return;
+    }
     if (step == 2 && n > VEC_WIDTH) {
         for (; i + VEC_WIDTH < n; i += VEC_WIDTH)
             vec_store(out + i, EVEN(vec_load(x + 2 * i), vec_load(x + 2 * i + VEC_WIDTH)));

@@ -2,14 +2,8 @@
  * second-level cache, and multiplied there (Chellapilla et al. 2006). The transposed one is the same over images whose
  * windows are chosen so: with a stride of s, results that are s apart meet the same taps and are a convolution of their
  * own. */
-#include "tensor/kernels/kernels.h"
-#include "tensor/ops/windows_internal.h"
+#include "tensor/ops/convolve_internal.h"
 #include "tensor/tensor_internal.h"
-
-enum {
-    ROWS = 256,            /* of the matrix at once, and of results */
-    COLUMNS_ROOM = 1 << 16 /* numbers on the stack: columns and results */
-};
 
 /* ---- Arguments ------------------------------------------------------------------------------------ */
 
@@ -61,39 +55,24 @@ static bool check(const tensor *y, const tensor *x, const tensor *w, const tenso
 
 /* ---- Products ------------------------------------------------------------------------------------- */
 
-/* Sums of each group: C[rows, windows] = bias[rows] + A[rows, k] columns[k, windows]. */
-typedef struct products {
-    windows_args from, to; /* where the columns come from; where results go, of one tap each */
-    int64_t groups, rows, k, windows;
-    int64_t from_group, to_group; /* from one group's images to the next's */
-    const float *a;
-    int64_t a_group, a_row;
-    const float *bias;
-    int64_t bias_step;
-    int64_t block_rows, block_windows, row_blocks, window_blocks;
-} products;
-
-static int64_t pieces(int64_t n, int64_t size) {
-    return (n + size - 1) / size;
-}
-
 /* Blocks of about equal sizes: whole vectors of every instruction set. */
 static void cut(products *t) {
     enum { VECTOR = 16, PANELS = 96 }; /* a panel of B has 24 or 32 columns */
-    t->row_blocks = pieces(t->rows, ROWS);
-    t->block_rows = t->row_blocks > 0 ? pieces(t->rows, t->row_blocks) : 1;
-    const int64_t deep = t->k < ROWS ? t->k : ROWS;
-    int64_t most = COLUMNS_ROOM / (deep + t->block_rows);
+    t->row_blocks = convolve_pieces(t->rows, CONVOLVE_ROWS);
+    t->block_rows = t->row_blocks > 0 ? convolve_pieces(t->rows, t->row_blocks) : 1;
+    const int64_t deep = t->k < CONVOLVE_ROWS ? t->k : CONVOLVE_ROWS;
+    int64_t most = CONVOLVE_ROOM / (deep + t->block_rows);
     most -= most % (most >= PANELS ? PANELS : VECTOR);
-    t->window_blocks = pieces(t->windows, most);
-    t->block_windows =
-        t->window_blocks > 0 ? pieces(pieces(t->windows, t->window_blocks), VECTOR) * VECTOR : VECTOR;
-    t->window_blocks = pieces(t->windows, t->block_windows);
+    t->window_blocks = convolve_pieces(t->windows, most);
+    t->block_windows = t->window_blocks > 0
+                           ? convolve_pieces(convolve_pieces(t->windows, t->window_blocks), VECTOR) * VECTOR
+                           : VECTOR;
+    t->window_blocks = convolve_pieces(t->windows, t->block_windows);
 }
 
 static void multiply_block(const products *t, int64_t task) {
     const tensor_kernels *kernels = tensor_kernels_get();
-    float memory[COLUMNS_ROOM] __attribute__((aligned(64)));
+    float memory[CONVOLVE_ROOM] __attribute__((aligned(64)));
     const int64_t block = task % t->window_blocks,
                   row = task / t->window_blocks % t->row_blocks * t->block_rows;
     const int64_t group = task / t->window_blocks / t->row_blocks;
@@ -109,9 +88,9 @@ static void multiply_block(const products *t, int64_t task) {
     to.from = 0, to.to = rows;
     const float zero = 0, *bias = t->bias ? t->bias + (group * t->rows + row) * t->bias_step : &zero;
     for (int64_t r = 0; r < rows; r++) kernels->fill(width, sums + r * width, bias + r * t->bias_step);
-    for (int64_t k = 0; k < t->k; k += ROWS) {
+    for (int64_t k = 0; k < t->k; k += CONVOLVE_ROWS) {
         from.from = k;
-        from.to = t->k - k < ROWS ? t->k : k + ROWS;
+        from.to = t->k - k < CONVOLVE_ROWS ? t->k : k + CONVOLVE_ROWS;
         kernels->gather_windows(&from, columns);
         kernels->gemm(&(gemm_args){.m = rows,
                                    .n = width,
@@ -137,17 +116,12 @@ static void multiply_blocks(void *context, int64_t begin, int64_t end, int worke
     for (int64_t task = begin; task < end; task++) multiply_block(context, task);
 }
 
-/* How many tasks of so many multiply-adds a thread takes at least. */
-static int64_t grain(double work) {
-    enum { GRAIN = 1 << 17 };
-    return work > GRAIN ? 1 : 1 + (int64_t)(GRAIN / (work + 1));
-}
-
 static void multiply(products *t) {
+    if (convolve_slide(t)) return;
     cut(t);
     tensor_parallel(t->groups * t->row_blocks * t->window_blocks,
-                    grain((double)t->block_rows * (double)t->block_windows * (double)t->k), multiply_blocks,
-                    t);
+                    convolve_grain((double)t->block_rows * (double)t->block_windows * (double)t->k),
+                    multiply_blocks, t);
 }
 
 static windows_args images(const tensor *x, window_axis rows, window_axis cols) {
@@ -242,7 +216,7 @@ typedef struct weights {
 
 static void weight_block(const weights *t, int64_t task) {
     const tensor_kernels *kernels = tensor_kernels_get();
-    float memory[COLUMNS_ROOM] __attribute__((aligned(64)));
+    float memory[CONVOLVE_ROOM] __attribute__((aligned(64)));
     const int64_t group = task / t->k_blocks / t->output_blocks;
     windows_args x = t->x, y = t->y;
     x.from = task % t->k_blocks * t->block_k;
@@ -252,8 +226,8 @@ static void weight_block(const weights *t, int64_t task) {
     x.x += group * t->x_group;
     y.x += group * t->y_group;
     const int64_t k = x.to - x.from, outputs = y.to - y.from;
-    int64_t most = COLUMNS_ROOM / (k + outputs);
-    if (most > ROWS) most = ROWS;
+    int64_t most = CONVOLVE_ROOM / (k + outputs);
+    if (most > CONVOLVE_ROWS) most = CONVOLVE_ROWS;
     float *sums = t->sums + (group * t->k + x.from) * t->outputs + y.from;
     for (int64_t begin = 0, n; begin == 0 || begin < t->windows; begin += n) {
         n = t->windows - begin < most ? t->windows - begin : most;
@@ -309,15 +283,15 @@ bool tensor_convolve_weight(tensor w, tensor y, tensor x, const tensor_windows *
         .y_group = w.shape[0] / o.groups * y.stride[1],
         .sums = scratch.f32};
     const int threads = tensor_is_nested() ? 1 : tensor_threads();
-    t.k_blocks = pieces(t.k, ROWS);
-    while (t.k_blocks * t.groups < threads && 2 * ROWS * t.k_blocks < 8 * t.k) t.k_blocks++;
-    t.block_k = pieces(t.k, t.k_blocks);
-    t.k_blocks = pieces(t.k, t.block_k);
-    t.output_blocks = pieces(t.outputs, ROWS);
-    t.block_outputs = pieces(t.outputs, t.output_blocks);
+    t.k_blocks = convolve_pieces(t.k, CONVOLVE_ROWS);
+    while (t.k_blocks * t.groups < threads && 2 * CONVOLVE_ROWS * t.k_blocks < 8 * t.k) t.k_blocks++;
+    t.block_k = convolve_pieces(t.k, t.k_blocks);
+    t.k_blocks = convolve_pieces(t.k, t.block_k);
+    t.output_blocks = convolve_pieces(t.outputs, CONVOLVE_ROWS);
+    t.block_outputs = convolve_pieces(t.outputs, t.output_blocks);
     tensor_parallel(t.groups * t.k_blocks * t.output_blocks,
-                    grain((double)t.block_k * (double)t.block_outputs * (double)t.windows), weight_blocks,
-                    &t);
+                    convolve_grain((double)t.block_k * (double)t.block_outputs * (double)t.windows),
+                    weight_blocks, &t);
     tensor_touch(scratch);
     return turn_back(w, scratch, &t, err);
 }

@@ -124,7 +124,19 @@ static void products(void) {
     }
 }
 
-/* The same in bfloat16: blocks with edges on all sides, A and B as they are and transposed. */
+/* Whole tiles and less, vectors and less, from a bias and in place. */
+static void sliding_products(void) {
+    int64_t offset[29];
+    for (int64_t p = 0; p < 29; p++) offset[p] = p * 41 % 977;
+    slide_args s = {37, 29, x, 29, y, offset, 3, 0, 40, out, 3 * 48, 48, NULL, 1};
+    for (int form = 0; form < 6; form++) {
+        s.windows = (const int64_t[]){32, 35, 5}[form / 2];
+        s.bias = form % 2 ? NULL : z;
+        kernels->slide(&s), add(out, 37 * 3 * 48);
+    }
+}
+
+/* Products in bfloat16: blocks with edges on all sides, A and B as they are and transposed. */
 static void rounded_products(product *gemm_bf16) {
     for (int form = 0; form < 16; form++) {
         const int64_t m = form & 1 ? 37 : 1, n = 61, k = 319;
@@ -198,6 +210,7 @@ int main(void) {
     rows();
     fill(x, 3, -3, 2), fill(y, 4, -1, 1);
     products();
+    sliding_products();
     compact_products();
 #ifdef SAMPO_ISA
     const uint64_t before = hash;

@@ -30,6 +30,15 @@ static const geometry geometries[] = {
     {1, 290, 3, 5, 5, 1, 1, {{0}}},
     {3, 2, 2, 4, 5, 3, 9, {.padding = {6, 7}}}, /* windows beside the image */
     {2, 2, 2, 3, 3, 2, 2, {.stride = {5, 4}, .padding = {1, 2}}},
+    /* Rows of windows that fill vectors, which are read where they lie: */
+    {2, 3, 17, 5, 32, 3, 3, {.padding = {1, 1}}},
+    {1, 75, 25, 6, 16, 3, 3, {.padding = {1, 1}}},                 /* several blocks of a chain, */
+    {1, 3, 270, 3, 16, 3, 3, {.padding = {1, 1}}},                 /* and of results, */
+    {1, 40, 3, 70, 30, 3, 3, {.padding = {1, 1}}},                 /* and several strips */
+    {2, 2, 5, 9, 31, 3, 3, {.stride = {2, 2}, .padding = {1, 1}}}, /* two phases of rows and of columns */
+    {1, 3, 4, 11, 62, 1, 1, {.stride = {2, 2}}},                   /* one of several */
+    {2, 2, 3, 9, 80, 2, 3, {.stride = {3, 5}, .padding = {1, 4}, .dilation = {2, 3}, .groups = 2}},
+    {1, 1, 2, 4, 150, 2, 12, {.stride = {1, 9}, .padding = {0, 6}}}, /* more phases than are kept */
 };
 enum { GEOMETRIES = sizeof geometries / sizeof *geometries };
 
