@@ -192,6 +192,8 @@ typedef struct tensor_kernels {
     double (*sum_squares)(int64_t n, const float *x);        /* in double */
     /* total[j] += row[0][j] + row[1][j] + ...: 1 to SUM_ROWS rows, added in float in this order */
     void (*add_rows)(int64_t n, double *total, int64_t rows, const float *const row[]);
+    /* out[j] += total[j], which becomes 0 */
+    void (*take_totals)(int64_t n, float *out, double *total);
 
     /* softmax.h: rows of n contiguous elements, n >= 1 */
     void (*softmax)(int64_t n, float *out, const float *x);

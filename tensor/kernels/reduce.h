@@ -117,4 +117,16 @@ static void add_rows(int64_t n, double *total, int64_t rows, const float *const 
     for (int64_t i = 0; j + i < n; i++) total[j + i] += (double)sum[i];
 }
 
+static void take_totals(int64_t n, float *out, double *total) {
+    const vecd zero = {0};
+    int64_t j = 0;
+    for (; j + HALF_WIDTH <= n; j += HALF_WIDTH) {
+        vecd sum;
+        memcpy(&sum, total + j, sizeof sum);
+        half_store(out + j, half_load(out + j) + __builtin_convertvector(sum, vech));
+        memcpy(total + j, &zero, sizeof zero);
+    }
+    for (; j < n; j++) out[j] += (float)total[j], total[j] = 0;
+}
+
 #endif

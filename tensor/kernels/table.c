@@ -47,6 +47,7 @@ const tensor_kernels PASTE(tensor_kernels_, SAMPO_ISA) = {
     .product = reduce_product,
     .sum_squares = reduce_sum_squares,
     .add_rows = add_rows,
+    .take_totals = take_totals,
     .softmax = softmax_row,
     .log_softmax = log_softmax_row,
     .log_sum_exp = log_sum_exp_rows,

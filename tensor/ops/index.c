@@ -110,6 +110,10 @@ typedef struct scatter_job {
 static void scatter_line(const scatter_job *t, float *out, const int32_t *ids, const float *x) {
     double *total = t->total;
     for (int64_t i = 0; i < t->ids; i++) total[ids[i * t->step[1]]] += (double)x[i * t->step[2]];
+    if (t->n <= 8 * t->ids && t->step[0] == 1) {
+        tensor_kernels_get()->take_totals(t->n, out, total);
+        return;
+    }
     if (t->n <= 8 * t->ids) {
         for (int64_t j = 0; j < t->n; j++) out[j * t->step[0]] += (float)total[j];
         memset(total, 0, (size_t)t->n * sizeof *total);
@@ -131,9 +135,7 @@ static void scatter_lines(const scatter_job *t, int64_t lines, float *out, const
     }
     for (int64_t i = 0; i < t->ids; i++) {
         const int32_t id = ids[i * t->step[1]];
-        double *total = t->total + id * t->lines;
-        for (int64_t l = 0; l < lines; l++) out[id * t->step[0] + l] += (float)total[l];
-        memset(total, 0, (size_t)lines * sizeof *total);
+        tensor_kernels_get()->take_totals(lines, out + id * t->step[0], t->total + id * t->lines);
     }
 }
 
