@@ -142,8 +142,10 @@ enum { SUM_ROWS = 16 };
 typedef struct norm_rows {
     int64_t rows;
     const float *dy[SUM_ROWS], *x[SUM_ROWS];
+    float *dx[SUM_ROWS]; /* norm_vjp_rows alone */
     float stats[SUM_ROWS][2];
 } norm_rows;
+enum { NORM_COLUMNS = 1024 }; /* that norm_vjp_rows takes at most */
 
 /* Elements of a row that are summed in float, before double takes over: what drivers hand to a kernel in pieces of this
  * size has the same bits as whole rows. */
@@ -212,6 +214,9 @@ typedef struct tensor_kernels {
                      const float *w, bool centred, bool accumulate);
     /* dw += sum of dy (x - mean) rstd over the rows, db += sum of dy, as add_rows */
     void (*add_norm_rows)(int64_t n, double *dw, double *db, const norm_rows *rows);
+    /* norm_vjp of each row, and add_norm_rows */
+    void (*norm_vjp_rows)(int64_t n, double *dw, double *db, const norm_rows *rows, const float *w,
+                          bool centred, bool accumulate);
 
     /* rows of n of channels, x^ = (x - mean) rstd: mean and sum of squares around it, n > 0; x^ w + b; sums of dy and
      * dy x^; dx (+)= rstd (w dy - means[0] - x^ means[1]) */
@@ -220,8 +225,8 @@ typedef struct tensor_kernels {
     void (*norm_sums)(int64_t n, const float stats[2], const float *dy, const float *x, double sums[2]);
     void (*norm_scale_vjp)(int64_t n, float *dx, const float stats[2], const float *dy, const float *x,
                            float w, const float means[2], bool accumulate);
-    /* the same of channels as n columns: sums over 1 to SUM_ROWS rows, as add_rows, of x - centre and of its square,
-     * and of dy x^ and dy; then one row */
+    /* columns.h: the same of channels as n columns: sums over 1 to SUM_ROWS rows, as add_rows, of x - centre and of its
+     * square, and of dy x^ and dy; then one row */
     void (*add_column_squares)(int64_t n, double *sum, double *squares, int64_t rows, const float *x,
                                int64_t x_row, const float *centre);
     void (*add_column_dots)(int64_t n, double *dot, double *sum, int64_t rows, const float *dy,

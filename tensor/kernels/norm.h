@@ -140,6 +140,49 @@ static void norm_vjp_row(int64_t n, float *dx, const float stats[2], const float
     });
 }
 
+enum {
+    NORM_ROWS_TOGETHER = 4
+}; /* a first-level cache holds them, and what the sums of columns read and write */
+
+/* dx of `rows` rows from `first` on and, while they are in a cache, their parts of both sums of columns. */
+static inline __attribute__((always_inline)) void norm_vjp_some(const int rows, int64_t n, float *dw,
+                                                                float *db, const norm_rows *t, int64_t first,
+                                                                const float *w, bool centred,
+                                                                bool accumulate) {
+    const double part = 1 / (double)n;
+    const float *dy[NORM_ROWS_TOGETHER], *x[NORM_ROWS_TOGETHER];
+    vec mean[NORM_ROWS_TOGETHER], rstd[NORM_ROWS_TOGETHER];
+    vec mean_g[NORM_ROWS_TOGETHER], mean_dot[NORM_ROWS_TOGETHER];
+    for (int r = 0; r < rows; r++) {
+        const float *stats = t->stats[first + r];
+        dy[r] = t->dy[first + r], x[r] = t->x[first + r];
+        const row_sums sums = gradient_sums(n, stats, dy[r], x[r], w);
+        mean[r] = vec_splat(stats[0]), rstd[r] = vec_splat(stats[1]);
+        mean_g[r] = vec_splat(centred ? (float)(sums.first * part) : 0);
+        mean_dot[r] = vec_splat((float)(sums.second * part));
+    }
+    EACH_LANES(n, i, count, {
+        lanes weight = lanes_load(dw + i);
+        lanes bias = lanes_load(db + i);
+        const lanes scale = w ? lanes_load_some(w + i, count, 0) : lanes_splat(1);
+        for (int r = 0; r < rows; r++) {
+            const lanes g = lanes_load_some(dy[r] + i, count, 0), row = lanes_load_some(x[r] + i, count, 0);
+            float *dx = t->dx[first + r] + i;
+            lanes d = accumulate ? lanes_load_some(dx, count, 0) : lanes_splat(0);
+            for (int v = 0; v < LANE_VECS; v++) {
+                const vec normal = (row.v[v] - mean[r]) * rstd[r];
+                weight.v[v] = vec_fma(normal, g.v[v], weight.v[v]);
+                bias.v[v] += g.v[v];
+                d.v[v] =
+                    vec_fma(vec_fma(-normal, mean_dot[r], g.v[v] * scale.v[v] - mean_g[r]), rstd[r], d.v[v]);
+            }
+            lanes_store_some(dx, d, count);
+        }
+        lanes_store(dw + i, weight);
+        lanes_store(db + i, bias);
+    });
+}
+
 /* ---- Normalisation of channels: rows of which each has one weight ---------------------------------- */
 
 /* The mean of a row, n > 0, and the sum of the squares of what is left, as norm_row computes them. */
@@ -190,81 +233,6 @@ static void norm_scale_vjp(int64_t n, float *dx, const float stats[2], const flo
     });
 }
 
-/* ---- Channels as columns: each has a mean, an rstd and a weight ------------------------------------ */
-
-#define EACH_COLUMNS(n, j, count, ...) EACH_GROUP(VEC_WIDTH, n, j, count, __VA_ARGS__)
-
-static inline vec load_some(const float *p, int64_t count) {
-    return count == VEC_WIDTH ? vec_load(p) : vec_load_part(p, count);
-}
-static inline void store_some(float *p, vec v, int64_t count) {
-    if (count == VEC_WIDTH)
-        vec_store(p, v);
-    else
-        vec_store_part(p, v, count);
-}
-static inline void add_some_to_totals(double *total, vec v, int64_t count) {
-    if (count == VEC_WIDTH)
-        add_to_totals(total, v);
-    else
-        for (int64_t i = 0; i < count; i++) total[i] += (double)v[i];
-}
-
-/* sum += sum of x - centre, squares += sum of its squares over the rows, as add_rows. */
-static void add_column_squares(int64_t n, double *sum, double *squares, int64_t rows, const float *x,
-                               int64_t x_row, const float *centre) {
-    EACH_COLUMNS(n, j, count, {
-        const vec c = load_some(centre + j, count);
-        vec first = vec_splat(0), second = first;
-        for (int64_t r = 0; r < rows; r++) {
-            const vec d = load_some(x + r * x_row + j, count) - c;
-            first += d;
-            second = vec_fma(d, d, second);
-        }
-        add_some_to_totals(sum + j, first, count);
-        add_some_to_totals(squares + j, second, count);
-    });
-}
-
-/* dot += sum of dy x^, sum += sum of dy over the rows, as add_rows. */
-static void add_column_dots(int64_t n, double *dot, double *sum, int64_t rows, const float *dy,
-                            const float *x, int64_t row, const float *mean, const float *rstd) {
-    EACH_COLUMNS(n, j, count, {
-        const vec centre = load_some(mean + j, count), scale = load_some(rstd + j, count);
-        vec first = vec_splat(0), second = first;
-        for (int64_t r = 0; r < rows; r++) {
-            const vec g = load_some(dy + r * row + j, count);
-            first = vec_fma((load_some(x + r * row + j, count) - centre) * scale, g, first);
-            second += g;
-        }
-        add_some_to_totals(dot + j, first, count);
-        add_some_to_totals(sum + j, second, count);
-    });
-}
-
-/* y = x^ w + b. */
-static void norm_columns(int64_t n, float *y, const float *x, const float *mean, const float *rstd,
-                         const float *w, const float *b) {
-    EACH_COLUMNS(n, j, count, {
-        const vec normal =
-            (load_some(x + j, count) - load_some(mean + j, count)) * load_some(rstd + j, count);
-        store_some(y + j, vec_fma(normal, load_some(w + j, count), load_some(b + j, count)), count);
-    });
-}
-
-/* dx (+)= rstd (w dy - mean_g - x^ mean_dot). */
-static void norm_columns_vjp(int64_t n, float *dx, const float *dy, const float *x, const float *mean,
-                             const float *rstd, const float *w, const float *mean_g, const float *mean_dot,
-                             bool accumulate) {
-    EACH_COLUMNS(n, j, count, {
-        const vec scale = load_some(rstd + j, count);
-        const vec normal = (load_some(x + j, count) - load_some(mean + j, count)) * scale;
-        const vec g = load_some(dy + j, count) * load_some(w + j, count) - load_some(mean_g + j, count);
-        const vec d = accumulate ? load_some(dx + j, count) : vec_splat(0);
-        store_some(dx + j, vec_fma(vec_fma(-normal, load_some(mean_dot + j, count), g), scale, d), count);
-    });
-}
-
 /* ---- Gradients of a row norm's weights -------------------------------------------------------------- */
 
 enum { NORM_ROWS_NV = 4 };
@@ -305,6 +273,22 @@ static void add_norm_rows(int64_t n, double *dw, double *db, const norm_rows *t)
         dw[j + i] += (double)weight[i];
         db[j + i] += (double)bias[i];
     }
+}
+
+/* norm_vjp of each row and add_norm_rows of all, to the same bits. */
+static void norm_vjp_rows(int64_t n, double *dw, double *db, const norm_rows *t, const float *w, bool centred,
+                          bool accumulate) {
+    float weight[NORM_COLUMNS + LANES], bias[NORM_COLUMNS + LANES];
+    const size_t size = (size_t)(n + LANES) * sizeof(float);
+    memset(weight, 0, size), memset(bias, 0, size);
+    int64_t r = 0;
+    for (; r + NORM_ROWS_TOGETHER <= t->rows; r += NORM_ROWS_TOGETHER)
+        norm_vjp_some(NORM_ROWS_TOGETHER, n, weight, bias, t, r, w, centred, accumulate);
+    for (; r < t->rows; r++) norm_vjp_some(1, n, weight, bias, t, r, w, centred, accumulate);
+    const float *row = weight;
+    add_rows(n, dw, 1, &row);
+    row = bias;
+    add_rows(n, db, 1, &row);
 }
 
 #endif

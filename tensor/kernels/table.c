@@ -2,6 +2,7 @@
 #include "tensor/kernels/kernels.h"
 
 #include "tensor/kernels/attention.h"
+#include "tensor/kernels/columns.h"
 #include "tensor/kernels/compact.h"
 #include "tensor/kernels/copy.h"
 #include "tensor/kernels/elementwise.h"
@@ -57,6 +58,7 @@ const tensor_kernels PASTE(tensor_kernels_, SAMPO_ISA) = {
     .norm = norm_row,
     .norm_vjp = norm_vjp_row,
     .add_norm_rows = add_norm_rows,
+    .norm_vjp_rows = norm_vjp_rows,
     .norm_moments = norm_moments,
     .norm_scale = norm_scale,
     .norm_sums = norm_sums,

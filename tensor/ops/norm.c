@@ -177,6 +177,14 @@ static void vjp_rows(void *context, int64_t begin, int64_t end, int worker) {
         for (int64_t i = 0; i < run.n; i++, stats += t->stats_row) vjp_row(t, &run, i, stats);
 }
 
+static void add_batch(const norm_job *t, int64_t n, double *dw, double *db, const norm_rows *batch) {
+    const tensor_kernels *kernels = tensor_kernels_get();
+    if (t->together)
+        kernels->norm_vjp_rows(n, dw, db, batch, t->w, t->centred, t->accumulate);
+    else
+        kernels->add_norm_rows(n, dw, db, batch);
+}
+
 /* Columns first..first+n-1 of dw += sum dy (x - mean) rstd and db += sum dy over all rows, as columns_internal.h sums. */
 static void add_columns(const norm_job *t, int64_t first, int64_t n) {
     double dw[COLUMN_SUMS], db[COLUMN_SUMS];
@@ -191,13 +199,13 @@ static void add_columns(const norm_job *t, int64_t first, int64_t n) {
             batch.x[r] = (const float *)run.at[1] + i * t->rows.inner_stride[1] + first;
             batch.stats[r][0] = stats[0];
             batch.stats[r][1] = stats[t->stats_column];
-            if (t->together) vjp_row(t, &run, i, stats);
+            if (t->together) batch.dx[r] = (float *)run.at[2] + i * t->rows.inner_stride[2];
             if (batch.rows == SUM_ROWS) {
-                tensor_kernels_get()->add_norm_rows(n, dw, db, &batch);
+                add_batch(t, n, dw, db, &batch);
                 batch.rows = 0;
             }
         }
-    tensor_kernels_get()->add_norm_rows(n, dw, db, &batch);
+    add_batch(t, n, dw, db, &batch);
     for (int64_t j = 0; t->dw && j < n; j++) t->dw[first + j] += (float)dw[j];
     for (int64_t j = 0; t->db && j < n; j++) t->db[first + j] += (float)db[j];
 }
@@ -221,7 +229,7 @@ static void vjp(tensor dx, tensor dw, tensor db, tensor dy, tensor x, tensor w, 
     t.db = data_of(db);
     tensor_loop_init(&t.rows, TENSOR_ROW_MAJOR, tensor_ok(dx) ? 3 : 2,
                      (tensor[]){row_starts(dy), row_starts(x), row_starts(tensor_ok(dx) ? dx : x)});
-    t.together = tensor_ok(dx) && (t.dw || t.db) && t.n <= COLUMN_SUMS &&
+    t.together = tensor_ok(dx) && (t.dw || t.db) && t.n <= NORM_COLUMNS &&
                  (tensor_threads() == 1 || tensor_is_nested());
     if (tensor_ok(dx) && !t.together) tensor_parallel(t.rows.size, GRAIN / (t.n + 1) + 1, vjp_rows, &t);
     if (t.together)

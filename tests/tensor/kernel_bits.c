@@ -81,6 +81,12 @@ static void rows(void) {
     kernels->add_norm_rows(ROW - 1, total, more, &batch);
     for (int j = 0; j < ROW; j++) out[j] = (float)(total[j] + more[j]);
     add(out, ROW);
+    kernels->take_totals(ROW - 1, out, total), add(out, ROW);
+    batch.rows = 15;
+    for (int i = 0; i < 15; i++) batch.dx[i] = out + i * ROW;
+    kernels->norm_vjp_rows(NORM_COLUMNS - 1, total, more, &batch, z, true, true), add(out, 15 * ROW);
+    for (int j = 0; j < ROW; j++) out[j] = (float)(total[j] + more[j]);
+    add(out, ROW);
     double sums[2];
     kernels->norm_moments(N, x, sums), one[0] = (float)sums[0], one[1] = (float)sums[1], add(one, 2);
     kernels->norm_sums(N, one, x, y, sums), one[2] = (float)sums[0], one[3] = (float)sums[1], add(one + 2, 2);
