@@ -217,7 +217,7 @@ static inline __attribute__((always_inline)) void attention_tile_step(const atte
     for (int64_t r = 0; !first && r < tile->rows; r++)
         if (state->shrink[r] != 1) scale_row(y + r * t->y_row, t->d, state->shrink[r]);
     add_sums(state, each, tile->rows, first);
-    tile_product(y, t->y_row, tile, GEMM_A_LOWER, t->d, s, t->v + tile->j0 * t->v_row, t->v_row, !first);
+    tile_product(y, t->y_row, tile, true, t->d, s, t->v + tile->j0 * t->v_row, t->v_row, !first);
 }
 
 /* `rows` queries from i0 on. Whether y is free of NaN. */
@@ -367,12 +367,12 @@ static inline __attribute__((always_inline)) void attention_queries_vjp(const at
         /* Whether an earlier tile of queries has written these keys' gradients. */
         const bool seen = i0 > 0 && (!t->causal || j0 < i0 + t->tk - t->tq);
         if (t->dv)
-            tile_product(t->dv + j0 * t->dv_row, t->dv_row, &tile, GEMM_A_UPPER, d, p, dy, t->dy_row,
+            tile_product(t->dv + j0 * t->dv_row, t->dv_row, &tile, false, d, p, dy, t->dy_row,
                          t->add_v || seen);
         if (t->dk)
-            tile_product(t->dk + j0 * t->dk_row, t->dk_row, &tile, GEMM_A_UPPER, d, ds, q, t->q_row,
+            tile_product(t->dk + j0 * t->dk_row, t->dk_row, &tile, false, d, ds, q, t->q_row,
                          t->add_k || seen);
-        if (dq) tile_product(dq, t->dq_row, &tile, GEMM_A_LOWER, d, ds, k, t->k_row, t->add_q || j0 > 0);
+        if (dq) tile_product(dq, t->dq_row, &tile, true, d, ds, k, t->k_row, t->add_q || j0 > 0);
     }
     for (int64_t r = 0; dq && !t->add_q && keys == 0 && r < rows; r++)
         memset(dq + r * t->dq_row, 0, (size_t)d * sizeof *dq);

@@ -202,8 +202,7 @@ static bool sees(const attention_args *t, int64_t i, int64_t j) {
 }
 
 /* The products below term by term, without those of hidden pairs. */
-static void strict_product(const gemm_args *g, const attention_tile *t) {
-    const bool lower = g->part == GEMM_A_LOWER;
+static void strict_product(const gemm_args *g, const attention_tile *t, bool lower) {
     for (int64_t i = 0; i < g->m; i++)
         for (int64_t c = 0; c < g->n; c++) {
             vec sum = vec_splat(g->start ? g->start[i * g->start_row + c] : 0);
@@ -216,8 +215,7 @@ static void strict_product(const gemm_args *g, const attention_tile *t) {
 }
 
 /* The same by chains; columns of B that fill no vector are copied to one. */
-static void direct_product(const gemm_args *g, const attention_tile *t) {
-    const bool lower = g->part == GEMM_A_LOWER;
+static void direct_product(const gemm_args *g, const attention_tile *t, bool lower) {
     float tail[ATTENTION_TILE * VEC_WIDTH] __attribute__((aligned(64)));
     for (int64_t j = 0, nv; j < g->n; j += nv * VEC_WIDTH) {
         nv = g->n - j >= 2 * VEC_WIDTH ? 2 : 1;
@@ -242,11 +240,10 @@ static void direct_product(const gemm_args *g, const attention_tile *t) {
     }
 }
 
-/* p zero where not visible, as far as group_cols goes; GEMM_A_LOWER: out[rows, d] (+)= p[rows, cols] x[cols, d];
- * GEMM_A_UPPER: out[cols, d] (+)= p[rows, cols]^T x[rows, d]. */
-static void tile_product(float *out, int64_t out_row, const attention_tile *t, gemm_part part, int64_t d,
+/* p zero where not visible, as far as group_cols goes; `lower`: out[rows, d] (+)= p[rows, cols] x[cols, d]; else
+ * out[cols, d] (+)= p[rows, cols]^T x[rows, d]. A single row is the last query, which the diagonal hides nothing from. */
+static void tile_product(float *out, int64_t out_row, const attention_tile *t, bool lower, int64_t d,
                          const float *p, const float *x, int64_t x_row, bool accumulate) {
-    const bool lower = part == GEMM_A_LOWER;
     const gemm_args product = {.m = lower ? t->rows : t->cols,
                                .n = d,
                                .k = lower ? t->cols : t->rows,
@@ -261,15 +258,13 @@ static void tile_product(float *out, int64_t out_row, const attention_tile *t, g
                                .c_col = 1,
                                .start = accumulate ? out : NULL,
                                .start_row = out_row,
-                               .start_col = 1,
-                               .part = part,
-                               .diagonal = t->diagonal};
+                               .start_col = 1};
     if (t->strict)
-        strict_product(&product, t);
+        strict_product(&product, t, lower);
     else if (t->rows == 1)
         gemm(&product);
     else
-        direct_product(&product, t);
+        direct_product(&product, t, lower);
 }
 
 #endif

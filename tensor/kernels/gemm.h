@@ -36,15 +36,13 @@ enum {
                   : 396 /* rows of A that stay in the second-level cache while the panels change, about */
 };
 
-/* Tiles one below the other: rows of C in one panel of columns. Tile number t takes the steps from + t rise_from
- * to to + t rise_to, clipped to 0..k: a triangular A rises by a tile's rows, others by nothing. */
+/* Tiles one below the other: rows of C in one panel of columns. */
 typedef struct gemm_strip {
     int64_t rows, k;
     const float *a, *b, *start; /* start NULL: 0 */
     float *c;
     int64_t a_row, a_col, b_row, start_row, c_row;
     bool a_packed; /* in groups of GEMM_MR rows, [k][GEMM_MR] each */
-    int64_t from, to, rise_from, rise_to;
 } gemm_strip;
 
 #define TILE static inline __attribute__((always_inline)) void
@@ -88,33 +86,31 @@ TILE tile_store(const int mr, const int nv, const vec *acc, float *to, int64_t r
 }
 
 /* The A of the tile that begins `row` rows after the first; the one before it is at `a`. */
-static inline const float *next_tile(const gemm_strip *s, const float *a, int64_t row, int64_t mr,
-                                     int64_t a_row) {
-    return a + mr * a_row + (s->a_packed && row % GEMM_MR == 0 ? group_stride(s->k) - GEMM_MR : 0);
+static inline const float *next_tile(const gemm_strip *s, bool packed, const float *a, int64_t row,
+                                     int64_t mr, int64_t a_row) {
+    return a + mr * a_row + (packed && row % GEMM_MR == 0 ? group_stride(s->k) - GEMM_MR : 0);
 }
 
 /* The tiles of a strip; mr, nv and, in the usual cases, the strides are constants where this is inlined. What the loop
  * needs of *s stands in variables: for all the compiler knows, a store to C could change it. */
-TILE strip_any(const int mr, const int nv, const gemm_strip *s, int64_t a_row, int64_t a_col, int64_t b_row) {
+TILE strip_any(const int mr, const int nv, const gemm_strip *s, const bool packed, int64_t a_row,
+               int64_t a_col, int64_t b_row) {
     const float *tile_a = s->a, *start = s->start, *const panel = s->b;
     float *c = s->c;
     const int64_t rows = s->rows, all = s->k, c_row = s->c_row, start_row = s->start_row;
-    const int64_t rise_from = s->rise_from, rise_to = s->rise_to;
     const bool near = __builtin_constant_p(a_row); /* one address reaches all rows */
     const int bases = (mr + TILE_REACH - 1) / TILE_REACH;
-    int64_t from = s->from, to = s->to;
     for (int64_t i = 0; i < rows; i += mr) {
         vec acc[GEMM_ACCS]; /* [mr][nv] */
         if (start)
             tile_load(mr, nv, acc, start, start_row);
         else
             tile_clear(mr, nv, acc);
-        const int64_t first = min64(max64(from, 0), all);
-        int64_t k = min64(to, all) - first;
-        const float *a[TILE_BASES], *b = panel + first * b_row;
+        int64_t k = all;
+        const float *a[TILE_BASES], *b = panel;
         UNROLL
         for (int at = 0; at < bases; at++) {
-            a[at] = tile_a + first * a_col + at * TILE_REACH * a_row;
+            a[at] = tile_a + at * TILE_REACH * a_row;
             if (at > 0 && !near) __asm__("" : "+r"(a[at])); /* not to be found from the others */
         }
         for (; k >= 4; k -= 4, b += 4 * b_row) {
@@ -130,22 +126,20 @@ TILE strip_any(const int mr, const int nv, const gemm_strip *s, int64_t a_row, i
             for (int at = 0; at < bases; at++) a[at] += a_col;
         }
         tile_store(mr, nv, acc, c, c_row);
-        tile_a = next_tile(s, tile_a, i + mr, mr, a_row);
+        tile_a = next_tile(s, packed, tile_a, i + mr, mr, a_row);
         c += mr * c_row;
         if (start) start += mr * start_row;
-        from += rise_from;
-        to += rise_to;
     }
 }
 
-/* What is constant of the strides decides how a strip is compiled: the form's name, the row's and the step's of A, the
- * step's of B. A function each, as gcc 12 copies registers to and fro where several loops share one. */
+/* What is constant of the strides decides how a strip is compiled: the form's name, whether A is packed, the row's and the
+ * step's of A, the step's of B. A function each, as gcc 12 copies registers to and fro where several loops share one. */
 #define EACH_FORM(_, ...)                                                                                    \
-    _(ROWS, s->a_row, 1, GEMM_NR, __VA_ARGS__)                                                               \
-    _(PACKED, 1, GEMM_MR, GEMM_NR, __VA_ARGS__)                                                              \
-    _(COLUMNS, 1, s->a_col, GEMM_NR, __VA_ARGS__)                                                            \
-    _(STRIDED, s->a_row, s->a_col, s->b_row, __VA_ARGS__)
-#define FORM(form, a_row, a_col, b_row, _) FORM_##form,
+    _(ROWS, false, s->a_row, 1, GEMM_NR, __VA_ARGS__)                                                        \
+    _(PACKED, true, 1, GEMM_MR, GEMM_NR, __VA_ARGS__)                                                        \
+    _(COLUMNS, false, 1, s->a_col, GEMM_NR, __VA_ARGS__)                                                     \
+    _(STRIDED, false, s->a_row, s->a_col, s->b_row, __VA_ARGS__)
+#define FORM(form, packed, a_row, a_col, b_row, _) FORM_##form,
 enum gemm_form { EACH_FORM(FORM, ) FORMS };
 
 static enum gemm_form form_of(const gemm_strip *s) {
@@ -154,13 +148,13 @@ static enum gemm_form form_of(const gemm_strip *s) {
     return s->a_col == 1 ? FORM_ROWS : s->a_row == 1 ? FORM_COLUMNS : FORM_STRIDED;
 }
 
-#define STRIP(form, a_row, a_col, b_row, mr, nv)                                                             \
+#define STRIP(form, packed, a_row, a_col, b_row, mr, nv)                                                     \
     static void strip_##mr##x##nv##_##form(const gemm_strip *s) {                                            \
-        strip_any(mr, nv, s, a_row, a_col, b_row);                                                           \
+        strip_any(mr, nv, s, packed, a_row, a_col, b_row);                                                   \
     }
 #define STRIPS(mr, nv) EACH_FORM(STRIP, mr, nv)
 EACH_TILE(STRIPS)
-#define STRIP_ENTRY(form, a_row, a_col, b_row, mr, nv) strip_##mr##x##nv##_##form,
+#define STRIP_ENTRY(form, packed, a_row, a_col, b_row, mr, nv) strip_##mr##x##nv##_##form,
 #define STRIP_ENTRIES(mr, nv) [nv][mr] = {EACH_FORM(STRIP_ENTRY, mr, nv)},
 static void (*const gemm_strips[GEMM_NV + 1][GEMM_MR + 1][FORMS])(const gemm_strip *) = {
     EACH_TILE(STRIP_ENTRIES)};
@@ -199,8 +193,6 @@ static void gemm_rows(const gemm_args *g, const gemm_block *block, gemm_strip s,
     const bool first = block->p0 == 0;
     const float *start = first ? g->start : g->c;
     const int64_t start_row = first ? g->start_row : g->c_row, start_col = first ? g->start_col : g->c_col;
-    if (g->part == GEMM_A_LOWER) s.to = i0 + mr + g->diagonal - block->p0, s.rise_to = mr;
-    if (g->part == GEMM_A_UPPER) s.from = i0 - g->diagonal - block->p0, s.rise_from = mr;
     if (n == padded && g->c_col == 1 && (!start || start_col == 1)) {
         s.rows = i1 - i0;
         s.c = g->c + i0 * g->c_row + j;
@@ -221,9 +213,7 @@ static void gemm_rows(const gemm_args *g, const gemm_block *block, gemm_strip s,
         strip(&s);
         for (int64_t r = 0; r < mr; r++)
             store_row(g->c + (i + r) * g->c_row + j * g->c_col, whole + r * padded, n, g->c_col);
-        s.a = next_tile(&s, s.a, i + mr - i0, mr, s.a_row);
-        s.from += s.rise_from;
-        s.to += s.rise_to;
+        s.a = next_tile(&s, s.a_packed, s.a, i + mr - i0, mr, s.a_row);
     }
 }
 
@@ -235,11 +225,9 @@ static inline int64_t run_of(int64_t left, int64_t unit) {
 /* The columns j..j+n-1 of a block's rows. `b` points at row p0 of the panel and has whole vectors of columns to read. */
 static void gemm_panel(const gemm_args *g, const gemm_block *block, int64_t j, int64_t n, const float *b,
                        int64_t b_row) {
-    const int64_t i1 = block->i1, k = block->p1 - block->p0;
-    const int64_t i0 = g->part == GEMM_C_LOWER ? max64(block->i0, j - g->diagonal) : block->i0;
+    const int64_t i0 = block->i0, i1 = block->i1, k = block->p1 - block->p0;
     const bool packed = block->packed != NULL;
     gemm_strip s = {.k = k,
-                    .to = k,
                     .a_row = packed ? 1 : g->a_row,
                     .a_col = packed ? GEMM_MR : g->a_col,
                     .a_packed = packed,
@@ -287,7 +275,7 @@ static bool collide(int64_t row) {
  * second-level cache before their neighbours are read. (A copy of nearer ones costs more than it wins.) */
 static bool packs_rows(const gemm_args *g) {
     enum { PANELS = 8 }; /* that pay for transposing A */
-    if (g->part != GEMM_FULL || g->m < GEMM_MR) return false;
+    if (g->m < GEMM_MR) return false;
     if (g->a_col == 1) return collide(g->a_row) && g->n >= PANELS * GEMM_NR;
     const int64_t span = min64(g->k, GEMM_KC_PACKED) * max64(g->a_col, -g->a_col);
     return g->n > GEMM_NR && !(g->a_row == 1 && span <= GEMM_NEAR);
@@ -309,7 +297,7 @@ static bool packs_panels(const gemm_args *g) {
 /* A block of rows, panel by panel; panel NULL: B is read in place. */
 static void gemm_block_panels(const gemm_args *g, gemm_block block, float *panel) {
     const int64_t k = block.p1 - block.p0;
-    const bool edged = g->part == GEMM_FULL && g->a_col == 1 && block.i1 - block.i0 >= EDGE_ROWS;
+    const bool edged = g->a_col == 1 && block.i1 - block.i0 >= EDGE_ROWS;
     const int64_t edge = edged ? edge_of(g->n) : 0, whole = g->n - edge;
     const float *b = g->b + block.p0 * g->b_row;
     for (int64_t j = 0, n; j < whole; j += n) {

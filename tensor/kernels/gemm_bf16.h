@@ -82,7 +82,6 @@ static void bf16_columns(const gemm_args *g, int64_t j, int64_t n, int64_t p, in
     }
 }
 
-/* The whole of both operands is used: of `part`, GEMM_FULL alone. */
 static void gemm_bf16(const gemm_args *g) {
     float copy_a[(BF16_KC + BF16_APART) * (BF16_MC + BF16_APART)] __attribute__((aligned(64)));
     float copy_b[(BF16_KC + BF16_APART) * (BF16_NC + BF16_APART)] __attribute__((aligned(64)));

@@ -226,7 +226,6 @@ static void pairs_columns(const gemm_args *g, int64_t j, int64_t n, int64_t p, i
     }
 }
 
-/* The whole of both operands is used: of `part`, GEMM_FULL alone. */
 static void gemm_bf16(const gemm_args *g) {
     const uint64_t before = flush_begin(); /* of use to tests alone: VDPBF16PS flushes in any case */
     for (int64_t p = 0; p == 0 || p < g->k; p += 2 * PAIRS_KC)

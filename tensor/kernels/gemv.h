@@ -77,22 +77,21 @@ static inline __attribute__((always_inline)) void gemv_few_steps(const int steps
 }
 
 /* The last n < VEC_WIDTH columns. */
-static void gemv_part(const gemm_args *g, int64_t i, int64_t j, int64_t n, int64_t from, int64_t to) {
+static void gemv_part(const gemm_args *g, int64_t i, int64_t j, int64_t n) {
     vec sum = vec_load_part(g->c + i * g->c_row + j, n);
-    const float *a = g->a + i * g->a_row + from * g->a_col, *b = g->b + from * g->b_row + j;
-    for (int64_t k = to - from; k > 0; k--, a += g->a_col, b += g->b_row)
+    const float *a = g->a + i * g->a_row, *b = g->b + j;
+    for (int64_t k = g->k; k > 0; k--, a += g->a_col, b += g->b_row)
         sum = vec_accumulate(vec_splat(*a), vec_load_part(b, n), sum);
     vec_store_part(g->c + i * g->c_row + j, sum, n);
 }
 
 /* A strip of nv vectors of columns whose sums stay in registers. */
-static inline __attribute__((always_inline)) void gemv_strip(const int nv, const gemm_args *g, int64_t j,
-                                                             int64_t from, int64_t to) {
+static inline __attribute__((always_inline)) void gemv_strip(const int nv, const gemm_args *g, int64_t j) {
     vec sum[GEMV_STRIP];
-    const float *a = g->a + from * g->a_col, *b = g->b + from * g->b_row + j;
+    const float *a = g->a, *b = g->b + j;
     const int64_t a_col = g->a_col, b_row = g->b_row;
     for (int v = 0; v < nv; v++) sum[v] = g->start ? vec_load(g->start + j + v * VEC_WIDTH) : vec_splat(0);
-    for (int64_t k = to - from; k > 0; k--, a += a_col, b += b_row) {
+    for (int64_t k = g->k; k > 0; k--, a += a_col, b += b_row) {
         const vec x = vec_splat(*a);
         for (int i = 0; i < nv * VEC_WIDTH; i += GEMV_LINE) __builtin_prefetch(b + GEMV_AHEAD * b_row + i);
         for (int v = 0; v < nv; v++) sum[v] = vec_accumulate_at(x, b + v * VEC_WIDTH, sum[v]);
@@ -101,20 +100,19 @@ static inline __attribute__((always_inline)) void gemv_strip(const int nv, const
 }
 
 /* The first n columns, whole vectors, strip by strip: the fastest way where B is in the second-level cache. */
-static void gemv_strips(const gemm_args *g, int64_t n, int64_t from, int64_t to) {
+static void gemv_strips(const gemm_args *g, int64_t n) {
     int64_t j = 0;
-    for (; j + GEMV_STRIP * VEC_WIDTH <= n; j += GEMV_STRIP * VEC_WIDTH)
-        gemv_strip(GEMV_STRIP, g, j, from, to);
-    for (; j + 4 * VEC_WIDTH <= n; j += 4 * VEC_WIDTH) gemv_strip(4, g, j, from, to);
-    if (j + 2 * VEC_WIDTH <= n) gemv_strip(2, g, j, from, to), j += 2 * VEC_WIDTH;
-    for (; j < n; j += VEC_WIDTH) gemv_strip(1, g, j, from, to);
+    for (; j + GEMV_STRIP * VEC_WIDTH <= n; j += GEMV_STRIP * VEC_WIDTH) gemv_strip(GEMV_STRIP, g, j);
+    for (; j + 4 * VEC_WIDTH <= n; j += 4 * VEC_WIDTH) gemv_strip(4, g, j);
+    if (j + 2 * VEC_WIDTH <= n) gemv_strip(2, g, j), j += 2 * VEC_WIDTH;
+    for (; j < n; j += VEC_WIDTH) gemv_strip(1, g, j);
 }
 
 /* Columns j..j+n-1, whole vectors, of sums that begin with what is in C. */
-static void gemv_columns(const gemm_args *g, int64_t j, int64_t n, int64_t from, int64_t to) {
-    const float *a = g->a + from * g->a_col, *b = g->b + from * g->b_row + j;
+static void gemv_columns(const gemm_args *g, int64_t j, int64_t n) {
+    const float *a = g->a, *b = g->b + j;
     float *c = g->c + j;
-    int64_t left = to - from;
+    int64_t left = g->k;
     if (g->m == 1) {
         for (; left >= GEMV_STEPS; left -= GEMV_STEPS, a += GEMV_STEPS * g->a_col, b += GEMV_STEPS * g->b_row)
             gemv_steps(GEMV_STEPS, n, a, g->a_col, b, g->b_row, c);
@@ -128,15 +126,15 @@ static void gemv_columns(const gemm_args *g, int64_t j, int64_t n, int64_t from,
         gemv_few_steps(1, g->m, n, a, g->a_row, g->a_col, b, g->b_row, c, g->c_row);
 }
 
-static void gemv_by_rows(const gemm_args *g, int64_t from, int64_t to) {
+static void gemv_by_rows(const gemm_args *g) {
     const int64_t whole = g->n / VEC_WIDTH * VEC_WIDTH, sums = GEMV_SUMS / g->m / GEMV_WIDTH * GEMV_WIDTH;
     const bool near = g->m == 1 && g->k * g->n <= GEMV_NEAR;
-    if (near) gemv_strips(g, whole, from, to);
+    if (near) gemv_strips(g, whole);
     for (int64_t i = 0; g->start != g->c && i < g->m; i++)
         for (int64_t j = near ? whole : 0; j < g->n; j++)
             g->c[i * g->c_row + j] = g->start ? g->start[i * g->start_row + j] : 0;
-    for (int64_t j = 0; j < whole && !near; j += sums) gemv_columns(g, j, min64(sums, whole - j), from, to);
-    for (int64_t i = 0; whole < g->n && i < g->m; i++) gemv_part(g, i, whole, g->n - whole, from, to);
+    for (int64_t j = 0; j < whole && !near; j += sums) gemv_columns(g, j, min64(sums, whole - j));
+    for (int64_t i = 0; whole < g->n && i < g->m; i++) gemv_part(g, i, whole, g->n - whole);
 }
 
 /* ---- B by columns: transposed in registers ---------------------------------------------------------- */
@@ -144,7 +142,7 @@ static void gemv_by_rows(const gemm_args *g, int64_t from, int64_t to) {
 /* nv vectors of columns from j on, for m rows of A; the last column stands in for those that are missing. A line of each
  * column is used as a whole, as columns of a power of two of steps push one another out of the cache. */
 static inline __attribute__((always_inline)) void gemv_block(const int m, const int nv, const gemm_args *g,
-                                                             int64_t j, int64_t from, int64_t to) {
+                                                             int64_t j) {
     enum { MOST = GEMV_WIDTH };
     const int64_t n = min64(nv * VEC_WIDTH, g->n - j), a_col = g->a_col;
     const float *const next = g->b + (j + nv * VEC_WIDTH) * g->b_col;
@@ -157,9 +155,8 @@ static inline __attribute__((always_inline)) void gemv_block(const int m, const 
             c[i][l] = g->start && l < n ? g->start[i * g->start_row + (j + l) * g->start_col] : 0;
         for (int v = 0; v < nv; v++) sum[i][v] = vec_load(c[i] + v * VEC_WIDTH);
     }
-    int64_t p = from;
-    for (; p < to; p += GEMV_LINE) {
-        const int64_t steps = min64(GEMV_LINE, to - p);
+    for (int64_t p = 0; p < g->k; p += GEMV_LINE) {
+        const int64_t steps = min64(GEMV_LINE, g->k - p);
         for (int v = 0; v < nv; v++) {
             const int64_t *const columns = at + v * VEC_WIDTH;
             for (int i = 0; i < VEC_WIDTH; i++) /* of the next columns, which follow in memory as a rule */
@@ -191,11 +188,11 @@ static inline __attribute__((always_inline)) void gemv_block(const int m, const 
 /* Few rows need several vectors of columns, as a chain alone waits for its own last result; columns that fill no more
  * than one vector get one. */
 #define GEMV_BY_COLUMNS(m, width)                                                                            \
-    static void gemv_by_columns_##m(const gemm_args *g, int64_t from, int64_t to) {                          \
+    static void gemv_by_columns_##m(const gemm_args *g) {                                                    \
         enum { NV = (width) / VEC_WIDTH > 0 ? (width) / VEC_WIDTH : 1 };                                     \
         int64_t j = 0;                                                                                       \
-        for (; g->n - j > (NV > 1 ? VEC_WIDTH : 0); j += NV * VEC_WIDTH) gemv_block(m, NV, g, j, from, to);  \
-        if (NV > 1 && j < g->n) gemv_block(m, 1, g, j, from, to);                                            \
+        for (; g->n - j > (NV > 1 ? VEC_WIDTH : 0); j += NV * VEC_WIDTH) gemv_block(m, NV, g, j);            \
+        if (NV > 1 && j < g->n) gemv_block(m, 1, g, j);                                                      \
     }
 GEMV_BY_COLUMNS(1, 32)
 GEMV_BY_COLUMNS(2, 16)
@@ -210,25 +207,22 @@ GEMV_BY_COLUMNS(8, 8)
 
 /* Whether the product is one of these. */
 static bool gemv(const gemm_args *g) {
-    static void (*const by_columns[GEMV_ROWS + 1])(const gemm_args *, int64_t, int64_t) = {NULL,
-                                                                                           gemv_by_columns_1,
-                                                                                           gemv_by_columns_2,
-                                                                                           gemv_by_columns_3,
-                                                                                           gemv_by_columns_4,
-                                                                                           gemv_by_columns_5,
-                                                                                           gemv_by_columns_6,
-                                                                                           gemv_by_columns_7,
-                                                                                           gemv_by_columns_8};
-    int64_t from = 0, to = g->k;
-    if (g->m < 1 || g->m > GEMV_ROWS || (g->m > 1 && g->part != GEMM_FULL)) return false;
-    if (g->part == GEMM_A_LOWER) to = min64(to, max64(0, 1 + g->diagonal));
-    if (g->part == GEMM_A_UPPER) from = min64(to, max64(0, -g->diagonal));
+    static void (*const by_columns[GEMV_ROWS + 1])(const gemm_args *) = {NULL,
+                                                                         gemv_by_columns_1,
+                                                                         gemv_by_columns_2,
+                                                                         gemv_by_columns_3,
+                                                                         gemv_by_columns_4,
+                                                                         gemv_by_columns_5,
+                                                                         gemv_by_columns_6,
+                                                                         gemv_by_columns_7,
+                                                                         gemv_by_columns_8};
+    if (g->m < 1 || g->m > GEMV_ROWS) return false;
     const bool by_rows = g->b_col == 1 && g->c_col == 1 && (!g->start || g->start_col == 1);
     if (by_rows && g->m > 1 && g->k * g->n <= GEMV_NEAR) return false; /* tiles are faster */
     if (by_rows)
-        gemv_by_rows(g, from, to);
+        gemv_by_rows(g);
     else if (g->b_row == 1)
-        by_columns[g->m](g, from, to);
+        by_columns[g->m](g);
     else
         return false;
     return true;

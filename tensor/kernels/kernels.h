@@ -7,14 +7,6 @@
 
 #include "sampo/tensor.h"
 
-/* Which part of a product is known to be zero or not wanted; indices as in C[i, j] = A[i, p] B[p, j]. */
-typedef enum gemm_part {
-    GEMM_FULL,
-    GEMM_C_LOWER, /* C wanted where j <= i + diagonal; elsewhere C is left undefined */
-    GEMM_A_LOWER, /* A zero where p > i + diagonal; no further than a tile's rows (GEMM_MR) is it read there */
-    GEMM_A_UPPER  /* A zero where p + diagonal < i; likewise */
-} gemm_part;
-
 /* C[m, n] = start + A[m, k] B[k, n]. Each element is one chain of fused multiply-adds over ascending p
  * that begins with its `start`: NULL: 0; start == c: accumulate; start_row 0: a row added to all. */
 typedef struct gemm_args {
@@ -27,8 +19,6 @@ typedef struct gemm_args {
     int64_t c_row, c_col;
     const float *start;
     int64_t start_row, start_col;
-    gemm_part part;
-    int64_t diagonal;
 } gemm_args;
 
 /* Along one axis of an image: tap t of window p lies at p step + first + t apart. Outside of 0..size-1 is 0. */
@@ -237,7 +227,7 @@ typedef struct tensor_kernels {
                              const float *rstd, const float *w, const float *mean_g, const float *mean_dot,
                              bool accumulate);
 
-    /* gemm.h (with gemv.h), gemm_bf16.h (A and B rounded to bfloat16; of `part`, GEMM_FULL alone), compact.h,
+    /* gemm.h (with gemv.h), gemm_bf16.h (A and B rounded to bfloat16), compact.h,
      * attention.h */
     void (*gemm)(const gemm_args *args);
     void (*gemm_bf16)(const gemm_args *args);
