@@ -1,9 +1,10 @@
 #!/bin/sh
 # Which lines and branches the suites run: tests/coverage.sh [SUITE...], without names tensor, autograd, nn and models on one
-# instruction set, and then the programs as the other tests of models run them, and fuzz. (Three of these limit the size of
-# files, and fail by the counts that gcc's code writes.) It builds with gcc in the folder that BUILD names, and prints gcovr's
-# table of the parts, then files with lines that nothing runs. A branch counts where one of its ways can be taken in C; those
-# of assert and of macros that take the place of functions count, too.
+# instruction set (tensor on the baseline, too: its kernels are compiled from the same lines), and then the programs as the
+# other tests of models run them, and fuzz. (Three of these limit the size of files, and fail by the counts that gcc's code
+# writes.) It builds with gcc in the folder that BUILD names, and prints gcovr's table of the parts, then files with lines that
+# nothing runs. A branch counts where one of its ways can be taken in C; those of assert and of macros that take the place of
+# functions count, too.
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 build=${BUILD:-$root/build-coverage}
@@ -17,8 +18,12 @@ rm -f "$build.log"
 find "$build" -name '*.gcda' -delete
 for suite; do
     ninja -C "$build" "tests/test_$suite" >/dev/null
-    SAMPO_ISA=${SAMPO_ISA:-avx2} SAMPO_SHARED=${SAMPO_SHARED:-$root/../shared} "$build/tests/test_$suite" >"$build/$suite.log" 2>&1 ||
-        echo "suite $suite fails; see $build/$suite.log"
+    isas=${SAMPO_ISA:-avx2}
+    [ "$suite" != tensor ] || isas="baseline $isas"
+    for isa in $isas; do
+        SAMPO_ISA=$isa SAMPO_SHARED=${SAMPO_SHARED:-$root/../shared} "$build/tests/test_$suite" >"$build/$suite.log" 2>&1 ||
+            echo "suite $suite fails on $isa; see $build/$suite.log"
+    done
 done
 [ -z "$all" ] || {
     ninja -C "$build" >/dev/null
