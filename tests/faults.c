@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include "sampo/tensor.h"
+
 static struct {
     atomic_int_fast64_t count, fail_at;
     atomic_int fail_all;
@@ -28,7 +30,7 @@ void fault_inject(fault_kind kind, int64_t nth, int all) {
 static int refused(fault_kind kind) {
     const int64_t number = ++faults[kind].count, at = faults[kind].fail_at;
     if (!at || (faults[kind].fail_all ? number < at : number != at)) return 0;
-    errno = kind == FAULT_MEMORY ? ENOMEM : ENOSPC;
+    errno = kind == FAULT_FILE ? ENOSPC : ENOMEM;
     return 1;
 }
 
@@ -85,6 +87,8 @@ WRAP(FAULT_MEMORY, void *, malloc, (size_t size), (size), NULL)
 WRAP(FAULT_MEMORY, void *, calloc, (size_t n, size_t size), (n, size), NULL)
 WRAP(FAULT_MEMORY, void *, realloc, (void *p, size_t size), (p, size), NULL)
 WRAP(FAULT_MEMORY, void *, aligned_alloc, (size_t alignment, size_t size), (alignment, size), NULL)
+WRAP(FAULT_ARENA, void *, tensor_arena_alloc, (tensor_arena * arena, size_t bytes, tensor_error *err),
+     (arena, bytes, err), (tensor_fail(err, "out of memory: %zu bytes", bytes), NULL))
 WRAP(FAULT_FILE, ssize_t, read, (int file, void *to, size_t size), (file, to, size), -1)
 WRAP(FAULT_FILE, ssize_t, write, (int file, const void *from, size_t size), (file, from, size), -1)
 WRAP(FAULT_FILE, ssize_t, getline, (char **line, size_t *room, FILE *file), (line, room, file), -1)

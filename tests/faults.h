@@ -7,6 +7,7 @@
 
 typedef enum fault_kind {
     FAULT_MEMORY, /* malloc, calloc, realloc, aligned_alloc */
+    FAULT_ARENA,  /* what arenas are asked for, which seldom have to ask libc */
     FAULT_FILE, /* open, read, pread, write, close, unlink, fsync, rename, stat, ftruncate, mmap, getline, locking by fcntl */
     FAULT_KINDS
 } fault_kind;
