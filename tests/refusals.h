@@ -7,7 +7,7 @@
 #include <criterion/criterion.h>
 #include <ctype.h>
 
-#include "sampo/tensor.h"
+#include "tests/starve.h"
 
 /* A function, and operands that fit: f or i, for float32 or int32, and the sizes. Before it stands what else is permitted:
  * ? no tensor, | the other type, ^ another axis, * any sizes; ~ stands behind a size that may be another. */
@@ -75,6 +75,28 @@ static bool try_call(tensor_arena *arena, const refusing *c, int which, int chan
     return true;
 }
 
+typedef struct fitting_call {
+    const refusing *c;
+    tensor t[MOST_OPERANDS];
+} fitting_call;
+
+static inline bool call_fitting(void *context, tensor_error *err) {
+    const fitting_call *f = context;
+    const bool ok = f->c->function(f->t, err);
+    EACH(ok == (err->text[0] == '\0'), "%s without memory: '%s'", f->c->name, err->text);
+    return ok;
+}
+
+/* How often it fails. */
+static inline int64_t starve_call(tensor_arena *arena, const refusing *c) {
+    fitting_call f = {.c = c};
+    const char *text = c->operands;
+    bool may, can;
+    tensor_arena_reset(arena);
+    for (int count = 0; *text; count++) f.t[count] = operand(arena, &text, FITS, &may, &can);
+    return starve(c->name, FAULT_MEMORY, call_fitting, &f) + starve(c->name, FAULT_ARENA, call_fitting, &f);
+}
+
 static void refuse_all(int count, const refusing *functions) {
     tensor_arena *arena = tensor_arena_new(NULL);
     for (int i = 0; i < count; i++) {
@@ -82,6 +104,15 @@ static void refuse_all(int count, const refusing *functions) {
         for (int which = 0; try_call(arena, &functions[i], which, ABSENT); which++)
             for (int change = OTHER_TYPE; try_call(arena, &functions[i], which, change); change++) continue;
     }
+    tensor_arena_free(arena);
+}
+
+/* With operands that fit, each allocation of each function is made to fail. */
+static inline void starve_all(int count, const refusing *functions) {
+    int64_t failures = 0;
+    tensor_arena *arena = tensor_arena_new(NULL);
+    for (int i = 0; i < count; i++) failures += starve_call(arena, &functions[i]);
+    cr_expect_gt(failures, count, "only %lld failures", (long long)failures);
     tensor_arena_free(arena);
 }
 

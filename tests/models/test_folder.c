@@ -1,6 +1,7 @@
 /* What lies at a path, and the lock of a run's folder. */
 #include "models/lm/files/files.h"
 #include "tests/faults.h"
+#include "tests/leave.h"
 
 #include <criterion/criterion.h>
 #include <signal.h>
@@ -67,7 +68,7 @@ static pid_t start_holder(void) {
     if (child == 0) {
         lm_lock lock;
         if (lm_run_lock(&lock, folder, arena, NULL) && write(ready[1], "x", 1) == 1) pause();
-        _exit(1);
+        leave(1);
     }
     close(ready[1]);
     cr_assert(child > 0 && read(ready[0], &byte, 1) == 1);
@@ -104,12 +105,12 @@ Test(folder, the_lock_excludes) {
         for (int done = 0; done < TURNS;) {
             lm_lock lock;
             if (!lm_run_lock(&lock, folder, arena, NULL)) continue;
-            if (mkdir(in_folder("busy"), 0777) != 0) _exit(1);
-            if (rmdir(in_folder("busy")) != 0) _exit(2);
+            if (mkdir(in_folder("busy"), 0777) != 0) leave(1);
+            if (rmdir(in_folder("busy")) != 0) leave(2);
             lm_run_unlock(&lock);
             done++;
         }
-        _exit(0);
+        leave(0);
     }
     for (int i = 0; i < PROCESSES; i++) {
         int status;

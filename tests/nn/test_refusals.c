@@ -125,6 +125,7 @@ Test(refusals, inputs) {
     for (int which = 0; make(params, which, C, 3); which++) continue;
     cr_assert(nn_params_finalize(params, 1), "%s", nn_params_error(params));
     refuse_all(sizeof calls / sizeof *calls, calls);
+    starve_all(sizeof calls / sizeof *calls, calls);
     nn_params_free(params);
 }
 
@@ -140,6 +141,27 @@ Test(refusals, sizes) {
         }
         nn_params_free(params);
         if (!name) break;
+    }
+}
+
+static bool make_without_memory(void *context, tensor_error *err) {
+    nn_params *params = nn_params_new();
+    if (!params) return tensor_fail(err, "no memory for a registry");
+    make(params, *(const int *)context, C, 3);
+    const bool ok = nn_params_finalize(params, 1);
+    if (!ok) tensor_fail(err, "%s", nn_params_error(params));
+    nn_params_free(params);
+    return ok;
+}
+
+Test(refusals, no_memory) {
+    for (int which = 0, last = 0; !last; which++) {
+        nn_params *params = nn_params_new();
+        const char *name = make(params, which, C, 3);
+        nn_params_free(params);
+        last = !name;
+        for (int kind = FAULT_MEMORY; name && kind <= FAULT_ARENA; kind++)
+            cr_expect_gt(starve(name, (fault_kind)kind, make_without_memory, &which), 0, "%s", name);
     }
 }
 

@@ -1,5 +1,6 @@
 /* Ranks: processes that share a batch get the gradients that one alone gets, bit for bit. */
 #include "sampo/nn.h"
+#include "tests/leave.h"
 #include "tests/nn/sockets.h"
 
 #include <criterion/criterion.h>
@@ -32,7 +33,7 @@ static nn_world start(int size, int (*work)(const nn_world *world), pid_t *other
             for (int b = 0; b < size; b++)
                 if (a != b && a != rank) close(sockets[a][b]);
         world.rank = rank, world.context = sockets[rank];
-        _exit(work(&world));
+        leave(work(&world));
     }
     for (int a = 1; a < size; a++)
         for (int b = 0; b < size; b++)
@@ -131,7 +132,7 @@ static void expect_same_bits(int most) {
     cr_assert_eq(pipe(pipes), 0);
     if (fork() == 0) {
         alone = digest(NULL, &err);
-        _exit(write(pipes[1], &alone, sizeof alone) != sizeof alone);
+        leave(write(pipes[1], &alone, sizeof alone) != sizeof alone);
     }
     cr_assert_eq(read(pipes[0], &alone, sizeof alone), sizeof alone);
     cr_assert_neq(alone, 0, "%s", err.text);
