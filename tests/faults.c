@@ -1,5 +1,6 @@
 #include "tests/faults.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -43,6 +44,29 @@ static int refused(fault_kind kind) {
         return refused(kind) ? failure : __real_##name arguments;                                            \
     }
 
+/* Of what has another name in glibc where files may be large, which meson.build says: stat64. */
+#define JOIN(name, suffix) name##suffix
+#define JOINED(name, suffix) JOIN(name, suffix)
+#define REAL(name) JOINED(__real_##name, LARGE)
+#define WRAPPED(name) JOINED(__wrap_##name, LARGE)
+
+#define WRAP_LARGE(kind, type, name, parameters, arguments, failure)                                         \
+    type REAL(name) parameters;                                                                              \
+    type WRAPPED(name) parameters;                                                                           \
+    type WRAPPED(name) parameters {                                                                          \
+        return refused(kind) ? failure : REAL(name) arguments;                                               \
+    }
+WRAP_LARGE(FAULT_FILE, FILE *, fopen, (const char *path, const char *how), (path, how), NULL)
+WRAP_LARGE(FAULT_FILE, int, fseeko, (FILE * file, off_t to, int from), (file, to, from), -1)
+WRAP_LARGE(FAULT_FILE, off_t, lseek, (int file, off_t to, int from), (file, to, from), -1)
+WRAP_LARGE(FAULT_FILE, int, fstat, (int file, struct stat *status), (file, status), -1)
+WRAP_LARGE(FAULT_FILE, int, stat, (const char *path, struct stat *status), (path, status), -1)
+WRAP_LARGE(FAULT_FILE, int, ftruncate, (int file, off_t size), (file, size), -1)
+WRAP_LARGE(FAULT_FILE, ssize_t, pread, (int file, void *to, size_t size, off_t from), (file, to, size, from),
+           -1)
+WRAP_LARGE(FAULT_FILE, void *, mmap, (void *at, size_t size, int protection, int flags, int file, off_t from),
+           (at, size, protection, flags, file, from), MAP_FAILED)
+
 /* ---- What makes a file last, in its order ---- */
 
 static char trace[64];
@@ -65,7 +89,7 @@ int __wrap_fsync(int file);
 int __wrap_fsync(int file) {
     struct stat status;
     if (refused(FAULT_FILE)) return -1;
-    note(fstat(file, &status) == 0 && S_ISDIR(status.st_mode) ? 'd' : 'f');
+    note(REAL(fstat)(file, &status) == 0 && S_ISDIR(status.st_mode) ? 'd' : 'f');
     return __real_fsync(file);
 }
 
@@ -77,15 +101,11 @@ int __wrap_rename(const char *from, const char *to) {
     return __real_rename(from, to);
 }
 
-/* Of what has another name in glibc where files may be large, which meson.build says: stat64. */
-#define JOIN(name, suffix) name##suffix
-#define JOINED(name, suffix) JOIN(name, suffix)
-#define REAL(name) JOINED(__real_##name, LARGE)
-#define WRAPPED(name) JOINED(__wrap_##name, LARGE)
-
 WRAP(FAULT_MEMORY, void *, malloc, (size_t size), (size), NULL)
 WRAP(FAULT_MEMORY, void *, calloc, (size_t n, size_t size), (n, size), NULL)
 WRAP(FAULT_MEMORY, void *, realloc, (void *p, size_t size), (p, size), NULL)
+WRAP(FAULT_MEMORY, char *, strdup, (const char *text), (text), NULL)
+WRAP(FAULT_MEMORY, FILE *, open_memstream, (char **text, size_t *size), (text, size), NULL)
 WRAP(FAULT_MEMORY, void *, aligned_alloc, (size_t alignment, size_t size), (alignment, size), NULL)
 WRAP(FAULT_ARENA, void *, tensor_arena_alloc, (tensor_arena * arena, size_t bytes, tensor_error *err),
      (arena, bytes, err), (tensor_fail(err, "out of memory: %zu bytes", bytes), NULL))
@@ -93,24 +113,17 @@ WRAP(FAULT_FILE, ssize_t, read, (int file, void *to, size_t size), (file, to, si
 WRAP(FAULT_FILE, ssize_t, write, (int file, const void *from, size_t size), (file, from, size), -1)
 WRAP(FAULT_FILE, ssize_t, getline, (char **line, size_t *room, FILE *file), (line, room, file), -1)
 WRAP(FAULT_FILE, int, unlink, (const char *path), (path), -1)
+WRAP(FAULT_FILE, int, mkdir, (const char *path, mode_t mode), (path, mode), -1)
+WRAP(FAULT_FILE, int, access, (const char *path, int how), (path, how), -1)
+WRAP(FAULT_FILE, FILE *, fdopen, (int file, const char *how), (file, how), NULL)
+WRAP(FAULT_FILE, DIR *, opendir, (const char *path), (path), NULL)
+WRAP(FAULT_FILE, int, fflush, (FILE * file), (file), EOF)
 
 int __real_close(int file);
 int __wrap_close(int file);
 int __wrap_close(int file) {
     const int failure = __real_close(file);
     return refused(FAULT_FILE) ? -1 : failure; /* closed it is in any case */
-}
-
-int REAL(stat)(const char *path, struct stat *status);
-int WRAPPED(stat)(const char *path, struct stat *status);
-int WRAPPED(stat)(const char *path, struct stat *status) {
-    return refused(FAULT_FILE) ? -1 : REAL(stat)(path, status);
-}
-
-int REAL(ftruncate)(int file, off_t size);
-int WRAPPED(ftruncate)(int file, off_t size);
-int WRAPPED(ftruncate)(int file, off_t size) {
-    return refused(FAULT_FILE) ? -1 : REAL(ftruncate)(file, size);
 }
 
 int REAL(open)(const char *path, int flags, ...);
@@ -121,18 +134,6 @@ int WRAPPED(open)(const char *path, int flags, ...) {
     const int mode = flags & O_CREAT ? va_arg(args, int) : 0;
     va_end(args);
     return refused(FAULT_FILE) ? -1 : REAL(open)(path, flags, mode);
-}
-
-ssize_t REAL(pread)(int file, void *to, size_t size, off_t from);
-ssize_t WRAPPED(pread)(int file, void *to, size_t size, off_t from);
-ssize_t WRAPPED(pread)(int file, void *to, size_t size, off_t from) {
-    return refused(FAULT_FILE) ? -1 : REAL(pread)(file, to, size, from);
-}
-
-void *REAL(mmap)(void *at, size_t size, int protection, int flags, int file, off_t from);
-void *WRAPPED(mmap)(void *at, size_t size, int protection, int flags, int file, off_t from);
-void *WRAPPED(mmap)(void *at, size_t size, int protection, int flags, int file, off_t from) {
-    return refused(FAULT_FILE) ? MAP_FAILED : REAL(mmap)(at, size, protection, flags, file, from);
 }
 
 /* Of its commands only locking. */

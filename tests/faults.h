@@ -6,9 +6,10 @@
 #include <stdint.h>
 
 typedef enum fault_kind {
-    FAULT_MEMORY, /* malloc, calloc, realloc, aligned_alloc */
+    FAULT_MEMORY, /* malloc, calloc, realloc, aligned_alloc, strdup, open_memstream */
     FAULT_ARENA,  /* what arenas are asked for, which seldom have to ask libc */
-    FAULT_FILE, /* open, read, pread, write, close, unlink, fsync, rename, stat, ftruncate, mmap, getline, locking by fcntl */
+    FAULT_FILE, /* what opens, reads, writes, closes, looks at, moves in, syncs, cuts, maps, renames, removes, locks or
+                   * makes a file or a folder */
     FAULT_KINDS
 } fault_kind;
 

@@ -8,6 +8,11 @@
 #include "sampo/tensor.h"
 #include "tests/faults.h"
 
+/* What comes of a failure does not depend on the instruction set: of those that a suite runs on, the best one does. */
+static inline void on_one_instruction_set(void) {
+    if (strcmp(tensor_isa(), tensor_isa_available(0)) != 0) cr_skip_test("%s does", tensor_isa_available(0));
+}
+
 /* Calls with the first allocation of a kind failing, then with the second, and so on until none is left to fail. Each call
  * gets along without, or fails with a text that speaks of memory; the last one succeeds. Returns how many failed. */
 static inline int64_t starve(const char *name, fault_kind kind,

@@ -78,6 +78,7 @@ static bool attempted(void *context, tensor_error *err) {
 }
 
 static void starve_each(fault_kind kind, ag_tape *tape) {
+    on_one_instruction_set();
     int64_t failures = 0;
     attempt t = {.tape = tape};
     for (const ag_op *const *op = ag_ops; *op; op++)

@@ -118,6 +118,8 @@ check 'each line of progress comes once' [ "$(grep -c '^iteration' stderr)" -eq 
 says '--time may end it before its iterations' '^gpt: 100000000 iterations, .* over the text, or as many as there is time for$'
 check 'so many are nothing to warn of' [ "$(grep -c 'far more than is useful' stderr)" -eq 0 ]
 says '--time also ends one that goes on' 'the time ran out after [0-9]* of 100000000 iterations$'
+run "$gpt" train $tiny --time 10s --dry-run
+check '--dry-run says that --time decides' grep -q '^iterations  as many as there is time for in 10 s$' stdout
 for time in soon 0 10x -1; do refuses 2 "is not a time; write 90s, 10m, 2h or 1h30m" "$gpt" train $tiny "--time=$time"; done
 refuses 2 '--time and --iters both say how long' "$gpt" train $tiny --time 1s --iters 5
 
@@ -142,6 +144,10 @@ if ! sanitized && (ulimit -v 3000000) 2>/dev/null; then
   refuses 1 'a smaller --preset, or --layers, --width or --context takes less; --force tries all the same' \
     limited 3000000 "$gpt" train --data text --preset gpt2-xl
   refuses 1 '--batch 2 --accumulate 2 takes less' limited 3000000 "$gpt" train --data text --preset gpt2
+  # Of a text that is long for what is free, counting takes most.
+  awk 'BEGIN { for (i = 0; i < 60000; i++) print "the cat sat on mat number", i }' >long
+  refuses 1 'a smaller --prior takes less' limited 200000 "$gpt" train --data long --threads 1 --width 8 --prior 12
+  rm long
   run limited 3000000 "$gpt" train --data text --preset gpt2-xl --dry-run
   done_well '--dry-run says what that would take'
   run limited 3000000 "$gpt" train $tiny --iters 2 --force --out forced

@@ -118,6 +118,7 @@ static bool reading(void *context, tensor_error *err) {
 }
 
 Test(memory, rounded_files) {
+    on_one_instruction_set();
     for (tensor_precision precision = TENSOR_BFLOAT16; precision <= TENSOR_INT8; precision++)
         for (int kind = FAULT_MEMORY; kind <= FAULT_ARENA; kind++) {
             cr_expect_gt(starve("writing", (fault_kind)kind, writing, &precision), 3);
@@ -168,6 +169,7 @@ static bool json(void *context, tensor_error *err) {
 }
 
 Test(memory, each_allocation_can_fail) {
+    on_one_instruction_set();
     const struct {
         const char *name;
         bool (*call)(void *context, tensor_error *err);

@@ -155,6 +155,7 @@ static bool make_without_memory(void *context, tensor_error *err) {
 }
 
 Test(refusals, no_memory) {
+    on_one_instruction_set();
     for (int which = 0, last = 0; !last; which++) {
         nn_params *params = nn_params_new();
         const char *name = make(params, which, C, 3);
