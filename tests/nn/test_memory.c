@@ -36,7 +36,7 @@ static bool every_optimizer(nn_params *p) {
     struct nn_muon muon;
     struct nn_average average;
     nn_sgd_options with_momentum = NN_SGD_DEFAULTS;
-    with_momentum.momentum = 0.9f;
+    with_momentum.momentum = 0.9;
     nn_muon_options matrices = NN_MUON_DEFAULTS;
     matrices.groups = (const nn_group[]){{"linear.weight", 1}, {"*", 0}, {0}};
     return nn_sgd_init(&sgd, p, with_momentum) && nn_adamw_init(&adamw, p, NN_ADAMW_DEFAULTS) &&
