@@ -1,18 +1,20 @@
 #!/bin/sh
-# Which lines and branches the suites run: tests/coverage.sh [SUITE...], without names tensor, autograd, nn and models on one
-# instruction set (tensor on the baseline, too: its kernels are compiled from the same lines), and then the programs as the
-# other tests of models run them, and fuzz. (Three of these limit the size of files, and fail by the counts that gcc's code
-# writes.) It builds with gcc in the folder that BUILD names, and prints gcovr's table of the parts, then files with lines that
-# nothing runs. A branch counts where one of its ways can be taken in C; those of assert and of macros that take the place of
-# functions count, too.
+# Which lines and branches the suites run: tests/coverage.sh [SUITE...], without names tensor, autograd, nn and models
+# on one instruction set (tensor on the baseline, too: its kernels are compiled from the same lines), and then the
+# programs as the other tests of models run them, and fuzz, and several processes where MPI is there. (Three of these
+# limit the size of files, and fail by the counts that gcc's code writes.) It builds with gcc in the folder that BUILD
+# names, and prints gcovr's table of the parts, then files with lines that nothing runs. A branch counts where one of
+# its ways can be taken in C; those of macros that take the place of functions count, too.
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 build=${BUILD:-$root/build-coverage}
 command -v gcovr >/dev/null || { echo 'tests/coverage.sh: it needs gcovr (Debian: apt-get install gcovr)' >&2 && exit 2; }
+mpi=disabled
+! command -v mpirun >/dev/null || ! command -v mpicc >/dev/null || mpi=enabled
 all=
 [ $# -gt 0 ] || { all=yes && set -- tensor autograd nn models; }
 [ -f "$build/build.ninja" ] ||
-    CC=gcc meson setup "$build" "$root" -Db_coverage=true -Doptimization=1 -Disas=avx2 -Dbenches=false -Db_ndebug=true >"$build.log" 2>&1 ||
+    CC=gcc meson setup "$build" "$root" -Db_coverage=true -Doptimization=1 -Disas=avx2 -Dbenches=false -Db_ndebug=true "-Dmpi=$mpi" >"$build.log" 2>&1 ||
     { cat "$build.log" && exit 1; }
 rm -f "$build.log"
 find "$build" -name '*.gcda' -delete
@@ -27,7 +29,7 @@ for suite; do
 done
 [ -z "$all" ] || {
     ninja -C "$build" >/dev/null
-    meson test -C "$build" --no-rebuild --list --suite models --suite fuzz 2>/dev/null | sed -n '/ on /d; s,.* / ,,p' | tr '\n' '\0' |
+    meson test -C "$build" --no-rebuild --list --suite models --suite fuzz --suite mpi 2>/dev/null | sed -n '/ on /d; s,.* / ,,p' | tr '\n' '\0' |
         xargs -0 meson test -C "$build" --no-rebuild -t 10 >"$build/programs.log" 2>&1 || grep -E ' (FAIL|TIMEOUT) ' "$build/programs.log"
 }
 # Threads that count at once may lose a count, or leave one below 0, which gcovr would end at.
