@@ -142,7 +142,8 @@ int WRAPPED(fcntl)(int file, int command, ...);
 int WRAPPED(fcntl)(int file, int command, ...) {
     va_list args;
     va_start(args, command);
-    struct flock *lock = command == F_SETLK || command == F_GETLK ? va_arg(args, struct flock *) : NULL;
+    const bool locks = command == F_SETLK || command == F_SETLKW || command == F_GETLK;
+    struct flock *lock = locks ? va_arg(args, struct flock *) : NULL;
     va_end(args);
     if (!lock) return REAL(fcntl)(file, command);
     return refused(FAULT_FILE) ? -1 : REAL(fcntl)(file, command, lock);
