@@ -145,24 +145,32 @@ TILE chains_any(const bool down, const int mr, const int nv, const chains *g) {
 CHAINS(4, 2)
 CHAINS(8, 1)
 
-/* Four rows at a time of out[rows, cols] (+)= x[rows, k] panel[k, cols]. */
+/* Rows of scores at a time: two vectors of each are as many chains as there is room for. */
+enum { SCORE_ROWS = GEMM_NV == 2 ? 8 : 4 };
+
+/* One or two vectors of columns. */
+TILE score_columns(const int nv, float *c, int64_t k, bool add, const float *const *row, const float *panel) {
+    vec acc[2 * SCORE_ROWS];
+    if (add)
+        tile_load(SCORE_ROWS, nv, acc, c, ATTENTION_TILE);
+    else
+        tile_clear(SCORE_ROWS, nv, acc);
+    chain_steps(false, SCORE_ROWS, nv, acc, row, k, panel, ATTENTION_TILE);
+    tile_store(SCORE_ROWS, nv, acc, c, ATTENTION_TILE);
+}
+
+/* out[rows, cols] (+)= x[rows, k] panel[k, cols] */
 static __attribute__((noinline)) void score_rows(float *out, const attention_tile *t, int64_t k, bool add,
                                                  const float *x, int64_t x_row, const float *panel) {
-    for (int64_t r = 0; r < (t->rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS; r += 4) {
+    for (int64_t r = 0; r < (t->rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS; r += SCORE_ROWS) {
         const int64_t n = group_cols(t, r / TILE_ROWS * TILE_ROWS, TILE_ROWS);
-        const float *row[4];
+        const float *row[SCORE_ROWS];
+        float *c = out + r * ATTENTION_TILE;
+        int64_t j = 0;
         UNROLL
-        for (int i = 0; i < 4; i++) row[i] = x + min64(r + i, t->rows - 1) * x_row;
-        for (int64_t j = 0; j < n; j += 2 * VEC_WIDTH) {
-            float *c = out + r * ATTENTION_TILE + j;
-            vec acc[8];
-            if (add)
-                tile_load(4, 2, acc, c, ATTENTION_TILE);
-            else
-                tile_clear(4, 2, acc);
-            chain_steps(false, 4, 2, acc, row, k, panel + j, ATTENTION_TILE);
-            tile_store(4, 2, acc, c, ATTENTION_TILE);
-        }
+        for (int i = 0; i < SCORE_ROWS; i++) row[i] = x + min64(r + i, t->rows - 1) * x_row;
+        for (; j + 2 * VEC_WIDTH <= n; j += 2 * VEC_WIDTH) score_columns(2, c + j, k, add, row, panel + j);
+        if (j < n) score_columns(1, c + j, k, add, row, panel + j);
     }
 }
 
