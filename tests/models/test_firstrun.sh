@@ -34,6 +34,8 @@ run "$bigram" train --data text --iters 2
 says 'each program has its own' 'the run is kept in runs/bigram-1$'
 touch -t 200001010000 runs/gpt-1/last.safetensors runs/bigram-1/last.safetensors
 refuses 1 'runs: a folder of runs; name one of them, such as runs/gpt-2' "$gpt" sample runs
+refuses 1 'runs: a folder of runs; name one of them, such as runs/gpt-2' "$gpt" report runs
+refuses 1 'runs/: a folder of runs; name one of them, such as runs/gpt-2' "$gpt" train --resume runs/
 cp runs/gpt-1/last.safetensors runs/.. # is no run in it
 refuses 1 'runs: a folder of runs; name one of them, such as runs/gpt-2' "$gpt" eval runs
 rm last.safetensors

@@ -33,6 +33,10 @@ nn_file *lm_checkpoint_open(const char *path, tensor_error *err);
  * text does not name the file. */
 bool lm_checkpoint_configure(lm_instance *instance, const lm_model *model, nn_file *file, const char *path,
                              tensor_error *err);
+/* The run in a folder of runs that was saved last, for a line that says so; on the arena, NULL where there is none, or it
+ * cannot be seen. */
+#define LM_FOLDER_OF_RUNS "%.80s: a folder of runs; name one of them, such as %.120s"
+const char *lm_newest_run(const char *folder, tensor_arena *arena);
 /* The file that `path` names, or that lies in the folder it names; on the arena, or `path` itself. */
 const char *lm_checkpoint_path(const char *path, tensor_arena *arena, tensor_error *err);
 

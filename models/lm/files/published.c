@@ -9,8 +9,7 @@
 
 #include "models/lm/files/files.h"
 
-/* The run in a folder of runs that was saved last; NULL where there is none, or it cannot be seen. */
-static const char *newest_run(const char *folder, tensor_arena *arena) {
+const char *lm_newest_run(const char *folder, tensor_arena *arena) {
     const char *newest = NULL;
     time_t at = 0;
     DIR *runs = opendir(folder);
@@ -41,8 +40,8 @@ const char *lm_checkpoint_path(const char *path, tensor_arena *arena, tensor_err
                     "%.100s: pytorch_model.bin is a program that only PyTorch runs; a new version of "
                     "transformers loads it, and its save_pretrained writes %s",
                     path, names[0]);
-    else if ((run = newest_run(path, arena)))
-        tensor_fail(err, "%.80s: a folder of runs; name one of them, such as %.120s", path, run);
+    else if ((run = lm_newest_run(path, arena)))
+        tensor_fail(err, LM_FOLDER_OF_RUNS, path, run);
     else
         tensor_fail(err, "%.100s: a folder without %s, %s or %s", path, names[0], names[1], names[2]);
     return NULL;

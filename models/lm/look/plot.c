@@ -19,8 +19,14 @@ lm_history *lm_run_read(const lm_model *model, const char *folder, lm_range iter
     if (copy) snprintf(copy, length + 1, "%s", folder);
     const char *path = copy ? lm_path_in(copy, "log.csv", arena, &err) : NULL;
     if (!path || !history) return lm_fail(model, "%s", err.text), NULL;
-    if (!lm_history_read(history, path, iterations, &err))
-        return lm_fail(model, "%s: %s", path, err.text), NULL;
+    if (!lm_history_read(history, path, iterations, &err)) {
+        const char *run = lm_place_of(path, NULL) == LM_NOTHING ? lm_newest_run(copy, arena) : NULL;
+        if (run)
+            lm_fail(model, LM_FOLDER_OF_RUNS, copy, run);
+        else
+            lm_fail(model, "%s: %s", path, err.text);
+        return NULL;
+    }
     if (history->left_out > 0)
         lm_say(model, "%s: %" PRId64 " number%s not finite and left out", path, history->left_out,
                history->left_out == 1 ? " is" : "s are");

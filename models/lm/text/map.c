@@ -28,7 +28,9 @@ static char *join(const char *folder, size_t length, const char *name, tensor_ar
 }
 
 char *lm_path_in(const char *folder, const char *name, tensor_arena *arena, tensor_error *err) {
-    return join(folder, strlen(folder), name, arena, err);
+    size_t length = strlen(folder);
+    while (length > 0 && folder[length - 1] == '/') length--;
+    return join(folder, length, name, arena, err);
 }
 
 char *lm_path_beside(const char *path, const char *name, tensor_arena *arena, tensor_error *err) {

@@ -25,7 +25,8 @@ typedef enum lm_tokenizer_kind { LM_CHAR, LM_BYTE, LM_BPE } lm_tokenizer_kind;
 typedef enum lm_place { LM_NOTHING, LM_FILE, LM_FOLDER, LM_UNKNOWN } lm_place;
 lm_place lm_place_of(const char *path, tensor_error *err);
 
-/* "folder/name", and a file beside the one at `path`; on the arena, NULL where memory is out. */
+/* "folder/name", with one slash however many the folder ends with, and a file beside the one at `path`; on the arena, NULL
+ * where memory is out. */
 char *lm_path_in(const char *folder, const char *name, tensor_arena *arena, tensor_error *err);
 char *lm_path_beside(const char *path, const char *name, tensor_arena *arena, tensor_error *err);
 
