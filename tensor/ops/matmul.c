@@ -137,7 +137,7 @@ static int64_t pieces(int64_t n, int64_t size) {
 static void cut(product *t, int threads) {
     enum {
         ROWS = 768,
-        COLS = 288,
+        COLS = 1152,
         ROW = 2,
         PANEL = 32,
         BORDER_ROWS = 6,
