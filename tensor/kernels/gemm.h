@@ -23,6 +23,7 @@ static const int gemm_tile_rows[GEMM_NV + 1] = {0, 12, 6, 4}; /* of a tile that 
 #define EACH_MR_4(_, nv) _(1, nv) _(2, nv) _(3, nv) _(4, nv)
 #define EACH_MR_6(_, nv) EACH_MR_4(_, nv) _(5, nv) _(6, nv)
 #define EACH_MR_12(_, nv) EACH_MR_6(_, nv) _(7, nv) _(8, nv) _(9, nv) _(10, nv) _(11, nv) _(12, nv)
+
 /* Blocks. A tile of three vectors needs its panel in the first-level cache; one of two vectors, with twelve rows, loads so
  * little for each multiply-add that the panel may come from the second level. Then longer steps of k write and read C
  * less often. */
@@ -31,9 +32,8 @@ enum {
     GEMM_KC_SPREAD = GEMM_NV == 3 ? 128 : GEMM_KC, /* where A's steps need all of that cache, too */
     GEMM_KC_PACKED = 256,                          /* where A is copied */
     GEMM_NEAR = 1 << 16, /* elements that steps of A may span: 256 KiB, half of a second-level cache */
-    GEMM_MC = GEMM_NV == 3
-                  ? 264
-                  : 396 /* rows of A that stay in the second-level cache while the panels change, about */
+    /* Rows of A that stay in the second-level cache while the panels change, about. */
+    GEMM_MC = GEMM_NV == 3 ? 264 : 396
 };
 
 /* Tiles one below the other: rows of C in one panel of columns. */
@@ -51,19 +51,25 @@ typedef struct gemm_strip {
  * need a register each, of which there are too few for twelve. */
 enum { TILE_REACH = 3, TILE_BASES = (GEMM_MR + TILE_REACH - 1) / TILE_REACH };
 
-/* One step of the chains of a tile. Between two multiply-adds there is room for hardly anything: where a core runs two
+/* acc += the numbers of A at one step times `row`, a row of B. Between two multiply-adds there is room for hardly anything: where a core runs two
  * threads, every other instruction takes a multiply-add's place. */
-TILE tile_step(const int mr, const int nv, vec *acc, const float *const *a, int64_t a_row, int64_t a_step,
-               const float *b) {
-    vec row[GEMM_NV];
-    UNROLL
-    for (int v = 0; v < nv; v++) row[v] = vec_load(b + v * VEC_WIDTH);
+TILE tile_multiply(const int mr, const int nv, vec *acc, const float *const *a, int64_t a_row, int64_t a_step,
+                   const vec *row) {
     UNROLL
     for (int i = 0; i < mr; i++) {
         const vec x = vec_splat(a[i / TILE_REACH][i % TILE_REACH * a_row + a_step]);
         UNROLL
         for (int v = 0; v < nv; v++) acc[i * nv + v] = vec_accumulate(x, row[v], acc[i * nv + v]);
     }
+}
+
+/* One step of the chains of a tile. */
+TILE tile_step(const int mr, const int nv, vec *acc, const float *const *a, int64_t a_row, int64_t a_step,
+               const float *b) {
+    vec row[GEMM_NV];
+    UNROLL
+    for (int v = 0; v < nv; v++) row[v] = vec_load(b + v * VEC_WIDTH);
+    tile_multiply(mr, nv, acc, a, a_row, a_step, row);
 }
 
 TILE tile_clear(const int mr, const int nv, vec *acc) {

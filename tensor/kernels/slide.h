@@ -30,13 +30,7 @@ TILE slide_step(const int mr, vec *acc, const float *const *a, int64_t a_row, in
     vec row[SLIDE_NV];
     UNROLL
     for (int v = 0; v < SLIDE_NV; v++) row[v] = vec_load(b[v] + offset);
-    UNROLL
-    for (int i = 0; i < mr; i++) {
-        const vec x = vec_splat(a[i / TILE_REACH][i % TILE_REACH * a_row + step]);
-        UNROLL
-        for (int v = 0; v < SLIDE_NV; v++)
-            acc[i * SLIDE_NV + v] = vec_accumulate(x, row[v], acc[i * SLIDE_NV + v]);
-    }
+    tile_multiply(mr, SLIDE_NV, acc, a, a_row, step, row);
 }
 
 TILE slide_any(const int mr, const slide_tile *t) {

@@ -110,16 +110,13 @@ typedef struct scatter_job {
 static void scatter_line(const scatter_job *t, float *out, const int32_t *ids, const float *x) {
     double *total = t->total;
     for (int64_t i = 0; i < t->ids; i++) total[ids[i * t->step[1]]] += (double)x[i * t->step[2]];
-    if (t->n <= 8 * t->ids && t->step[0] == 1) {
-        tensor_kernels_get()->take_totals(t->n, out, total);
-        return;
+    const bool all = t->n <= 8 * t->ids;
+    if (all && t->step[0] == 1) tensor_kernels_get()->take_totals(t->n, out, total);
+    for (int64_t j = 0; all && t->step[0] != 1 && j < t->n; j++) {
+        out[j * t->step[0]] += (float)total[j];
+        total[j] = 0;
     }
-    if (t->n <= 8 * t->ids) {
-        for (int64_t j = 0; j < t->n; j++) out[j * t->step[0]] += (float)total[j];
-        memset(total, 0, (size_t)t->n * sizeof *total);
-        return;
-    }
-    for (int64_t i = 0; i < t->ids; i++) {
+    for (int64_t i = 0; !all && i < t->ids; i++) {
         const int32_t id = ids[i * t->step[1]];
         if (total[id] != 0) out[id * t->step[0]] += (float)total[id];
         total[id] = 0;

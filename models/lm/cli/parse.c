@@ -32,8 +32,7 @@ typedef struct reader {
     int argc, at;
     char *const *argv;
     const char *place; /* of the present word; NULL: the command line itself */
-    bool own;          /* the command line's own words have begun */
-    int begin;         /* where they do */
+    int begin;         /* of the command line's own words */
 } reader;
 
 static const char mark[] = "--config=";
@@ -50,9 +49,7 @@ static reader read_words(int argc, char *const *argv) {
 
 /* The next word; NULL: there are no more. */
 static const char *next(reader *r) {
-    r->place = NULL;
-    r->own |= r->at + 1 >= r->argc || !lm_is_place(r->argv[r->at]);
-    if (!r->own) r->place = r->argv[r->at++] + strlen(mark);
+    r->place = r->at < r->begin ? r->argv[r->at++] + strlen(mark) : NULL;
     return r->at < r->argc ? r->argv[r->at++] : NULL;
 }
 

@@ -179,11 +179,12 @@ static int look_for_last(const lm_trainer *t) {
     if (places[0] != LM_NOTHING) return LM_DONE;
     if (places[2] == LM_NOTHING)
         return lm_fail(model, "%s: there is no such folder to go on from", t->set.resume);
-    const char *run = places[1] == LM_NOTHING ? lm_newest_run(t->set.resume, t->arena) : NULL;
-    if (run) return lm_fail(model, LM_FOLDER_OF_RUNS, t->set.resume, run);
-    if (places[1] == LM_NOTHING) return lm_fail(model, "%s: there is no run to go on with", t->last);
-    return lm_fail(model, "%s is not there; start from the weights of the best report with --init %s",
-                   t->last, t->best);
+    if (places[1] != LM_NOTHING)
+        return lm_fail(model, "%s is not there; start from the weights of the best report with --init %s",
+                       t->last, t->best);
+    const char *run = lm_newest_run(t->set.resume, t->arena);
+    return run ? lm_fail(model, LM_FOLDER_OF_RUNS, t->set.resume, run)
+               : lm_fail(model, "%s: there is no run to go on with", t->last);
 }
 
 /* Whether the command line names a context: --init then takes so much of the checkpoint's. */
