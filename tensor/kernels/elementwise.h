@@ -36,7 +36,7 @@ static inline const float *spread(const float *x, int64_t step, float room[VEC_W
     }                                                                                                        \
     static void unary_##op(int64_t n, float *out, const float *in) {                                         \
         int64_t i = 0;                                                                                       \
-        for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) vec_store(out + i, apply_##op(vec_load(in + i)));         \
+        for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) vec_store(out + i, apply_##op(vec_stream(in + i)));       \
         if (i < n) vec_store_part(out + i, apply_##op(vec_load_part(in + i, n - i)), n - i);                 \
     }
 
@@ -48,7 +48,7 @@ static inline const float *spread(const float *x, int64_t step, float room[VEC_W
         int64_t n, float *out, const float *a, int64_t a_move, const float *b, int64_t b_move) {             \
         int64_t i = 0;                                                                                       \
         for (; i + VEC_WIDTH <= n; i += VEC_WIDTH, a += a_move, b += b_move)                                 \
-            vec_store(out + i, apply_##op(vec_load(a), vec_load(b)));                                        \
+            vec_store(out + i, apply_##op(vec_stream(a), vec_stream(b)));                                    \
         if (i < n)                                                                                           \
             vec_store_part(out + i, apply_##op(vec_load_part(a, n - i), vec_load_part(b, n - i)), n - i);    \
     }                                                                                                        \
@@ -85,7 +85,8 @@ static inline const float *spread(const float *x, int64_t step, float room[VEC_W
         const vec p = vec_splat(a), q = vec_splat(b);                                                        \
         int64_t i = 0;                                                                                       \
         (void)in_y;                                                                                          \
-        for (; i + VEC_WIDTH <= n; i += VEC_WIDTH) vec_store(out + i, apply_##op(vec_load(in_x + i), p, q)); \
+        for (; i + VEC_WIDTH <= n; i += VEC_WIDTH)                                                           \
+            vec_store(out + i, apply_##op(vec_stream(in_x + i), p, q));                                      \
         if (i < n) vec_store_part(out + i, apply_##op(vec_load_part(in_x + i, n - i), p, q), n - i);         \
     }
 
@@ -99,7 +100,7 @@ static inline const float *spread(const float *x, int64_t step, float room[VEC_W
         const vec p = vec_splat(a), q = vec_splat(b);                                                        \
         int64_t i = 0;                                                                                       \
         for (; i + VEC_WIDTH <= n; i += VEC_WIDTH)                                                           \
-            vec_store(out + i, apply_##op(vec_load(in_x + i), vec_load(in_y + i), p, q));                    \
+            vec_store(out + i, apply_##op(vec_stream(in_x + i), vec_stream(in_y + i), p, q));                \
         if (i < n) {                                                                                         \
             const vec x = vec_load_part(in_x + i, n - i), y = vec_load_part(in_y + i, n - i);                \
             vec_store_part(out + i, apply_##op(x, y, p, q), n - i);                                          \
@@ -191,7 +192,8 @@ PARAMETRIC_BINARY(HUBER_VJP, x *vec_at_most(vec_at_least(y, -p), p))
 static void where(int64_t n, float *out, const float *cond, const float *a, const float *b) {
     int64_t i = 0;
     for (; i + VEC_WIDTH <= n; i += VEC_WIDTH)
-        vec_store(out + i, vec_select(vec_load(cond + i) != vec_splat(0), vec_load(a + i), vec_load(b + i)));
+        vec_store(out + i,
+                  vec_select(vec_stream(cond + i) != vec_splat(0), vec_stream(a + i), vec_stream(b + i)));
     if (i < n) {
         const vec c = vec_load_part(cond + i, n - i);
         const vec x = vec_load_part(a + i, n - i), y = vec_load_part(b + i, n - i);
