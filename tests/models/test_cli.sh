@@ -380,7 +380,20 @@ else
   # shellcheck disable=SC2086
   interrupt INT stdout "$gpt" train $tiny --iters 100000000 --eval-every 100000000 --out none
   check 'Ctrl-C with --out none' grep -q 'iterations; --out none keeps nothing$' stderr
+  mkfifo endless
+  exec 9<>endless
+  mkdir out/here
+  for folder in out/new/er out/here; do
+    interrupt INT stderr "$gpt" train --data endless --out $folder
+    check 'Ctrl-C before the first iteration: exit status 130' [ "$status" -eq 130 ]
+    check 'Ctrl-C before the first iteration: it says so' grep -q '^gpt: interrupted before the first iteration; nothing was saved$' stderr
+  done
+  exec 9>&-
+  check 'Ctrl-C before the first iteration: no new folder stays' [ ! -e out/new ]
+  check 'Ctrl-C before the first iteration: a folder that was there does' [ "$(ls -A out/here)$(ls -d out/here)" = out/here ]
 fi
+refuses 1 'gpt: nowhere: cannot be opened' "$gpt" train --data nowhere --out out/new/er
+check 'without a text no new folder stays' [ ! -e out/new ]
 
 model=out/a/last.safetensors
 if [ -w /dev/full ]; then

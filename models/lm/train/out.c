@@ -1,5 +1,7 @@
 /* The folder of a run, before it begins: whether it may be written to, or a new one. */
 #include <errno.h>
+#include <limits.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,18 +13,37 @@ bool lm_out_name(lm_trainer *t) {
     if (!out) return true;
     t->last = lm_path_in(out, "last.safetensors", t->arena, NULL);
     t->best = lm_path_in(out, "best.safetensors", t->arena, NULL);
-    return t->last && t->best;
+    t->tokens = lm_path_in(out, "tokens.bin", t->arena, NULL);
+    return t->last && t->best && t->tokens;
 }
 
 /* Makes the folders above a file; `path` is changed only on the way. */
-static bool make_folders(char *path) {
+static bool make_folders(lm_trainer *t, char *path) {
     for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        bool ok = mkdir(path, 0777) == 0 || errno == EEXIST;
+        const bool made = mkdir(path, 0777) == 0, ok = made || errno == EEXIST;
         *slash = '/';
         if (!ok) return false;
+        t->made += made;
     }
     return true;
+}
+
+/* Takes away what lm_out_prepare and lm_out_make have made, and the tokens that were written there since. A handler of a
+ * signal may call it: the system's functions in it are those that may be called there. */
+static void remove_made(const lm_trainer *t) {
+    char path[PATH_MAX];
+    size_t length = t->set.out ? strlen(t->set.out) : 0;
+    if (length >= sizeof path) return;
+    if (t->lock.fd >= 0) unlink(t->lock.path); /* while it is locked: nobody else's */
+    if (t->made > 0) unlink(t->tokens);
+    for (int left = t->made; left > 0; left--) {
+        while (length > 1 && t->set.out[length - 1] == '/') length--;
+        memcpy(path, t->set.out, length);
+        path[length] = '\0';
+        if (rmdir(path) != 0) return;
+        while (length > 0 && t->set.out[length - 1] != '/') length--;
+    }
 }
 
 /* Whether nothing is lost with a file: a run that is killed before its first checkpoint leaves empty ones. */
@@ -58,7 +79,7 @@ int lm_out_prepare(lm_trainer *t) {
     if (!out) return LM_DONE;
     char *path = lm_path_in(out, "", t->arena, NULL);
     if (!path) return lm_fail(model, "out of memory");
-    if (!make_folders(path)) return lm_fail(model, "%s: cannot be made: %s", out, strerror(errno));
+    if (!make_folders(t, path)) return lm_fail(model, "%s: cannot be made: %s", out, strerror(errno));
     const lm_place place = lm_place_of(out, &err);
     if (place == LM_UNKNOWN) return lm_fail(model, "%s", err.text);
     if (place != LM_FOLDER) return lm_fail(model, "%s: not a directory", out);
@@ -75,12 +96,15 @@ int lm_out_make(lm_trainer *t) {
     if (t->set.out || t->keeps_nothing) return LM_DONE;
     char *out = tensor_arena_alloc(t->arena, ROOM, NULL);
     if (!out) return lm_fail(model, "out of memory");
-    bool made = mkdir("runs", 0777) == 0 || errno == EEXIST;
-    for (int n = 1; made && !t->new_folder; n++) {
+    const bool first = mkdir("runs", 0777) == 0;
+    bool made = first || errno == EEXIST, found = false;
+    t->made += first;
+    for (int n = 1; made && !found; n++) {
         snprintf(out, ROOM, "runs/%.40s-%d", model->name, n);
-        t->new_folder = mkdir(out, 0777) == 0;
-        made = t->new_folder || errno == EEXIST;
+        found = mkdir(out, 0777) == 0;
+        made = found || errno == EEXIST;
     }
+    t->made += found;
     if (!made)
         return lm_fail(
             model,
@@ -92,12 +116,43 @@ int lm_out_make(lm_trainer *t) {
 }
 
 void lm_out_remove(lm_trainer *t) {
-    if (!t->new_folder) return;
+    remove_made(t);
+    t->made = 0;
     lm_run_unlock(&t->lock);
-    const char *tokens = lm_path_in(t->set.out, "tokens.bin", t->arena, NULL);
-    if (tokens) unlink(tokens);
-    rmdir(t->set.out);
-    rmdir("runs"); /* only where it is empty */
+}
+
+/* ---- A signal before the first iteration ------------------------------------------------------------------- */
+
+enum { SIGNALS = 3 };
+static const int signals[SIGNALS] = {SIGINT, SIGHUP, SIGTERM};
+static struct {
+    const lm_trainer *trainer;
+    char line[160];
+} waiting;
+
+/* The signal then ends the program, as its action is the default again. */
+static void abandon(int signal) {
+    (void)!write(STDERR_FILENO, waiting.line, strlen(waiting.line));
+    remove_made(waiting.trainer);
+    raise(signal);
+}
+
+void lm_out_guard(const lm_trainer *t) {
+    struct sigaction new = {.sa_handler = abandon, .sa_flags = (int)SA_RESETHAND}, old;
+    sigemptyset(&new.sa_mask);
+    waiting.trainer = t;
+    snprintf(waiting.line, sizeof waiting.line, "%s%.32s: interrupted before the first iteration; %s\n",
+             lm_is_terminal(STDERR_FILENO) ? "\r\033[K" : "", t->instance.model->name,
+             t->set.resume ? "the run is as it was" : "nothing was saved");
+    for (int i = 0; i < SIGNALS; i++)
+        if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler == SIG_DFL)
+            sigaction(signals[i], &new, NULL);
+}
+
+void lm_out_unguard(void) {
+    struct sigaction old;
+    for (int i = 0; i < SIGNALS; i++)
+        if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler == abandon) signal(signals[i], SIG_DFL);
 }
 
 bool lm_out_forget(const lm_trainer *t, tensor_error *err) {

@@ -58,8 +58,7 @@ int lm_prepare_text(lm_trainer *t, lm_text *text) {
 int lm_prepare_tokens(lm_trainer *t, const lm_text *text) {
     const lm_model *model = t->instance.model;
     tensor_error err = {0};
-    const char *path = t->set.out ? lm_path_in(t->set.out, "tokens.bin", t->arena, &err) : NULL;
-    if (err.text[0]) return lm_fail(model, "%s", err.text);
+    const char *path = t->set.out ? t->tokens : NULL;
     lm_busy *busy = lm_busy_begin(model->name, "cutting the text into tokens");
     const bool ok =
         lm_corpus_open(&t->corpus, &t->instance.tokenizer, text->bytes ? text : NULL, path, &err) &&

@@ -83,18 +83,23 @@ static int begin(lm_trainer *t) {
     return status == LM_DONE ? prepare(t) : status;
 }
 
+/* All that stands before the loop; where it fails or is interrupted, a new folder is gone again. */
+static int ready(lm_trainer *t) {
+    if (t->ranks.world.rank == 0) lm_out_guard(t);
+    int status = lm_train_agree(t, begin(t));
+    if (status == LM_DONE && !t->set.dry_run) status = lm_train_compare(t);
+    if (status == LM_DONE && !t->set.dry_run && t->set.seconds > 0 && !t->set.resume) status = plan_time(t);
+    if (status == LM_DONE && !t->set.dry_run) status = lm_measure_counts(t);
+    lm_out_unguard();
+    if (status != LM_DONE) lm_out_remove(t);
+    return status;
+}
+
 static int run(lm_trainer *t) {
     const lm_model *model = t->instance.model;
-    int status = lm_train_agree(t, begin(t));
-    if (status == LM_DONE && t->set.dry_run) return lm_plan_print(t);
-    if (status == LM_DONE) status = lm_train_compare(t);
-    if (status == LM_DONE && t->set.seconds > 0 && !t->set.resume) status = plan_time(t);
-    if (status != LM_DONE) {
-        lm_out_remove(t);
-        return status;
-    }
-    status = lm_measure_counts(t);
+    int status = ready(t);
     if (status != LM_DONE) return status;
+    if (t->set.dry_run) return lm_plan_print(t);
     lm_train_introduce(t);
     if (t->set.resume && t->state.iteration >= t->set.iterations) {
         lm_say(model, "the run is complete; to go on, give --iters more than %" PRId64, t->state.iteration);

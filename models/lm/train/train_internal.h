@@ -66,6 +66,7 @@ typedef struct lm_trainer {
     lm_progress progress;
     lm_log log;
     const char *last, *best; /* the checkpoints' paths; NULL: nothing is saved */
+    const char *tokens;      /* the path of the text's tokens, likewise */
     lm_lock lock;            /* of the folder */
     tensor best_values;      /* the best weights where nothing is saved */
     /* Of the validation text, by what was counted alone; NaN: nothing was, or there is nothing else. */
@@ -74,7 +75,7 @@ typedef struct lm_trainer {
     int64_t saved;       /* the iteration that `last` holds; -1: none of this process */
     lm_log_row row;      /* of the step to come */
     double begun;        /* clock: when the loop began */
-    bool new_folder;     /* `out` was chosen and made here */
+    int made;            /* folders: `out` and those above it, as far as they were not there */
     bool keeps_nothing;  /* --out none */
     bool fitted;         /* the iterations were chosen here */
     bool stopped;        /* early */
@@ -106,6 +107,9 @@ int lm_out_prepare(lm_trainer *t);
 int lm_out_make(lm_trainer *t);
 /* Takes a new one away again, where the run did not begin. */
 void lm_out_remove(lm_trainer *t);
+/* Until lm_out_unguard, a signal that ends the program has a line and does the same. */
+void lm_out_guard(const lm_trainer *t);
+void lm_out_unguard(void);
 /* Removes the best weights of an earlier run, which --force gives up, once the new run has saved its own: it may have
  * no best ones for long, or never. */
 bool lm_out_forget(const lm_trainer *t, tensor_error *err);
