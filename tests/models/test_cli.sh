@@ -65,7 +65,10 @@ refuses 2 "--resume goes on in the run's own folder, without --out" "$gpt" train
 refuses 2 '--resume has weights already, and takes no --init' "$gpt" train --resume a --init b
 refuses 2 '--min-lr 0.1 is above --lr 0.01' "$gpt" train --data text --min-lr 0.1
 refuses 2 '--cooldown needs --schedule linear or cosine' "$gpt" train --data text --cooldown 0.5
-refuses 2 '--optimizer muon needs an --lr above 0' "$gpt" train --data text --optimizer muon --lr 0
+refuses 2 'the optimizer muon needs an --lr above 0' "$gpt" train --data text --optimizer muon --lr 0
+refuses 2 '--muon-lr and --muon-momentum need --optimizer muon' "$gpt" train --data text --muon-lr 0.1
+refuses 2 '--vocab-size needs --tokenizer bpe' "$gpt" train --data text --vocab-size 300
+refuses 2 '--data text is given twice' "$gpt" train --data text --data other --data text
 refuses 2 '--table-lr needs an --lr above 0' "$gpt" train --data text --table-lr 1 --lr 0
 refuses 2 '--optimizer muon needs a model with hidden layers' "$bigram" train --data text --optimizer muon
 refuses 2 '--table-lr needs a model with tables beside its output' "$bigram" train --data text --table-lr 1
@@ -228,6 +231,16 @@ run "$gpt" train $tiny --init out/r/last.safetensors --iters 1 --eval-every 1 --
 done_well '--init'
 check '--init begins where the weights are' awk -v was="$(tail -n 1 out/r/log.csv | cut -d , -f 2)" \
   '/^Iter 0/ { exit !($6 < was + 0.7) }' stdout
+check '--init with the preset of the weights says nothing of it' [ "$(grep -c preset stderr)" -eq 0 ]
+run "$gpt" train $tiny --init out/r/last.safetensors --preset small --iters 1 --sample-tokens 0 --out out/small
+run "$gpt" train $tiny --init out/small/last.safetensors --iters 1 --sample-tokens 0 --out none
+check '--init by another preset says so' grep -q 'by the preset kalevala; these weights were trained by --preset small$' stderr
+run "$gpt" train $tiny --iters 3 --warmup 3 --out none
+check 'a warmup that never ends is warned of' grep -q 'warning: a --warmup of 3 does not end within the run' stderr
+run "$gpt" train $tiny --iters 3 --warmup 2 --out none
+check 'one that ends is not' [ "$(grep -c warmup stderr)" -eq 0 ]
+run "$gpt" train $tiny --tokenizer bpe --vocab-size 1000000 --iters 1 --out none
+check 'too large a vocabulary is warned of' grep -q 'warning: the text has byte pairs for [0-9]* tokens, not for a --vocab-size of 1000000$' stderr
 refuses 1 'nowhere: there is no such folder to go on from' "$gpt" train --resume nowhere
 refuses 1 'folder/last.safetensors: there is no run to go on with' "$gpt" train --resume folder
 mkdir -p out/only

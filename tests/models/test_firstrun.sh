@@ -82,6 +82,11 @@ check 'a short text gets fewer iterations, in some 42 passes' awk '/^iterations/
 matches '--dry-run says how much memory' 'memory      about [0-9]* MB: [0-9]* MB for weights, gradients and optimizer, [0-9]* MB for a batch'
 matches 'and how long' 'time        roughly [0-9].*'
 check 'and keeps nothing' [ ! -e runs/gpt-8 ]
+check '--dry-run says nothing of what fits' [ "$(grep -c 'too little' stdout)" -eq 0 ]
+if grep -q '^free ' stdout; then
+  run "$gpt" train --data text --dry-run --layers 64 --width 65536
+  matches '--dry-run says that training would not begin' 'free  *[0-9]* [MG]B, which is too little: it would not begin without --force'
+fi
 run "$gpt" train $tiny --iters 777 --dry-run
 matches '--iters counts' 'iterations  777, .* passes over the text'
 run "$gpt" train $tiny --dry-run --resume runs/gpt-1

@@ -204,6 +204,20 @@ def faults(gpt):
     check("a fault after a sign of life", b"\r\033[Kgpt: standard input: byte 2 is not" in seen, seen)
 
 
+def once(gpt, shape):
+    """The text of the last report, by the best weights, is not written again at the end."""
+    master, slave = os.openpty()
+    env = dict(os.environ, TERM="xterm")
+    options = "--iters 2 --eval-every 1 --eval-batches 1 --sample-tokens 5 --lr 0.01 --out none".split()
+    child = subprocess.Popen([gpt, "train", "--data", "text", *shape, *options], stdout=slave, stderr=slave, env=env)
+    seen = b""
+    while b"was at iteration" not in seen:
+        seen += os.read(master, 65536)
+    child.wait()
+    check("the last report is the best one", b"was at iteration 1" in seen, seen)
+    check("and its text is not written twice", b"written with the best weights" not in seen, seen)
+
+
 def main():
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as nohup may have left it ignored
     gpt = os.path.join(os.path.abspath(sys.argv[1]), "gpt")
@@ -217,6 +231,7 @@ def main():
         for part in edit, narrow, ends, plain:
             part(gpt, "run/last.safetensors")
         faults(gpt)
+        once(gpt, shape)
     return 1 if failed else 0
 
 

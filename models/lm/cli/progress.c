@@ -9,7 +9,11 @@
 
 #include "models/lm/cli/cli.h"
 
-enum { MOST_COLUMNS = 10000 }; /* of $COLUMNS, with which others compute */
+enum {
+    MOST_COLUMNS = 10000, /* of $COLUMNS, with which others compute */
+    FIRST_LINE = 5,       /* seconds, where there is no terminal */
+    EACH_LINE = 60
+};
 
 int lm_columns_of(int fd) {
     struct winsize size;
@@ -43,7 +47,7 @@ void lm_progress_begin(lm_progress *p, int64_t first, int64_t total, int64_t eve
     const double t = lm_now();
     *p = (lm_progress){.first = first, .done = first, .total = total, .every = every, .resumed = t};
     p->terminal = lm_is_terminal(STDERR_FILENO);
-    p->shown = p->terminal ? 0 : t;
+    p->shown = p->terminal ? 0 : t + FIRST_LINE - EACH_LINE;
     p->colour = lm_shows_colour(STDERR_FILENO);
 }
 
@@ -95,7 +99,7 @@ char *lm_progress_text(const lm_progress *p, int columns, char *buffer, size_t s
 /* Writes the line where it is time for it. */
 static void show(lm_progress *p, double t) {
     char text[256];
-    if (p->quiet || t - p->shown < (p->terminal ? 0.1 : 60)) return;
+    if (p->quiet || t - p->shown < (p->terminal ? 0.1 : EACH_LINE)) return;
     p->shown = t;
     if (p->terminal) {
         lm_progress_text(p, lm_columns() - 1, text, sizeof text); /* the last column would wrap on some */

@@ -154,8 +154,9 @@ static bool make_sample(lm_trainer *t, lm_sheet *sheet, tensor_error *err) {
 }
 
 /* On the terminal, without what would move its cursor. */
-static void show_sample(const lm_trainer *t, const char *text, size_t size) {
+static void show_sample(lm_trainer *t, const char *text, size_t size) {
     if (!text || !t->progress.terminal || t->set.quiet) return;
+    t->shown = t->state.iteration;
     fputs(t->progress.colour ? "\033[2m" : "", stderr);
     lm_visible_lines(stderr, text, size);
     fputs(t->progress.colour ? "\033[0m\n\n" : "\n\n", stderr);
@@ -345,7 +346,7 @@ int lm_train_loop(lm_trainer *t) {
     tensor_error err = {0};
     catch_interrupts(old);
     t->begun = lm_now();
-    t->saved = -1;
+    t->saved = t->shown = -1;
     int status = LM_DONE;
     const int64_t from = t->set.resume ? t->state.iteration : -1;
     lm_busy *busy = lm_busy_begin(t->instance.model->name, "saving");

@@ -69,18 +69,26 @@ static int64_t fitting_batch(const lm_trainer *t, double bytes) {
     return 0;
 }
 
-int lm_memory_check(const lm_trainer *t) {
-    const lm_model *model = t->instance.model;
-    const lm_memory need = lm_memory_needed(t);
+/* What it has taken already. */
+static double taken(const lm_trainer *t) {
     const bool loaded =
         tensor_ok(nn_values(t->instance.params)); /* with gradients, and what is needed to go on */
     const double numbers = 2 * (double)nn_params_count(t->instance.params);
-    const double taken =
-        loaded ? sizeof(float) * (numbers + (t->set.resume ? lm_optimizer_numbers(t) : 0)) : 0;
+    return loaded ? sizeof(float) * (numbers + (t->set.resume ? lm_optimizer_numbers(t) : 0)) : 0;
+}
+
+bool lm_memory_fits(const lm_trainer *t, double bytes) {
+    const lm_memory need = lm_memory_needed(t);
+    return bytes < 0 || need.weights + need.batch - taken(t) <= bytes;
+}
+
+int lm_memory_check(const lm_trainer *t) {
+    const lm_model *model = t->instance.model;
+    const lm_memory need = lm_memory_needed(t);
     const double all = need.weights + need.batch, bytes = (double)tensor_memory();
     char text[3][32], less[120] = "a smaller --vocab-size";
-    if (bytes < 0 || all - taken <= bytes || t->set.force || t->set.dry_run) return LM_DONE;
-    const int64_t batch = fitting_batch(t, bytes + taken);
+    if (lm_memory_fits(t, bytes) || t->set.force || t->set.dry_run) return LM_DONE;
+    const int64_t batch = fitting_batch(t, bytes + taken(t));
     if (counting_bytes(t) > all / 2)
         snprintf(less, sizeof less, "a smaller --%s", order_option(model));
     else if (batch > 0)

@@ -11,8 +11,10 @@ bool lm_optimizer_check(const lm_trainer *t, tensor_error *err) {
         return tensor_fail(err, "--optimizer muon needs a model with hidden layers");
     if (set->table_rate > 0 && !model->tables)
         return tensor_fail(err, "--table-lr needs a model with tables beside its output");
+    if (!muon && !set->resume && (lm_train_given(t, "muon-lr") || lm_train_given(t, "muon-momentum")))
+        return tensor_fail(err, "--muon-lr and --muon-momentum need --optimizer muon");
     if ((muon || set->table_rate > 0) && set->rate == 0)
-        return tensor_fail(err, "--%s needs an --lr above 0", muon ? "optimizer muon" : "table-lr");
+        return tensor_fail(err, "%s needs an --lr above 0", muon ? "the optimizer muon" : "--table-lr");
     if (set->cooldown < 1 && set->schedule == NN_CONSTANT)
         return tensor_fail(err, "--cooldown needs --schedule linear or cosine");
     return true;

@@ -183,7 +183,10 @@ int lm_plan_print(const lm_trainer *t) {
          lm_memory_text(need.weights, text[1], sizeof *text), lm_memory_parts(t),
          lm_memory_text(need.batch, text[2], sizeof *text));
     const int64_t bytes = tensor_memory();
-    if (bytes >= 0) fact("free", "%s", lm_memory_text((double)bytes, text[0], sizeof *text));
+    if (bytes >= 0)
+        fact("free", "%s%s", lm_memory_text((double)bytes, text[0], sizeof *text),
+             lm_memory_fits(t, (double)bytes) ? ""
+                                              : ", which is too little: it would not begin without --force");
     const double speed = model->activations ? lm_machine_speed(&err) : 0;
     if (speed > 0 && set->seconds == 0)
         fact("time", "roughly %s, without reports",

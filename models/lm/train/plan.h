@@ -16,6 +16,8 @@ lm_memory lm_memory_needed(const lm_trainer *t);
 const char *lm_memory_parts(const lm_trainer *t); /* what the first of these is for, in words */
 /* Refuses, with a line, what the machine has not enough memory for. Returns an exit status. */
 int lm_memory_check(const lm_trainer *t);
+/* Whether what is needed beyond what is loaded fits into so many free bytes; less than 0: nobody knows how many. */
+bool lm_memory_fits(const lm_trainer *t, double bytes);
 
 /* Passes over the text that are useful at most, by trials: on texts from 30 KB to 3 MB the loss on unseen text was lowest
  * before. On top of counts a model has less to learn: on verses of 40 KB the loss was lowest after 6 passes of Muon

@@ -1,6 +1,7 @@
 /* What a run says of itself: before the loop what it will learn from, after it what it has reached. */
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "models/lm/train/plan.h"
 #include "models/lm/train/train_internal.h"
@@ -27,6 +28,11 @@ void lm_train_introduce(const lm_trainer *t) {
 /* Whether weights of a report were kept. */
 static bool has_best(const lm_trainer *t) {
     return t->state.best_loss < LM_NO_LOSS && lm_train_keeps(t, t->state.best_iteration);
+}
+
+/* Whether whoever looks at the terminal has the text of these weights before him already. */
+static bool best_is_shown(const lm_trainer *t) {
+    return has_best(t) && t->shown == t->state.best_iteration && lm_is_terminal(STDOUT_FILENO);
 }
 
 /* Takes back the best weights. */
@@ -65,7 +71,7 @@ static void say_result(const lm_trainer *t) {
     const lm_model *model = t->instance.model;
     const lm_state *state = &t->state;
     char took[32], words[40], folder[LM_QUOTED];
-    if (has_best(t) && t->set.sample_tokens > 0)
+    if (has_best(t) && t->set.sample_tokens > 0 && !best_is_shown(t))
         lm_say(model, "written with the best weights, those of iteration %" PRId64, state->best_iteration);
     if (t->stopped)
         lm_say(model,
@@ -100,7 +106,7 @@ int lm_train_finish(lm_trainer *t) {
     lm_sampling sampling = {
         .tokens = set->sample_tokens, .temperature = set->temperature, .seed = (uint64_t)set->seed};
     if (!load_best(t, &err)) return lm_fail(model, "%s", err.text);
-    if (set->sample_tokens > 0) {
+    if (set->sample_tokens > 0 && !best_is_shown(t)) {
         fputc('\n', stdout);
         if (!lm_sample(&t->instance, &sampling, stdout, &err)) return lm_fail(model, "%s", err.text);
     }

@@ -195,12 +195,29 @@ static bool context_given(const lm_trainer *t, int argc, char *const *argv) {
     return false;
 }
 
+/* How the weights of --init were trained does not come with them. */
+static bool say_preset(const lm_trainer *t, int argc, char *const *argv, tensor_error *err) {
+    const lm_option *o;
+    for (int i = 0; (o = lm_option_at(t->usage, i)) && o->kind != LM_PRESET;) i++;
+    if (!o || lm_option_given(o, argc, argv)) return true;
+    const char *path = lm_checkpoint_path(t->set.init, t->arena, err);
+    nn_file *file = path ? lm_checkpoint_open(path, err) : NULL;
+    const char *was = file ? nn_file_metadata(file, "train.preset") : NULL;
+    char now[32];
+    if (was && strcmp(was, lm_option_text(o, now, sizeof now)) != 0)
+        lm_say(t->instance.model, "trains by the preset %s; these weights were trained by --preset %s", now,
+               was);
+    nn_file_close(file);
+    return file;
+}
+
 /* The options come first: the model is made from them. */
 static bool load(lm_trainer *t, int argc, char *const *argv, tensor_error *err) {
     const lm_model *model = t->instance.model;
     if (!t->set.resume)
         return lm_checkpoint_load_cropped(&t->instance, model, t->set.init,
-                                          context_given(t, argc, argv) ? t->set.context : 0, err);
+                                          context_given(t, argc, argv) ? t->set.context : 0, err) &&
+               say_preset(t, argc, argv, err);
     tensor_error fault = {0};
     nn_file *file = nn_file_open(t->last, err);
     bool ok = file && read_state(t, file, argc, argv, &fault) &&

@@ -21,6 +21,12 @@ static bool check(lm_trainer *t, tensor_error *err) {
         return tensor_fail(err, "--time and --iters both say how long");
     if (set->time && !lm_duration_parse(set->time, &set->seconds, &fault))
         return tensor_fail(err, "--time %s", fault.text);
+    for (int i = 1; i < set->data.count; i++)
+        for (int k = 0; k < i; k++)
+            if (strcmp(set->data.paths[i], set->data.paths[k]) == 0)
+                return tensor_fail(err, "--data %.150s is given twice", set->data.paths[i]);
+    if (!set->resume && !set->init && lm_train_given(t, "vocab-size") && strcmp(set->tokenizer, "bpe") != 0)
+        return tensor_fail(err, "--vocab-size needs --tokenizer bpe");
     if (set->lowest_rate > set->rate)
         return tensor_fail(err, "--min-lr %g is above --lr %g", set->lowest_rate, set->rate);
     return lm_optimizer_check(t, err);

@@ -72,6 +72,7 @@ typedef struct lm_trainer {
     /* Of the validation text, by what was counted alone; NaN: nothing was, or there is nothing else. */
     double counted_loss;
     double best_train;   /* loss at the best report of this process; NaN: none yet */
+    int64_t shown;       /* the iteration whose text stands last on the terminal; -1: none */
     int64_t saved;       /* the iteration that `last` holds; -1: none of this process */
     lm_log_row row;      /* of the step to come */
     double begun;        /* clock: when the loop began */

@@ -18,6 +18,14 @@ void lm_warn_plan(const lm_trainer *t) {
     if (set->iterations > 0 && (set->rate > 0.1 || set->rate < 1e-6))
         lm_say(model, "warning: a --lr of %g is far from what is useful: between 0.00001 and 0.03",
                set->rate);
+    if (!set->resume && !set->init && lm_train_given(t, "vocab-size") &&
+        t->instance.tokenizer.count < set->vocab_size)
+        lm_say(model, "warning: the text has byte pairs for %d tokens, not for a --vocab-size of %" PRId64,
+               t->instance.tokenizer.count, set->vocab_size);
+    if (set->iterations > 0 && set->warmup >= set->iterations)
+        lm_say(model,
+               "warning: a --warmup of %" PRId64 " does not end within the run: its rate never reaches --lr",
+               set->warmup);
     const bool ends_before = set->resume && set->seconds > 0; /* by --time, and not by its iterations */
     if (set->iterations / MANY_TIMES > useful && !ends_before)
         lm_say(model,
