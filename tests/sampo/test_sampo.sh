@@ -47,7 +47,7 @@ case "$name $*" in
 'meson setup '*)
     mkdir -p "$2/meson-info" "$2/models"
     printf '{"source": "%s"}\n' "$3" >"$2/meson-info/meson-info.json"
-    echo tests/test_nn >"$2/build.ninja" ;;
+    printf 'build tests/test_nn\nrule c_COMPILER\n command = ccache %s $ARGS -o $out\n' "${CC:-cc}" >"$2/build.ninja" ;;
 'meson test '*)
     mkdir -p "$3/meson-logs"
     cp "$TESTLOG" "$3/meson-logs/testlog.txt"
@@ -229,6 +229,27 @@ export CC='nocc -m64'
 run build
 stops 'no such compiler' 'there is no compiler nocc -m64, which the variable CC names' ''
 unset CC
+fresh cc gcc ccache meson ninja
+cp "$tmp/command" "$bin/clang"
+run build
+for compiler in clang 'ccache clang' 'cc -m64'; do
+    for command in build train configure; do
+        CC=$compiler run $command
+        stops "CC=$compiler ./sampo $command in a folder of cc" "$build was set up with the compiler cc, and keeps it; BUILD=FOLDER names another folder for $compiler" ''
+    done
+done
+for compiler in cc gcc 'ccache cc'; do
+    CC=$compiler run build
+    check "CC=$compiler, which is the folder's" [ "$status" -eq 0 ]
+done
+echo tests/test_nn >"$build/build.ninja"
+CC=clang run build
+check 'a folder that does not tell its compiler is taken' [ "$status" -eq 0 ]
+fresh meson ninja
+cp "$tmp/command" "$bin/clang"
+CC='clang -m64' run build
+CC='clang -m64' run build
+check 'CC with options is what the folder was set up with' [ "$status" -eq 0 ]
 fresh cc meson ninja
 run configure -Dwerror=true
 run configure -Dwerror=false
