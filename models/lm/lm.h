@@ -139,7 +139,10 @@ void lm_instance_free(lm_instance *instance);
 enum { LM_QUOTED = 4096 };
 const char *lm_quoted(const char *word, char *buffer, size_t size);
 const char *lm_typed(const lm_model *model); /* what a line to type begins with: "build/models/gpt" */
-/* One line on stderr, "gpt: ...", without control characters. lm_fail returns LM_FAILED. */
+/* One line on stderr, "gpt: ...", without control characters. lm_fail returns LM_FAILED. A terminal gets several lines
+ * where they do not fit; none of them breaks an LM_COMMAND("...") of the format, a command to type. */
+#define LM_COMMAND(words) "\x0e" words "\x0f"
+enum { LM_COMMAND_BEGIN = '\x0e', LM_COMMAND_END = '\x0f' };
 void lm_say(const lm_model *model, const char *format, ...) TENSOR_PRINTF(2, 3);
 int lm_fail(const lm_model *model, const char *format, ...) TENSOR_PRINTF(2, 3);
 

@@ -40,7 +40,7 @@ static int unknown(const lm_model *model, const char *word) {
         if (lm_has_word(c->other_names, word)) nearest = c->name;
     }
     if (!nearest) nearest = lm_nearest(word, names, count);
-    lm_say(model, "unknown command '%s'%s%s%s (%s help lists the commands)", word,
+    lm_say(model, "unknown command '%s'%s%s%s (" LM_COMMAND("%s help") " lists the commands)", word,
            nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "", lm_typed(model));
     return LM_BAD_USAGE;
 }
@@ -132,8 +132,8 @@ int lm_main(const lm_model *program, int argc, char **argv) {
         return printed(model);
     }
     if (*word == '-') {
-        lm_say(model, "%s is not a command, and a command comes first: %s train %s", word, lm_typed(model),
-               word);
+        lm_say(model, "%s is not a command, and a command comes first: " LM_COMMAND("%s train %s"), word,
+               lm_typed(model), word);
         return LM_BAD_USAGE;
     }
     const lm_command *command = find_command(word);

@@ -8,6 +8,31 @@
 #include "models/lm/cli/pages.h"
 #include "models/lm/lm.h"
 
+static int marks(const char *text) {
+    int count = 0;
+    for (; *text; text++) count += *text == LM_COMMAND_BEGIN || *text == LM_COMMAND_END;
+    return count;
+}
+
+/* Takes the marks of LM_COMMAND out, and sets LM_COMMAND_BEGIN for the spaces between them, which fold leaves. */
+static void join_commands(char *text) {
+    bool command = false;
+    char *to = text;
+    for (const char *c = text; *c; c++) {
+        const bool mark = *c == LM_COMMAND_BEGIN || *c == LM_COMMAND_END;
+        if (mark)
+            command = *c == LM_COMMAND_BEGIN;
+        else
+            *to++ = *c == ' ' && command ? LM_COMMAND_BEGIN : *c;
+    }
+    *to = '\0';
+}
+
+static void part_commands(char *text) {
+    for (; *text; text++)
+        if (*text == LM_COMMAND_BEGIN) *text = ' ';
+}
+
 /* Breaks text at its spaces so that its lines fit a terminal, the first one after `used` columns. */
 static void fold(char *text, int used, int columns) {
     char *space = NULL;
@@ -27,8 +52,11 @@ static void say(const lm_model *model, const char *format, va_list args) {
     char text[8192]; /* holds any path */
     vsnprintf(text, sizeof text, format, args);
     for (char *c = text; *c; c++)
-        if (*c == '\n' || *c == '\t') *c = '?'; /* a name with a newline stays one line */
+        if (*c == '\n' || *c == '\t') *c = '?';         /* a name with a newline stays one line */
+    const bool commands = marks(text) == marks(format); /* else a name has such bytes, which show as ? */
+    if (commands) join_commands(text);
     if (isatty(STDERR_FILENO)) fold(text, (int)strlen(model->name) + 2, lm_columns());
+    if (commands) part_commands(text);
     fprintf(stderr, "%s: ", model->name);
     for (char *part = text, *end; part; part = end) {
         if ((end = strchr(part, '\n'))) *end++ = '\0';
@@ -112,8 +140,8 @@ int lm_begin(const lm_model *model, const lm_usage *usage, int argc, char *const
         if (strcmp(argv[0], forms[i].word) == 0) return print_options(model, usage, i);
     if (!lm_options_parse(usage, argc, argv, operand, &help, &err)) {
         const bool named = *usage->command;
-        lm_say(model, "%s%s%s (%s%s%s --help lists the options)", usage->command, named ? ": " : "", err.text,
-               lm_typed(model), named ? " " : "", usage->command);
+        lm_say(model, "%s%s%s (" LM_COMMAND("%s%s%s --help") " lists the options)", usage->command,
+               named ? ": " : "", err.text, lm_typed(model), named ? " " : "", usage->command);
         return LM_BAD_USAGE;
     }
     if (help) return print_options(model, usage, 0);

@@ -80,6 +80,16 @@ if command -v script >/dev/null; then
     0,3,0.01,1,1000,3,3 1,2,0.01,1,1000,, >log.csv
   in_terminal 40 "'$gpt' plot . 2>/dev/null" >stdout
   check 'the terminal counts that the output goes to' [ "$(wc -L <stdout)" -le 40 ]
+  for columns in 20 40 60 80; do
+    in_terminal $columns "'$bin/gpt' train --lrr" >stdout
+    check "a terminal of $columns columns does not break a command" grep -qF "$bin/gpt train --help" stdout
+    check "a terminal of $columns columns breaks what stands around it" [ "$(sed "s|$bin/gpt train --help||" stdout | wc -L)" -le $columns ]
+    in_terminal $columns "'$gpt' train --data book --preset fast --iters 1 --sample-tokens 0 --quiet --out 'an empty folder/the run $columns'" >stdout
+    check "a terminal of $columns columns: the command is one line" \
+      grep -q "gpt sample 'an empty folder/the run $columns' --prompt '.*'\$" stdout
+  done
+  in_terminal 40 "'$gpt' '$(printf '\016a b\017')'" >stdout
+  check 'a word with the bytes that mark commands' grep -qF "unknown command '?a b?'" stdout
 else
   skip 'help on a terminal' 'no script'
 fi

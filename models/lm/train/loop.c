@@ -322,7 +322,9 @@ static int stop(lm_trainer *t) {
     int status = save(t);
     if (status != LM_DONE) return status;
     if (t->last)
-        lm_say(model, "interrupted after %" PRId64 " iteration%s; saved %s; to go on: %s train --resume %s",
+        lm_say(model,
+               "interrupted after %" PRId64
+               " iteration%s; saved %s; to go on: " LM_COMMAND("%s train --resume %s"),
                t->state.iteration, lm_s(t->state.iteration), t->last, lm_typed(model),
                lm_quoted(t->set.out, folder, sizeof folder));
     else

@@ -94,7 +94,7 @@ static void say_result(const lm_trainer *t) {
     else
         lm_say(model, "saved %s", t->last);
     const char *begin = first_words(t, words, sizeof words);
-    lm_say(model, "to write with it: %s sample %s%s%s%s", lm_typed(model),
+    lm_say(model, "to write with it: " LM_COMMAND("%s sample %s%s%s%s"), lm_typed(model),
            lm_quoted(t->set.out, folder, sizeof folder), *begin ? " --prompt '" : "", begin,
            *begin ? "'" : "");
 }
