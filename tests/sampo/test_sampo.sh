@@ -124,6 +124,14 @@ for command in configure build test lint faults docs; do
     run help "$command"
     check "help $command says the same" [ "$status" -eq 0 -a "$(wc -l <"$tmp/stdout")" -eq 2 ]
 done
+if [ -c /dev/full ]; then
+    for word in help --help 'help build' 'lint --help'; do
+        # shellcheck disable=SC2086 # a word an argument
+        (cd "$tmp/elsewhere" && PATH=$bin:$tmp/tools "$tree/sampo" $word) >/dev/full 2>"$tmp/stderr" </dev/null
+        status=$?
+        check "$word to a full disk" [ "$status" -eq 1 -a "$(cat "$tmp/stderr")" = 'sampo: cannot write to standard output' ]
+    done
+fi
 run ngram train
 check 'a program of its own is named' [ "$status" -eq 2 -a "$(grep -c 'build models/ngram, and then' "$tmp/stderr")" -eq 1 ]
 
