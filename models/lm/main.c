@@ -1,4 +1,5 @@
 /* The program: its commands. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "models/lm/look/look.h"
@@ -114,7 +115,11 @@ static int completion_command(const lm_model *model, int argc, char *const *argv
 int lm_main(const lm_model *program, int argc, char **argv) {
     lm_model called = *program;
     const lm_model *model = &called;
-    called.typed = argc > 0 ? argv[0] : NULL;
+    const char *script = getenv("SAMPO_PROGRAM"), *typed = script && *script ? script
+                                                           : argc > 0        ? argv[0]
+                                                                             : NULL;
+    char quoted[LM_QUOTED];
+    called.typed = typed ? lm_quoted(typed, quoted, sizeof quoted) : NULL;
     if (!lm_streams_begin())
         return lm_fail(model, "a standard stream is closed, and /dev/null cannot take its place");
     const char *word = argc < 2 ? "" : argv[1];

@@ -101,8 +101,7 @@ lm_counted lm_count(const lm_input *in) {
 }
 
 const char *lm_typed(const lm_model *model) {
-    const char *script = getenv("SAMPO_PROGRAM"); /* which has called the program */
-    return script && *script ? script : model->typed ? model->typed : model->name;
+    return model->typed ? model->typed : model->name;
 }
 
 void lm_instance_free(lm_instance *instance) {

@@ -98,6 +98,11 @@ run "$bin/gpt" --help
 check 'a line to type begins as the program was called' grep -qF "  $bin/gpt sample run" stdout
 run env SAMPO_PROGRAM=./sampo "$bin/gpt" train --lrr
 check 'or as the script was' grep -qF '(./sampo train --help lists the options)' stderr
+mkdir 'a place' && ln -s "$bin/gpt" 'a place/gpt'
+run 'a place/gpt' train --lrr
+check 'a path with blanks is quoted' grep -qF "('a place/gpt' train --help lists the options)" stderr
+run 'a place/gpt' --help
+check 'in the help, too' grep -qxF "  'a place/gpt' sample run" stdout
 
 # ---- Words of other programs ------------------------------------------------------------------------
 while read -r command given ours; do
