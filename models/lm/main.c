@@ -128,7 +128,7 @@ int lm_main(const lm_model *program, int argc, char **argv) {
         return LM_BAD_USAGE;
     }
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) return general_help(model);
-    if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
+    if (lm_has_word("--version|-V|-v|version", word)) {
         printf("%s (Sampo) %s\n", model->name, SAMPO_VERSION);
         return printed(model);
     }

@@ -25,8 +25,10 @@ for program in gpt bengio bigram llama lstm; do
     check "$program $word: the same, as it was asked for" cmp -s stdout said
     check "$program $word: status 0" [ "$status" -eq 0 -a ! -s stderr ]
   done
-  run "$program" -V
-  matches "$program -V" "$program (Sampo) [0-9.]*"
+  for word in -V -v version; do
+    run "$program" $word
+    matches "$program $word" "$program (Sampo) [0-9.]*"
+  done
   for command in $commands; do
     run "$program" "$command" --help
     cp stdout said

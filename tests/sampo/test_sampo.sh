@@ -103,13 +103,29 @@ fresh apt-get id
 run
 check 'no word is bad usage' [ "$status" -eq 2 -a ! -s "$tmp/stdout" ]
 run trian --iters 5
-check 'an unknown word is bad usage' [ "$status" -eq 2 -a "$(head -n 1 "$tmp/stderr")" = "sampo: there is no command 'trian'" ]
+check 'an unknown word is bad usage' [ "$status" -eq 2 -a "$(head -n 1 "$tmp/stderr")" = "sampo: there is no command 'trian'; did you mean train?" ]
 check 'an unknown word lists the commands' [ "$(grep -c '^  \(train\|lint\) ' "$tmp/stderr")" -eq 2 ]
 check 'an unknown word installs and builds nothing' [ "$(calls)" = '' ]
 for word in train.c 't*' '.' '-x' 'train lint'; do
     run "$word"
     check "the word $word is unknown" [ "$status" -eq 2 -a "$(calls)" = '' ]
 done
+while read -r word command; do
+    run "$word"
+    check "$word: did you mean $command?" [ "$(head -n 1 "$tmp/stderr")" = "sampo: there is no command '$word'${command:+; did you mean $command?}" ]
+done <<'END'
+tarin train
+tran train
+trainn train
+smaple sample
+sampl sample
+conf configure
+Test test
+lnit lint
+x
+zebra
+configuration configure
+END
 for word in help --help -h; do
     run "$word"
     check "$word" [ "$status" -eq 0 -a ! -s "$tmp/stderr" -a "$(calls)" = '' ]
