@@ -55,7 +55,7 @@ SAMPO_BEGIN_DECLS
 /* ---- Errors ------------------------------------------------------------------------------- */
 
 /* The text of the first failure, empty while there is none; where memory was wanting it has the words "out of memory".
- * Initialise with {0}. */
+ * Initialise with {0}: one that holds anything else seems to have failed already, and the message is lost. */
 typedef struct tensor_error {
     char text[256];
 } tensor_error;
