@@ -135,7 +135,6 @@ def narrow(gpt, model):
 
 def ends(gpt, model):
     for name, stop, expected in [
-        ("Ctrl-C on an empty line", lambda t: t.press("\x03"), -signal.SIGINT),
         ("SIGTERM", lambda t: t.child.send_signal(signal.SIGTERM), -signal.SIGTERM),
         ("SIGHUP", lambda t: t.child.send_signal(signal.SIGHUP), -signal.SIGHUP),
         ("SIGINT", lambda t: t.child.send_signal(signal.SIGINT), -signal.SIGINT),
@@ -174,6 +173,36 @@ def ends(gpt, model):
     t.press("\x04")
     status = t.end()
     check("Ctrl-D while a text comes ends after it", status == (0, True), status)
+
+
+def fresh(gpt, model):
+    """Ctrl-C where a line is awaited gives a fresh one; only Ctrl-D ends, or a signal."""
+    for term, prompt in ("xterm", "\r> \033\\[K\r\033\\[2C"), ("dumb", "> "):
+        t = Terminal(gpt, model, "--tokens", "0", term=term)
+        t.read(prompt)
+        for _ in range(3):
+            t.press("\x03")
+            t.read("\n" + prompt)
+        t.press("abc")
+        t.read("abc")
+        t.press("\x03")
+        t.read("\n" + prompt)
+        t.press("the cat" + ("\r" if term == "xterm" else "\n"))
+        seen = t.read("\nthe cat\r\n" + prompt)
+        check(f"Ctrl-C on {term}: a fresh line", "abc" not in seen, seen)
+        t.press("\x03")
+        t.read("\n" + prompt)
+        t.press("\x04")
+        status = t.end()
+        check(f"Ctrl-C on {term}: Ctrl-D ends", status == (0, True), status)
+        for name, number in ("SIGTERM", signal.SIGTERM), ("SIGHUP", signal.SIGHUP):
+            t = Terminal(gpt, model, term=term)
+            t.read(prompt)
+            t.press("\x03")
+            t.read("\n" + prompt)
+            t.child.send_signal(number)
+            status = t.end()
+            check(f"Ctrl-C on {term}: {name} ends", status == (-number, True), status)
 
 
 def plain(gpt, model):
@@ -228,7 +257,7 @@ def main():
         shape = "--tokenizer byte --layers 1 --heads 1 --width 4 --context 8 --batch 2".split()
         short = "--iters 1 --eval-batches 1 --sample-tokens 0 --out run".split()
         subprocess.run([gpt, "train", "--data", "text", *shape, *short], check=True, capture_output=True)
-        for part in edit, narrow, ends, plain:
+        for part in edit, narrow, ends, fresh, plain:
             part(gpt, "run/last.safetensors")
         faults(gpt)
         once(gpt, shape)

@@ -165,7 +165,11 @@ static bool press(lm_line *l, int key, const char *text) {
         return true;
     }
     if (key == LM_KEY_TEXT) return insert(l, text, strlen(text));
-    if (key == LM_CTRL('C')) delete (l, 0, l->size);
+    if (key == LM_CTRL('C')) {
+        fputc('\n', stdout);
+        l->shown = l->count;
+        delete (l, 0, l->size);
+    }
     if (key == LM_CTRL('L')) fputs("\033[H\033[2J", stdout);
     if (key == LM_CTRL('N')) return show(l, l->shown + 1);
     if (key == LM_CTRL('P')) return show(l, l->shown - 1);
@@ -178,18 +182,17 @@ static bool press(lm_line *l, int key, const char *text) {
 }
 
 /* Reads keys up to the end of the line; false: the input has ended, and errno is 0, or errno says what failed. */
-static bool edit(lm_line *l, bool *interrupted) {
+static bool edit(lm_line *l) {
     for (;;) {
         char text[5];
         refresh(l);
         const int key = lm_keys_read(text);
         if (key == '\n' || key == '\r') return true;
-        *interrupted = key == LM_CTRL('C') && l->size == 0;
         const bool ends =
             key == LM_CTRL('D') || key == 0; /* 0: Ctrl-D, typed before the terminal gave keys */
         if (key == LM_KEY_END) return false;
         errno = 0;
-        if (*interrupted || (ends && l->size == 0) || !press(l, key, text)) return false;
+        if ((ends && l->size == 0) || !press(l, key, text)) return false;
     }
 }
 
@@ -198,17 +201,15 @@ bool lm_line_is_possible(void) {
 }
 
 ssize_t lm_line_read(lm_line *l, const char *prompt, char **line, size_t *room) {
-    bool interrupted = false;
     l->prompt = prompt;
     l->size = l->at = 0;
     l->shown = l->count;
     if (!insert(l, "", 0) || !lm_keys_begin()) return -1;
-    const bool ok = edit(l, &interrupted);
+    const bool ok = edit(l);
     const int fault = errno;
     lm_keys_end();
     fputc('\n', stdout);
     fflush(stdout);
-    if (interrupted) raise(SIGINT);
     errno = fault;
     if (!ok || !remember(l)) return -1;
     if (*room < l->size + 2) {

@@ -21,9 +21,8 @@ typedef struct lm_line {
 /* Whether standard input and output are a terminal on which a line can be edited. */
 bool lm_line_is_possible(void);
 /* Lets a person edit a line behind the prompt. Returns its length, and *line and *room as getline does, with a newline
- * at its end; -1: the input has ended (Ctrl-D), and errno is 0, or errno says what failed. Ctrl-C empties a line;
- * where it is empty, it is the signal SIGINT. The terminal is as before, also where a signal ends the program
- * meanwhile. */
+ * at its end; -1: the input has ended (Ctrl-D), and errno is 0, or errno says what failed. Ctrl-C begins a
+ * fresh line. The terminal is as before, also where a signal ends the program meanwhile. */
 ssize_t lm_line_read(lm_line *l, const char *prompt, char **line, size_t *room);
 void lm_line_free(lm_line *l);
 

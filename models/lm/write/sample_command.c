@@ -67,14 +67,19 @@ static void interrupt(int signal) {
     interrupted = 1;
 }
 
-/* Writes a text that Ctrl-C ends. Only here the signal is caught: where the program waits for a line, it ends it, as
- * a flag that is looked at before reading would miss one that comes between the two. */
-static bool answer(const lm_instance *instance, lm_sampling *sampling) {
-    struct sigaction action = {.sa_handler = interrupt}, before;
-    tensor_error err = {0};
+/* From here on Ctrl-C interrupts, and ends nothing, until the signal does again what `before` gets. */
+static void catch_interrupts(struct sigaction *before) {
+    struct sigaction action = {.sa_handler = interrupt};
     sigemptyset(&action.sa_mask);
     interrupted = 0;
-    sigaction(SIGINT, &action, &before);
+    sigaction(SIGINT, &action, before);
+}
+
+/* Writes a text that Ctrl-C ends. */
+static bool answer(const lm_instance *instance, lm_sampling *sampling) {
+    struct sigaction before;
+    tensor_error err = {0};
+    catch_interrupts(&before);
     const bool ok = lm_sample(instance, sampling, stdout, &err);
     if (!ok) lm_say(instance->model, "%s", err.text);
     sigaction(SIGINT, &before, NULL);
@@ -82,15 +87,34 @@ static bool answer(const lm_instance *instance, lm_sampling *sampling) {
     return ok;
 }
 
+/* A line as the terminal gives it. Ctrl-C begins a fresh one; just before the program reads it does nothing. */
+static ssize_t ask(char **line, size_t *room) {
+    struct sigaction before;
+    ssize_t length;
+    catch_interrupts(&before);
+    for (;;) {
+        fputs("> ", stdout);
+        fflush(stdout);
+        length = getline(line, room, stdin);
+        if (length >= 0 || !interrupted) break;
+        clearerr(stdin); /* reading was interrupted */
+        interrupted = 0;
+        fputc('\n', stdout);
+    }
+    sigaction(SIGINT, &before, NULL);
+    return length;
+}
+
 /* A line that the person types; `editor` NULL: as the terminal or a file gives it. Returns its length, without its end;
  * -1 at the end of the input; -2 with the fault printed. */
 static ssize_t next_line(const lm_model *model, lm_line *editor, char **line, size_t *room) {
     tensor_error err = {0};
     const bool asks = !editor && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
-    if (asks) fputs("> ", stdout);
     if (!lm_flush(stdout, &err)) return lm_fail(model, "%s", err.text), -2;
     errno = 0;
-    ssize_t length = editor ? lm_line_read(editor, "> ", line, room) : getline(line, room, stdin);
+    ssize_t length = editor ? lm_line_read(editor, "> ", line, room)
+                     : asks ? ask(line, room)
+                            : getline(line, room, stdin);
     const int fault = length < 0 && (editor || !feof(stdin) || ferror(stdin)) ? errno : 0;
     if (fault) return lm_fail(model, "standard input: cannot be read: %s", strerror(fault)), -2;
     if (length < 0 && asks) fputc('\n', stdout);
