@@ -143,7 +143,8 @@ int main(int argc, char **argv) {
     bench b;
     const char *file = NULL;
     const lm_option options[] = {
-        lm_string("blas", &file, "FILE|none", "library beside ours; OpenBLAS, BLIS or MKL where installed"),
+        lm_string("blas", &file, "FILE|none",
+                  "Measure this library beside ours; OpenBLAS, BLIS or MKL where installed."),
         {0}};
     const int status = bench_begin(&b, "gemm", "Matrix products", options, argc, argv);
     if (status >= 0) return status;

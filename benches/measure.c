@@ -142,18 +142,22 @@ int bench_begin(bench *b, const char *name, const char *summary, const lm_option
     *b = (bench){.name = name};
     const lm_option common[] = {
         lm_threads(&b->threads),
-        lm_string("json", &b->path, "FILE", "write the figures there too"),
-        lm_flag("quick", &b->quick, "hardly measure: to see that the program works"),
+        lm_string("json", &b->path, "FILE", "Write the figures into this file, too."),
+        lm_flag("quick", &b->quick, "Hardly measure, to see that the program works."),
         {0},
     };
+    char quoted[LM_QUOTED];
+    const char *typed = argc > 0 ? lm_quoted(argv[0], quoted, sizeof quoted) : name;
     const lm_usage usage = {
-        .program = name, .command = "[--threads N]", .summary = summary, .options = {options, common}};
+        .program = typed, .command = "", .summary = summary, .options = {options, common}};
     tensor_error err = {0};
     const char *operand;
     bool help;
     if (!lm_streams_begin()) return LM_FAILED;
-    if (!lm_options_parse(&usage, argc - 1, argv + 1, &operand, &help, &err))
-        return fault(b, LM_BAD_USAGE, err.text);
+    if (!lm_options_parse(&usage, argc - 1, argv + 1, &operand, &help, &err)) {
+        fprintf(stderr, "%s: %s (%s --help lists the options)\n", name, err.text, typed);
+        return LM_BAD_USAGE;
+    }
     if (help) {
         lm_options_help(&usage, stdout);
         return lm_flush(stdout, &err) ? LM_DONE : fault(b, LM_FAILED, err.text);

@@ -196,8 +196,8 @@ int main(int argc, char **argv) {
     bench b;
     const char *only = NULL, *python = "python3";
     const lm_option options[] = {
-        lm_string("only", &only, "NAME", "this operation alone"),
-        lm_string("torch", &python, "PYTHON", "the Python that has PyTorch, to compare"),
+        lm_string("only", &only, "NAME", "Measure this operation alone."),
+        lm_string("torch", &python, "PYTHON", "Compare with PyTorch, which this Python has."),
         {0}};
     const int status = bench_begin(&b, "ops", "The operations of autograd", options, argc, argv);
     if (status >= 0) return status;

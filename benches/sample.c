@@ -241,8 +241,8 @@ int main(int argc, char **argv) {
     bool large = false;
     const char *kept = NULL;
     char own[] = "/tmp/sampo-sample-XXXXXX";
-    const lm_option options[] = {lm_flag("large", &large, "larger models, too: 2 GB of memory"),
-                                 lm_string("folder", &kept, "DIR", "keep the models in this folder"),
+    const lm_option options[] = {lm_flag("large", &large, "Measure larger models, too, in 2 GB of memory."),
+                                 lm_string("folder", &kept, "DIR", "Keep the models in this folder."),
                                  {0}};
     const int status = bench_begin(&b, "sample", "Sampling with GPTs", options, argc, argv);
     if (status >= 0) return status;

@@ -188,10 +188,11 @@ static bool draw(scaling *x, const char *path, const char *title, const char *un
 int main(int argc, char **argv) {
     static scaling x = {.seconds = 8}; /* the series are large */
     const lm_option options[] = {
-        lm_choice("axis", &x.only, NAMES, "which size varies"),
-        lm_integer("seconds", &x.seconds, 1, 3600, "of a point about; larger ones are left out"),
-        lm_string("svg", &x.svg[0], "FILE", "draw the times, with their limits, into this SVG file"),
-        lm_string("svg-memory", &x.svg[1], "FILE", "draw the memory"),
+        lm_choice("axis", &x.only, NAMES, "Vary this size."),
+        lm_integer("seconds", &x.seconds, 1, 3600,
+                   "Leave out points that would take longer than about so many seconds."),
+        lm_string("svg", &x.svg[0], "FILE", "Draw the times, with their limits, into this SVG file."),
+        lm_string("svg-memory", &x.svg[1], "FILE", "Draw the memory into this SVG file."),
         {0}};
     const int status = bench_begin(&x.b, "scaling", "The growth of a training step", options, argc, argv);
     if (status >= 0) return status;

@@ -112,11 +112,11 @@ int main(int argc, char **argv) {
     int64_t only = 0, precision = TENSOR_FLOAT32;
     bool large = false, list = false;
     const lm_option options[] = {
-        lm_choice("model", &only, NAMES, "which step; those after gpt only by name or with --large"),
-        lm_flag("large", &large, "all of them: a quarter of an hour, and 4 GB of memory"),
+        lm_choice("model", &only, NAMES, "Measure this step; those after gpt only by name or with --large."),
+        lm_flag("large", &large, "Measure all of them, in a quarter of an hour and 4 GB of memory."),
         lm_choice("precision", &precision, "float32|bf16",
-                  "round the numbers that products multiply to this"),
-        lm_flag("list", &list, "print their sizes alone, for other frameworks to repeat"),
+                  "Round the numbers that products multiply to this."),
+        lm_flag("list", &list, "Print their sizes alone, for other frameworks to repeat."),
         {0}};
     const int status = bench_begin(&b, "train", "A training step", options, argc, argv);
     if (status >= 0) return status;

@@ -174,7 +174,8 @@ def main():
         sampo = Sampo(options.build, options.threads, folder)
         for shape in options.shape or []:
             if shape not in sampo.shapes:
-                sys.exit(f"compare.py: no shape {shape}; there are {', '.join(sampo.shapes)}")
+                print(f"compare.py: no shape {shape}; there are {', '.join(sampo.shapes)}", file=sys.stderr)
+                return 2
         for what, name, ours, theirs in comparisons(sampo, options):
             if not rows:
                 print(f"{options.threads} threads, {options.turns} turns\n")

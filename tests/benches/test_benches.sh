@@ -35,8 +35,13 @@ record() {
 
 "$program" --help >"$tmp/out" 2>"$tmp/err"
 check '--help' $? 0 grep -q '^  --threads N ' "$tmp/out"
+check '--help names the program as it was called' 0 0 grep -qxF "usage: $program [options]" "$tmp/out"
+check '--help begins a sentence for each option' 0 0 [ "$(grep -c '^  --[a-z-]*.*  [a-z]' "$tmp/out")" -eq 0 ]
+check '--help ends it before what follows' 0 0 [ "$(tr -s '\n ' ' ' <"$tmp/out" | grep -c '[^.] One of: \|[^.] (default')" -eq 0 ]
 "$program" --frobnicate >"$tmp/out" 2>"$tmp/err"
-check 'an unknown option' $? 2 one_line 'unknown option --frobnicate'
+check 'an unknown option' $? 2 one_line "unknown option --frobnicate ($program --help lists the options)"
+"$program" --quik >"$tmp/out" 2>"$tmp/err"
+check 'a slip of the finger' $? 2 one_line 'did you mean --quick?'
 "$program" --threads 0 >"$tmp/out" 2>"$tmp/err"
 check '--threads 0' $? 2 one_line '--threads 0 is out of range'
 "$program" --quick --json "$tmp" >"$tmp/out" 2>"$tmp/err"
@@ -47,5 +52,9 @@ if "$program" --help | grep -q '^  --precision '; then
   "$program" --quick --precision bf16 --json "$tmp/record" >"$tmp/out" 2>"$tmp/err"
   check '--precision bf16' $? 0 record
   check 'the peak of float32 is no measure for it' 0 0 [ "$(grep -c '"percent_of_peak": [0-9]' "$tmp/record")" -eq 0 ]
+fi
+if [ "${program##*/}" = train ] && command -v python3 >/dev/null; then
+  python3 "${0%/*}/../../benches/peers/compare.py" --build "${program%/*}/.." --shape frobnicate >"$tmp/out" 2>"$tmp/err"
+  check 'compare.py: an unknown shape is bad usage' $? 2 one_line 'no shape frobnicate; there are '
 fi
 exit "$failed"
