@@ -67,7 +67,7 @@ static bool read_tied(struct gpt_config *c, const lm_published *p, const nn_entr
 static const nn_entry *find_table(const nn_file *file, const char *name, tensor_error *err) {
     const nn_entry *e = nn_file_find(file, name);
     if (e && e->rank == 2 && e->shape[0] > 0 && e->shape[1] > 0) return e;
-    tensor_fail(err, "neither has it our metadata, nor is it a GPT-2: it has no table %s", name);
+    tensor_fail(err, "it was not written by Sampo, and is not a GPT-2: it has no table %s", name);
     return NULL;
 }
 

@@ -61,7 +61,7 @@ bool llama_adopt(struct llama_config *c, lm_published *p, tensor_error *err) {
     if (type && strcmp(type, "llama") != 0)
         return tensor_fail(err, "config.json: model_type is %.40s, expected llama", type);
     if (!table || table->rank != 2)
-        return tensor_fail(err, "neither has it our metadata, nor is it a Llama: it has no table "
+        return tensor_fail(err, "it was not written by Sampo, and is not a Llama: it has no table "
                                 "model.embed_tokens.weight");
     if (!type)
         return tensor_fail(err, "what its heads are is not known: config.json of a Llama must lie beside it");

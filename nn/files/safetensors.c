@@ -228,10 +228,12 @@ static bool read_file(nn_file *file, int fd, int64_t bytes, tensor_error *err) {
     const char *path = file->path;
     uint64_t length;
     if (bytes < LENGTH_BYTES)
-        return nn_file_fail(err, path, "truncated: %lld bytes, no safetensors file", (long long)bytes);
+        return nn_file_fail(err, path, "truncated: %lld bytes, not a safetensors file", (long long)bytes);
     if (!nn_read_all(fd, path, &length, LENGTH_BYTES, err)) return false;
+    if (length > HEADER_LIMIT && length > (uint64_t)bytes) /* the letters that another file begins with */
+        return nn_file_fail(err, path, "not a safetensors file");
     if (length > HEADER_LIMIT || length < 2)
-        return nn_file_fail(err, path, "a header of %llu bytes: no safetensors file",
+        return nn_file_fail(err, path, "a header of %llu bytes: not a safetensors file",
                             (unsigned long long)length);
     file->data_bytes = bytes - LENGTH_BYTES - (int64_t)length;
     if (file->data_bytes < 0)

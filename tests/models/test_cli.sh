@@ -55,9 +55,10 @@ refuses 2 "--tied-head 'perhaps' is neither yes nor no" "$gpt" train --tied-head
 refuses 2 "--preset 'gpt3' is none of kalevala|fast|best|small" "$gpt" train --preset gpt3
 refuses 2 'unknown option --preset' "$bigram" train --preset gpt2
 refuses 2 'a width of 64 cannot be divided among 5 heads' "$gpt" train --heads 5
-refuses 2 "'text' is one argument too many" "$gpt" train text
-refuses 2 'FILE is missing' "$gpt" sample
-refuses 2 'FILE... is missing' "$bigram" eval --data text
+refuses 2 "'text' is one argument too many; did you mean --data 'text'?" "$gpt" train text
+refuses 2 "'yes' is one argument too many (" "$gpt" train --quiet yes
+refuses 2 'no file is named' "$gpt" sample
+refuses 2 'no file is named' "$bigram" eval --data text
 refuses 2 "--split 'test' is none of train|val|all" "$gpt" eval x --split test
 refuses 2 '--out needs the name of a folder' "$gpt" train --data text --out=
 refuses 2 '--resume needs the name of a folder' "$gpt" train --resume=
@@ -243,6 +244,7 @@ run "$gpt" train $tiny --tokenizer bpe --vocab-size 1000000 --iters 1 --out none
 check 'too large a vocabulary is warned of' grep -q 'warning: the text has byte pairs for [0-9]* tokens, not for a --vocab-size of 1000000$' stderr
 refuses 1 'nowhere: there is no such folder to go on from' "$gpt" train --resume nowhere
 refuses 1 'folder/last.safetensors: there is no run to go on with' "$gpt" train --resume folder
+refuses 1 "text is a file, not a run's folder" "$gpt" train --resume text
 mkdir -p out/only
 cp out/r/best.safetensors out/only/
 refuses 1 'only/last.safetensors is not there; start from the weights of the best report with --init out/only/best.safetensors' \
@@ -548,6 +550,7 @@ refuses 1 'nowhere' "$gpt" sample nowhere
 refuses 1 'folder' "$gpt" sample folder
 refuses 1 'empty' "$gpt" eval empty --data text
 refuses 1 'text' "$gpt" sample text
+check 'which is said of no number in it' grep -qx 'gpt: text: not a safetensors file' stderr
 refuses 1 "its architecture is 'bigram', not 'gpt'" "$gpt" sample out/bigram/last.safetensors
 refuses 1 "its architecture is 'gpt', not 'bigram'" "$bigram" sample $model
 size=$(wc -c <$model)
@@ -605,7 +608,7 @@ if (ulimit -v 40000 && "$gpt" --version) >/dev/null 2>&1; then
 else
   skip 'plot: a log larger than memory' 'the program does not start in 40 MB'
 fi
-refuses 2 'DIR... is missing' "$gpt" plot
+refuses 2 'no folder is named' "$gpt" plot
 refuses 1 'nowhere/log.csv: cannot be opened: No such file or directory' "$gpt" plot runs/a nowhere
 refuses 1 'nowhere/a.svg: cannot be written: No such file or directory' "$gpt" plot runs/a --svg nowhere/a.svg
 mkdir runs/directory runs/text runs/zero
@@ -637,7 +640,7 @@ run "$bigram" info out/bigram/last.safetensors
 matches 'info of the bigram' '  model       bigram'
 refuses 1 'nowhere' "$gpt" info nowhere
 refuses 1 'text' "$gpt" info text
-refuses 2 'FILE... is missing' "$gpt" info
+refuses 2 'no file is named' "$gpt" info
 # tensors JSON [DATA]: a file of tensors with this header.
 tensors() { b "\\0$(printf %o ${#1})\\0000\\0000\\0000\\0000\\0000\\0000\\0000"; printf '%s%s' "$1" "${2-}"; }
 tensors '{"__metadata__":{"a\u001b[31m":"b\n\u009bc"},"x\u001b]0;":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}' 1234 >hostile
@@ -678,7 +681,7 @@ run "$gpt" eval out/tuned/last.safetensors --data text
 done_well 'a fine-tuned GPT-2 stands alone'
 cp "$published/model.safetensors" alone.safetensors
 refuses 1 'config.json with its n_head must lie beside it' "$gpt" sample alone.safetensors
-refuses 1 'nor is it a GPT-2: it has no table wte.weight' "$gpt" sample hostile
+refuses 1 'it was not written by Sampo, and is not a GPT-2: it has no table wte.weight' "$gpt" sample hostile
 refuses 1 'folder: a folder without model.safetensors, best.safetensors or last.safetensors' "$gpt" sample folder
 
 # ---- Reports ----------------------------------------------------------------------------------------
@@ -711,7 +714,7 @@ rm runs/a/best.safetensors
 refuses 1 'runs/a/last.safetensors' "$gpt" report runs/a
 echo 'the cat' >runs/a/samples.txt
 refuses 1 'runs/a/samples.txt: what follows sample 0 is not the head of a sample' "$gpt" report runs/a
-refuses 2 'DIR... is missing' "$gpt" report
+refuses 2 'no folder is named' "$gpt" report
 
 # ---- Against PyTorch ----------------------------------------------------------------------------------
 torch=$shared/parity/kalevala-torch.safetensors

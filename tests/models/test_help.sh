@@ -197,7 +197,7 @@ printf '\nrate\n' >slip.conf
 refuses 2 'slip.conf, line 2: unknown option --rate; did you mean --lr?' "$gpt" train --config slip.conf
 refuses 2 'nowhere.conf: cannot be opened: No such file or directory' "$gpt" train --config nowhere.conf
 refuses 2 '--config needs the name of a file' "$gpt" train --config
-refuses 2 'line 1: cannot be read: Is a directory' "$gpt" train --config .
+refuses 2 'train: .: cannot be read: Is a directory' "$gpt" train --config .
 run "$gpt" train --config tiny.conf --out run
 printf 'lr = 0.5\n' >other.conf
 refuses 2 '--lr 0.5: run/last.safetensors has 0.01, and that cannot change' "$gpt" train --resume run --config other.conf
@@ -298,6 +298,6 @@ else
   skip 'completion in zsh' 'no zsh'
 fi
 refuses 2 "'fish' is neither bash nor zsh" "$gpt" completion fish
-refuses 2 'bash|zsh is missing' "$gpt" completion
+refuses 2 'say which: bash or zsh' "$gpt" completion
 
 finish

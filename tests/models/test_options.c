@@ -81,7 +81,13 @@ Test(options, operands) {
     cr_expect_not(PARSE("FILE", "--", "--config=x", "--batch"));
     cr_expect_str_eq(err.text, "'--batch' is one argument too many");
     cr_expect_not(PARSE("FILE", "--batch", "7"));
-    cr_expect_str_eq(err.text, "FILE is missing");
+    cr_expect_str_eq(err.text, "no file is named");
+    cr_expect_not(PARSE("FILE [DIR]", "--batch", "7"));
+    cr_expect_str_eq(err.text, "no file is named");
+    cr_expect_not(PARSE("DIR...", "--batch", "7"));
+    cr_expect_str_eq(err.text, "no folder is named");
+    cr_expect_not(PARSE("a|b|c", "--batch", "7"));
+    cr_expect_str_eq(err.text, "say which: a or b or c");
     cr_expect_not(PARSE("FILE", "x", "y"));
     cr_expect_str_eq(err.text, "'y' is one argument too many");
 }
@@ -120,7 +126,8 @@ Test(options, faults) {
     FAULT("--activation 'gel' is none of relu|gelu|gelu_tanh; did you mean gelu?", "--activation", "gel");
     FAULT("--qkv-bias 'maybe' is neither yes nor no", "--qkv-bias", "maybe");
     FAULT("--force takes no value", "--force=yes");
-    FAULT("'x' is one argument too many; did you mean --data 'x'?", "x");
+    FAULT("'/' is one argument too many; did you mean --data '/'?", "/");
+    FAULT("'/no/such/file' is one argument too many", "/no/such/file");
     FAULT("unknown option -b; options begin with two dashes", "-b");
 }
 

@@ -222,7 +222,7 @@ Test(published, faults, .init = setup, .fini = teardown) {
     refuses("merges.txt", "", NULL,
             "what its tokens are is not known: tokenizer.json, or vocab.json and merges.txt, must lie there");
     refuses("model.safetensors", "\"wte.weight\"", "\"wtx.weight\"",
-            "neither has it our metadata, nor is it a GPT-2: it has no table wte.weight");
+            "it was not written by Sampo, and is not a GPT-2: it has no table wte.weight");
     refuses("model.safetensors", "\"h.1.mlp.c_fc.bias\"", "\"h.1.mlp.c_fx.bias\"",
             "no tensor \"h.1.mlp.c_fc.bias\"");
 }

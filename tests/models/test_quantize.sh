@@ -38,6 +38,9 @@ for to in bf16 int8; do
   run "$gpt" train --init $to.safetensors --data "$data" --iters 2 --batch 4 --sample-tokens 0 --eval-batches 1 --out on-$to
   check "train --init $to goes on with float32" [ "$status" -eq 0 ]
 done
+"$gpt" train --data "$data" --iters 1 --batch 2 --context 8 --layers 1 --heads 1 --width 8 --eval-batches 1 --out little >stdout 2>stderr
+run "$gpt" quantize little --out little.safetensors
+check 'a small model is told in KB' grep -qx 'gpt: wrote little.safetensors: [1-9][0-9]*\.[0-9] KB, of [1-9][0-9]*\.[0-9] as float32' stderr
 check 'bf16 takes about half' [ "$(size bf16.safetensors)" -lt $(($(size $model) / 4)) ] # with the optimizer's state
 check 'int8 takes less' [ "$(size int8.safetensors)" -lt "$(size bf16.safetensors)" ]
 run "$gpt" quantize bf16.hf --to int8 --out published.safetensors

@@ -199,9 +199,9 @@ Test(safetensors, refuses_what_is_no_file) {
     write_bytes("\1\0\0\0\0\0\0\0{", 9);
     expect_fault(path, "a header of 1 bytes");
     write_bytes("\377\377\377\377\377\377\377\377{}", 10);
-    expect_fault(path, "a header of 18446744073709551615 bytes");
+    expect_fault(path, ": not a safetensors file");
     write_bytes("\1\341\365\5\0\0\0\0{}", 10); /* 100000001 */
-    expect_fault(path, "a header of 100000001 bytes");
+    expect_fault(path, ": not a safetensors file");
     write_bytes("\3\0\0\0\0\0\0\0{}", 10);
     expect_fault(path, "truncated: a header of 3 bytes in a file of 10");
 }

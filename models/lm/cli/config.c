@@ -103,10 +103,13 @@ static int add_file(lm_words *words, const char *path, tensor_error *err) {
         status = add_word(words, place, true, &fault);
         if (status == LM_DONE) status = add_word(words, word, true, &fault);
     }
-    if (status == LM_DONE && fault.text[0])
-        status = ferror(file) && errno != EISDIR ? LM_FAILED : LM_BAD_USAGE;
+    const bool unread = ferror(file);
+    if (status == LM_DONE && fault.text[0]) status = unread && errno != EISDIR ? LM_FAILED : LM_BAD_USAGE;
     fclose(file);
-    if (status != LM_DONE) tensor_fail(err, "%.100s, line %d: %s", path, number, fault.text);
+    if (status != LM_DONE && unread)
+        tensor_fail(err, "%.100s: %s", path, fault.text);
+    else if (status != LM_DONE)
+        tensor_fail(err, "%.100s, line %d: %s", path, number, fault.text);
     return status;
 }
 

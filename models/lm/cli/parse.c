@@ -1,5 +1,7 @@
 /* The command line: which options it gives, and what it names beside them. */
+#include <ctype.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "models/lm/cli/cli_internal.h"
 
@@ -154,6 +156,25 @@ static bool parse_presets(const lm_usage *usage, reader r, tensor_error *err) {
            tensor_fail(err, "the preset %s: %s", preset->name, fault.text);
 }
 
+static bool refuse_operand(const lm_usage *usage, const char *word, tensor_error *err) {
+    const char *option = usage->operand ? "prompt" : "data"; /* what people write without its name */
+    if (!lm_find_option(usage, option) || (!usage->operand && access(word, F_OK) != 0))
+        return tensor_fail(err, "'%.60s' is one argument too many", word);
+    return tensor_fail(err, "'%.60s' is one argument too many; did you mean --%s '%.60s'?", word, option,
+                       word);
+}
+
+/* The fault of a command line without its operand: "FILE [DIR]", "DIR...", "bash|zsh". */
+static bool miss_operand(const char *operand, tensor_error *err) {
+    char words[LM_MAX_WORDS];
+    size_t used = 0;
+    if (isupper((unsigned char)*operand))
+        return tensor_fail(err, "no %s is named", strncmp(operand, "DIR", 3) == 0 ? "folder" : "file");
+    for (const char *c = operand; *c && used < sizeof words; c++)
+        used += (size_t)snprintf(words + used, sizeof words - used, *c == '|' ? " or " : "%c", *c);
+    return tensor_fail(err, "say which: %s", words);
+}
+
 bool lm_options_parse(const lm_usage *usage, int argc, char *const *argv, const char **operand, bool *help,
                       tensor_error *err) {
     bool options_end = false;
@@ -168,15 +189,11 @@ bool lm_options_parse(const lm_usage *usage, int argc, char *const *argv, const 
         } else if (!options_end && word[0] == '-' && word[1]) {
             if (!parse_option(usage, &r, word, help, err)) return false;
         } else if (operands == most) {
-            const char *option = usage->operand ? "prompt" : "data"; /* what people write without its name */
-            return lm_find_option(usage, option)
-                       ? tensor_fail(err, "'%.60s' is one argument too many; did you mean --%s '%.60s'?",
-                                     word, option, word)
-                       : tensor_fail(err, "'%.60s' is one argument too many", word);
+            return refuse_operand(usage, word, err);
         } else {
             operand[operands++] = word;
         }
     }
-    if (usage->operand && operands == 0 && !*help) return tensor_fail(err, "%s is missing", usage->operand);
+    if (usage->operand && operands == 0 && !*help) return miss_operand(usage->operand, err);
     return true;
 }

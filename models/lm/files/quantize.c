@@ -53,11 +53,12 @@ static bool write_rounded(const quantized *q, const nn_file *file, tensor_arena 
 static void say_sizes(const quantized *q) {
     struct stat status;
     const lm_counts *counts = q->instance->counts; /* which stay as they are */
-    const double before = 4e-6 * (double)nn_params_count(q->instance->params) +
-                          (counts ? 1e-6 * (double)lm_counts_bytes(counts) : 0);
+    const double before =
+        4 * (double)nn_params_count(q->instance->params) + (counts ? (double)lm_counts_bytes(counts) : 0);
+    const double unit = before < 1e6 ? 1e3 : 1e6;
     if (stat(q->out, &status) == 0)
-        lm_say(q->instance->model, "wrote %s: %.1f MB, of %.1f as float32", q->out,
-               1e-6 * (double)status.st_size, before);
+        lm_say(q->instance->model, "wrote %s: %.1f %s, of %.1f as float32", q->out,
+               (double)status.st_size / unit, before < 1e6 ? "KB" : "MB", before / unit);
 }
 
 static int quantize(const lm_model *model, quantized q, bool force) {

@@ -179,6 +179,7 @@ static int look_for_last(const lm_trainer *t) {
     if (places[0] != LM_NOTHING) return LM_DONE;
     if (places[2] == LM_NOTHING)
         return lm_fail(model, "%s: there is no such folder to go on from", t->set.resume);
+    if (places[2] == LM_FILE) return lm_fail(model, "%s is a file, not a run's folder", t->set.resume);
     if (places[1] != LM_NOTHING)
         return lm_fail(model, "%s is not there; start from the weights of the best report with --init %s",
                        t->last, t->best);
