@@ -143,10 +143,9 @@ bool gpt2_publish(const struct gpt_config *c, const lm_instance *instance, lm_pu
     if (gguf && c->activation == NN_GELU)
         return tensor_fail(err, "llama.cpp's GPT-2 has no gelu_erf; train with --activation gelu or relu");
     if (c->prior > 0 || c->gram_rows > 0 || c->value_rows > 0)
-        return tensor_fail(err, "no other program knows %s can be exported",
-                           c->prior > 0 ? "a model's counted prior; one that is trained with --prior 0"
-                                        : "tables for sequences of tokens; a model without --gram-rows and "
-                                          "--value-rows");
+        return tensor_fail(
+            err, "no other program knows a counted prior or tables for sequences of tokens; a model "
+                 "that is trained with --prior 0 --gram-rows 0 --value-rows 0 can be exported");
     if (!c->final_norm) return gpt_publish_wide(c, instance, p, err);
     gpt_export b;
     if (!gpt_export_begin(&b, c, instance, p, c->layers * PARTS + OTHERS, err)) return false;

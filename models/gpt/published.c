@@ -93,7 +93,10 @@ bool gpt2_adopt(struct gpt_config *c, lm_published *p, tensor_error *err) {
     const char *type = lm_published_text(p, "model_type");
     bool crossed = false;
     if (type && strcmp(type, "gpt2") != 0)
-        return tensor_fail(err, "config.json: model_type is %.40s, expected gpt2", type);
+        return tensor_fail(err, "config.json: model_type is %.40s, expected gpt2%s", type,
+                           strcmp(type, "opt")
+                               ? ""
+                               : "; what export writes as opt is for other programs: name the run itself");
     if (!nn_file_strip(p->file, "transformer.", err)) return false;
     const nn_entry *wte = find_table(p->file, "wte.weight", err);
     if (!wte || !read_sizes(c, p, wte, err)) return false;

@@ -43,6 +43,19 @@ loss() { # loss FILE: of the whole text
   "$gpt" eval "$1" --data "$data" --split all | sed -n 's/^loss \([0-9.]*\) .*/\1/p'
 }
 
+none='--prior 0 --gram-rows 0 --value-rows 0' # of what only Sampo has
+for options in '--prior 2' '--prior 0' '--prior 0 --gram-rows 0' "$none"; do
+  # shellcheck disable=SC2086 # a word an argument
+  run "$gpt" train --preset best $options --data "$data" --iters 1 --batch 2 --context 16 --layers 1 --heads 2 --width 8 \
+    --eval-batches 1 --sample-tokens 0 --out best --force
+  if [ "$options" = "$none" ]; then
+    run "$gpt" export best best.hf
+    check "best with $options is exported" [ "$status" -eq 0 -a -f best.hf/config.json ]
+  else
+    refuses 1 "a model that is trained with $none can be exported" "$gpt" export best best.hf
+  fi
+done
+
 # ---- What gpt itself makes of it ---------------------------------------------------------------------
 for made in char bpe byte erf tuned; do
   run "$gpt" export "$made/last.safetensors" "$made.hf"

@@ -107,7 +107,7 @@ matches 'info says so' '  prior  *1'
 matches 'info knows the loss of the counts' '  validation loss of the counts alone  [0-9.]*'
 run "$gpt" report prior
 check 'the page, too' grep -q 'what is counted alone' prior/report.html
-refuses 1 "no other program knows a model's counted prior" "$gpt" export prior y
+refuses 1 'no other program knows a counted prior' "$gpt" export prior y
 # shellcheck disable=SC2086
 run "$gpt" train --data text $tiny --eval-batches 0 --iters 4 --lr 1 --prior 4 --out ruined
 check 'what was counted is kept where training ruins it' [ "$(grep -c 'was at iteration 0$' stderr)" -eq 1 -a -s ruined/best.safetensors ]

@@ -201,7 +201,9 @@ Test(published, faults, .init = setup, .fini = teardown) {
     refuses("config.json", "\"n_layer\": 2", "\"n_layer\": 3", "config.json: n_layer is 3, expected 2");
     refuses("config.json", "gelu_new", "swish",
             "config.json: activation_function is swish, expected gelu_new, gelu or relu");
-    refuses("config.json", "\"gpt2\"", "\"opt\"", "config.json: model_type is opt, expected gpt2");
+    refuses("config.json", "\"gpt2\"", "\"opt\"",
+            "config.json: model_type is opt, expected gpt2; what export writes as opt is for other programs");
+    refuses("config.json", "\"gpt2\"", "\"mpt\"", "config.json: model_type is mpt, expected gpt2");
     refuses("config.json", "1e-05", "\"1e-05\"x", "config.json: JSON, byte ");
     refuses("config.json", "1e-05", "1e-05\xff", "config.json: JSON, byte "); /* no advice about texts */
     refuses("config.json", "1e-05", "-1", "config.json: layer_norm_epsilon: -1 is out of range: 1e-20 to 1");
