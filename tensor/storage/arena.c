@@ -70,7 +70,7 @@ size_t tensor_arena_bytes(const tensor_arena *arena) {
 
 /* At least *size bytes; *size receives how many. */
 static block *new_block(size_t *size) {
-    if (*size < LARGE_BLOCK || GAP) return aligned_alloc(ALIGNMENT, *size);
+    if (*size < LARGE_BLOCK || GAP > 0) return aligned_alloc(ALIGNMENT, *size);
     *size = (*size + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
     block *b = aligned_alloc(HUGE_PAGE, *size);
 #ifdef MADV_HUGEPAGE
