@@ -1,5 +1,5 @@
-/* A folder of the process's own for fuzz targets, whose readers take names of files. Under libFuzzer the files that are put
- * into it are in memory (memory.h), and only what commands write is on a disk. */
+/* A folder of the process's own for fuzz targets, whose readers take names of files. Under libFuzzer it is in memory
+ * (memory.h), and so is what commands write into it. */
 #ifndef SAMPO_TESTS_FUZZ_FOLDER_H
 #define SAMPO_TESTS_FUZZ_FOLDER_H
 
@@ -26,10 +26,20 @@ static inline char *fuzz_path(const char *name, char path[FUZZ_PATH]) {
     return path;
 }
 
-/* Removes what commands have written into it. */
+#ifdef FUZZ_MEMORY
 static inline void fuzz_folder_empty(void) {
-    DIR *folder = opendir(fuzz_folder);
+    strcpy(fuzz_folder, "/sampo-fuzz");
+    fuzz_memory_begin(fuzz_folder);
+}
+
+static inline void fuzz_file(const char *name, const void *bytes, size_t size) {
     char path[FUZZ_PATH];
+    fuzz_memory_put(fuzz_path(name, path), bytes, size);
+}
+#else
+static inline void fuzz_folder_empty(void) {
+    char path[FUZZ_PATH];
+    DIR *folder = opendir(fuzz_folder);
     CHECK(folder);
     for (const struct dirent *entry; (entry = readdir(folder));)
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
@@ -42,20 +52,30 @@ static inline void fuzz_folder_remove(void) {
     rmdir(fuzz_folder);
 }
 
-/* Makes it with the first call, in memory where Linux has that; with each no file is in it that fuzz_file has put there.
- * What is printed is nowhere. */
-static inline void fuzz_folder_begin(void) {
-#ifdef FUZZ_MEMORY
-    if (fuzz_memory_clear()) fuzz_folder_empty();
-#else
-    if (*fuzz_folder) fuzz_folder_empty();
-#endif
-    if (*fuzz_folder) return;
+static inline void fuzz_folder_make(void) {
     const char *place = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
     CHECK(snprintf(fuzz_folder, FUZZ_PATH, "%s/sampo-fuzz-%ld", place, (long)getpid()) < FUZZ_PATH);
-    CHECK(mkdir(fuzz_folder, 0700) == 0 && freopen("/dev/null", "w", stdout));
-    setvbuf(stderr, NULL, _IOLBF, BUFSIZ); /* not a call for each letter of a message */
+    CHECK(mkdir(fuzz_folder, 0700) == 0);
     atexit(fuzz_folder_remove);
+}
+
+static inline void fuzz_file(const char *name, const void *bytes, size_t size) {
+    char path[FUZZ_PATH];
+    FILE *file = fopen(fuzz_path(name, path), "wb");
+    CHECK(file && fwrite(bytes, 1, size, file) == size && fclose(file) == 0);
+}
+#endif
+
+/* An empty folder. What is printed is nowhere, and what is said costs no call of the system for each line. */
+static inline void fuzz_folder_begin(void) {
+    if (!*fuzz_folder) {
+        CHECK(freopen("/dev/null", "w", stdout));
+        setvbuf(stderr, NULL, _IOFBF, BUFSIZ);
+#ifndef FUZZ_MEMORY
+        fuzz_folder_make();
+#endif
+    }
+    fuzz_folder_empty();
 }
 
 /* An arena for an input. It is kept for the next one unless it has become large: a reset poisons all of it. */
@@ -71,22 +91,6 @@ static inline tensor_arena *fuzz_arena(void) {
         arena = tensor_arena_new(NULL);
     CHECK(arena);
     return arena;
-}
-
-/* On the disk, for who writes to it. */
-static inline void fuzz_file_written(const char *name, const void *bytes, size_t size) {
-    char path[FUZZ_PATH];
-    FILE *file = fopen(fuzz_path(name, path), "wb");
-    CHECK(file && fwrite(bytes, 1, size, file) == size && fclose(file) == 0);
-}
-
-static inline void fuzz_file(const char *name, const void *bytes, size_t size) {
-#ifdef FUZZ_MEMORY
-    char path[FUZZ_PATH];
-    fuzz_memory_put(fuzz_folder, fuzz_path(name, path), bytes, size);
-#else
-    fuzz_file_written(name, bytes, size);
-#endif
 }
 
 /* Cuts off the piece before the next NUL, or what is left; false where nothing is. */
