@@ -1,8 +1,7 @@
 /* Files in memory for the fuzz targets under libFuzzer. The linker hands the calls that look at, read and write files to
- * these functions (--wrap): what is in the folder is here, without a call of the system, and everything else goes to libc.
- * It is one folder without others in it; nothing here fails that cannot fail with the names that it has. A mapping is a
- * piece of malloc as large as the file, so that AddressSanitizer sees what is read behind its end, which the rest of a
- * page would hide. */
+ * these functions (--wrap): what is in the folder is here, without a call of the system; all else goes to libc. It is one
+ * folder without others in it. A mapping is a piece of malloc as large as the file, so that AddressSanitizer sees what is
+ * read behind its end, which the rest of a page would hide. */
 #define _GNU_SOURCE /* fopencookie */
 #include "tests/fuzz/memory.h"
 
@@ -35,10 +34,10 @@ static struct {
 
 static void *maps[PLACES];
 
-/* libc keeps what is freed, instead of giving it back to the system and asking again with each input. */
+/* libc keeps what is freed, also large pieces, instead of asking the system again with each input. */
 __attribute__((constructor)) static void keep_memory(void) {
     mallopt(M_TRIM_THRESHOLD, 1 << 28);
-    mallopt(M_MMAP_THRESHOLD, 1 << 18);
+    mallopt(M_MMAP_THRESHOLD, 1 << 25);
 }
 
 /* ---- The table ------------------------------------------------------------------------------ */
