@@ -6,10 +6,6 @@ void nn_tree_range(int64_t shards, int rank, int ranks, int64_t *begin, int64_t 
     *end = (shards * (rank + 1) + ranks - 1) / ranks;
 }
 
-int64_t nn_node_begin(nn_node node) {
-    return node.index << node.level;
-}
-
 int64_t nn_node_end(nn_node node, int64_t shards) {
     const int64_t end = (node.index + 1) << node.level;
     return end < shards ? end : shards;

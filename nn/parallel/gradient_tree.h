@@ -22,8 +22,7 @@ void nn_tree_range(int64_t shards, int rank, int ranks, int64_t *begin, int64_t 
 
 /* The largest node that begins with shard `begin`, has at most 2^most_level shards and none from `end` on. */
 nn_node nn_tree_node(int64_t shards, int64_t begin, int64_t end, int most_level);
-/* Its first shard, and the one after its last. */
-int64_t nn_node_begin(nn_node node);
+/* The shard after its last. */
 int64_t nn_node_end(nn_node node, int64_t shards);
 
 /* Nodes side by side, from left to right, in which the last one has just been added: the next step towards their common

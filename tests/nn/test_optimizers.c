@@ -226,6 +226,16 @@ Test(optimizers, refuse_a_state_that_is_not_theirs) {
     cr_expect_not(nn_state_load(o.state, file, &err));
     cr_expect_str_eq(err.text, "the tensor critic.exp_avg does not fit the parameters");
     nn_file_close(file);
+    const float each[COUNT] = {0};
+    const nn_entry counted[] = {{"critic.exp_avg", "F32", 1, {COUNT}, each, sizeof each},
+                                {"optimizer.exp_avg_sq", "F32", 1, {COUNT}, each, sizeof each},
+                                {"optimizer.step", "F32", 0, {0}, each, sizeof *each}};
+    cr_assert(nn_file_save(path, counted, 3, NULL, 0, NULL));
+    file = nn_file_open(path, NULL);
+    err = (tensor_error){0};
+    cr_expect_not(nn_state_load(o.state, file, &err));
+    cr_expect_str_eq(err.text, "the tensor optimizer.step is no count of steps");
+    nn_file_close(file);
     nn_params *other = nn_params_new();
     nn_param(other, "a", NN_ONES, TENSOR_SHAPE(4));
     cr_assert(nn_params_finalize(other, 1) && tensor_ok(nn_grads(other)));

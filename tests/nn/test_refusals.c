@@ -209,3 +209,30 @@ Test(refusals, groups_and_heads) {
         }
     }
 }
+
+/* Of three tokens the results from the fourth on are none, and those before the first do not exist. */
+Test(refusals, first_rows) {
+    static const struct {
+        int64_t first, rows;
+    } cases[] = {{3, 0}, {-3, 3}, {4, -1}, {-4, -1}, {INT64_MAX, -1}};
+    nn_params *p = nn_params_new();
+    nn_multihead_init(&m.multihead, p, "m", C, NN_MULTIHEAD_DEFAULTS);
+    nn_transformer_init(&m.encoder, p, "t", C, NN_TRANSFORMER_DEFAULTS);
+    cr_assert(nn_params_finalize(p, 1));
+    tensor_arena *arena = tensor_arena_new(NULL);
+    const tensor input = tensor_zeros(arena, TENSOR_F32, TENSOR_SHAPE(2, 3, C), NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int which = 0; which < 2; which++) {
+            ag_tape *tape = ag_tape_new();
+            ag_var *x = ag_input(tape, input);
+            const nn_attend how = {.first = cases[i].first};
+            ag_var *y = which ? nn_transformer(&m.encoder, x, how) : nn_multihead(&m.multihead, x, how);
+            if (cases[i].rows < 0)
+                cr_expect(!y && strstr(ag_error(tape), "is outside of 3"), "%s", ag_error(tape));
+            else
+                cr_expect(y && y->value.shape[1] == cases[i].rows, "%s", ag_error(tape));
+            ag_tape_free(tape);
+        }
+    tensor_arena_free(arena);
+    nn_params_free(p);
+}
