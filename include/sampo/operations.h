@@ -91,8 +91,8 @@ ag_var *ag_sum(ag_var *x, unsigned axes, bool keep);
 ag_var *ag_mean(ag_var *x, unsigned axes, bool keep);
 ag_var *ag_max_over(ag_var *x, unsigned axes, bool keep); /* equal maxima share the gradient */
 ag_var *ag_min_over(ag_var *x, unsigned axes, bool keep); /* equal minima do */
-ag_var *ag_product(ag_var *x, unsigned axes,
-                   bool keep); /* second derivatives are right where no element is 0 */
+/* Where a part of it leaves float's range: infinite, 0 or NaN. Second derivatives are right where no element is 0. */
+ag_var *ag_product(ag_var *x, unsigned axes, bool keep);
 ag_var *ag_sum_squares(ag_var *x, unsigned axes, bool keep);
 /* log sum e^x, without overflow; where all x are -infinity, so is it, and the gradient is 0 (PyTorch has NaN) */
 ag_var *ag_log_sum_exp(ag_var *x, unsigned axes, bool keep);

@@ -228,13 +228,24 @@ void jets_sum(jets *out, const jets *a, unsigned axes) {
     }
 }
 
+/* Not tame where the product of some of the elements leaves float32's range: which ones are multiplied first is free. */
 void jets_product(jets *out, const jets *a, unsigned axes) {
+    double most[JET_MOST], least[JET_MOST];
+    bool within = true;
     reduced(out, a, axes);
-    for (int64_t i = 0; a->rank >= 0 && i < jets_size(out); i++) out->x[i].d[0] = (jet_number){1, 1};
-    for (int64_t i = 0; a->rank >= 0 && i < jets_size(a); i++) {
-        jet *product = &out->x[below(out, a, i)];
-        *product = jet_mul(*product, a->x[i]);
+    for (int64_t i = 0; a->rank >= 0 && i < jets_size(out); i++) {
+        out->x[i].d[0] = (jet_number){1, 1};
+        most[i] = least[i] = 1;
     }
+    for (int64_t i = 0; a->rank >= 0 && i < jets_size(a); i++) {
+        const int64_t at = below(out, a, i);
+        const double size = fabs(a->x[i].d[0].value);
+        most[at] *= fmax(size, 1);
+        least[at] *= fmin(size, 1);
+        within = within && most[at] < 1e37 && least[at] > 1e-37;
+        out->x[at] = jet_mul(out->x[at], a->x[i]);
+    }
+    if (!within) out->rank = -1;
 }
 
 void jets_max_over(jets *out, const jets *a, unsigned axes, bool least) {
