@@ -86,12 +86,11 @@ static double reduce_sum_squares(int64_t n, const float *x) {
 
 /* total += v. */
 static inline void add_to_totals(double *total, vec v) {
-    float from[VEC_WIDTH];
-    vec_store(from, v);
+    const vech part[2] = {HALVES(__builtin_shufflevector, v, v)};
     for (int half = 0; half < 2; half++) {
         vecd sum;
         memcpy(&sum, total + half * HALF_WIDTH, sizeof sum);
-        sum += __builtin_convertvector(half_load(from + half * HALF_WIDTH), vecd);
+        sum += __builtin_convertvector(part[half], vecd);
         memcpy(total + half * HALF_WIDTH, &sum, sizeof sum);
     }
 }
