@@ -53,6 +53,16 @@ typedef struct gather_job {
     int64_t step;     /* of x along the axis */
 } gather_job;
 
+/* Four at a time, which are all read before they are written, as `out` might lie in x for what a compiler knows. */
+static void gather_line(int64_t n, float *out, const int32_t *ids, const float *x) {
+    int64_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        const float four[] = {x[ids[i]], x[ids[i + 1]], x[ids[i + 2]], x[ids[i + 3]]};
+        for (int k = 0; k < 4; k++) out[i + k] = four[k];
+    }
+    for (; i < n; i++) out[i] = x[ids[i]];
+}
+
 static void gather_range(void *context, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const gather_job *t = context;
@@ -63,7 +73,7 @@ static void gather_range(void *context, int64_t begin, int64_t end, int worker) 
         const int32_t *ids = run.at[1];
         const float *x = run.at[2];
         if (stride[0] == 1 && stride[1] == 1 && stride[2] == 0 && t->step == 1) {
-            for (int64_t i = 0; i < run.n; i++) out[i] = x[ids[i]];
+            gather_line(run.n, out, ids, x);
             continue;
         }
         if (stride[1] != 0) {
