@@ -100,6 +100,43 @@ typedef struct tensor_loop {
 /* The operands have one shape (see tensor_expand); their dtypes may differ. */
 void tensor_loop_init(tensor_loop *loop, tensor_loop_order order, int operands, const tensor *operand);
 
+/* Over the runs themselves: their first elements, which are along its innermost axis as the runs are along the next. */
+static inline tensor_loop tensor_loop_rows(const tensor_loop *loop) {
+    tensor_loop rows = *loop;
+    rows.size = loop->size / loop->inner;
+    rows.inner = 1;
+    if (loop->outer_rank == 0) return rows;
+    const int last = --rows.outer_rank;
+    rows.inner = loop->outer_shape[last];
+    for (int k = 0; k < loop->operands; k++) rows.inner_stride[k] = loop->outer_stride[last][k];
+    return rows;
+}
+
+typedef uint32_t __attribute__((may_alias)) tensor_word;
+
+/* n words, the first of which is x[0], to out: four at a time where they become neighbours. */
+static inline void tensor_copy_line(int64_t n, tensor_word *out, int64_t to, const tensor_word *x,
+                                    int64_t from) {
+    typedef uint32_t four __attribute__((vector_size(16), aligned(4), may_alias));
+    int64_t i = 0;
+    if (to == 1 && from == 1)
+        for (; i + 4 <= n; i += 4) *(four *)(out + i) = *(const four *)(x + i);
+    if (to == 1 && from == 0)
+        for (; i + 4 <= n; i += 4) *(four *)(out + i) = *x - (four){0};
+    for (; i < n; i++) out[i * to] = x[i * from];
+}
+
+/* Elements by rows and columns where rows are too short for a call each; the strides are of both. */
+static inline void tensor_copy_short(int64_t rows, int64_t columns, void *out, const int64_t out_stride[2],
+                                     const void *x, const int64_t x_stride[2]) {
+    enum { FEW = 8 };
+    const int line = columns >= FEW; /* the axis that is gone along innermost */
+    const int64_t count = line ? rows : columns, n = line ? columns : rows;
+    for (int64_t i = 0; i < count; i++)
+        tensor_copy_line(n, (tensor_word *)out + i * out_stride[!line], out_stride[line],
+                         (const tensor_word *)x + i * x_stride[!line], x_stride[line]);
+}
+
 /* `n` elements along the innermost axis: operand k has them at at[k], inner_stride[k] apart. */
 typedef struct tensor_run {
     int64_t n;

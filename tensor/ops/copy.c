@@ -10,7 +10,8 @@ enum {
      * the lines that they are read from in the cache nearest to the processor. */
     TILE_ROWS = 128,
     TILE_COLUMNS = 16,
-    TILE_LEAST = 4 /* fewer rows or columns go one by one */
+    TILE_LEAST = 4, /* fewer rows or columns go one by one */
+    SHORT = 64      /* runs up to this length are copied many at a time */
 };
 
 typedef uint32_t __attribute__((may_alias)) word;
@@ -31,6 +32,17 @@ static void copy_runs(void *context, int64_t begin, int64_t end, int worker) {
         else
             for (int64_t i = 0; i < n; i++) out[i * to] = x[i * from];
     }
+}
+
+/* Of runs that are too short for a call each. */
+static void copy_rows(void *context, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const tensor_loop *loop = context;
+    const tensor_loop rows = tensor_loop_rows(loop);
+    const int64_t to[] = {rows.inner_stride[0], loop->inner_stride[0]},
+                  from[] = {rows.inner_stride[1], loop->inner_stride[1]};
+    tensor_run run = tensor_loop_runs(&rows, begin, end);
+    while (tensor_run_next(&run)) tensor_copy_short(run.n, loop->inner, run.at[0], to, run.at[1], from);
 }
 
 /* ---- Where the source's neighbours are rows of the result: tiles ------------------------------- */
@@ -101,6 +113,8 @@ bool tensor_copy(tensor out, tensor x, tensor_error *err) {
     const int axis = row_axis(&loop);
     if (axis >= 0)
         copy_transposed(&loop, axis);
+    else if (loop.inner <= SHORT && loop.outer_rank > 0)
+        tensor_parallel(loop.size / loop.inner, GRAIN / loop.inner, copy_rows, &loop);
     else
         tensor_parallel(loop.size, GRAIN, copy_runs, &loop);
     tensor_touch(out);

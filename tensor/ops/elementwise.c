@@ -5,7 +5,9 @@
 
 enum {
     GRAIN = 32768, /* elements a thread takes at least */
-    STAGE = 256    /* elements of a strided operand copied to the stack at a time */
+    STAGE = 256,   /* elements of a strided operand copied to the stack at a time */
+    SHORT = 64,    /* runs up to this length share a call of the kernel */
+    COPIES = 32    /* unless more elements of each than these must be copied for it */
 };
 
 #define NAME_ENTRY(name, text) text,
@@ -86,6 +88,47 @@ static void apply_runs(void *context, int64_t begin, int64_t end, int worker) {
     }
 }
 
+/* Whether a call for each run would take longer than to bring many together. */
+static bool is_short(const tensor_loop *loop) {
+    int64_t copies = 0;
+    for (int k = 0; loop->outer_rank > 0 && k < loop->operands; k++) {
+        const int64_t next = loop->outer_stride[loop->outer_rank - 1][k];
+        if (next != 0 && (next != loop->inner || loop->inner_stride[k] != 1)) copies += loop->inner;
+    }
+    return loop->outer_rank > 0 && loop->inner <= SHORT && copies <= COPIES;
+}
+
+/* A run of `rows`, each of which is a short run of the loop: as many as the stage holds at a time. Operands whose rows
+ * follow each other are taken as they are; one whose rows are the same is spread out once. */
+static void apply_short(const job *t, const tensor_loop *rows, const tensor_run *run) {
+    static const int64_t step[TENSOR_LOOP_OPERANDS] = {1, 1, 1, 1};
+    _Alignas(64) float stage[TENSOR_LOOP_OPERANDS][STAGE];
+    void *at[TENSOR_LOOP_OPERANDS];
+    const int64_t columns = t->loop->inner, together = STAGE / columns, dense[] = {columns, 1};
+    for (int64_t i = 0; i < run->n; i += together) {
+        const int64_t count = run->n - i < together ? run->n - i : together;
+        for (int k = t->loop->operands - 1; k >= 0; k--) {
+            const int64_t stride[] = {rows->inner_stride[k], t->loop->inner_stride[k]};
+            float *from = (float *)run->at[k] + i * stride[0];
+            const bool whole = stride[0] == dense[0] && stride[1] == dense[1];
+            at[k] = whole ? from : stage[k];
+            if (k > 0 && !whole && (stride[0] != 0 || i == 0))
+                tensor_copy_short(count, columns, at[k], dense, from, stride);
+            if (k > 0) continue;
+            t->apply(t, count * columns, at, step);
+            if (!whole) tensor_copy_short(count, columns, from, stride, at[k], dense);
+        }
+    }
+}
+
+static void apply_rows(void *context, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const job *t = context;
+    const tensor_loop rows = tensor_loop_rows(t->loop);
+    tensor_run run = tensor_loop_runs(&rows, begin, end);
+    while (tensor_run_next(&run)) apply_short(t, &rows, &run);
+}
+
 /* Whether x is of the result's shape but for leading axes of size 1. */
 static bool same_elements(const tensor *out, const tensor *x) {
     const int more = out->rank - x->rank;
@@ -130,7 +173,10 @@ static bool run_job(const char *what, job *t, int operands, const tensor *const 
     tensor_loop loop;
     tensor_loop_init(&loop, TENSOR_ANY_ORDER, operands, x);
     t->loop = &loop;
-    tensor_parallel(loop.size, GRAIN, apply_runs, t);
+    if (is_short(&loop))
+        tensor_parallel(loop.size / loop.inner, GRAIN / loop.inner, apply_rows, t);
+    else
+        tensor_parallel(loop.size, GRAIN, apply_runs, t);
     tensor_touch(x[0]);
     return true;
 }
