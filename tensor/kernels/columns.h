@@ -2,6 +2,7 @@
 #ifndef SAMPO_TENSOR_COLUMNS_H
 #define SAMPO_TENSOR_COLUMNS_H
 
+#include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/kernels.h"
 #include "tensor/kernels/lanes.h"
 #include "tensor/kernels/reduce.h"
@@ -27,6 +28,31 @@ static inline void add_some_to_totals(double *total, vec v, int64_t count) {
 enum {
     COLUMNS_NV = 4
 }; /* vectors side by side: rows are read in pieces, and chains hide an addition's latency */
+
+/* total[j] = OP(total[j], x[r, j]) over the rows: nv vectors of columns, the last of `count` elements, and all n. */
+#define FOLD_ROWS(op)                                                                                        \
+    static inline __attribute__((always_inline)) void fold_##op##_at(                                        \
+        const int nv, int64_t count, float *total, int64_t rows, const float *x, int64_t x_row) {            \
+        vec sum[COLUMNS_NV];                                                                                 \
+        for (int v = 0; v < nv; v++) sum[v] = load_some(total + v * VEC_WIDTH, count);                       \
+        for (int64_t r = 0; r < rows; r++, x += x_row)                                                       \
+            for (int v = 0; v < nv; v++) sum[v] = apply_##op(sum[v], load_some(x + v * VEC_WIDTH, count));   \
+        for (int v = 0; v < nv; v++) store_some(total + v * VEC_WIDTH, sum[v], count);                       \
+    }                                                                                                        \
+    static void fold_rows_##op(int64_t n, float *total, int64_t rows, const float *x, int64_t x_row) {       \
+        int64_t j = 0;                                                                                       \
+        for (; j + COLUMNS_NV * VEC_WIDTH <= n; j += COLUMNS_NV * VEC_WIDTH)                                 \
+            fold_##op##_at(COLUMNS_NV, VEC_WIDTH, total + j, rows, x + j, x_row);                            \
+        for (; j + 2 * VEC_WIDTH <= n; j += 2 * VEC_WIDTH)                                                   \
+            fold_##op##_at(2, VEC_WIDTH, total + j, rows, x + j, x_row);                                     \
+        for (; j + VEC_WIDTH <= n; j += VEC_WIDTH)                                                           \
+            fold_##op##_at(1, VEC_WIDTH, total + j, rows, x + j, x_row);                                     \
+        if (j < n) fold_##op##_at(1, n - j, total + j, rows, x + j, x_row);                                  \
+    }
+FOLD_ROWS(MAX)
+FOLD_ROWS(MIN)
+FOLD_ROWS(MUL)
+#undef FOLD_ROWS
 
 /* nv vectors of columns from column j on, the last of `count` elements. */
 static inline __attribute__((always_inline)) void add_squares_at(const int nv, int64_t count, double *sum,

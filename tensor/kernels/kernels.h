@@ -151,6 +151,9 @@ typedef void parametric_kernel(int64_t n, float *out, const float *x, const floa
 /* out[r] of row r of `rows`, x_row elements apart. */
 typedef void rows_kernel(int64_t rows, int64_t n, float *out, const float *x, int64_t x_row);
 
+/* total[j] = op(total[j], x[r, j]) row by row, to the bits of binary[op]: for few columns. */
+typedef void fold_rows_kernel(int64_t n, float *total, int64_t rows, const float *x, int64_t x_row);
+
 static inline float reduce_one(rows_kernel *kernel, int64_t n, const float *x) {
     float out;
     kernel(1, n, &out, x, n);
@@ -184,6 +187,7 @@ typedef struct tensor_kernels {
     double (*sum_squares)(int64_t n, const float *x);        /* in double */
     /* total[j] += row[0][j] + row[1][j] + ...: 1 to SUM_ROWS rows, added in float in this order */
     void (*add_rows)(int64_t n, double *total, int64_t rows, const float *const row[]);
+    fold_rows_kernel *fold_max, *fold_min, *fold_product;
     /* out[j] += total[j], which becomes 0 */
     void (*take_totals)(int64_t n, float *out, double *total);
 

@@ -154,22 +154,30 @@ static void sum_columns(const reduce_job *t, int64_t n, float *out, const tensor
     for (int64_t j = 0; j < n; j++) finish(t, out + j * t->kept.inner_stride[0], s.total[j]);
 }
 
-/* The same for those that one operation on two rows gathers. */
+/* The same for those that one operation on two rows gathers. Few columns are gathered from many rows in registers; longer
+ * rows one by one, as memory is best read in its order. */
 static void fold_columns(const reduce_job *t, int64_t n, float *out, const tensor_loop *rows) {
-    static const struct {
+    enum { FEW = 64 };
+    const tensor_kernels *kernels = tensor_kernels_get();
+    const struct {
         tensor_binary_op op;
+        fold_rows_kernel *few;
         float start;
-    } folds[] = {[TENSOR_REDUCE_MAX] = {TENSOR_MAX, -INFINITY},
-                 [TENSOR_REDUCE_MIN] = {TENSOR_MIN, INFINITY},
-                 [TENSOR_REDUCE_PRODUCT] = {TENSOR_MUL, 1}};
-    binary_kernel *fold = tensor_kernels_get()->binary[folds[t->op].op];
+    } folds[] = {[TENSOR_REDUCE_MAX] = {TENSOR_MAX, kernels->fold_max, -INFINITY},
+                 [TENSOR_REDUCE_MIN] = {TENSOR_MIN, kernels->fold_min, INFINITY},
+                 [TENSOR_REDUCE_PRODUCT] = {TENSOR_MUL, kernels->fold_product, 1}},
+      *fold = &folds[t->op];
+    const bool few = n <= FEW && t->kept.inner_stride[1] == 1 && t->map == AS_IT_IS;
+    const int64_t step = rows->inner_stride[0];
     float total[COLUMN_SUMS], stage[COLUMN_SUMS];
-    for (int64_t j = 0; j < n; j++) total[j] = folds[t->op].start;
+    for (int64_t j = 0; j < n; j++) total[j] = fold->start;
     tensor_run run = tensor_loop_runs(rows, 0, rows->size);
-    while (tensor_run_next(&run))
-        for (int64_t i = 0; i < run.n; i++)
-            fold(n, total, total, 1,
-                 row_of(t, n, (const float *)run.at[0] + i * rows->inner_stride[0], stage), 1);
+    while (tensor_run_next(&run)) {
+        if (few) fold->few(n, total, run.n, run.at[0], step);
+        for (int64_t i = 0; !few && i < run.n; i++)
+            kernels->binary[fold->op](n, total, total, 1,
+                                      row_of(t, n, (const float *)run.at[0] + i * step, stage), 1);
+    }
     for (int64_t j = 0; j < n; j++) finish(t, out + j * t->kept.inner_stride[0], (double)total[j]);
 }
 

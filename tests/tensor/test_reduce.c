@@ -211,6 +211,11 @@ Test(reduce, nan_and_infinity) {
             x.f32[at] = NAN;
             TEST_OK(tensor_reduce(out, TENSOR_REDUCE_MAX, x, 1, false, &err));
             cr_assert(isnan(*out.f32));
+            tensor both = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(n, 2)),
+                   columns = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(1, 2));
+            TEST_OK(tensor_copy(both, tensor_reshape(x, TENSOR_SHAPE(n, 1), &err), &err) &&
+                    tensor_reduce(columns, TENSOR_REDUCE_MAX, both, 1, false, &err));
+            cr_assert(isnan(columns.f32[0]) && isnan(columns.f32[1]));
             x.f32[at] = -0.5f;
             TEST_OK(tensor_reduce(out, TENSOR_REDUCE_MAX, x, 1, false, &err));
             cr_assert_eq(*out.f32, -0.5f);
