@@ -133,6 +133,7 @@ typedef struct norm_rows {
     int64_t rows;
     const float *dy[SUM_ROWS], *x[SUM_ROWS];
     float *dx[SUM_ROWS]; /* norm_vjp_rows alone */
+    bool far;            /* in no near cache, so that rows are best read one by one */
     float stats[SUM_ROWS][2];
 } norm_rows;
 enum { NORM_COLUMNS = 1024 }; /* that norm_vjp_rows takes at most */

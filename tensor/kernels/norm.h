@@ -282,7 +282,7 @@ static void norm_vjp_rows(int64_t n, double *dw, double *db, const norm_rows *t,
     const size_t size = (size_t)(n + LANES) * sizeof(float);
     memset(weight, 0, size), memset(bias, 0, size);
     int64_t r = 0;
-    for (; r + NORM_ROWS_TOGETHER <= t->rows; r += NORM_ROWS_TOGETHER)
+    for (; !t->far && r + NORM_ROWS_TOGETHER <= t->rows; r += NORM_ROWS_TOGETHER)
         norm_vjp_some(NORM_ROWS_TOGETHER, n, weight, bias, t, r, w, centred, accumulate);
     for (; r < t->rows; r++) norm_vjp_some(1, n, weight, bias, t, r, w, centred, accumulate);
     const float *row = weight;

@@ -5,7 +5,8 @@
 
 enum {
     GRAIN = 16384, /* elements a thread takes at least */
-    COLUMNS = 16   /* columns that stay on one thread */
+    COLUMNS = 16,  /* columns that stay on one thread */
+    FAR = 1 << 17  /* more elements than these, and their gradients, are in no second-level cache */
 };
 
 /* The kernels want neighbouring elements along the last axis. An operand that has not is copied for the
@@ -188,7 +189,7 @@ static void add_batch(const norm_job *t, int64_t n, double *dw, double *db, cons
 /* Columns first..first+n-1 of dw += sum dy (x - mean) rstd and db += sum dy over all rows, as columns_internal.h sums. */
 static void add_columns(const norm_job *t, int64_t first, int64_t n) {
     double dw[COLUMN_SUMS], db[COLUMN_SUMS];
-    norm_rows batch = {.rows = 0};
+    norm_rows batch = {.rows = 0, .far = t->rows.size * t->n > FAR};
     const float *stats = t->stats;
     for (int64_t j = 0; j < n; j++) dw[j] = db[j] = 0;
     tensor_run run = tensor_loop_runs(&t->rows, 0, t->rows.size);
