@@ -203,6 +203,16 @@ Test(look, round_ticks) {
     expect_ticks(lm_axis_over(1e-9, 1e9, true, false, 6), "1e-09 1e-05 0.1 1000 10M");
 }
 
+Test(look, iterations_are_whole) {
+    lm_series losses = {0};
+    for (int i = 0; i < 3; i++) lm_series_add(&losses, i, 4 - i);
+    lm_curve curve;
+    lm_chart chart = {.curves = &curve, .room = 1};
+    lm_chart_add(&chart, (lm_curve){.series = &losses});
+    lm_chart_fit(&chart, (lm_frame){LM_EVERYTHING, LM_EVERYTHING, .ticks = 6});
+    expect_ticks(chart.x, "0 1 2");
+}
+
 Test(look, every_axis_has_ticks_within_it) {
     for (int i = 0; i < 4000; i++) {
         double low = pow(10, i % 61 - 30), high = low * (1 + pow(10, i / 61 % 12 - 6));

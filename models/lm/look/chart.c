@@ -55,6 +55,13 @@ lm_axis lm_axis_over(double low, double high, bool log, bool widen, int most) {
     return axis;
 }
 
+void lm_axis_whole(lm_axis *axis) {
+    int kept = 0;
+    for (int i = 0; i < axis->ticks; i++)
+        if (axis->tick[i] == rint(axis->tick[i])) axis->tick[kept++] = axis->tick[i];
+    axis->ticks = kept;
+}
+
 double lm_axis_at(const lm_axis *axis, double value) {
     if (!axis->log) return (value - axis->low) / (axis->high - axis->low);
     return value > 0 ? log(value / axis->low) / log(axis->high / axis->low) : NAN;
@@ -141,6 +148,7 @@ void lm_chart_fit(lm_chart *chart, lm_frame frame) {
     x = ends(frame.x, x, frame.log_x);
     y = ends(frame.y, y, frame.log_y);
     chart->x = lm_axis_over(x.low, x.high, frame.log_x, false, frame.ticks);
+    lm_axis_whole(&chart->x); /* iterations */
     chart->y = lm_axis_over(y.low, y.high, frame.log_y, free_y, frame.ticks);
     if (fenced) count_above(chart);
 }

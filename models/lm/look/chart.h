@@ -43,6 +43,8 @@ typedef struct lm_axis {
 /* An axis over low..high with about `most` ticks at round numbers; `widen`: up to the ticks around it, else
  * only to one that is just above it. A logarithmic one needs low > 0. */
 lm_axis lm_axis_over(double low, double high, bool log, bool widen, int most);
+/* Leaves only the ticks that are whole numbers. */
+void lm_axis_whole(lm_axis *axis);
 /* Where a value lies, 0 to 1 from one end to the other; NaN: nowhere, a logarithmic axis having no 0. */
 double lm_axis_at(const lm_axis *axis, double value);
 /* A tick's label: "0.25", "5000", "20k", "3M"; returns `buffer`. */
