@@ -360,8 +360,8 @@ check 'it says which text it reads' grep -q "^gpt: reading $tmp/data/verses.txt"
 }
 
 # ---- Ctrl-C, closed pipes, full disks ---------------------------------------------------------------
-# interrupt SIGNAL FILE COMMAND...: sends it to the command once FILE has contents. The command runs in the
-# foreground, as the shell starts background commands with Ctrl-C ignored.
+# interrupt SIGNAL FILE COMMAND...: sends it to the command once FILE has contents, or has lost its .tmp. The command
+# runs in the foreground, as the shell starts background commands with Ctrl-C ignored.
 interrupt() {
   signal=$1 awaited=$2
   shift 2
@@ -369,7 +369,7 @@ interrupt() {
   : >stdout
   (
     tries=0
-    until { [ -s pid ] && [ -s "$awaited" ]; } || [ $tries -ge 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+    until { [ -s pid ] && { [ -s "$awaited" ] || [ -s "${awaited%.tmp}" ]; }; } || [ $tries -ge 500 ]; do sleep 0.02; tries=$((tries + 1)); done
     kill "-$signal" "$(cat pid)"
   ) &
   # shellcheck disable=SC2016 # for the inner shell to fill in
@@ -404,6 +404,13 @@ else
     check 'Ctrl-C before the first iteration: it says so' grep -q '^gpt: interrupted before the first iteration; nothing was saved$' stderr
   done
   exec 9>&-
+  awk 'BEGIN { for (i = 0; i < 400000; i++) print i * i * 7919 % 1000003, "sat on the mat" }' >much
+  for file in tokens.bin.tmp tokens.bin; do # while the text is cut, and while it is counted
+    interrupt INT out/new/er/$file "$gpt" train --data much --prior 8 --out out/new/er
+    check "Ctrl-C after $file is there: it says so" \
+      [ "$status$(grep -c '^gpt: interrupted before the first iteration; nothing was saved$' stderr)" = 1301 ]
+    check "Ctrl-C after $file is there: no new folder stays" [ ! -e out/new ]
+  done
   check 'Ctrl-C before the first iteration: no new folder stays' [ ! -e out/new ]
   check 'Ctrl-C before the first iteration: a folder that was there does' [ "$(ls -A out/here)$(ls -d out/here)" = out/here ]
 fi

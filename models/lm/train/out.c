@@ -14,7 +14,8 @@ bool lm_out_name(lm_trainer *t) {
     t->last = lm_path_in(out, "last.safetensors", t->arena, NULL);
     t->best = lm_path_in(out, "best.safetensors", t->arena, NULL);
     t->tokens = lm_path_in(out, "tokens.bin", t->arena, NULL);
-    return t->last && t->best && t->tokens;
+    t->unfinished = lm_path_in(out, "tokens.bin.tmp", t->arena, NULL);
+    return t->last && t->best && t->tokens && t->unfinished;
 }
 
 /* Makes the folders above a file; `path` is changed only on the way. */
@@ -35,6 +36,8 @@ static void remove_made(const lm_trainer *t) {
     char path[PATH_MAX];
     size_t length = t->set.out ? strlen(t->set.out) : 0;
     if (length >= sizeof path) return;
+    struct stat s;
+    if (t->lock.fd >= 0 && lstat(t->unfinished, &s) == 0 && S_ISREG(s.st_mode)) unlink(t->unfinished);
     if (t->lock.fd >= 0) unlink(t->lock.path); /* while it is locked: nobody else's */
     if (t->made > 0) unlink(t->tokens);
     for (int left = t->made; left > 0; left--) {

@@ -65,10 +65,10 @@ typedef struct lm_trainer {
     lm_state state;
     lm_progress progress;
     lm_log log;
-    const char *last, *best; /* the checkpoints' paths; NULL: nothing is saved */
-    const char *tokens;      /* the path of the text's tokens, likewise */
-    lm_lock lock;            /* of the folder */
-    tensor best_values;      /* the best weights where nothing is saved */
+    const char *last, *best;         /* the checkpoints' paths; NULL: nothing is saved */
+    const char *tokens, *unfinished; /* the paths of the text's tokens, and of those that are being written */
+    lm_lock lock;                    /* of the folder */
+    tensor best_values;              /* the best weights where nothing is saved */
     /* Of the validation text, by what was counted alone; NaN: nothing was, or there is nothing else. */
     double counted_loss;
     double best_train;   /* loss at the best report of this process; NaN: none yet */
