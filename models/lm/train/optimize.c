@@ -14,7 +14,9 @@ bool lm_optimizer_check(const lm_trainer *t, tensor_error *err) {
     if (!muon && !set->resume && (lm_train_given(t, "muon-lr") || lm_train_given(t, "muon-momentum")))
         return tensor_fail(err, "--muon-lr and --muon-momentum need --optimizer muon");
     if ((muon || set->table_rate > 0) && set->rate == 0)
-        return tensor_fail(err, "%s needs an --lr above 0", muon ? "the optimizer muon" : "--table-lr");
+        return tensor_fail(err, "%s%s needs an --lr above 0", muon ? "the optimizer muon" : "--table-lr",
+                           lm_train_given(t, muon ? "optimizer" : "table-lr") ? ""
+                                                                              : ", which the preset has,");
     if (set->cooldown < 1 && set->schedule == NN_CONSTANT)
         return tensor_fail(err, "--cooldown needs --schedule linear or cosine");
     return true;
