@@ -70,6 +70,7 @@ refuses 2 'the optimizer muon needs an --lr above 0' "$gpt" train --data text --
 refuses 2 '--muon-lr and --muon-momentum need --optimizer muon' "$gpt" train --data text --muon-lr 0.1
 refuses 2 '--vocab-size needs --tokenizer bpe' "$gpt" train --data text --vocab-size 300
 refuses 2 '--data text is given twice' "$gpt" train --data text --data other --data text
+refuses 2 '--data ./text is given twice' "$gpt" train --data text --data ./text
 refuses 2 'the optimizer muon, which the preset has, needs an --lr above 0' "$gpt" train --data text --preset best --lr 0
 refuses 2 '--table-lr needs an --lr above 0' "$gpt" train --data text --table-lr 1 --lr 0
 refuses 2 '--optimizer muon needs a model with hidden layers' "$bigram" train --data text --optimizer muon

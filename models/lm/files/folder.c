@@ -34,15 +34,17 @@ static bool lock_file(const char *folder, const lm_lock *lock, tensor_error *err
 }
 
 bool lm_run_lock(lm_lock *lock, const char *folder, tensor_arena *arena, tensor_error *err) {
-    *lock = (lm_lock){-1, lm_path_in(folder, ".lock", arena, err)};
+    lm_lock next = {-1, lm_path_in(folder, ".lock", arena, err)};
+    *lock = next;
     for (int i = 0; lock->path && i < 100; i++) {
-        lock->fd = open(lock->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
-        if (lock->fd < 0)
-            return tensor_fail(err, "%.150s: cannot be opened: %s", lock->path, strerror(errno));
-        const bool locked = lock_file(folder, lock, err);
-        if (locked && is_named(lock)) return true;
-        close(lock->fd);
-        lock->fd = -1;
+        next.fd = open(lock->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+        if (next.fd < 0) return tensor_fail(err, "%.150s: cannot be opened: %s", lock->path, strerror(errno));
+        const bool locked = lock_file(folder, &next, err);
+        if (locked && is_named(&next)) {
+            lock->fd = next.fd; /* not before: a signal takes away what is locked */
+            return true;
+        }
+        close(next.fd);
         if (!locked) return false;
     }
     return lock->path && tensor_fail(err, "%.150s: cannot be locked: others do so all the time", lock->path);

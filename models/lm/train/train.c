@@ -2,10 +2,19 @@
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "models/lm/train/optimize.h"
 #include "models/lm/train/plan.h"
 #include "models/lm/train/train_internal.h"
+
+/* Whether both names are of one file. */
+static bool is_same(const char *a, const char *b) {
+    struct stat one, other;
+    if (strcmp(a, b) == 0) return true;
+    return stat(a, &one) == 0 && stat(b, &other) == 0 && S_ISREG(one.st_mode) && one.st_dev == other.st_dev &&
+           one.st_ino == other.st_ino;
+}
 
 /* Options that do not fit together; false with a text. */
 static bool check(lm_trainer *t, tensor_error *err) {
@@ -23,7 +32,7 @@ static bool check(lm_trainer *t, tensor_error *err) {
         return tensor_fail(err, "--time %s", fault.text);
     for (int i = 1; i < set->data.count; i++)
         for (int k = 0; k < i; k++)
-            if (strcmp(set->data.paths[i], set->data.paths[k]) == 0)
+            if (is_same(set->data.paths[i], set->data.paths[k]))
                 return tensor_fail(err, "--data %.150s is given twice", set->data.paths[i]);
     if (!set->resume && !set->init && lm_train_given(t, "vocab-size") && strcmp(set->tokenizer, "bpe") != 0)
         return tensor_fail(err, "--vocab-size needs --tokenizer bpe");
