@@ -33,7 +33,7 @@ unchanged() {
   done
   verdict "$1" ''
 }
-leftovers() { find "$1" -name '*.tmp' -o -name '*.new'; }
+leftovers() { [ ! -d "$1" ] || find "$1" -name '*.tmp' -o -name '*.new'; } # the run may have taken its folder away
 
 # ---- Standard streams that are closed ---------------------------------------------------------------
 # clean FOLDER: no line of log.csv or samples.txt is one that was meant for a standard stream.
