@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/select.h>
 #include <unistd.h>
 
 #include "models/lm/ranks.h"
@@ -87,21 +88,28 @@ static bool answer(const lm_instance *instance, lm_sampling *sampling) {
     return ok;
 }
 
-/* A line as the terminal gives it. Ctrl-C begins a fresh one; just before the program reads it does nothing. */
+/* A line as the terminal gives it. Ctrl-C begins a fresh one. The signal comes only while pselect waits: one that came
+ * between a look at a flag and reading would be missed. */
 static ssize_t ask(char **line, size_t *room) {
     struct sigaction before;
-    ssize_t length;
+    sigset_t interrupts, old;
+    fd_set input;
+    sigemptyset(&interrupts);
+    sigaddset(&interrupts, SIGINT);
+    sigprocmask(SIG_BLOCK, &interrupts, &old);
     catch_interrupts(&before);
-    for (;;) {
-        fputs("> ", stdout);
+    do {
+        fputs(interrupted ? "\n> " : "> ", stdout);
         fflush(stdout);
-        length = getline(line, room, stdin);
-        if (length >= 0 || !interrupted) break;
-        clearerr(stdin); /* reading was interrupted */
         interrupted = 0;
-        fputc('\n', stdout);
-    }
+        FD_ZERO(&input);
+        FD_SET(STDIN_FILENO, &input);
+    } while (pselect(STDIN_FILENO + 1, &input, NULL, NULL, NULL, &old) < 0 && errno == EINTR);
+    const ssize_t length = getline(line, room, stdin);
+    const int fault = errno;
+    sigprocmask(SIG_SETMASK, &old, NULL);
     sigaction(SIGINT, &before, NULL);
+    errno = fault;
     return length;
 }
 
