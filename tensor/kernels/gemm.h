@@ -51,8 +51,8 @@ typedef struct gemm_strip {
  * need a register each, of which there are too few for twelve. */
 enum { TILE_REACH = 3, TILE_BASES = (GEMM_MR + TILE_REACH - 1) / TILE_REACH };
 
-/* acc += the numbers of A at one step times `row`, a row of B. Between two multiply-adds there is room for hardly anything: where a core runs two
- * threads, every other instruction takes a multiply-add's place. */
+/* acc += the numbers of A at one step times `row`, a row of B. Between two multiply-adds there is room for hardly
+ * anything: where a core runs two threads, every other instruction takes a multiply-add's place. */
 TILE tile_multiply(const int mr, const int nv, vec *acc, const float *const *a, int64_t a_row, int64_t a_step,
                    const vec *row) {
     UNROLL

@@ -30,7 +30,7 @@ static inline vec vec_load(const float *p) {
 static inline void vec_store(float *p, vec v) {
     *(vec_unaligned *)p = v;
 }
-/* The same where memory is read once and written beside, as elementwise work does. Zen 4 lets a load of 64 bytes wait for
+/* vec_load where memory is read once and written beside, as elementwise work does. Zen 4 lets a load of 64 bytes wait for
  * an earlier store whose address differs from its own by whole pages, and neighbours in an arena often lie so; loads of 32
  * bytes pass by. From the second-level cache that takes a quarter of the time of a pass. */
 static inline vec vec_stream(const float *p) {

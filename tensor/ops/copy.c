@@ -14,16 +14,14 @@ enum {
     SHORT = 64      /* runs up to this length are copied many at a time */
 };
 
-typedef uint32_t __attribute__((may_alias)) word;
-
 static void copy_runs(void *context, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const tensor_loop *loop = context;
     const int64_t to = loop->inner_stride[0], from = loop->inner_stride[1];
     tensor_run run = tensor_loop_runs(loop, begin, end);
     while (tensor_run_next(&run)) {
-        word *out = run.at[0];
-        const word *x = run.at[1];
+        tensor_word *out = run.at[0];
+        const tensor_word *x = run.at[1];
         const int64_t n = run.n; /* locals, as `out` may alias anything */
         if (to == 1 && from == 1)
             memcpy(out, x, (size_t)n * sizeof *out);
@@ -163,7 +161,7 @@ bool tensor_concat(tensor out, int count, const tensor *x, int axis, tensor_erro
     if (!tensor_expect_shape("concat", "out", &out, out.rank, shape, err)) return false;
     for (int i = 0; i < axis; i++) rows *= out.shape[i];
     if (dense && rows > 1 && tensor_size(out) > 0) {
-        const int64_t width = tensor_size(out) / rows, bytes = width * (int64_t)sizeof(word);
+        const int64_t width = tensor_size(out) / rows, bytes = width * (int64_t)sizeof(tensor_word);
         joining t = {count, x, out.data, axis, bytes / at, bytes};
         tensor_parallel(rows, GRAIN / width + 1, join_rows, &t);
         tensor_touch(out);

@@ -1,5 +1,6 @@
 /* The command line: which options it gives, and what it names beside them. */
 #include <ctype.h>
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -158,7 +159,8 @@ static bool parse_presets(const lm_usage *usage, reader r, tensor_error *err) {
 
 static bool refuse_operand(const lm_usage *usage, const char *word, tensor_error *err) {
     const char *option = usage->operand ? "prompt" : "data"; /* what people write without its name */
-    if (!lm_find_option(usage, option) || (!usage->operand && access(word, F_OK) != 0))
+    const bool no_file = access(word, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR);
+    if (!lm_find_option(usage, option) || (!usage->operand && no_file))
         return tensor_fail(err, "'%.60s' is one argument too many", word);
     return tensor_fail(err, "'%.60s' is one argument too many; did you mean --%s '%.60s'?", word, option,
                        word);

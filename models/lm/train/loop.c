@@ -13,8 +13,7 @@
 
 /* ---- Ctrl-C, a closed terminal, SIGTERM: the loop ends after its step; a second one ends the program at once -- */
 
-enum { SIGNALS = 3 };
-static const int signals[SIGNALS] = {SIGINT, SIGHUP, SIGTERM};
+const int lm_signals[LM_SIGNALS] = {SIGINT, SIGHUP, SIGTERM};
 static volatile sig_atomic_t interrupted; /* the signal's number */
 
 static void interrupt(int signal) {
@@ -35,14 +34,14 @@ static void catch_interrupts(struct sigaction *old) {
     struct sigaction new = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
     sigemptyset(&new.sa_mask);
     interrupted = 0;
-    for (int i = 0; i < SIGNALS; i++) {
-        sigaction(signals[i], &new, &old[i]);
-        if (old[i].sa_handler == SIG_IGN) sigaction(signals[i], &old[i], NULL); /* a background job */
+    for (int i = 0; i < LM_SIGNALS; i++) {
+        sigaction(lm_signals[i], &new, &old[i]);
+        if (old[i].sa_handler == SIG_IGN) sigaction(lm_signals[i], &old[i], NULL); /* a background job */
     }
 }
 
 static void release_interrupts(const struct sigaction *old) {
-    for (int i = 0; i < SIGNALS; i++) sigaction(signals[i], &old[i], NULL);
+    for (int i = 0; i < LM_SIGNALS; i++) sigaction(lm_signals[i], &old[i], NULL);
 }
 
 /* ---- Faults ------------------------------------------------------------------------------------ */
@@ -344,7 +343,7 @@ static void log_report(lm_trainer *t) {
 }
 
 int lm_train_loop(lm_trainer *t) {
-    struct sigaction old[SIGNALS];
+    struct sigaction old[LM_SIGNALS];
     tensor_error err = {0};
     catch_interrupts(old);
     t->begun = lm_now();

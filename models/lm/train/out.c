@@ -30,16 +30,18 @@ static bool make_folders(lm_trainer *t, char *path) {
     return true;
 }
 
-/* Takes away what lm_out_prepare and lm_out_make have made, and the tokens that were written there since. A handler of a
- * signal may call it: the system's functions in it are those that may be called there. */
-static void remove_made(const lm_trainer *t) {
+/* What is taken away, files while the folder is locked and folders when the lock's file is gone, too. A handler of a
+ * signal may call both: the system's functions in them are those that may be called there. */
+static void remove_tokens(const lm_trainer *t) {
+    struct stat s;
+    if (t->lock.fd < 0) return;
+    if (lstat(t->unfinished, &s) == 0 && S_ISREG(s.st_mode)) unlink(t->unfinished);
+    if (t->made > 0) unlink(t->tokens);
+}
+static void remove_folders(const lm_trainer *t) {
     char path[PATH_MAX];
     size_t length = t->set.out ? strlen(t->set.out) : 0;
     if (length >= sizeof path) return;
-    struct stat s;
-    if (t->lock.fd >= 0 && lstat(t->unfinished, &s) == 0 && S_ISREG(s.st_mode)) unlink(t->unfinished);
-    if (t->lock.fd >= 0) unlink(t->lock.path); /* while it is locked: nobody else's */
-    if (t->made > 0) unlink(t->tokens);
     for (int left = t->made; left > 0; left--) {
         while (length > 1 && t->set.out[length - 1] == '/') length--;
         memcpy(path, t->set.out, length);
@@ -119,15 +121,14 @@ int lm_out_make(lm_trainer *t) {
 }
 
 void lm_out_remove(lm_trainer *t) {
-    remove_made(t);
-    t->made = 0;
+    remove_tokens(t);
     lm_run_unlock(&t->lock);
+    remove_folders(t);
+    t->made = 0;
 }
 
 /* ---- A signal before the first iteration ------------------------------------------------------------------- */
 
-enum { SIGNALS = 3 };
-static const int signals[SIGNALS] = {SIGINT, SIGHUP, SIGTERM};
 static struct {
     const lm_trainer *trainer;
     char line[160];
@@ -136,7 +137,10 @@ static struct {
 /* The signal then ends the program, as its action is the default again. */
 static void abandon(int signal) {
     (void)!write(STDERR_FILENO, waiting.line, strlen(waiting.line));
-    remove_made(waiting.trainer);
+    remove_tokens(waiting.trainer);
+    if (waiting.trainer->lock.fd >= 0)
+        unlink(waiting.trainer->lock.path); /* the lock itself ends with the program */
+    remove_folders(waiting.trainer);
     raise(signal);
 }
 
@@ -147,15 +151,16 @@ void lm_out_guard(const lm_trainer *t) {
     snprintf(waiting.line, sizeof waiting.line, "%s%.32s: interrupted before the first iteration; %s\n",
              lm_is_terminal(STDERR_FILENO) ? "\r\033[K" : "", t->instance.model->name,
              t->set.resume ? "the run is as it was" : "nothing was saved");
-    for (int i = 0; i < SIGNALS; i++)
-        if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler == SIG_DFL)
-            sigaction(signals[i], &new, NULL);
+    for (int i = 0; i < LM_SIGNALS; i++)
+        if (sigaction(lm_signals[i], NULL, &old) == 0 && old.sa_handler == SIG_DFL)
+            sigaction(lm_signals[i], &new, NULL);
 }
 
 void lm_out_unguard(void) {
     struct sigaction old;
-    for (int i = 0; i < SIGNALS; i++)
-        if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler == abandon) signal(signals[i], SIG_DFL);
+    for (int i = 0; i < LM_SIGNALS; i++)
+        if (sigaction(lm_signals[i], NULL, &old) == 0 && old.sa_handler == abandon)
+            signal(lm_signals[i], SIG_DFL);
 }
 
 bool lm_out_forget(const lm_trainer *t, tensor_error *err) {

@@ -98,13 +98,18 @@ static int begin(lm_trainer *t) {
     return status == LM_DONE ? prepare(t) : status;
 }
 
+/* What is measured before the loop. */
+static int measure(lm_trainer *t) {
+    int status = lm_train_compare(t);
+    if (status == LM_DONE && t->set.seconds > 0 && !t->set.resume) status = plan_time(t);
+    return status == LM_DONE ? lm_measure_counts(t) : status;
+}
+
 /* All that stands before the loop; where it fails or is interrupted, a new folder is gone again. */
 static int ready(lm_trainer *t) {
     if (t->ranks.world.rank == 0) lm_out_guard(t);
     int status = lm_train_agree(t, begin(t));
-    if (status == LM_DONE && !t->set.dry_run) status = lm_train_compare(t);
-    if (status == LM_DONE && !t->set.dry_run && t->set.seconds > 0 && !t->set.resume) status = plan_time(t);
-    if (status == LM_DONE && !t->set.dry_run) status = lm_measure_counts(t);
+    if (status == LM_DONE && !t->set.dry_run) status = measure(t);
     lm_out_unguard();
     if (status != LM_DONE) lm_out_remove(t);
     return status;

@@ -93,6 +93,9 @@ int lm_train_compare(lm_trainer *t);
 /* Now and then, whether all have the same weights, as a bit of memory may have turned. */
 int lm_train_compare_weights(lm_trainer *t);
 
+/* Those that end a run: Ctrl-C, a closed terminal, SIGTERM. */
+enum { LM_SIGNALS = 3 };
+extern const int lm_signals[LM_SIGNALS];
 /* The signal that this process was told to end with; 0: none. */
 int lm_interrupted(void);
 
