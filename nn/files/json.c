@@ -249,7 +249,7 @@ static bool finish(nn_json *reader, tensor_error *err) {
 
 bool nn_json_strings(const char *json, tensor_arena *arena, const char *const **strings, int *count,
                      tensor_error *err) {
-    const char **list;
+    const char **list = NULL;
     nn_json reader;
     if (!prepare(&reader, json, arena, &list, err)) return false;
     *strings = list;
@@ -264,7 +264,7 @@ bool nn_json_strings(const char *json, tensor_arena *arena, const char *const **
 
 bool nn_json_integers(const char *json, tensor_arena *arena, const char *const **keys, const int64_t **values,
                       int *count, tensor_error *err) {
-    const char **list;
+    const char **list = NULL;
     nn_json reader;
     if (!prepare(&reader, json, arena, &list, err)) return false;
     size_t room = (size_t)(reader.end - reader.begin) / 2; /* a key, a colon and a digit are more than that */
