@@ -82,8 +82,7 @@ static void pool(tensor out, tensor x, window_axis rows, window_axis cols, const
 /* How many windows show one element at most: those whose taps are so far apart that a whole number of steps lies
  * between. */
 static int64_t met(const window_axis *axis) {
-    int64_t every = 1;
-    while (every * axis->apart % axis->step != 0) every++;
+    const int64_t every = windows_period(axis->apart, axis->step);
     return (axis->taps + every - 1) / every;
 }
 

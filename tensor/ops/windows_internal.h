@@ -56,6 +56,17 @@ static inline window_axis windows_elements(const tensor *x, int i, int64_t first
                          .stride = x->stride[2 + i]};
 }
 
+/* After how many taps, `apart` from each other, a whole number of steps has been made. */
+static inline int64_t windows_period(int64_t apart, int64_t step) {
+    int64_t divisor = step;
+    for (int64_t rest = apart; rest != 0;) {
+        const int64_t next = divisor % rest;
+        divisor = rest;
+        rest = next;
+    }
+    return step / divisor;
+}
+
 /* The taps that elements first, first + stride, ... of x meet: tap number `tap`, and every `every`-th after it. */
 typedef struct windows_phase {
     window_axis axis; /* of y */
@@ -65,11 +76,11 @@ typedef struct windows_phase {
 static inline windows_phase windows_phase_of(const tensor_windows *t, int i, int64_t first, const tensor *x,
                                              int64_t taps, const tensor *y) {
     const int64_t stride = t->stride[i], dilation = t->dilation[i], at = first + t->padding[i];
-    int64_t tap = 0, every = 1;
-    while (every * dilation % stride != 0) every++;
-    while (tap < every && (at - tap * dilation) % stride != 0) tap++; /* every: no tap meets them */
+    const int64_t every = windows_period(dilation, stride), most = every < taps ? every : taps;
+    int64_t tap = 0;
+    while (tap < most && (at - tap * dilation) % stride != 0) tap++; /* most: no tap meets them */
     return (windows_phase){.axis = {.windows = windows_elements(x, i, first, stride).windows,
-                                    .taps = tap < every && tap < taps ? (taps - tap + every - 1) / every : 0,
+                                    .taps = tap < most ? (taps - tap + every - 1) / every : 0,
                                     .step = 1,
                                     .first = (at - tap * dilation) / stride,
                                     .apart = -(every * dilation / stride),

@@ -209,6 +209,27 @@ Test(convolve, threads_do_not_change_the_bits) {
     tensor_arena_free(arena);
 }
 
+/* Windows farther apart than the image is long: one window an axis, at once. */
+Test(convolve, strides_beyond_the_image, .timeout = 60) {
+    const tensor_windows windows = {.stride = {(1 << 30) - 1, (1 << 30) - 1}};
+    tensor_arena *arena = tensor_arena_new(NULL);
+    tensor x = tensor_new(arena, TENSOR_F32, TENSOR_SHAPE(1, 1, 8, 8), NULL),
+           w = tensor_new(arena, TENSOR_F32, TENSOR_SHAPE(1, 1, 4, 4), NULL),
+           y = tensor_new(arena, TENSOR_F32, TENSOR_SHAPE(1, 1, 1, 1), NULL),
+           scratch = tensor_new(arena, TENSOR_F32, TENSOR_SHAPE(16), NULL);
+    cr_assert(tensor_fill(x, 1, NULL) && tensor_fill(w, 2, NULL));
+    cr_expect(tensor_convolve(y, x, w, (tensor){0}, &windows, NULL));
+    cr_expect_eq(y.f32[0], 32);
+    cr_expect(tensor_convolve_transposed(x, y, w, (tensor){0}, &windows, scratch, NULL));
+    for (int i = 0; i < 64; i++) cr_expect_eq(x.f32[i], i / 8 < 4 && i % 8 < 4 ? 64 : 0, "element %d", i);
+    const int64_t window[] = {2, 2};
+    cr_expect(tensor_pool_average(y, x, window, &windows, NULL));
+    cr_expect_eq(y.f32[0], 64);
+    cr_expect(tensor_pool_average_vjp(x, y, window, &windows, NULL));
+    for (int i = 0; i < 64; i++) cr_expect_eq(x.f32[i], i / 8 < 2 && i % 8 < 2 ? 16 : 0, "element %d", i);
+    tensor_arena_free(arena);
+}
+
 Test(convolve, errors_say_what_does_not_fit) {
     static const struct {
         int64_t x[4], w[4];
