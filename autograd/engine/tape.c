@@ -92,14 +92,18 @@ void ag_watch(ag_tape *tape, ag_watcher *watcher, void *context) {
  * the tensor is made in place. */
 static ag_buffer *buffer_of(ag_tape *tape, const char *what, tensor_dtype dtype, int rank,
                             const int64_t *shape, tensor *value) {
-    int64_t size = 1;
-    bool possible = rank >= 0 && rank <= TENSOR_MAX_RANK;
-    for (int axis = rank - 1; possible && axis >= 0; axis--) {
+    int64_t size =
+        1; /* of an empty tensor, without its sizes of 0: as little may overflow as in tensor_new */
+    bool possible = rank >= 0 && rank <= TENSOR_MAX_RANK, empty = false;
+    for (int axis = possible ? rank - 1 : -1; possible && axis >= 0; axis--) {
         value->shape[axis] = shape[axis];
         value->stride[axis] = size;
+        empty = empty || shape[axis] == 0;
         possible =
-            shape[axis] >= 0 && !__builtin_mul_overflow(size, shape[axis], &size) && size <= INT64_MAX / 64;
+            shape[axis] == 0 ||
+            (shape[axis] > 0 && !__builtin_mul_overflow(size, shape[axis], &size) && size <= INT64_MAX / 64);
     }
+    if (empty) size = 0;
     ag_buffer *buffer = possible ? ag_buffer_new(tape, (size_t)size * sizeof(float)) : NULL;
     if (!buffer) {
         char text[TENSOR_SHAPE_TEXT];

@@ -1,4 +1,6 @@
 /* Borders around a tensor, and what windows show of images as rows of a matrix. */
+#include <limits.h>
+
 #include "autograd/ops.h"
 
 /* ---- pad ------------------------------------------------------------------------------------------ */
@@ -49,9 +51,14 @@ ag_var *ag_pad(ag_var *x, const int64_t *before, const int64_t *after, float val
     bool wider = false;
     for (int axis = 0, rank = ag_rank(x); x && axis < rank; axis++) {
         const int64_t size = ag_size(x, axis);
-        if (before[axis] + after[axis] < -size)
-            return ag_fail(x->tape, "pad: borders of %lld and %lld leave nothing of axis %d of size %lld",
-                           (long long)before[axis], (long long)after[axis], axis, (long long)size);
+        int64_t more, all;
+        const bool counts = !__builtin_add_overflow(before[axis], after[axis], &more) &&
+                            !__builtin_add_overflow(size, more, &all);
+        if (before[axis] < -size || after[axis] < -size || !counts || all < 0)
+            return ag_fail(x->tape, "pad: borders of %lld and %lld %s axis %d of size %lld",
+                           (long long)before[axis], (long long)after[axis],
+                           before[axis] > 0 && after[axis] > 0 ? "are too large for" : "leave nothing of",
+                           axis, (long long)size);
         if (before[axis] < 0 || after[axis] < 0)
             x = ag_slice(x, axis, before[axis] < 0 ? -before[axis] : 0,
                          after[axis] < 0 ? size + after[axis] : size, 1);
@@ -75,6 +82,7 @@ static const ag_case unfold_cases[] = {
 const ag_op ag_op_unfold = {"unfold", AG_CASES(unfold_cases)};
 
 ag_var *ag_unfold(ag_var *x, int64_t height, int64_t width, tensor_windows windows) {
+    enum { MOST = 1 << 30 }; /* no size below overflows */
     ag_tape *tape = ag_tape_of(x);
     if (!tape) return NULL;
     if (ag_rank(x) != 4) return ag_fail(tape, "unfold: needs x[N, C, H, W], not a rank of %d", ag_rank(x));
@@ -84,14 +92,19 @@ ag_var *ag_unfold(ag_var *x, int64_t height, int64_t width, tensor_windows windo
         stride[i] = windows.stride[i] ? windows.stride[i] : 1;
         dilation[i] = windows.dilation[i] ? windows.dilation[i] : 1;
         border[2 + i] = windows.padding[i];
-        const int64_t room = ag_size(x, 2 + i) + 2 * windows.padding[i] - dilation[i] * (window[i] - 1) - 1;
-        if (window[i] < 1 || stride[i] < 1 || dilation[i] < 1 || windows.padding[i] < 0 || room < 0)
+        const bool counts = window[i] >= 1 && window[i] <= MOST && stride[i] >= 1 && dilation[i] >= 1 &&
+                            dilation[i] <= MOST && windows.padding[i] >= 0 && windows.padding[i] <= MOST &&
+                            (i == 0 || height <= INT_MAX / width);
+        const int64_t room =
+            counts ? ag_size(x, 2 + i) + 2 * windows.padding[i] - dilation[i] * (window[i] - 1) - 1 : -1;
+        if (room < 0)
             return ag_fail(tape, "unfold: windows of %lld x %lld are not possible over %lld x %lld",
                            (long long)height, (long long)width, (long long)ag_size(x, 2),
                            (long long)ag_size(x, 3));
         count[i] = room / stride[i] + 1;
     }
     x = ag_pad(x, border, border, 0);
+    if (!x) return NULL;
     ag_var **tap = tensor_arena_alloc(tape->arena, (size_t)(height * width) * sizeof(ag_var *), &tape->error);
     for (int64_t k = 0; tap && k < height * width; k++) {
         const int64_t at[2] = {k / width * dilation[0], k % width * dilation[1]};

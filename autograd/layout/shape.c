@@ -295,8 +295,8 @@ static bool divide(ag_var *x, const char *what, int axis, int count, const int64
     int64_t sum = 0;
     bool possible = count > 0 && (sizes || size % count == 0);
     for (int i = 0; possible && sizes && i < count; i++) {
-        possible = sizes[i] >= 0;
-        sum += sizes[i];
+        possible = sizes[i] >= 0 && sizes[i] <= size - sum;
+        sum += possible ? sizes[i] : 0;
     }
     if (possible && (!sizes || sum == size)) return true;
     ag_fail(x->tape, "%s: axis %d of size %lld does not have %d such parts", what, axis, (long long)size,

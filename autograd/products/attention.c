@@ -244,7 +244,7 @@ typedef struct split {
 /* Part number `part` of [B, T, parts H D] as [B, H, T, D]. */
 static tensor part_of(const split *s, tensor x) {
     const int64_t d = x.shape[2] / s->parts / s->heads, column = x.stride[2];
-    x.f32 += s->part * s->heads * d * column;
+    x.f32 += (int64_t)s->part * s->heads * d * column;
     x.rank = 4;
     x.shape[2] = x.shape[1], x.stride[2] = x.stride[1];
     x.shape[1] = s->heads, x.stride[1] = d * column;

@@ -1,5 +1,7 @@
 /* Convolutions: the operation, its gradient for the images and its gradient for the weights. Each is linear in both of
  * its operands, and the gradients of each are the other two, so that they may be differentiated as often as one likes. */
+#include <math.h>
+
 #include "autograd/ops.h"
 
 /* What an operation of these saves; sizes: of the result along the axes that the operands do not tell. */
@@ -149,9 +151,11 @@ static ag_var *transposed(int inputs, ag_var *const *in, tensor_windows windows,
         return ag_fail(x->tape,
                        "conv_transpose2d: needs y[N, O, R, Q] and w[O, C, h, w], not ranks %d and %d", y.rank,
                        w.rank);
-    const int64_t groups = windows.groups > 0 ? windows.groups : 1;
+    int64_t channels;
+    if (__builtin_mul_overflow(w.shape[1], windows.groups > 0 ? windows.groups : 1, &channels))
+        channels = -1; /* which ag_out refuses */
     const tensor scratch = scratch_for(x, tensor_size(w));
-    if (ag_out(x, TENSOR_F32, TENSOR_SHAPE(y.shape[0], w.shape[1] * groups, height, width)))
+    if (ag_out(x, TENSOR_F32, TENSOR_SHAPE(y.shape[0], channels, height, width)))
         tensor_convolve_transposed(x->value, y, w, inputs > 2 ? in[2]->value : (tensor){0}, &windows, scratch,
                                    ag_err(x));
     return ag_end(x);
@@ -160,10 +164,12 @@ static ag_var *transposed(int inputs, ag_var *const *in, tensor_windows windows,
 static ag_var *transpose2d(int inputs, ag_var *const *in, tensor_windows windows, const int64_t *more) {
     int64_t size[2] = {0, 0};
     for (int i = 0; i < 2 && in[0] && in[1] && ag_rank(in[0]) == 4 && ag_rank(in[1]) == 4; i++) {
-        const int64_t stride = windows.stride[i] ? windows.stride[i] : 1,
-                      dilation = windows.dilation[i] ? windows.dilation[i] : 1;
-        size[i] = (ag_size(in[0], 2 + i) - 1) * stride - 2 * windows.padding[i] +
-                  dilation * (ag_size(in[1], 2 + i) - 1) + 1 + (more ? more[i] : 0);
+        const double stride = windows.stride[i] ? (double)windows.stride[i] : 1,
+                     dilation = windows.dilation[i] ? (double)windows.dilation[i] : 1;
+        const double exact = (double)(ag_size(in[0], 2 + i) - 1) * stride - 2 * (double)windows.padding[i] +
+                             dilation * (double)(ag_size(in[1], 2 + i) - 1) + 1 +
+                             (more ? (double)more[i] : 0);
+        size[i] = fabs(exact) < 1e15 ? (int64_t)exact : -1; /* which ag_out refuses */
     }
     return transposed(inputs, in, windows, size[0], size[1]);
 }

@@ -214,10 +214,11 @@ static bool expect(const char *name, const tensor *x, int rank, const int64_t *s
 bool tensor_channel_sets(tensor x, int64_t groups, int64_t *sets, tensor_error *err) {
     if (!tensor_expect("channel_norm", "x", &x, TENSOR_F32, err)) return false;
     if (x.rank < 2) return tensor_fail(err, "channel_norm: needs x[N, C, ...], not a rank of %d", x.rank);
-    if (groups < 0 || (groups > 0 && x.shape[1] % groups != 0))
+    *sets = x.shape[1];
+    if (groups < 0 || (groups > 0 && x.shape[1] % groups != 0) ||
+        (groups > 0 && __builtin_mul_overflow(x.shape[0], groups, sets)))
         return tensor_fail(err, "channel_norm: %lld groups do not divide %lld channels", (long long)groups,
                            (long long)x.shape[1]);
-    *sets = groups > 0 ? x.shape[0] * groups : x.shape[1];
     const int64_t size = tensor_size(x);
     return *sets == 0 || size > 0 || tensor_fail(err, "channel_norm: there are no elements");
 }

@@ -1,6 +1,7 @@
 /* Operands that do not fit an operation: it returns NULL, and the tape says what was wrong, with the numbers. Forms of
  * operations that have no gradient check of their own. */
 #include <criterion/criterion.h>
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -59,6 +60,8 @@ Test(operations, refuse_layouts) {
     REFUSED("top_k: there are 3 elements, not 4", ag_top_k(X(2, 3), 1, 4, &ids));
     REFUSED("pad: borders of -2 and -2 leave nothing of axis 0 of size 3",
             ag_pad(X(3), (int64_t[]){-2}, (int64_t[]){-2}, 0));
+    REFUSED("pad: borders of -3 and 5 leave nothing of axis 0 of size 2",
+            ag_pad(X(2), (int64_t[]){-3}, (int64_t[]){5}, 0));
     REFUSED("pad: a list of borders is NULL", ag_pad(X(3), NULL, (int64_t[]){1}, 0));
     REFUSED("unfold: windows of 3 x 1 are not possible over 2 x 2",
             ag_unfold(X(1, 1, 2, 2), 3, 1, (tensor_windows){.groups = 1}));
@@ -70,6 +73,32 @@ Test(operations, refuse_layouts) {
     ag_reset(tape);
     const ag_var *one = ag_ones(tape, TENSOR_SHAPE(2));
     cr_expect(one && one->value.f32[0] == 1 && one->value.f32[1] == 1);
+}
+
+/* Sizes that are products or sums of others: these overflow, and some would come out as if they fitted. */
+Test(operations, refuse_what_overflows) {
+    const int64_t huge = INT64_C(1) << 62, most = INT64_MAX;
+    ag_var *y[5];
+    REFUSED("pad: borders of -9223372036854775808 and 9223372036854775807 leave nothing of axis 0 of size 2",
+            ag_pad(X(2), (int64_t[]){INT64_MIN}, (int64_t[]){most}, 0));
+    REFUSED("pad: borders of 9223372036854775807 and 1 are too large for axis 0 of size 2",
+            ag_pad(X(2), (int64_t[]){most}, (int64_t[]){1}, 0));
+    REFUSED("unfold: windows of 5 x 1 are not possible over 2 x 2",
+            ag_unfold(X(1, 1, 2, 2), 5, 1, (tensor_windows){.dilation = {huge, 1}}));
+    REFUSED("unfold: windows of 1 x 1 are not possible over 2 x 2",
+            ag_unfold(X(1, 1, 2, 2), 1, 1, (tensor_windows){.padding = {huge, 0}}));
+    REFUSED("unfold: windows of 65536 x 32768 are not possible over 2 x 2",
+            ag_unfold(X(0, 1, 2, 2), 65536, 32768, (tensor_windows){.padding = {32768, 16384}}));
+    REFUSED("split: axis 0 of size 3 does not have 5 such parts",
+            ag_split(X(3), 0, 5, (int64_t[]){huge, huge, huge, huge, 3}, y));
+    REFUSED("the shape [9, 4611686018427387904, 0] is not possible",
+            ag_zeros(tape, TENSOR_SHAPE(9, huge, 0)));
+    REFUSED("is not possible", ag_zeros(tape, INT_MIN, NULL));
+    REFUSED("is not possible", ag_conv_transpose2d_no_bias(X(1, 2, 2, 2), X(2, 2, 1, 1),
+                                                           (tensor_windows){.groups = huge}, NULL));
+    REFUSED("is not possible",
+            ag_conv_transpose1d_no_bias(X(1, 2, 2), X(2, 2, 1), (tensor_windows){.stride = {most}}, most));
+    REFUSED("groups do not divide 0 channels", ag_group_norm(X(3, 0, 2), X(0), X(0), most, 1));
 }
 
 Test(operations, refuse_products) {
