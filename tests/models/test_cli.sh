@@ -203,6 +203,19 @@ refuses 2 "--context 9: out/r/last.safetensors has 8" "$gpt" train --resume out/
 refuses 2 "--tokenizer byte: out/r/last.safetensors has char" "$gpt" train --resume out/r --tokenizer byte
 refuses 2 "--precision bf16: out/r/last.safetensors has float32" "$gpt" train --resume out/r --precision bf16
 refuses 2 "--precision 'bf15' is none of float32|bf16; did you mean bf16?" "$gpt" train $tiny --precision bf15
+refuses 2 "--clip 0.5: out/r/last.safetensors has none, and that cannot change" "$gpt" train --resume out/r --clip 0.5
+# All that have no star in --help, each with another value than the run's, also where the run has none.
+"$gpt" train --help | sed -n '/^Files/,$d; s/^  --\([a-z0-9-]*\) \(N\|X\|yes|no\)\( .*\|\)$/\1 \2/p' >fixed
+check 'options that --resume does not change are listed' [ "$(wc -l <fixed)" -gt 30 ]
+cp out/r/last.safetensors before
+while read -r option kind; do
+  case $option-$kind in
+    vocab-size-*) value=300 ;; hidden-*) value=5 ;; *-N) value=3 ;; *-X) value=0.3 ;; head-bias-*) value=no ;; *) value=yes ;;
+  esac
+  run "$gpt" train --resume out/r --iters 6 "--$option" "$value"
+  [ "$status" -eq 2 ] || verdict "--resume with --$option $value" "exit status $status, not 2"
+done <fixed
+check '--resume with what cannot change leaves the run as it is' cmp before out/r/last.safetensors
 refuses 2 "--width 16: out/r/last.safetensors has 8" "$gpt" train --data text --init out/r/last.safetensors --width 16
 refuses 1 "'Z' U+005A in line 61, column 1 is not in the checkpoint's vocabulary" "$gpt" train --resume out/r --data zebra
 head -n 59 text >shorter

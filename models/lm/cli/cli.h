@@ -148,6 +148,8 @@ typedef struct lm_usage {
 
 /* Sets an option from its text: "'x' is not a number", "0 is out of range: 1 to 256". */
 bool lm_option_set(const lm_option *option, const char *text, tensor_error *err);
+/* A number becomes one that is not given, where its range has no 0. */
+void lm_option_take_away(const lm_option *option);
 /* The value as lm_option_set reads it, numbers exactly, nothing for one that is not given; returns
  * `buffer`. */
 char *lm_option_text(const lm_option *option, char *buffer, size_t size);

@@ -173,6 +173,11 @@ bool lm_option_set(const lm_option *o, const char *text, tensor_error *err) {
     return true;
 }
 
+void lm_option_take_away(const lm_option *o) {
+    if (o->kind == LM_INTEGER && o->least > 0) *(int64_t *)o->value = 0;
+    if (o->kind == LM_REAL && o->low > 0) *(double *)o->value = 0;
+}
+
 char *lm_option_text(const lm_option *o, char *buffer, size_t size) {
     const char *text = "";
     int length = 0;

@@ -123,18 +123,20 @@ static int compare_given(const lm_trainer *t, const strings *given) {
             continue;
         lm_say(t->instance.model,
                "train: --%s %s: %s has %s, and that cannot change (train --help says what can)", o->name,
-               given->values[i], t->set.resume ? t->last : t->set.init, value);
+               given->values[i], t->set.resume ? t->last : t->set.init, *value ? value : "none");
         return LM_BAD_USAGE;
     }
     return LM_DONE;
 }
 
-/* Sets an option from a file's metadata, with memory on the arena; what the file lacks stays as it is. */
+/* Sets an option from a file's metadata, with memory on the arena; what the file lacks stays as it is. A number that the
+ * run was made without is an empty text there. */
 static bool read_option(const nn_file *file, const lm_option *o, tensor_arena *arena, tensor_error *err) {
     char key[NAME_BYTES];
     tensor_error fault = {0};
     snprintf(key, sizeof key, "%s%s", prefix, o->name ? o->name : "");
     const char *value = nn_file_metadata(file, o->key ? o->key : key);
+    if (value && !*value) lm_option_take_away(o);
     if (!value || !*value) return true;
     if (o->kind == LM_TEXT || o->kind == LM_FILES) {
         char *copy = tensor_arena_alloc(arena, strlen(value) + 1, err);
