@@ -153,9 +153,14 @@ int lm_begin(const lm_model *model, const lm_usage *usage, int argc, char *const
     return -1;
 }
 
+/* Nothing where a name is none that a checkpoint can keep so. */
 static const char *join_paths(const lm_paths *data, tensor_arena *arena, tensor_error *err) {
     size_t size = 1;
-    for (int i = 0; i < data->count; i++) size += strlen(data->paths[i]) + 1;
+    for (int i = 0; i < data->count; i++) {
+        const char *path = data->paths[i];
+        if (strchr(path, '\n') || lm_utf8_count(path, strlen(path), NULL) < 0) return "";
+        size += strlen(path) + 1;
+    }
     char *joined = tensor_arena_alloc(arena, size, err), *at = joined;
     if (joined) *joined = '\0';
     for (int i = 0; joined && i < data->count; i++)

@@ -84,6 +84,11 @@ refuses 1 'nowhere: cannot be opened: No such file or directory' "$gpt" train --
 refuses 1 'folder: this is a directory' "$gpt" train --data folder
 refuses 1 'empty: the file is empty' "$gpt" train --data empty
 refuses 1 'bom: the file is empty' "$gpt" train --data bom
+refuses 1 '/dev/zero: this is a device, not a text file' timeout 20 "$gpt" train --data /dev/zero
+if [ -r /proc/self/status ]; then
+  refuses 1 '/proc/self/status: ' "$gpt" train --data /proc/self/status --context 60000
+  check 'a file that says to be empty is read all the same' grep -q ' tokens are too few: ' stderr
+fi
 refuses 1 'nul: byte 4 is 0: this is not a text file; --tokenizer byte trains on any file' "$gpt" train --data nul
 refuses 1 'utf16: this looks like UTF-16; convert it: iconv -f UTF-16 -t UTF-8' "$gpt" train --data utf16
 refuses 1 'latin1: byte 21 is not valid UTF-8 (0xe4); convert it, e.g. iconv -f latin1 -t utf-8' \
@@ -356,6 +361,23 @@ same 'and as with its halves' first second
 run "$gpt" train --resume out/input --iters 8
 done_well 'and going on again'
 refuses 1 'this is not the text that the run was trained on' "$gpt" train --resume out/whole --data half1 --iters 8
+# Names that a checkpoint, whose texts have newlines between them and are UTF-8, cannot keep.
+newline=$(printf 'new\nline') latin=$(printf 'latin\344')
+for name in "$newline" "$latin"; do
+  cp text "$name"
+  run "$gpt" train ${tiny#--data text} --data "$name" --iters 4 --eval-every 2 --out "out/$name"
+  run "$gpt" train --resume "out/$name" --iters 6
+  done_well 'going on with a text whose name cannot be kept'
+  tail -c 1000 "out/$name/last.safetensors" >second
+  same 'it ends as with any other' first second
+  run "$gpt" eval "out/$name"
+  done_well 'eval: the same'
+  rm "out/$name/tokens.bin"
+  refuses 1 'its text: out/' "$gpt" train --resume "out/$name" --iters 9
+  refuses 1 'was trained on a text that it does not name; name a text with --data' "$gpt" eval "out/$name"
+  run "$gpt" train --resume "out/$name" --iters 9 --data "$name"
+  done_well 'and with its name given again'
+done
 rm out/input/tokens.bin
 refuses 1 'standard input: out/input/tokens.bin: the tokens of the text are not there' \
   "$gpt" train --resume out/input --iters 9

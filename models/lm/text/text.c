@@ -78,12 +78,18 @@ static int spool(int from, tensor_error *err) {
     return -1;
 }
 
-/* Maps what has been opened, pipes as well. */
+/* Maps what has been opened, pipes as well. A file that says to be empty may still have something, as those of /proc have.
+ * Devices but terminals are no texts, and some never end. */
 static bool map(lm_map *map, int fd, tensor_error *err) {
     struct stat status;
+    char none;
     if (fstat(fd, &status) != 0) return tensor_fail(err, "cannot be read: %s", strerror(errno));
     if (S_ISDIR(status.st_mode)) return tensor_fail(err, "this is a directory, not a text file");
-    if (S_ISREG(status.st_mode) && lseek(fd, 0, SEEK_CUR) == 0) return lm_map_open(map, fd, err);
+    const bool device = (S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode)) && !isatty(fd);
+    if (device && read(fd, &none, 0) == 0) /* what cannot be read says why below */
+        return tensor_fail(err, "this is a device, not a text file");
+    if (S_ISREG(status.st_mode) && status.st_size > 0 && lseek(fd, 0, SEEK_CUR) == 0)
+        return lm_map_open(map, fd, err);
     int copy = spool(fd, err);
     bool ok = copy >= 0 && lm_map_open(map, copy, err);
     if (copy >= 0) close(copy);

@@ -27,11 +27,12 @@ static bool cut_corpus(lm_trainer *t, tensor_error *err) {
     return true;
 }
 
-/* Whether a run goes on that read its text from standard input: that is gone, its tokens are kept. */
+/* Whether a run goes on that read its text from standard input, or from a file whose name no checkpoint can keep: the
+ * text cannot be found again, its tokens are kept. */
 static bool text_is_gone(const lm_trainer *t) {
-    for (int i = 0; t->set.resume && i < t->set.data.count; i++)
-        if (strcmp(t->set.data.paths[i], "-") == 0) return true;
-    return false;
+    bool gone = t->set.data.count == 0;
+    for (int i = 0; i < t->set.data.count; i++) gone = gone || strcmp(t->set.data.paths[i], "-") == 0;
+    return t->set.resume && gone;
 }
 
 int lm_prepare_text(lm_trainer *t, lm_text *text) {
@@ -40,6 +41,10 @@ int lm_prepare_text(lm_trainer *t, lm_text *text) {
     tensor_error err = {0};
     const bool loaded = instance->tokenizer.count > 0;
     const lm_tokenizer_kind kind = loaded ? instance->tokenizer.kind : lm_tokenizer_kind_of(t->set.tokenizer);
+    if (text_is_gone(t) && t->set.data.count == 0) {
+        t->set.data.name = "its text", t->set.data.joined = "";
+        return LM_DONE;
+    }
     if (text_is_gone(t))
         return lm_name_texts(model, &t->set.data, t->arena, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
     for (int i = 0; t->set.resume && i < t->set.data.count; i++)
