@@ -153,7 +153,7 @@ int bench_begin(bench *b, const char *name, const char *summary, const lm_option
     tensor_error err = {0};
     const char *operand;
     bool help;
-    if (!lm_streams_begin()) return LM_FAILED;
+    if (!lm_process_begin(&err)) return fault(b, LM_FAILED, err.text);
     if (!lm_options_parse(&usage, argc - 1, argv + 1, &operand, &help, &err)) {
         fprintf(stderr, "%s: %s (%s --help lists the options)\n", name, err.text, typed);
         return LM_BAD_USAGE;

@@ -16,7 +16,7 @@ int example_begin(example *e, const char *name, const char *summary, int64_t ite
     const lm_usage usage = {name, "", summary, NULL, {own, common}, 0};
     const char *operand;
     lm_words words;
-    if (!lm_streams_begin()) return lm_fail(&e->program, "a standard stream is closed");
+    if (!lm_process_begin(&e->err)) return lm_fail(&e->program, "%s", e->err.text);
     int status = lm_config_expand(&words, argc - 1, argv + 1, &e->err);
     if (status == LM_DONE)
         status = lm_begin(&e->program, &usage, words.argc, words.argv, &operand, &e->threads);

@@ -120,8 +120,8 @@ int lm_main(const lm_model *program, int argc, char **argv) {
                                                                              : NULL;
     char quoted[LM_QUOTED];
     called.typed = typed ? lm_quoted(typed, quoted, sizeof quoted) : NULL;
-    if (!lm_streams_begin())
-        return lm_fail(model, "a standard stream is closed, and /dev/null cannot take its place");
+    tensor_error err = {0};
+    if (!lm_process_begin(&err)) return lm_fail(model, "%s", err.text);
     const char *word = argc < 2 ? "" : argv[1];
     if (argc < 2) {
         lm_manual_help(model, commands, stderr);

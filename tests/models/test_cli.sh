@@ -644,6 +644,18 @@ else
 fi
 check 'the SVG needs nothing else' [ "$(grep -c -e 'href' -e 'url(' -e '@import' -e '<script' a.svg)" -eq 0 ]
 check 'the SVG names the runs, escaped' grep -qF 'runs/&lt;b&gt;&amp;</text>' a.svg
+# A small stack that may grow is made larger, and one that may not is refused, instead of a signal in the middle.
+if (ulimit -S -s 100 && ulimit -H -s 2048 && "$gpt" --version) >/dev/null 2>&1; then
+  for command in "$gpt train $tiny --iters 2" "$gpt sample $model --tokens 9" "$bin/pinn --iters 1"; do
+    (ulimit -S -s 100; exec $command) >stdout 2>stderr </dev/null
+    check 'a stack of 100 KiB that may grow' [ $? -eq 0 ]
+    (ulimit -s 100; exec $command) >stdout 2>stderr </dev/null
+    check 'a stack of 100 KiB' [ $? -eq 1 ]
+    check 'and why it is refused' grep -q '^[a-z]*: a stack of 100 KiB is too small; 1024 are needed' stderr
+  done
+else
+  skip 'a small stack' 'ulimit -s does not work here'
+fi
 if (ulimit -v 40000 && "$gpt" --version) >/dev/null 2>&1; then
   log long 1000000
   (ulimit -v 40000; exec "$gpt" plot long) >stdout 2>stderr </dev/null

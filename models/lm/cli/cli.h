@@ -181,9 +181,10 @@ enum {
 };                     /* exit statuses */
 
 /* What programs begin with. A standard stream that is closed becomes one that fails, so that no file takes its number
- * and gets what is printed; false: that cannot be done. A file that grows beyond its limit is an error of writing, and
- * no signal; a closed pipe ends the program quietly (`gpt sample | head`), also where the parent ignores its signal. */
-bool lm_streams_begin(void);
+ * and gets what is printed. A file that grows beyond its limit is an error of writing, and no signal; a closed pipe ends
+ * the program quietly (`gpt sample | head`), also where the parent ignores its signal. The stack is as large as the
+ * library wants it. False where that cannot be done. */
+bool lm_process_begin(tensor_error *err);
 /* Flushes a stream; fails where anything written to it was lost. */
 bool lm_flush(FILE *file, tensor_error *err);
 
