@@ -15,7 +15,7 @@ static bool fits(const char *begin, const char *end, const char *name) {
 }
 
 bool nn_name_fits(const char *patterns, const char *name) {
-    for (const char *begin = patterns, *end; *begin; begin = end + (*end == ' ')) {
+    for (const char *begin = patterns ? patterns : "", *end; *begin; begin = end + (*end == ' ')) {
         end = begin + strcspn(begin, " ");
         if (fits(begin, end, name)) return true;
     }

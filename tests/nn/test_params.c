@@ -123,6 +123,20 @@ Test(params, keep_the_first_failure) {
     EXPECT_FAILURE("a parameter without a name", nn_param(params, NULL, NN_ONES, 0, NULL));
 }
 
+/* nn_name gives NULL without memory, and whoever takes names goes on with that. */
+Test(params, names_that_memory_was_wanting_for) {
+    nn_params *params = nn_params_new();
+    struct nn_linear m;
+    nn_param(params, "w", NN_ONES, TENSOR_SHAPE(2, 2));
+    cr_expect_eq(nn_freeze(params, NULL, true), 0);
+    cr_expect_eq(nn_set_init(params, NULL, NN_ZEROS), 0);
+    cr_expect_null(nn_params_find(params, NULL));
+    cr_expect_null(nn_params_error(params));
+    nn_linear_init(&m, params, NULL, 2, 2, NN_LINEAR_DEFAULTS);
+    cr_expect_not_null(nn_params_error(params));
+    nn_params_free(params);
+}
+
 Test(params, name_a_bad_initialiser) {
     nn_params *params = nn_params_new();
     nn_param(params, "odd", (nn_init){NN_INIT_UNIFORM, 1, -1}, TENSOR_SHAPE(2));
