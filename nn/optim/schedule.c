@@ -14,7 +14,7 @@ static double half_wave(double x) {
 double nn_schedule_rate(const nn_schedule *s, int64_t i) {
     if (i < s->warmup && s->kind == NN_ONE_CYCLE)
         return s->first + (s->rate - s->first) * half_wave((double)i / (double)s->warmup);
-    if (i < s->warmup) return s->rate * ((double)(i + 1) / (double)(s->warmup + 1));
+    if (i < s->warmup) return s->rate * ((double)(i + 1) / ((double)s->warmup + 1));
     if (s->kind == NN_CONSTANT) return s->rate;
     if (s->kind == NN_STEP_DECAY)
         return s->rate * (s->every > 0 ? nn_power(s->factor, (i - s->warmup) / s->every) : 1);

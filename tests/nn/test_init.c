@@ -144,6 +144,9 @@ Test(schedule, steps) {
     for (int i = 3; i < 50; i++)
         cr_expect_eq(nn_schedule_rate(&s, i), 2 * pow(0.5, (i - 3) / 10), "step %d", i);
     cr_expect_eq(nn_schedule_rate(&(nn_schedule){.kind = NN_STEP_DECAY, .rate = 2}, 7), 2);
+    const nn_schedule endless = {.kind = NN_CONSTANT, .rate = 2, .warmup = INT64_MAX};
+    cr_expect_gt(nn_schedule_rate(&endless, 0), 0);
+    cr_expect_gt(nn_schedule_rate(&endless, 1000), nn_schedule_rate(&endless, 999));
 }
 
 Test(schedule, warm_up_stable_decay) {
