@@ -86,6 +86,8 @@ check '--dry-run says nothing of what fits' [ "$(grep -c 'too little' stdout)" -
 if grep -q '^free ' stdout; then
   run "$gpt" train --data text --dry-run --layers 64 --width 65536
   matches '--dry-run says that training would not begin' 'free  *[0-9]* [MG]B, which is too little: it would not begin without --force'
+  run "$gpt" train --data text --dry-run --layers 64 --width 65536 --force
+  matches '--dry-run says that --force begins' 'free  *[0-9]* [MG]B, which is too little: it begins all the same, by --force'
 fi
 run "$gpt" train $tiny --iters 777 --dry-run
 matches '--iters counts' 'iterations  777, .* passes over the text'

@@ -186,6 +186,7 @@ int lm_plan_print(const lm_trainer *t) {
     if (bytes >= 0)
         fact("free", "%s%s", lm_memory_text((double)bytes, text[0], sizeof *text),
              lm_memory_fits(t, (double)bytes) ? ""
+             : set->force                     ? ", which is too little: it begins all the same, by --force"
                                               : ", which is too little: it would not begin without --force");
     const double speed = model->activations ? lm_machine_speed(&err) : 0;
     if (speed > 0 && set->seconds == 0)
