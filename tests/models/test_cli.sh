@@ -62,6 +62,11 @@ refuses 2 'no file is named' "$bigram" eval --data text
 refuses 2 "--split 'test' is none of train|val|all" "$gpt" eval x --split test
 refuses 2 '--out needs the name of a folder' "$gpt" train --data text --out=
 refuses 2 '--resume needs the name of a folder' "$gpt" train --resume=
+refuses 2 '--init needs the name of a file' "$gpt" train --init ''
+refuses 2 '--gguf needs the name of a file' "$gpt" export here --gguf ''
+for command in sample eval info plot report export quantize; do # as "$run" is where nothing has set it
+  refuses 2 "$command: an argument is empty, and names nothing" "$gpt" $command ''
+done
 refuses 2 "--resume goes on in the run's own folder, without --out" "$gpt" train --resume a --out b
 refuses 2 '--resume has weights already, and takes no --init' "$gpt" train --resume a --init b
 refuses 2 '--min-lr 0.1 is above --lr 0.01' "$gpt" train --data text --min-lr 0.1

@@ -19,7 +19,7 @@ static bool parse(const char *operand_name, const char *const *words) {
     err = (tensor_error){0};
     const lm_option first[] = {lm_integer("batch", &count, 1, 100, "rows"),
                                lm_real("lr", &rate, 0, 10, "rate"),
-                               lm_string("data", &name, "FILE", "text"),
+                               lm_string("data", &name, "TEXT", "text"),
                                lm_flag("force", &force, "overwrite"),
                                lm_real("tiny", &tiny, 1e-9, 1e20, "tiny"),
                                lm_files("texts", &files, "FILE", "texts"),

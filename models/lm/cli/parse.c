@@ -96,6 +96,8 @@ static bool take_value(reader *r, const lm_option *o, const char *value, tensor_
     const bool follows = !r->place && r->at < r->argc && strncmp(r->argv[r->at], "--", 2) != 0;
     if (!value && follows) value = r->argv[r->at++];
     if (!value || (!*value && o->kind != LM_TEXT)) return tensor_fail(err, "--%s needs a value", o->name);
+    if (!*value && (strcmp(o->words, "FILE") == 0 || strcmp(o->words, "DIR") == 0))
+        return tensor_fail(err, "--%s needs the name of a %s", o->name, *o->words == 'D' ? "folder" : "file");
     return lm_option_set(o, value, &fault) || tensor_fail(err, "--%s %s", o->name, fault.text);
 }
 
@@ -193,6 +195,7 @@ bool lm_options_parse(const lm_usage *usage, int argc, char *const *argv, const 
         } else if (operands == most) {
             return refuse_operand(usage, word, err);
         } else {
+            if (!*word) return tensor_fail(err, "an argument is empty, and names nothing");
             operand[operands++] = word;
         }
     }

@@ -24,8 +24,6 @@ static bool check(lm_trainer *t, tensor_error *err) {
         return tensor_fail(err, "--resume goes on in the run's own folder, without --out");
     if (set->resume && set->init)
         return tensor_fail(err, "--resume has weights already, and takes no --init");
-    if ((set->out && !*set->out) || (set->resume && !*set->resume))
-        return tensor_fail(err, "--%s needs the name of a folder", set->out ? "out" : "resume");
     if (set->time && !set->resume && lm_train_given(t, "iters"))
         return tensor_fail(err, "--time and --iters both say how long");
     if (set->time && !lm_duration_parse(set->time, &set->seconds, &fault))
