@@ -92,6 +92,11 @@ Test(batches, rows_are_copied) {
     ag_reset(tape);
     cr_expect_null(nn_batch(&b, tape, data, 1, 5));
     cr_expect_str_eq(ag_error(tape), "batch: rows 1 to 5 are not in a batch of 4");
+    ag_reset(tape);
+    nn_batches_go(&b, 2); /* the last of the epoch, which is smaller */
+    cr_expect(nn_batch(&b, tape, data, 0, 2) != NULL);
+    cr_expect_null(nn_batch(&b, tape, data, 0, 4));
+    cr_expect_str_eq(ag_error(tape), "batch: rows 0 to 4 are not in a batch of 2");
     ag_tape_free(tape);
     cr_expect_not(nn_batches_init(&b, 0, (nn_batches_options){.batch = 4}, arena, &err));
     cr_expect_str_eq(err.text, "batches: a dataset of 0 rows; 1 to 2147483647 are possible");

@@ -60,6 +60,12 @@ Test(data, idx) {
     write_bytes((unsigned char[]){0, 0, 8, 2, 0, 0, 0, 0, 255, 255, 255, 255}, 12);
     const tensor none = nn_idx_read(path, TENSOR_F32, arena, NULL);
     cr_expect(tensor_ok(none) && none.shape[1] == UINT32_MAX);
+    unsigned char most[4 + 4 * TENSOR_MAX_RANK + 2] = {0, 0, 8, TENSOR_MAX_RANK};
+    for (int i = 0; i < TENSOR_MAX_RANK; i++) most[7 + 4 * i] = i == 3 ? 2 : 1;
+    most[sizeof most - 1] = 6;
+    write_bytes(most, sizeof most);
+    const tensor deep = nn_idx_read(path, TENSOR_I32, arena, NULL);
+    cr_expect(tensor_ok(deep) && deep.rank == TENSOR_MAX_RANK && deep.shape[3] == 2 && deep.i32[1] == 6);
     write_bytes((unsigned char[]){0, 0, 8, 0, 5}, 5);
     cr_expect_eq(nn_idx_read(path, TENSOR_F32, arena, NULL).f32[0], 5);
     tensor_arena_free(arena);
@@ -157,6 +163,8 @@ Test(data, csv_numbers) {
                                           "00000000000000000000000000012.5",
                                           "0e99999999999999999999999",
                                           "16777217",
+                                          "9373880500000001e-9",
+                                          "11575422377063659e-21",
                                           "-2.5e-45"};
     tensor_arena *arena = tensor_arena_new(NULL);
     tensor_error err = {0};
@@ -214,6 +222,7 @@ Test(data, csv_that_is_wrong) {
         {"a,b\n1,-1e400\n", "line 2, column \"b\": \"-1e400\" is beyond float32"},
         {"a,b\n1\n", "line 2 has 1 field, expected 2"},
         {"a,b\n\"x\ny\",2,3\n", "line 2 has 3 fields, expected 2"},
+        {"\"two\nlines\",b\n1,x\n", "line 3, column \"b\": \"x\" is no number"},
         {"a,b\n1,2\n\n3,4\n", "line 3 is empty"},
         {"a\n1\n\n", "line 3 is empty"},
         {"a,b\n1,2\n\"3,4\n5,6\n", "line 3: a quote is not closed"},

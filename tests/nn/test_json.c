@@ -32,6 +32,11 @@ Test(json, reads_arrays_of_strings) {
                                 "[\"\xc2\x80\"]"};
     for (size_t i = 0; i < sizeof last / sizeof *last; i++)
         cr_expect(nn_json_strings(last[i], arena, &strings, &count, NULL) && count == 1, "%s", last[i]);
+    for (char c = 1; c < 0x7f; c++) { /* control characters are written as escapes */
+        if (c == '"' || c == '\\') continue;
+        const char one[] = {'[', '"', c, '"', ']', '\0'};
+        cr_expect_eq(nn_json_strings(one, arena, &strings, &count, NULL), c >= ' ', "0x%02x", c);
+    }
     tensor_arena_free(arena);
 }
 
@@ -55,6 +60,12 @@ Test(json, reads_objects_of_integers) {
         err = (tensor_error){0};
         cr_expect_not(nn_json_integers(faulty[i], arena, &keys, &values, &count, &err), "%s", faulty[i]);
         cr_expect(strncmp(err.text, "JSON, byte ", 11) == 0, "%s", err.text);
+    }
+    const char *const real[] = {"{\"a\":1.5}", "{\"a\":1e5}", "{\"a\":1E5}"};
+    for (size_t i = 0; i < sizeof real / sizeof *real; i++) {
+        err = (tensor_error){0};
+        cr_expect_not(nn_json_integers(real[i], arena, &keys, &values, &count, &err));
+        cr_expect_str_eq(err.text, "JSON, byte 5: expected an integer");
     }
     tensor_arena_free(arena);
 }
@@ -118,6 +129,13 @@ Test(json, reads_members_of_objects) {
         cr_expect(strncmp(err.text, "JSON, byte ", 11) == 0, "%s: %s", faulty[i], err.text);
     }
     cr_expect(strstr(err.text, "nested too deeply") != NULL, "%s", err.text);
+    for (size_t depth = 63; depth < 67; depth++) {
+        char text[200] = "{\"a\":";
+        memset(text + 5, '[', depth);
+        memset(text + 5 + depth, ']', depth);
+        strcpy(text + 5 + 2 * depth, "}");
+        cr_expect_eq(nn_json_members(text, arena, &members, &count, NULL), depth <= 64, "%zu", depth);
+    }
     tensor_arena_free(arena);
 }
 
@@ -156,4 +174,11 @@ Test(json, quotes) {
     cr_assert_eq(buffer[5], 'x');
     cr_assert_eq(nn_json_quote(buffer, 9, "abcdef"), 8);
     cr_assert_str_eq(buffer, "\"abcdef\"");
+    for (size_t size = 1; size < 12;
+         size++) { /* which holds the NUL, too, and nothing is written behind it */
+        memset(buffer, 'x', sizeof buffer);
+        cr_expect_eq(nn_json_quote(buffer, size, "abcdef"), 8);
+        cr_expect_eq(strlen(buffer), size <= 8 ? size - 1 : 8);
+        cr_expect_eq(buffer[size], 'x', "%zu", size);
+    }
 }

@@ -192,6 +192,10 @@ Test(optim, two_models_train_apart) {
     cr_expect_not(nn_sgd_step(&sgd, two), "after nn_zero_grad there is no gradient");
     cr_expect_not(nn_backward(two, NULL));
     cr_expect_not(nn_sgd_step(&sgd, two), "after a failure there is none either");
+    ag_tape *other = ag_tape_new();
+    cr_expect_not(nn_backward(two, ag_ones(other, TENSOR_SHAPE(2))), "no scalar");
+    cr_expect_not(nn_sgd_step(&sgd, two), "nor after one that begins and fails");
+    ag_tape_free(other);
     cr_assert(nn_adamw_init(&adamw, two, NN_ADAMW_DEFAULTS));
     cr_assert(nn_backward(two, loss) && nn_sgd_step(&sgd, two) && nn_adamw_step(&adamw, two));
     cr_expect_not(nn_adamw_step(&(struct nn_adamw){.options = NN_ADAMW_DEFAULTS}, two), "without a state");

@@ -12,6 +12,7 @@ typedef struct optimizer {
     bool (*init)(struct optimizer *o, nn_params *params, const nn_group *groups);
     bool (*step)(struct optimizer *o, nn_params *params);
     nn_state *state;
+    double *rate;
     union {
         struct nn_sgd sgd;
         struct nn_adamw adamw;
@@ -26,6 +27,7 @@ typedef struct optimizer {
 #define OPTIMIZER(id, kind, ...)                                                                             \
     static bool init_##id(optimizer *o, nn_params *params, const nn_group *groups) {                         \
         o->state = &o->as.kind.state;                                                                        \
+        o->rate = &o->as.kind.options.rate;                                                                  \
         return nn_##kind##_init(&o->as.kind, params,                                                         \
                                 (nn_##kind##_options){__VA_ARGS__, .rate = 0.05, .groups = groups});         \
     }                                                                                                        \
@@ -169,6 +171,23 @@ Test(optimizers, leave_out_groups_and_frozen_parameters) {
         }
 }
 
+/* A group's rate multiplies the optimizer's wherever that counts, in the decay as well. */
+Test(optimizers, a_rate_of_a_group_is_one_of_the_optimizer) {
+    static const nn_group half[] = {{"*", 0.5}, {0}};
+    for (int k = 0; k < OPTIMIZERS; k++) {
+        nn_params *params = registry(), *whole = registry();
+        optimizer o = all[k], same = all[k];
+        cr_assert(o.init(&o, params, half) && same.init(&same, whole, NULL));
+        *same.rate /= 2;
+        steps(&o, params, 0, 3);
+        steps(&same, whole, 0, 3);
+        cr_expect_eq(memcmp(nn_values(params).f32, nn_values(whole).f32, COUNT * sizeof(float)), 0, "%s",
+                     o.name);
+        nn_params_free(params);
+        nn_params_free(whole);
+    }
+}
+
 /* Half of the steps, saved and loaded, and the other half: the bits of all at once. */
 Test(optimizers, go_on_from_a_checkpoint) {
     for (int k = 0; k < OPTIMIZERS; k++) {
@@ -223,6 +242,15 @@ Test(optimizers, refuse_a_state_that_is_not_theirs) {
     cr_expect_str_eq(err.text, "the tensor optimizer.exp_avg does not fit the parameters");
     err = (tensor_error){0};
     o.state->names[0] = "critic.exp_avg";
+    cr_expect_not(nn_state_load(o.state, file, &err));
+    cr_expect_str_eq(err.text, "the tensor critic.exp_avg does not fit the parameters");
+    nn_file_close(file);
+    const int32_t whole[COUNT] = {0}; /* as many bytes of another type */
+    const nn_entry integers[] = {{"critic.exp_avg", "I32", 1, {COUNT}, whole, sizeof whole},
+                                 {"optimizer.exp_avg_sq", "I32", 1, {COUNT}, whole, sizeof whole}};
+    cr_assert(nn_file_save(path, integers, 2, NULL, 0, NULL));
+    file = nn_file_open(path, NULL);
+    err = (tensor_error){0};
     cr_expect_not(nn_state_load(o.state, file, &err));
     cr_expect_str_eq(err.text, "the tensor critic.exp_avg does not fit the parameters");
     nn_file_close(file);

@@ -95,6 +95,12 @@ Test(parameter_files, that_do_not_fit_are_refused) {
                    "tensor \"bias\" is [4], expected [5]");
     expect_no_load((nn_entry[]){good, {"bias", "F32", 2, {1, 5}, bias, sizeof bias}}, 2,
                    "tensor \"bias\" is [1, 5], expected [5]");
+    float more[24] = {3}; /* whose shape begins as it should */
+    expect_no_load((nn_entry[]){{"wte", "F32", 3, {4, 3, 2}, more, sizeof more},
+                                {"bias", "F32", 1, {5}, bias, sizeof bias}},
+                   2, "tensor \"wte\" is [4, 3, 2], expected [4, 3]");
+    expect_no_load((nn_entry[]){{"wte", "F32", 1, {4}, wte, 16}, {"bias", "F32", 1, {5}, bias, sizeof bias}},
+                   2, "tensor \"wte\" is [4], expected [4, 3]");
     nn_params *params = registry(1, false);
     tensor_error err = {0};
     cr_assert_not(nn_params_load(params, NULL, &err));

@@ -73,6 +73,25 @@ Test(params, are_filled_from_their_own_streams) {
     nn_params_free(seeded);
 }
 
+/* What is said of an alias is said of its parameter, before there are values, too; and nothing of it to a buffer. */
+Test(params, an_alias_stands_for_its_parameter) {
+    for (int way = 0; way < 2; way++) {
+        nn_params *params = nn_params_new();
+        ag_var *table = nn_param(params, "table", NN_ZEROS, TENSOR_SHAPE(2, 3)),
+               *mean = nn_buffer(params, "mean", 3, TENSOR_SHAPE(4));
+        nn_tie(params, "head", table);
+        nn_tie(params, "head.mean", mean);
+        cr_expect_eq(nn_set_init(params, way ? "head*" : "*", NN_ONES), way ? 1 : 2);
+        cr_expect_eq(nn_freeze(params, "head*", true), 1);
+        cr_assert(nn_params_finalize(params, 1), "%s", nn_params_error(params));
+        cr_expect(!table->needs_grad && table->value.f32[5] == 1);
+        cr_expect(!mean->needs_grad && mean->value.f32[3] == 3);
+        cr_expect_eq(nn_freeze(params, "*", false), 2, "the table, by both of its names");
+        cr_expect(table->needs_grad && !mean->needs_grad);
+        nn_params_free(params);
+    }
+}
+
 Test(params, list_grows) {
     nn_params *params = nn_params_new();
     for (int i = 0; i < 500; i++) nn_param(params, nn_name(params, "p.%d", i), NN_ONES, TENSOR_SHAPE(2));

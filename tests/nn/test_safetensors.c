@@ -320,6 +320,11 @@ Test(safetensors, joined_and_cropped, .init = setup, .fini = teardown) {
     cr_expect_not(nn_file_join(files[0], files[2], &err));
     cr_expect(strstr(err.text, "tensor \"a\" comes twice"), "%s", err.text);
     nn_file_close(files[0]); /* and with it the others */
+    save((nn_entry[]){{"none", "F32", 2, {0, 2}, x, 0}}, 1);
+    nn_file *empty = nn_file_open(path, NULL);
+    cr_assert(nn_file_crop(empty, "none", 0, NULL));
+    cr_expect_eq(nn_file_find(empty, "none")->bytes, 0);
+    nn_file_close(empty);
 }
 
 /* ---- A file that PyTorch made --------------------------------------------------------------------- */

@@ -90,6 +90,7 @@ Test(safetensors_write, refuses_to_write_what_could_not_be_read) {
         {{"\xff", "F32", 0, {0}, numbers, 4}, "\"\\ufffd\" cannot be a tensor's name"},
         {{"a", "F64", 0, {0}, numbers, 8}, "tensor \"a\": cannot write \"F64\""},
         {{"a", "F32", 1, {3}, numbers, 8}, "tensor \"a\": its shape does not have 8 bytes"},
+        {{"a", "F32", 1, {3}, numbers, 16}, "tensor \"a\": its shape does not have 16 bytes"},
         {{"a", "F32", 2, {-1, -1}, numbers, 4}, "tensor \"a\": its shape does not have 4 bytes"},
         {{"a", "F32", 9, {1}, numbers, 4}, "tensor \"a\": its shape does not have 4 bytes"},
         {{"a", "F32", 2, {INT64_MAX, 2}, numbers, 4}, "tensor \"a\": its shape does not have 4 bytes"},

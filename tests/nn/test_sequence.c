@@ -138,6 +138,48 @@ Test(sequence, steps_and_caches_equal_the_sequence) {
         for (int no_bias = 0; no_bias < 2; no_bias++) check_steps((nn_cell_kind)kind, no_bias);
 }
 
+/* Dropout stands between layers, and not behind the last. */
+Test(sequence, dropout_is_between_layers) {
+    for (int layers = 1; layers < 3; layers++) {
+        nn_params *own = nn_params_new();
+        struct nn_recurrent m;
+        tensor_rng rng = {.seed = 3};
+        nn_recurrent_init(&m, own, "m", NN_GRU, 5, 7,
+                          (nn_recurrent_options){.layers = layers, .dropout = 0.5f});
+        cr_assert(nn_params_finalize(own, 4), "%s", nn_params_error(own));
+        const tensor x = tensor_new(arena, TENSOR_F32, TENSOR_SHAPE(2, 3, 5), NULL);
+        cr_assert(tensor_rand_normal(x, &(tensor_rng){.seed = 2}, 0, 1, NULL));
+        ag_reset(tape);
+        const ag_var *without = nn_recurrent(&m, ag_input(tape, x), NULL, NULL),
+                     *with = nn_recurrent(&m, ag_input(tape, x), NULL, &rng);
+        cr_assert(without && with, "%s", ag_error(tape));
+        cr_expect_eq(memcmp(without->value.f32, with->value.f32, 42 * sizeof(float)) == 0, layers == 1);
+        for (int i = 0; i < 42; i++) cr_expect_neq(with->value.f32[i], 0);
+        nn_params_free(own);
+    }
+}
+
+/* A cache that begins again has forgotten what it held. */
+Test(sequence, a_cache_is_used_again) {
+    nn_params *own = nn_params_new();
+    struct nn_recurrent m;
+    nn_cache cache;
+    nn_recurrent_init(&m, own, "m", NN_LSTM, 5, 7, (nn_recurrent_options){.layers = 2});
+    cr_assert(nn_params_finalize(own, 4) && nn_recurrent_cache(&m, &cache, 2, arena, NULL));
+    const tensor x = tensor_new(arena, TENSOR_F32, TENSOR_SHAPE(2, 3, 5), NULL);
+    cr_assert(tensor_rand_normal(x, &(tensor_rng){.seed = 2}, 0, 1, NULL));
+    ag_reset(tape);
+    ag_set_recording(tape, false);
+    const ag_var *first = nn_recurrent_cached(&m, ag_input(tape, x), &cache);
+    const ag_var *again = nn_recurrent_cached(&m, ag_input(tape, x), &cache);
+    cache.length = 3;
+    const ag_var *later = nn_recurrent_cached(&m, ag_input(tape, x), &cache);
+    cr_assert(first && again && later, "%s", ag_error(tape));
+    cr_expect_eq(memcmp(first->value.f32, again->value.f32, 42 * sizeof(float)), 0);
+    cr_expect_neq(memcmp(first->value.f32, later->value.f32, 42 * sizeof(float)), 0);
+    nn_params_free(own);
+}
+
 Test(sequence, recurrent_says_what_does_not_fit) {
     struct nn_recurrent m;
     nn_recurrent_init(&m, params, "rnn", NN_RNN, 3, 4, NN_RECURRENT_DEFAULTS);

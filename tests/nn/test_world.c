@@ -244,6 +244,43 @@ Test(world, a_rank_that_is_gone_is_a_failure, .timeout = 60) {
     }
 }
 
+/* A world of two in which only the first part of the gradients is lost. */
+static int exchanges;
+static bool lose_first(void *context, int to, const void *out, size_t out_bytes, int from, void *in,
+                       size_t in_bytes, tensor_error *err) {
+    (void)context, (void)to, (void)out, (void)out_bytes, (void)from;
+    if (in_bytes > 0) memset(in, 0, in_bytes);
+    return exchanges++ > 0 || tensor_fail(err, "the first part is lost");
+}
+static bool send_nothing(void *context, int to, const void *data, size_t bytes, tensor_error *err) {
+    (void)context, (void)to, (void)data, (void)bytes, (void)err;
+    return true;
+}
+static bool receive_zeros(void *context, int from, void *data, size_t bytes, tensor_error *err) {
+    (void)context, (void)from, (void)err;
+    memset(data, 0, bytes);
+    return true;
+}
+
+/* What comes after a part that was lost does not hide that. */
+Test(world, a_part_that_is_lost_is_a_failure, .timeout = 60) {
+    const nn_world world = {
+        .size = 2, .send = send_nothing, .receive = receive_zeros, .exchange = lose_first};
+    for (int i = 0; i < 2; i++) {
+        model m;
+        double mean;
+        tensor_error err = {0};
+        is_large = i > 0, exchanges = 0;
+        cr_assert(model_new(&m));
+        nn_parallel *parallel = nn_parallel_new(m.params);
+        nn_parallel_set_world(parallel, &world);
+        cr_expect_not(nn_parallel_backward(parallel, ROWS, loss_of, &m, &mean, &err));
+        cr_expect_str_eq(err.text, "the first part is lost");
+        nn_parallel_free(parallel);
+        nn_params_free(m.params);
+    }
+}
+
 static int agree(const nn_world *world) {
     tensor_error err = {0};
     int64_t value = world->rank == 2 ? 9 : world->rank;
