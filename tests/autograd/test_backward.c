@@ -167,8 +167,34 @@ Test(backward, gradients_go_where_the_caller_says) {
         }
         cr_expect_eq(place[2].f32[0], 0);
     }
+    place[2].f32[0] = 5; /* which has nothing to be added to it */
+    cr_assert(ag_gradients_into(y, 3, chosen, place, true));
+    cr_expect_eq(place[2].f32[0], 5);
     cr_expect_not(ag_gradients_into(y, 4, chosen, place, false));
     cr_expect_str_eq(ag_error(tape), "gradients: variable 3 has a place already");
+    ag_tape_free(tape);
+}
+
+/* A variable that is chosen twice has the gradient of an earlier call back when the call ends. What the caller gets lies
+ * as his variable does. */
+Test(backward, chosen_gradients_leave_no_trace_and_have_no_gaps) {
+    ag_tape *tape = ag_tape_new();
+    for (int graph = 0; graph < 2; graph++, ag_reset(tape)) {
+        ag_var *x = filled(tape, true, 1, TENSOR_SHAPE(2, 3)), *twice[] = {x, x}, *dx[2];
+        cr_assert(ag_backward(total(ag_square(x))));
+        cr_assert(ag_gradients(ag_sum(ag_transpose(x, 0, 1), AG_ALL, false), 2, twice, dx, graph), "%s",
+                  ag_error(tape));
+        for (int i = 0; i < 2; i++) cr_expect(tensor_is_contiguous(dx[i]->value) && ag_rank(dx[i]) == 2);
+        for (int i = 0; i < 6; i++) cr_expect_eq(dx[i / 3]->value.f32[i], 1);
+        cr_assert(tensor_ok(ag_grad(x)));
+        for (int i = 0; i < 6; i++) cr_expect_eq(ag_grad(x).f32[i], 2 * (1 + (float)i));
+
+        ag_var *leaf = filled(tape, true, 1, TENSOR_SHAPE(2)), *h = ag_affine(leaf, 2, 0),
+               *y = total(ag_exp(h)), *dh;
+        cr_assert(ag_gradients(y, 1, &h, &dh, graph)); /* of a result */
+        for (int i = 0; i < 2; i++) cr_assert(ag_backward(y));
+        cr_expect_float_eq(ag_grad(leaf).f32[0], 2 * 2 * exp(2), 1e-4);
+    }
     ag_tape_free(tape);
 }
 

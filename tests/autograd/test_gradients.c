@@ -40,9 +40,27 @@ Test(gradients, second_order) {
     check_all(2, second_tolerance);
 }
 
-/* ---- Derived cases: every operation with sizes of 0 and 1, and operands of any strides ---------- */
+/* ---- Derived cases: every operation squared, with sizes of 0 and 1, and with operands of any strides -------- */
 
 static _Thread_local const ag_case *original;
+
+static ag_var *run_squared(ag_var **in) {
+    return ag_square(original->run(in));
+}
+
+/* The second derivative of what is linear is 0, whatever the backward of its backward does: that shows in its square's. */
+Test(gradients, second_order_of_squares) {
+    for (const ag_op *const *op = ag_ops; *op; op++)
+        for (int i = 0; i < (*op)->case_count; i++) {
+            original = &(*op)->cases[i];
+            ag_case c = *original;
+            tensor_error err = {0};
+            c.run = run_squared;
+            const double error = ag_check(&c, 2, &err);
+            cr_expect(error >= 0 && error <= second_tolerance, "%s (%s): error %g %s", (*op)->name, c.name,
+                      error, err.text);
+        }
+}
 
 static void expect_good(const ag_case *c, const char *op, const char *how) {
     for (int order = 1; order <= 2; order++) {

@@ -124,3 +124,36 @@ Test(hooks, a_leafs_hook_runs_as_soon_as_its_gradient_is_complete) {
     }
     ag_tape_free(tape);
 }
+
+/* A view whose gradient would be added to its operand's in place has one of its own for its hook. */
+Test(hooks, a_hook_of_a_view_sees_what_is_added) {
+    ag_tape *tape = ag_tape_new();
+    for (int way = 0; way < 4; way++, ag_reset(tape)) {
+        seen s = {0};
+        ag_var *x = filled(tape, true, 1, TENSOR_SHAPE(4, 3)), *h = ag_affine(x, 1, 0);
+        ag_var *view = way == 0   ? ag_transpose(h, 0, 1)
+                       : way == 1 ? ag_slice(h, 0, 0, 2, 1)
+                       : way == 2 ? ag_reshape(h, TENSOR_SHAPE(2, 6))
+                                  : ag_unsqueeze(ag_select(h, 0, 0), 0);
+        cr_assert(ag_add_hook(view, look, &s) && ag_add_hook(view, halve, NULL));
+        ag_var *w = ag_input(tape, ag_ones(tape, TENSOR_SHAPE(ag_size(view, -1), 5))->value);
+        cr_assert(ag_backward(total(ag_matmul(view, w))), "%s", ag_error(tape));
+        cr_expect(s.calls == 1 && s.first == 5, "%d: %d calls, %g", way, s.calls, (double)s.first);
+        cr_expect_eq(ag_grad(x).f32[0], 2.5f, "%d", way);
+    }
+    ag_tape_free(tape);
+}
+
+/* The gradient that a leaf has from before is no gradient of this call. */
+Test(hooks, a_hook_of_a_leaf_that_is_not_asked_for_does_not_run) {
+    ag_tape *tape = ag_tape_new();
+    seen s = {0};
+    ag_var *a = filled(tape, true, 1, TENSOR_SHAPE(3)), *b = filled(tape, true, 1, TENSOR_SHAPE(3)), *db;
+    cr_assert(ag_add_hook(a, look, &s));
+    ag_var *loss = total(ag_mul(a, b));
+    cr_assert(ag_backward(loss));
+    cr_expect_eq(s.calls, 1);
+    cr_assert(ag_gradients(loss, 1, &b, &db, false), "%s", ag_error(tape));
+    cr_expect_eq(s.calls, 1);
+    ag_tape_free(tape);
+}

@@ -67,6 +67,7 @@ Test(operations, refuse_layouts) {
             ag_unfold(X(1, 1, 2, 2), 3, 1, (tensor_windows){.groups = 1}));
     REFUSED("axis 0 of size 3 does not have 2 such parts", ag_split(X(3), 0, 2, NULL, y));
     REFUSED("axis 0 of size 3 does not have 2 such parts", ag_split(X(3), 0, 2, (int64_t[]){1, 1}, y));
+    REFUSED("axis 0 of size 3 does not have 3 such parts", ag_split(X(3), 0, 3, (int64_t[]){3, -1, 1}, y));
     REFUSED("unbind: axis 0 has 3 parts, not 2", ag_unbind(X(3), 0, 2, y));
     REFUSED("unbind", ag_unbind(X(3), 1, 2, y));
     cr_expect(!y[0] && !y[1]);
@@ -120,6 +121,10 @@ Test(operations, refuse_products) {
             ag_conv_transpose2d_no_bias(X(1, 2, 3), X(1, 1, 2, 2), once, NULL));
     REFUSED("conv2d_weight: needs y[N, O, R, Q]", ag_conv2d_weight(X(1, 2, 3), X(1, 1, 2, 2), 1, 1, once));
     REFUSED("needs a rank of 3, not of 2", ag_conv1d_no_bias(X(2, 3), X(1, 1, 2), once));
+    REFUSED("pooling: a window over 3 is larger than 2",
+            ag_average_pool2d(X(1, 1, 2, 2), 2, 2, (tensor_windows){.dilation = {1, 2}}, true));
+    REFUSED("pooling: a window over 3 is larger than 2",
+            ag_average_pool2d(X(1, 1, 2, 2), 2, 2, (tensor_windows){.dilation = {2, 1}}, true));
 }
 
 Test(operations, refuse_losses) {
@@ -154,4 +159,60 @@ Test(operations, a_window_over_a_whole_image_is_its_mean) {
     const ag_var *y = ag_average_pool2d(X(1, 2, 2, 2), 2, 2, (tensor_windows){.groups = 1}, false);
     cr_assert(y && tensor_size(y->value) == 2, "%s", ag_error(tape));
     cr_expect(y->value.f32[0] == 2.5f && y->value.f32[1] == 6.5f);
+}
+
+/* The mean of what a window shows of an image [1, 1, H, W], without what lies beside it. */
+static double mean_inside(const ag_var *x, int64_t row, int64_t column, const int64_t window[2],
+                          const int64_t dilation[2]) {
+    double sum = 0, count = 0;
+    for (int64_t i = 0; i < window[0] * window[1]; i++) {
+        const int64_t r = row + i / window[1] * dilation[0], c = column + i % window[1] * dilation[1];
+        if (r < 0 || c < 0 || r >= ag_size(x, 2) || c >= ag_size(x, 3)) continue;
+        sum += (double)x->value.f32[r * ag_size(x, 3) + c];
+        count++;
+    }
+    return sum / count;
+}
+
+Test(operations, a_mean_may_leave_out_the_padding) {
+    static const tensor_windows all[] = {{.padding = {1, 1}},
+                                         {.padding = {1, 0}, .stride = {1, 2}},
+                                         {.padding = {0, 1}, .stride = {2, 1}, .dilation = {2, 1}},
+                                         {.padding = {1, 1}, .dilation = {1, 3}}};
+    const int64_t window[2] = {3, 2};
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
+        ag_reset(tape);
+        const tensor_windows w = all[k];
+        ag_var *x = X(1, 1, 7, 6);
+        const ag_var *y = ag_average_pool2d(x, window[0], window[1], w, false);
+        cr_assert(y, "%s", ag_error(tape));
+        int64_t stride[2], dilation[2];
+        for (int i = 0; i < 2; i++) {
+            stride[i] = w.stride[i] ? w.stride[i] : window[i];
+            dilation[i] = w.dilation[i] ? w.dilation[i] : 1;
+        }
+        for (int64_t r = 0; r < ag_size(y, 2); r++)
+            for (int64_t c = 0; c < ag_size(y, 3); c++)
+                cr_expect_float_eq((double)y->value.f32[r * ag_size(y, 3) + c],
+                                   mean_inside(x, r * stride[0] - w.padding[0], c * stride[1] - w.padding[1],
+                                               window, dilation),
+                                   1e-5, "windows %zu, row %d, column %d", k, (int)r, (int)c);
+    }
+}
+
+/* As in PyTorch nothing is divided by less than 0. */
+Test(operations, a_variance_without_elements_enough) {
+    const ag_var *two = ag_variance(X(2, 3), AG_AXIS(0), 3, false), *one = ag_variance(X(3), 0, 2, false);
+    cr_assert(two && one, "%s", ag_error(tape));
+    for (int i = 0; i < 3; i++) cr_expect(isinf(two->value.f32[i]) && two->value.f32[i] > 0);
+    for (int i = 0; i < 3; i++) cr_expect(isnan(one->value.f32[i]));
+}
+
+/* A row in which all is -infinity has no slope, and its neighbours have theirs. */
+Test(operations, log_sum_exp_of_what_is_hidden) {
+    ag_var *x = X(2, 3);
+    for (int i = 0; i < 3; i++) x->value.f32[i] = i < 2 ? -INFINITY : 0, x->value.f32[3 + i] = -INFINITY;
+    cr_assert(ag_backward(total(ag_log_sum_exp(x, AG_AXIS(1), false))), "%s", ag_error(tape));
+    for (int i = 0; i < 6; i++)
+        cr_expect_eq(ag_grad(x).f32[i], i == 2, "%d: %g", i, (double)ag_grad(x).f32[i]);
 }
