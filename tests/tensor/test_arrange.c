@@ -114,6 +114,12 @@ Test(arrange, errors_of_indices) {
     TEST_FAILS(tensor_gather(out, x, 2, ids, &err), "gather: id 4 is outside 0..3");
     *test_int_at(ids, 5) = -1;
     TEST_FAILS(tensor_scatter_add(x, 2, ids, out, room, &err), "scatter_add: id -1 is outside 0..3");
+    for (int kind = 0; kind < VIEW_COUNT; kind++)
+        for (int64_t i = 0; i < 12; i++) { /* wherever it stands */
+            tensor bad = test_view(arena, TENSOR_I32, kind, TENSOR_SHAPE(2, 3, 2));
+            *test_int_at(bad, i) = 4;
+            TEST_FAILS(tensor_gather(out, x, 2, bad, &err), "gather: id 4 is outside 0..3");
+        }
     *test_int_at(ids, 5) = 0;
     TEST_FAILS(tensor_gather(out, x, 1, ids, &err), "gather: ids is [2, 3, 2], expected [2, 3, 4]");
     TEST_FAILS(tensor_gather(out, x, 3, ids, &err), "gather: axis 3 is outside a tensor of rank 3");
@@ -178,6 +184,29 @@ Test(arrange, argsort_and_top_k) {
                     }
                     tensor_arena_reset(arena);
                 }
+}
+
+/* Lines of neighbours that are as far apart as they like, in x and in the result, in both directions. */
+Test(arrange, cumulative_sums_of_lines_that_lie_apart) {
+    enum { LINES = 23, N = 9 };
+    for (int way = 0; way < 8; way++) {
+        tensor x = view(TENSOR_F32, VIEW_PLAIN, 1, LINES, way & 1 ? 2 * N : N),
+               out = view(TENSOR_F32, VIEW_PLAIN, 1, LINES, way & 2 ? 3 * N : N);
+        test_fill(x, 5, -1, 1);
+        x = tensor_slice(x, 2, 0, N, 1, NULL), out = tensor_slice(out, 2, 0, N, 1, NULL);
+        if (way & 4)
+            x = tensor_slice(x, 2, -1, INT64_MIN, -1, NULL),
+            out = tensor_slice(out, 2, -1, INT64_MIN, -1, NULL);
+        TEST_OK(tensor_cumulative_sum(out, x, 2, &err));
+        for (int64_t line = 0; line < LINES; line++) {
+            double sum = 0;
+            for (int64_t i = 0; i < N; i++) {
+                sum += (double)*test_at(x, line * N + i);
+                test_close((double)*test_at(out, line * N + i), sum, 1e-7, "cumulative_sum");
+            }
+        }
+        tensor_arena_reset(arena);
+    }
 }
 
 Test(arrange, cumulative_sum_and_triangles) {

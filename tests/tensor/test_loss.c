@@ -91,6 +91,30 @@ Test(loss, rows_in_every_layout) {
         }
 }
 
+Test(loss, threads_do_not_change_the_bits) {
+    enum { MANY = 9000, N = 9 };
+    const tensor logits = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(MANY, N)),
+                 targets = test_view(arena, TENSOR_I32, VIEW_PLAIN, TENSOR_SHAPE(MANY)),
+                 scales = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(MANY));
+    tensor results[2][6];
+    test_fill(logits, 8, -9, 9), test_fill(scales, 2, -1, 1);
+    for (int32_t i = 0; i < MANY; i++) targets.i32[i] = i * 7919 % N;
+    for (int i = 0; i < 2; i++) {
+        tensor *r = results[i];
+        cr_assert(tensor_set_threads(i == 0 ? 1 : 3, NULL));
+        r[0] = test_view(arena, TENSOR_F32, VIEW_PLAIN, 0, NULL);
+        for (int k = 1; k < 4; k++) r[k] = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(MANY));
+        for (int k = 4; k < 6; k++) r[k] = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(MANY, N));
+        TEST_OK(tensor_cross_entropy(r[0], r[1], logits, targets, &err) &&
+                tensor_cross_entropy_rows(r[2], r[3], logits, targets, 3, &err) &&
+                tensor_cross_entropy_vjp(r[4], 0.5f, r[1], logits, targets, false, &err) &&
+                tensor_cross_entropy_rows_vjp(r[5], scales, r[3], logits, targets, 3, false, &err));
+    }
+    for (int k = 0; k < 6; k++)
+        cr_expect_arr_eq(results[0][k].data, results[1][k].data,
+                         (size_t)tensor_size(results[0][k]) * sizeof(float), "result %d", k);
+}
+
 Test(loss, extreme_logits) {
     tensor logits = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(1, 3));
     tensor targets = test_view(arena, TENSOR_I32, VIEW_PLAIN, TENSOR_SHAPE(1));

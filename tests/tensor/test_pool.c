@@ -124,6 +124,13 @@ Test(pool, long_sums_lose_nothing) {
     TEST_OK(tensor_fill(x, 0.1, &err));
     TEST_OK(tensor_pool_average(y, x, (int64_t[]){1, LONG}, &(tensor_windows){0}, &err));
     cr_expect_lt(test_ulp(*y.f32, (double)0.1f), 16); /* a run of 16 is added in float */
+    enum { WIDTH = 4096 };                            /* and of elements that are in many windows */
+    const tensor dx = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(1, 1, 1, 2 * WIDTH)),
+                 dy = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(1, 1, 1, WIDTH + 1));
+    TEST_OK(tensor_fill(dy, 0.1, &err));
+    TEST_OK(
+        tensor_pool_average_vjp(dx, dy, (int64_t[]){1, WIDTH}, &(tensor_windows){.stride = {1, 1}}, &err));
+    for (int i = WIDTH - 1; i <= WIDTH; i++) cr_expect_lt(test_ulp(dx.f32[i], (double)0.1f), 16);
     tensor_arena_free(arena);
 }
 

@@ -260,6 +260,7 @@ Test(reduce, errors) {
     tensor x = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(2, 0)),
            out = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(2, 1));
     TEST_FAILS(tensor_reduce(out, TENSOR_REDUCE_MAX, x, 2, false, &err), "max: there are no elements");
+    TEST_FAILS(tensor_reduce(out, TENSOR_REDUCE_MIN, x, 2, false, &err), "min: there are no elements");
     TEST_FAILS(tensor_reduce(out, TENSOR_SUM, x, 1, false, &err), "sum: out is [2, 1], expected [1, 0]");
     TEST_FAILS(tensor_reduce(out, TENSOR_SUM, x, 4, false, &err),
                "sum: axes 0x4 are outside a tensor of rank 2");

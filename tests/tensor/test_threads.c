@@ -5,9 +5,12 @@
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -156,6 +159,7 @@ Test(threads, a_worker_leaves_the_processor_of_the_caller, .timeout = 30) {
 #endif
 
 typedef struct nest {
+    meeting all;
     atomic_int wrong, calls;
 } nest;
 
@@ -173,6 +177,7 @@ static void inner(void *context, int64_t begin, int64_t end, int worker) {
 }
 
 static void outer(void *context, int64_t begin, int64_t end, int worker) {
+    meet(&((nest *)context)->all, begin, end, worker); /* or one worker might do all, before others come */
     for (int64_t i = begin; i < end; i++) {
         inner_call call = {context, worker, pthread_self()};
         tensor_parallel(1000, 1, inner, &call);
@@ -183,7 +188,7 @@ static void outer(void *context, int64_t begin, int64_t end, int worker) {
 Test(threads, nested_calls_run_inline_and_keep_the_worker) {
     for (int threads = 1; threads <= 4; threads++) {
         set_threads(threads);
-        nest n = {0};
+        nest n = {.all.expected = threads};
         tensor_parallel(100, 1, outer, &n);
         cr_assert_eq(n.wrong, 0);
         cr_assert_eq(n.calls, 100);
@@ -209,6 +214,23 @@ Test(threads, calls_from_several_threads_at_once) {
     cr_assert_eq(wrong, 0);
 }
 
+/* Signals are for the application's threads. */
+static void look_at_signals(void *context, int64_t begin, int64_t end, int worker) {
+    sigset_t blocked;
+    pthread_sigmask(SIG_BLOCK, NULL, &blocked);
+    nest *n = context;
+    if (worker > 0 && !(sigismember(&blocked, SIGINT) && sigismember(&blocked, SIGUSR1))) n->wrong++;
+    if (worker == 0 && sigismember(&blocked, SIGINT)) n->wrong++;
+    meet(&n->all, begin, end, worker);
+}
+
+Test(threads, signals_do_not_come_to_workers, .timeout = 30) {
+    set_threads(3);
+    nest n = {.all.expected = 3};
+    tensor_parallel(3, 1, look_at_signals, &n);
+    cr_assert_eq(n.wrong, 0);
+}
+
 Test(threads, the_number_can_change_at_any_time) {
     for (int turn = 0; turn < 60; turn++) {
         set_threads(1 + turn * 7 % 11);
@@ -229,6 +251,26 @@ Test(threads, set_threads_refuses) {
     cr_assert_not(tensor_set_threads(TENSOR_MAX_THREADS + 1, NULL));
     cr_assert_eq(tensor_threads(), 3);
 }
+
+#ifdef __linux__
+/* Without memory for more stacks there are as many as before. */
+Test(threads, threads_that_cannot_be_started_do_not_remain) {
+    long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    tensor_error err = {0};
+    set_threads(2);
+    cr_assert(file && fscanf(file, "%ld", &pages) == 1 && fclose(file) == 0);
+    if (pages > 1 << 28) cr_skip_test("a sanitizer has the address space, and ends where there is no more");
+    const rlim_t room = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + (12 << 20);
+    cr_assert_eq(setrlimit(RLIMIT_AS, &(struct rlimit){room, RLIM_INFINITY}), 0);
+    cr_expect_not(tensor_set_threads(200, &err));
+    cr_assert_eq(setrlimit(RLIMIT_AS, &(struct rlimit){RLIM_INFINITY, RLIM_INFINITY}), 0);
+    cr_expect(strstr(err.text, "200 threads cannot be started: ") && strstr(err.text, "; 2 remain"), "%s",
+              err.text);
+    cr_expect_eq(tensor_threads(), 2);
+    run(1000, 1);
+}
+#endif
 
 static void refuse_inside(void *context, int64_t begin, int64_t end, int worker) {
     (void)begin, (void)end;
@@ -293,6 +335,29 @@ static void meet_in_child(void) {
     alarm(10); /* ends the child where the others do not come */
     set_threads(3);
     tensor_parallel(3, 1, meet, &(meeting){.expected = 3});
+}
+
+/* Work in a thread of its own, which goes on until it is told to end. */
+static atomic_int going;
+static void go_on(void *context, int64_t begin, int64_t end, int worker) {
+    int not_yet = 0;
+    (void)context, (void)begin, (void)end, (void)worker;
+    atomic_compare_exchange_strong(&going, &not_yet, 1);
+    while (atomic_load(&going) == 1) sleep_for(10);
+}
+static void *work_meanwhile(void *unused) {
+    tensor_parallel(2, 1, go_on, NULL);
+    return unused;
+}
+
+Test(threads, a_child_that_is_forked_amid_work_has_a_pool, .timeout = 30) {
+    pthread_t other;
+    set_threads(2);
+    cr_assert_eq(pthread_create(&other, NULL, work_meanwhile, NULL), 0);
+    while (atomic_load(&going) == 0) sleep_for(10);
+    cr_expect_eq(status_of_child(meet_in_child), 0);
+    atomic_store(&going, 2);
+    pthread_join(other, NULL);
 }
 
 static void work_that_exits(void *context, int64_t begin, int64_t end, int worker) {
