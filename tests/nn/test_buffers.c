@@ -74,6 +74,26 @@ Test(buffers, are_entries_but_are_not_trained) {
 }
 
 /* As a step, so a loss that is thrown away changes nothing; nor does measuring. */
+/* A layer that is used twice on a tape blends twice. */
+Test(buffers, of_a_layer_that_is_used_twice) {
+    model m;
+    model_init(&m, false);
+    ag_tape *tape = ag_tape_new();
+    ag_var *x = rows(tape, 0, ROWS), *y = nn_batch_norm(&m.norm, nn_linear(&m.in, x)),
+           *z = ag_affine(y, 3, 1);
+    const tensor first = ag_left(tape, m.norm.running_mean);
+    cr_assert(y && tensor_ok(first), "%s", ag_error(tape));
+    float before[CHANNELS];
+    memcpy(before, first.f32, sizeof before);
+    cr_assert(nn_batch_norm(&m.norm, z), "%s", ag_error(tape));
+    const tensor after = ag_left(tape, m.norm.running_mean);
+    for (int i = 0; i < CHANNELS; i++) /* the mean of z is 1, as that of y is 0 */
+        cr_expect_float_eq(after.f32[i], 0.9 * (double)before[i] + 0.1, 1e-6);
+    cr_expect_neq(before[0], 0);
+    ag_tape_free(tape);
+    nn_params_free(m.params);
+}
+
 Test(buffers, change_when_a_step_is_done) {
     model m;
     model_init(&m, false);

@@ -117,3 +117,22 @@ Test(cache, rows_of_a_cache) {
     ag_tape_free(tape);
     tensor_arena_free(arena);
 }
+
+/* Neither keys nor values that need a gradient. */
+Test(cache, holds_nothing_with_gradients) {
+    tensor_arena *arena = tensor_arena_new(NULL);
+    ag_tape *tape = ag_tape_new();
+    nn_cache cache;
+    cr_assert(nn_cache_init(&cache, 1, 1, 3, 2, 4, arena, NULL));
+    const tensor row = tensor_zeros(arena, TENSOR_F32, TENSOR_SHAPE(1, 3, 1, 4), NULL);
+    for (int needed = 0; needed < 4; needed++, ag_reset(tape)) {
+        ag_var *k = needed & 1 ? ag_variable(tape, row) : ag_input(tape, row),
+               *v = needed & 2 ? ag_variable(tape, row) : ag_input(tape, row);
+        cr_expect_eq(nn_cache_append(&cache, 0, &k, &v), needed == 0);
+        if (needed == 0) continue;
+        cr_expect_str_eq(ag_error(tape), "cache: what it holds has no gradients; see ag_set_recording");
+        cr_expect(!k && !v);
+    }
+    ag_tape_free(tape);
+    tensor_arena_free(arena);
+}

@@ -160,6 +160,11 @@ Test(modules, linear_shares_a_tied_weight) {
     nn_linear_init(&head, params, "lm_head", 3, 4, (nn_linear_options){.tied = wte.weight});
     cr_assert_str_eq(nn_params_error(params), "lm_head.weight: tied to a weight of [4, 3], expected [3, 4]");
     nn_params_free(params);
+    params = nn_params_new();
+    nn_embedding_init(&wte, params, "wte", 4, 3, 1);
+    nn_linear_init(&head, params, "lm_head", 2, 4, (nn_linear_options){.out_in = true, .tied = wte.weight});
+    cr_assert_str_eq(nn_params_error(params), "lm_head.weight: tied to a weight of [4, 3], expected [4, 2]");
+    nn_params_free(params);
 }
 
 Test(modules, layer_norm) {
@@ -365,17 +370,7 @@ Test(modules, a_block_with_a_cache_names_what_does_not_fit) {
     ag_reset(tape);
     ag_set_recording(tape, true);
     cr_assert_null(nn_block_cached(&m, ag_input(tape, two), &cache, 1, 0));
-    static const char recorded[] = "cache: what it holds has no gradients; see ag_set_recording";
-    cr_assert_str_eq(ag_error(tape), recorded);
-    for (int i = 0; i < 2; i++) { /* keys or values alone */
-        ag_reset(tape);
-        const tensor row =
-            tensor_reshape(tensor_slice(two, 1, 0, 1, 1, NULL), TENSOR_SHAPE(1, 3, 1, 4), NULL);
-        ag_var *k = i ? ag_input(tape, row) : ag_variable(tape, row),
-               *v = i ? ag_variable(tape, row) : ag_input(tape, row);
-        cr_assert_not(nn_cache_append(&cache, 0, &k, &v));
-        cr_assert_str_eq(ag_error(tape), recorded);
-    }
+    cr_assert_str_eq(ag_error(tape), "cache: what it holds has no gradients; see ag_set_recording");
     cr_assert_null(nn_block_cached(&m, NULL, &cache, 1, 0));
     ag_tape_free(tape);
     tensor_arena_free(arena);

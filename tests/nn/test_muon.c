@@ -230,6 +230,20 @@ Test(muon, parts_are_weights_of_their_own) {
     nn_params_free(m.params);
 }
 
+/* So do the gates of a recurrent network: the room is that of one of them. */
+Test(muon, gates_are_weights_of_their_own) {
+    static const int gates[] = {[NN_RNN] = 1, [NN_GRU] = 3, [NN_LSTM] = 4};
+    const nn_muon_options options = NN_MUON_DEFAULTS;
+    cr_assert(tensor_set_threads(1, NULL));
+    for (int kind = NN_RNN; kind <= NN_LSTM; kind++) {
+        nn_params *params = nn_params_new();
+        struct nn_cell cell;
+        nn_cell_init(&cell, params, "cell", (nn_cell_kind)kind, 12, 8, true);
+        cr_expect_eq(nn_muon_numbers(params, &options), gates[kind] * (12 + 8) * 8 + 2 * 8 * 12 + 2 * 8 * 8);
+        nn_params_free(params);
+    }
+}
+
 /* ---- Groups -------------------------------------------------------------------------------------- */
 
 /* By how much AdamW's first step, which is the rate, is multiplied for a parameter of this name. */

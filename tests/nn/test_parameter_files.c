@@ -105,6 +105,15 @@ Test(parameter_files, that_do_not_fit_are_refused) {
     tensor_error err = {0};
     cr_assert_not(nn_params_load(params, NULL, &err));
     cr_assert_str_eq(err.text, "no file to load from");
+    nn_file *file = nn_file_open(path, NULL);
+    cr_expect_not(nn_params_load_compact(params, file, (err = (tensor_error){0}, &err)));
+    cr_expect(strstr(err.text, ": the parameters are finalized already"), "%s", err.text);
+    nn_params_free(params);
+    params = nn_params_new();
+    nn_param(params, "wte", NN_ONES, TENSOR_SHAPE(4, 3));
+    cr_expect_not(nn_params_load(params, file, (err = (tensor_error){0}, &err)));
+    cr_expect(strstr(err.text, ": the parameters are not finalized"), "%s", err.text);
+    nn_file_close(file);
     nn_params_free(params);
     params = nn_params_new();
     cr_assert_not(nn_params_save(params, "out", NULL, 0, (err = (tensor_error){0}, &err)));

@@ -202,6 +202,19 @@ Test(sequence, recurrent_says_what_does_not_fit) {
     nn_params_free(bad);
 }
 
+/* Hidden units unless given: 8/3 of the width, rounded up. */
+Test(sequence, a_gated_layer_has_eight_thirds_of_the_width) {
+    static const int64_t hidden[] = {0, 3, 6, 8, 11};
+    for (int64_t width = 1; width < 5; width++) {
+        nn_params *own = nn_params_new();
+        struct nn_gated m;
+        nn_gated_init(&m, own, "m", width, (nn_gated_options){0});
+        cr_assert(!nn_params_error(own) && m.up_proj.weight, "%s", nn_params_error(own));
+        cr_expect_eq(m.up_proj.weight->value.shape[1], hidden[width]);
+        nn_params_free(own);
+    }
+}
+
 /* ---- Transformers ---------------------------------------------------------------------------------- */
 
 static void llama_init(struct nn_transformer *m, nn_params *registry) {
