@@ -239,6 +239,40 @@ Test(bpe, thousands_of_merges) {
               t.bpe->capacity);
 }
 
+/* Of equal pairs in a word the leftmost is merged first, as going through the merges in their order does. */
+Test(bpe, equal_pairs_from_the_left) {
+    enum { MOST = 60 };
+    static const char *const texts[] = {"aaaaaaaa aaaaaaaa", "abababab bababa aabb aabb"};
+    for (int k = 0; k < 2; k++) {
+        const lm_text text = {.bytes = texts[k], .size = strlen(texts[k])};
+        lm_tokenizer t;
+        cr_assert(lm_tokenizer_learn(&t, &text, 256 + 6, arena, &err), "%s", err.text);
+        for (int n = 1; n < MOST; n++) {
+            char word[MOST];
+            int32_t plain[MOST];
+            int count = n;
+            for (int i = 0; i < n; i++) {
+                word[i] = k == 0 ? 'a' : "ab"[(i * i / 3 + n) % 2];
+                plain[i] = lm_tokenizer_find(&t, &word[i], 1);
+            }
+            for (int32_t rank = 0; rank < t.bpe->pairs->count; rank++) {
+                int32_t pair[2];
+                int out = 0;
+                memcpy(pair, lm_table_at(t.bpe->pairs, rank).bytes, sizeof pair);
+                for (int i = 0; i < count; out++) {
+                    const bool both = i + 1 < count && plain[i] == pair[0] && plain[i + 1] == pair[1];
+                    plain[out] = both ? t.bpe->made[rank] : plain[i];
+                    i += both ? 2 : 1;
+                }
+                count = out;
+            }
+            const tensor ids = lm_encode(&t, word, (size_t)n, arena, &err);
+            cr_assert_eq(ids.shape[0], count, "%.*s", n, word);
+            cr_expect_arr_eq(ids.i32, plain, (size_t)count * sizeof *plain, "%.*s", n, word);
+        }
+    }
+}
+
 /* ---- Files that are wrong --------------------------------------------------------------------------- */
 
 static char *fuzz_input(size_t *size) {

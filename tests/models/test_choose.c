@@ -81,9 +81,22 @@ Test(choose, the_likeliest_at_temperature_0) {
     const int32_t recent[] = {2, 2, 2, 0};
     const lm_sampling once = {.repetition_penalty = 1.25};
     cr_expect_eq(choose(&once, logits, 5, recent, 4, 0), 3, "divided by 1.25, once");
+    const float near[] = {5, 3.5f}; /* 5 / 1.25 is above it, 5 / 1.25 / 1.25 is not */
+    cr_expect_eq(choose(&once, near, 2, (int32_t[]){0, 1, 0, 0}, 4, 0), 0);
+    cr_expect_eq(choose(&once, near, 2, (int32_t[]){0, 0}, 2, 0), 0);
     const lm_sampling harsh = {.repetition_penalty = 2};
     const float below[] = {-1, -1.5f};
     cr_expect_eq(choose(&harsh, below, 2, (int32_t[]){0}, 1, 0), 1, "a negative logit is multiplied");
+}
+
+/* A temperature by which nothing can be divided is as good as 0. */
+Test(choose, the_likeliest_at_temperatures_near_0) {
+    const float logits[] = {-3, 2, 5, 5, 1};
+    static const double near[] = {1e-7, 1e-39, 1e-44, 1e-300};
+    for (size_t i = 0; i < sizeof near / sizeof *near; i++)
+        for (uint64_t draw = 0; draw < 9; draw++)
+            cr_expect_eq(choose(&(lm_sampling){.temperature = near[i]}, logits, 5, NULL, 0, draw), 2, "%g",
+                         near[i]);
 }
 
 /* Drawn often, a token comes as often as its probability says. */

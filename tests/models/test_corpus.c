@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "models/lm/text/tokenizer_internal.h"
 #include "models/lm/train/train.h"
 #include "tests/faults.h"
 
@@ -92,6 +93,24 @@ Test(corpus, the_file_is_used_again_where_it_fits) {
     cr_expect(opens_anew(&t, "abbba"), "a longer one");
     cr_expect(opens_anew(&other, "abbba"), "another tokenizer");
     cr_expect_not(opens_anew(&other, "abbba"));
+}
+
+/* Tokens of the same bytes in a row, which are cut otherwise; and, as they have two bytes, half a token more. */
+Test(corpus, tokens_may_be_cut_otherwise) {
+    lm_tokenizer t[2];
+    for (int i = 0; i < 2; i++) {
+        bool repeated;
+        cr_assert(lm_bpe_new(&t[i], arena, &err));
+        const int32_t a = lm_tokenizer_find(&t[i], "a", 1), aa = t[i].count;
+        cr_assert(lm_bpe_add(&t[i], a, a, &repeated, &err) &&
+                  lm_bpe_add(&t[i], aa, i ? a : aa, &repeated, &err) &&
+                  lm_bpe_add(&t[i], aa, i ? aa : a, &repeated, &err));
+    }
+    for (int i = 0; i < 4; i++) cr_expect(opens_anew(&t[i % 2], "aaaaaaa"), "%d", i);
+    cr_expect_not(opens_anew(&t[1], "aaaaaaa"));
+    const int fd = open(path, O_WRONLY | O_APPEND);
+    cr_assert(fd >= 0 && write(fd, "", 1) == 1 && close(fd) == 0);
+    cr_expect(opens_anew(&t[1], "aaaaaaa"));
 }
 
 Test(corpus, a_damaged_file_is_made_anew) {

@@ -238,6 +238,39 @@ Test(count, damaged_files_are_refused_or_harmless) {
     lm_counts_free(counts);
 }
 
+/* A token comes once in a list, and is one of the vocabulary. */
+Test(count, tokens_that_do_not_ascend_are_refused) {
+    lm_counts *counts = learn(2);
+    nn_entry entries[LM_COUNT_ENTRIES];
+    const int count = lm_counts_list(counts, entries);
+    static const char *const names[] = {"counts.0.next", "counts.1.token"};
+    for (int k = 0; k < 2; k++)
+        for (int way = 0; way < 3; way++) {
+            char path[] = "/tmp/sampo-count-XXXXXX";
+            close(mkstemp(path));
+            uint8_t bytes[VOCABULARY];
+            nn_entry *e = entries;
+            while (strcmp(e->name, names[k]) != 0) e++;
+            const nn_entry whole = *e;
+            cr_assert(strcmp(e->dtype, "U8") == 0 && e->bytes >= 3 && e->bytes <= VOCABULARY);
+            memcpy(bytes, e->data, e->bytes);
+            e->data = bytes;
+            if (way == 0) bytes[1] = bytes[0];
+            if (way == 1) bytes[1] = bytes[2], bytes[2] = ((const uint8_t *)whole.data)[1];
+            if (way == 2) bytes[e->bytes - 1] = VOCABULARY;
+            cr_assert(nn_file_save(path, entries, count, NULL, 0, &err), "%s", err.text);
+            nn_file *file = nn_file_open(path, &err);
+            unlink(path);
+            tensor_error fault = {0};
+            cr_expect_null(lm_counts_of_file(file, VOCABULARY, 2, &fault));
+            cr_expect(strstr(fault.text, "its tokens do not ascend"), "%s, way %d: %s", names[k], way,
+                      fault.text);
+            nn_file_close(file);
+            *e = whole;
+        }
+    lm_counts_free(counts);
+}
+
 Test(count, short_and_strange_texts) {
     static const int32_t same[9] = {0};
     float p[VOCABULARY];

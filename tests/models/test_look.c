@@ -93,6 +93,9 @@ Test(look, a_log) {
     cr_expect(history.reports.iteration == 8 && history.reports.train == 2.5 &&
               history.reports.validation == 2.625);
     cr_expect(history.reports.best == 2.5 && history.reports.best_iteration == 7);
+    cr_expect_str_empty(FAULT_OF(HEADER "0,4,0.01,1,100,4,2\n1,4,0.01,1,100,4,\n2,4,0.01,1,100,4,3\n"));
+    cr_expect(history.reports.count == 3 && history.reports.best == 2 && history.reports.best_iteration == 0,
+              "a report without a loss is not the best");
 }
 
 Test(look, a_log_with_other_columns) {

@@ -110,6 +110,36 @@ static double mean_of(const float *table, const int32_t *ids, int count) {
     return sum / count;
 }
 
+/* Each token that was counted is left out where it is predicted, and no other. */
+Test(loss, evaluation_leaves_out_what_was_counted) {
+    enum { LENGTH = 6 * CONTEXT + 1 };
+    static const int64_t counted[] = {2 * CONTEXT, 3 * CONTEXT + 1, 3 * CONTEXT + 2, LENGTH};
+    lm_instance instance = {.model = &model, .params = params, .context = CONTEXT};
+    nn_parallel *parallel = nn_parallel_new(params);
+    int32_t ids[LENGTH];
+    const lm_tokens all = {ids, LENGTH, 4};
+    for (int i = 0; i < LENGTH; i++) ids[i] = (int32_t)((i * i * 5 + i / 3) % 11 % VOCABULARY);
+    for (int k = 0; k < 4; k++) {
+        lm_counts *counts = lm_counts_learn(lm_tokens_from(all, 0, counted[k]), VOCABULARY, 2, &err);
+        double loss, sum = 0;
+        int64_t predicted;
+        instance.counts = counts;
+        cr_assert(counts && lm_evaluate_counts(&instance, parallel,
+                                               (lm_measured){.tokens = all, .counted = counted[k]}, &loss,
+                                               &predicted, &err),
+                  "%s", err.text);
+        for (int64_t i = 0; i + 1 < LENGTH; i++) {
+            float p[VOCABULARY];
+            lm_counts_predict(counts, ids + i + 1, i % CONTEXT + 1, i + 1 < counted[k] ? ids[i + 1] : -1, p,
+                              NULL);
+            sum -= log((double)p[ids[i + 1]]);
+        }
+        cr_expect_float_eq(loss, sum / (LENGTH - 1), 1e-6, "%lld counted: %.9g", (long long)counted[k], loss);
+        lm_counts_free(counts);
+    }
+    nn_parallel_free(parallel);
+}
+
 /* Whole windows, each token once, whatever the number of threads; what is left over where it is asked for. */
 Test(loss, evaluation_covers_the_windows) {
     enum { LENGTH = 40 * CONTEXT + 5 };

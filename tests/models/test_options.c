@@ -117,6 +117,8 @@ Test(options, faults) {
     FAULT("--batch 99999999999999999999 is out of range: 1 to 100", "--batch", "99999999999999999999");
     FAULT("--lr 'fast' is not a number", "--lr", "fast");
     FAULT("--lr 'nan' is not a number", "--lr", "nan");
+    FAULT("--lr +nan is out of range: 0 to 10", "--lr", "+nan");
+    FAULT("--lr +inf is out of range: 0 to 10", "--lr", "+inf");
     FAULT("--lr 'inf' is not a number", "--lr", "inf");
     FAULT("--lr '1e-3,' is not a number", "--lr", "1e-3,");
     FAULT("--tiny 0 is out of range: 1e-9 to 1e20", "--tiny", "0");
@@ -162,6 +164,7 @@ Test(options, whole_numbers_with_exponents) {
     cr_expect(lm_option_set(&option, "9223372036854775807", NULL) && seed == INT64_MAX, "exactly");
     cr_expect(lm_option_set(&option, "9007199254740993", NULL) && seed == 9007199254740993);
     cr_expect_not(lm_option_set(&option, "9223372036854775808", &err));
+    cr_expect_not(lm_option_set(&option, "9007199254740993e0", &err), "beyond what a double counts");
 }
 
 Test(options, words_of_other_programs) {

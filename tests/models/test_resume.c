@@ -205,6 +205,31 @@ static size_t weights_of(const char *run, float *weights) {
     return count;
 }
 
+/* The rate of a schedule is that of each optimizer, and the tables' is a rate by itself. */
+Test(resume, rates_of_a_schedule) {
+    static float weights[5][MAX_FILE];
+    static const char *const more[] = {"--warmup 0", "--warmup 1", "--warmup 0 --optimizer muon",
+                                       "--warmup 1 --optimizer muon", "--warmup 0 --table-lr 0.03"};
+    size_t count = 0;
+    for (int i = 0; i < 5; i++) {
+        char line[160], name[8];
+        snprintf(line, sizeof line, "--iters 1 --schedule constant --weight-decay 0 --clip 1e9 %s", more[i]);
+        snprintf(name, sizeof name, "%d", i);
+        cr_assert_eq(start(0, 1, name, line), LM_DONE);
+        count = weights_of(name, weights[i]);
+    }
+    size_t slower[2] = {0}, other = 0;
+    for (size_t k = 0; k < count; k++) {
+        for (int i = 0; i < 2; i++) slower[i] += weights[2 * i][k] != weights[2 * i + 1][k];
+        other += weights[4][k] != weights[0][k];
+    }
+    cr_expect_eq(slower[1], slower[0],
+                 "numbers that a slower step takes elsewhere: %zu with Muon, %zu without", slower[1],
+                 slower[0]);
+    cr_expect_gt(slower[0], count / 2);
+    cr_expect_eq(other, 0);
+}
+
 /* The mean is the model, and not what training goes on with. */
 Test(resume, with_an_average) {
     static float weights[5][MAX_FILE];
@@ -297,6 +322,53 @@ Test(resume, early_stop_is_the_same_again) {
     expect_same_run("part", "whole", 0);
     cr_assert_eq(resume(0, 1, "part", ""), LM_DONE, "stops at the same report");
     expect_same_run("part", "whole", 0);
+}
+
+/* How often a text comes in a run's file. */
+static int times(const char *run, const char *name, const char *text) {
+    static char bytes[MAX_FILE];
+    int count = 0;
+    bytes[contents(run, name, bytes)] = '\0';
+    for (const char *at = bytes; (at = strstr(at, text)); at++) count++;
+    return count;
+}
+
+/* A loss that is as low as the best is no better. The last iteration is reported, whatever its number. In the end the log
+ * is on the disk, with the row of a last report, too. */
+Test(resume, reports_that_count) {
+    fault_trace_begin();
+    cr_assert_eq(start(0, 1, "still",
+                       "--iters 100 --eval-every 1 --eval-batches 0 --patience 2 --lr 0 --min-lr 0 "
+                       "--weight-decay 0"),
+                 LM_DONE);
+    cr_expect_eq(times("still", "samples.txt", "# iteration"), 3);
+    const size_t synced = strlen(fault_trace());
+    cr_expect(synced < 60 && strcmp(fault_trace() + synced - 3, "dff") == 0, "%s", fault_trace());
+    cr_assert_eq(start(0, 1, "eight", "--iters 8"), LM_DONE);
+    cr_expect_eq(times("eight", "samples.txt", "# iteration 6,"), 1);
+    cr_expect_eq(times("eight", "samples.txt", "# iteration 7,"), 1);
+}
+
+/* As many tokens of another text are noticed. */
+Test(resume, another_text_is_refused) {
+    FILE *other = fopen(in_folder("other"), "w");
+    for (int i = 39; i >= 0; i--) fprintf(other, "number %d sat on the mat, number %d did not\n", i, i * i);
+    fclose(other);
+    cr_assert_eq(start(20, 1, "part", ""), LM_SIGNALLED + SIGINT);
+    char line[256];
+    snprintf(line, sizeof line, "--data %s", in_folder("other"));
+    cr_expect_eq(resume(0, 1, "part", line), LM_FAILED);
+    snprintf(line, sizeof line, "--data %s", in_folder("text"));
+    cr_expect_eq(resume(0, 1, "part", line), LM_DONE);
+
+    char run[128], tokens[160]; /* nor is it measured in place of the run's own */
+    strcpy(run, in_folder("part"));
+    snprintf(tokens, sizeof tokens, "%s/tokens.bin", run);
+    char *const argv[] = {run};
+    cr_assert_eq(unlink(tokens), 0);
+    cr_expect_eq(lm_eval_command(lm_program(), 1, argv), LM_DONE);
+    cr_assert_eq(rename(in_folder("other"), in_folder("text")), 0);
+    cr_expect_eq(lm_eval_command(lm_program(), 1, argv), LM_FAILED);
 }
 
 Test(resume, samples_do_not_influence_training) {

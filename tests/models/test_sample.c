@@ -263,6 +263,29 @@ Test(sample, samples_do_not_depend_on_each_other) {
     free(all);
 }
 
+/* The penalty looks back over what there is, however far it may look: token 0, the likeliest of all, has not come. */
+Test(sample, only_tokens_that_came_are_made_less_likely) {
+    make_instance(PLAIN);
+    nn_params_find(instance.params, "lm_head.bias")->value.f32[0] = 100;
+    for (int64_t window = 1; window < 50; window *= 7) {
+        char *text = written((lm_sampling){
+            .tokens = 1, .prompt = "A", .repetition_penalty = 100, .repetition_window = window});
+        cr_expect_str_eq(text, "A\n\n");
+        free(text);
+    }
+}
+
+Test(sample, an_empty_prompt_is_none) {
+    make_instance(PLAIN);
+    lm_sampling sampling = {.tokens = 30, .temperature = 1, .seed = 2};
+    char *without = written(sampling);
+    sampling.prompt = "";
+    char *empty = written(sampling);
+    cr_expect_str_eq(empty, without);
+    free(without);
+    free(empty);
+}
+
 Test(sample, an_interruption_ends_the_text) {
     make_instance(PLAIN);
     const volatile sig_atomic_t interrupted = 1;

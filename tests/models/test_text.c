@@ -114,6 +114,8 @@ Test(text, files) {
         cr_expect(read_as(LM_BYTE, utf16[i].bytes, utf16[i].size, &text) && text.size == utf16[i].size);
         lm_text_free(&text);
     }
+    cr_expect_not(read_back("a\0\0\0\0\0b\0", 8, &text)); /* zeros in even places and in odd ones */
+    cr_expect_str_eq(err.text, "byte 2 is 0: this is not a text file; --tokenizer byte trains on any file");
     cr_expect_not(read_as(LM_BYTE, "", 0, &text));
     cr_expect_str_eq(err.text, "the file is empty");
 }
