@@ -268,6 +268,7 @@ void jets_matmul(jets *out, const jets *a, const jets *b, bool transposed) {
     batches_a.rank -= 2;
     batches_b.rank -= 2;
     broadcast(out, &batches_a, &batches_b);
+    if (out->rank < 0) return;
     const int64_t count = jets_size(out);
     jets batches = *out;
     out->rank = batches.rank + 2;
