@@ -92,8 +92,7 @@ void ag_watch(ag_tape *tape, ag_watcher *watcher, void *context) {
  * the tensor is made in place. */
 static ag_buffer *buffer_of(ag_tape *tape, const char *what, tensor_dtype dtype, int rank,
                             const int64_t *shape, tensor *value) {
-    int64_t size =
-        1; /* of an empty tensor, without its sizes of 0: as little may overflow as in tensor_new */
+    int64_t size = 1; /* without sizes of 0: as little may overflow as in tensor_new */
     bool possible = rank >= 0 && rank <= TENSOR_MAX_RANK, empty = false;
     for (int axis = possible ? rank - 1 : -1; possible && axis >= 0; axis--) {
         value->shape[axis] = shape[axis];

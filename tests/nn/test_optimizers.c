@@ -228,42 +228,34 @@ Test(optimizers, go_on_from_a_checkpoint) {
     }
 }
 
+static void expect_refused(nn_state *state, const nn_entry *entries, int count, const char *text) {
+    tensor_error err = {0};
+    cr_assert(nn_file_save(path, entries, count, NULL, 0, NULL));
+    nn_file *file = nn_file_open(path, NULL);
+    cr_expect_not(nn_state_load(state, file, &err));
+    cr_expect_str_eq(err.text, text);
+    nn_file_close(file);
+}
+
 Test(optimizers, refuse_a_state_that_is_not_theirs) {
     nn_params *params = registry();
     optimizer o = all[3];
-    tensor_error err = {0};
     float three[3] = {0};
     nn_entry entries[] = {{"optimizer.exp_avg", "F32", 1, {3}, three, sizeof three},
                           {"optimizer.exp_avg_sq", "F32", 1, {3}, three, sizeof three}};
     cr_assert(o.init(&o, params, NULL));
-    cr_assert(nn_file_save(path, entries, 2, NULL, 0, NULL));
-    nn_file *file = nn_file_open(path, NULL);
-    cr_expect_not(nn_state_load(o.state, file, &err));
-    cr_expect_str_eq(err.text, "the tensor optimizer.exp_avg does not fit the parameters");
-    err = (tensor_error){0};
+    expect_refused(o.state, entries, 2, "the tensor optimizer.exp_avg does not fit the parameters");
     o.state->names[0] = "critic.exp_avg";
-    cr_expect_not(nn_state_load(o.state, file, &err));
-    cr_expect_str_eq(err.text, "the tensor critic.exp_avg does not fit the parameters");
-    nn_file_close(file);
+    expect_refused(o.state, entries, 2, "the tensor critic.exp_avg does not fit the parameters");
     const int32_t whole[COUNT] = {0}; /* as many bytes of another type */
     const nn_entry integers[] = {{"critic.exp_avg", "I32", 1, {COUNT}, whole, sizeof whole},
                                  {"optimizer.exp_avg_sq", "I32", 1, {COUNT}, whole, sizeof whole}};
-    cr_assert(nn_file_save(path, integers, 2, NULL, 0, NULL));
-    file = nn_file_open(path, NULL);
-    err = (tensor_error){0};
-    cr_expect_not(nn_state_load(o.state, file, &err));
-    cr_expect_str_eq(err.text, "the tensor critic.exp_avg does not fit the parameters");
-    nn_file_close(file);
+    expect_refused(o.state, integers, 2, "the tensor critic.exp_avg does not fit the parameters");
     const float each[COUNT] = {0};
     const nn_entry counted[] = {{"critic.exp_avg", "F32", 1, {COUNT}, each, sizeof each},
                                 {"optimizer.exp_avg_sq", "F32", 1, {COUNT}, each, sizeof each},
                                 {"optimizer.step", "F32", 0, {0}, each, sizeof *each}};
-    cr_assert(nn_file_save(path, counted, 3, NULL, 0, NULL));
-    file = nn_file_open(path, NULL);
-    err = (tensor_error){0};
-    cr_expect_not(nn_state_load(o.state, file, &err));
-    cr_expect_str_eq(err.text, "the tensor optimizer.step is no count of steps");
-    nn_file_close(file);
+    expect_refused(o.state, counted, 3, "the tensor optimizer.step is no count of steps");
     nn_params *other = nn_params_new();
     nn_param(other, "a", NN_ONES, TENSOR_SHAPE(4));
     cr_assert(nn_params_finalize(other, 1) && tensor_ok(nn_grads(other)));

@@ -4,7 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "models/lm/cli/cli.h"
+#include "models/lm/cli/process.h"
 
 static bool open_streams(tensor_error *err) {
     for (int fd = 0; fd <= 2; fd++) {

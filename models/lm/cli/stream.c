@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "models/lm/cli/cli.h"
+#include "models/lm/cli/process.h"
 
 bool lm_flush(FILE *file, tensor_error *err) {
     errno = 0;

@@ -41,12 +41,12 @@ int lm_prepare_text(lm_trainer *t, lm_text *text) {
     tensor_error err = {0};
     const bool loaded = instance->tokenizer.count > 0;
     const lm_tokenizer_kind kind = loaded ? instance->tokenizer.kind : lm_tokenizer_kind_of(t->set.tokenizer);
-    if (text_is_gone(t) && t->set.data.count == 0) {
+    if (text_is_gone(t)) {
         t->set.data.name = "its text", t->set.data.joined = "";
-        return LM_DONE;
+        return t->set.data.count == 0 || lm_name_texts(model, &t->set.data, t->arena, &err)
+                   ? LM_DONE
+                   : lm_fail(model, "%s", err.text);
     }
-    if (text_is_gone(t))
-        return lm_name_texts(model, &t->set.data, t->arena, &err) ? LM_DONE : lm_fail(model, "%s", err.text);
     for (int i = 0; t->set.resume && i < t->set.data.count; i++)
         if (lm_place_of(t->set.data.paths[i], NULL) == LM_NOTHING)
             return lm_fail(model, "%s: the text of the run is not there any more; name it with --data",
