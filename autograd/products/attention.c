@@ -1,6 +1,7 @@
 /* Attention: queries, keys and values as views of any strides, and rotary positions. */
 #include "autograd/ops.h"
 
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -238,7 +239,8 @@ ag_var *ag_attention_weights(ag_var *q, ag_var *k, ag_attention_options options)
 /* ---- Heads that lie side by side --------------------------------------------------------------- */
 
 typedef struct split {
-    int heads, part, parts;
+    int64_t heads;
+    int part, parts;
 } split;
 
 /* Part number `part` of [B, T, parts H D] as [B, H, T, D]. */
@@ -312,10 +314,11 @@ ag_var *ag_merge_heads(ag_var *x) {
     if (!y) return NULL;
     if (x->value.rank != 4)
         return ag_fail(y->tape, "merge_heads: needs [B, H, T, D], not rank %d", x->value.rank);
+    if (x->value.shape[1] > INT_MAX) return ag_fail(y->tape, "merge_heads: more heads than an int counts");
     if (!ag_out_view(y, x, merge_view(y, x->value))) {
         const int64_t *s = x->value.shape;
         if (ag_out(y, x->value.dtype, 3, (int64_t[]){s[0], s[2], s[1] * s[3]}))
-            tensor_copy(part_of(&(split){(int)s[1], 0, 1}, y->value), x->value, ag_err(y));
+            tensor_copy(part_of(&(split){s[1], 0, 1}, y->value), x->value, ag_err(y));
     }
     return ag_end(y);
 }

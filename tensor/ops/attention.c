@@ -144,7 +144,8 @@ bool tensor_attention(tensor y, tensor stats, tensor q, tensor k, tensor v,
                       const tensor_attention_options *options, tensor_error *err) {
     heads t = {.of = {[Q] = &q, [K] = &k, [V] = &v, [Y] = &y}, .stats = &stats};
     if (!check("attention", &t, options, false, err)) return false;
-    each_head(&t, q.shape[0] * q.shape[1], forward);
+    const bool some = tensor_size(y) > 0 || (tensor_ok(stats) && tensor_size(stats) > 0);
+    each_head(&t, some ? q.shape[0] * q.shape[1] : 0, forward);
     tensor_touch(y);
     if (tensor_ok(stats)) tensor_touch(stats);
     return true;
@@ -159,7 +160,7 @@ bool tensor_attention_vjp(tensor dq, tensor dk, tensor dv, tensor dy, tensor y, 
     t.args.add_q = accumulate[0];
     t.args.add_k = accumulate[1];
     t.args.add_v = accumulate[2];
-    each_head(&t, t.group ? k.shape[0] * k.shape[1] : 0, backward);
+    each_head(&t, t.group && q.shape[2] ? k.shape[0] * k.shape[1] : 0, backward);
     for (int i = DQ; i <= DV; i++) {
         if (!tensor_ok(*t.of[i])) continue;
         /* Keys that no query met. */

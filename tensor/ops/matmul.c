@@ -168,7 +168,8 @@ static void multiply(product_kernel *kernel, const tensor *out, const tensor *a,
     enum {
         SHARED_FLOPS = 1 << 19,
         GRAIN_FLOPS = 1 << 18
-    }; /* of a product that is cut; of a thread's share */
+    };                                  /* of a product that is cut; of a thread's share */
+    if (tensor_size(*out) == 0) return; /* however many products */
     product t = {out, a, b, kernel, first_product(out, a, b, accumulate, bias), 0, 0, 0, 0};
     if (t.g.c_col != 1 && t.g.c_row == 1) { /* C is written along its rows: compute its transpose instead */
         t.g = transposed(t.g);

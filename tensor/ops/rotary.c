@@ -68,7 +68,8 @@ bool tensor_rotary_table(tensor cos, tensor sin, int64_t first, double base, ten
         return tensor_fail(err, "%s: the base must be 1 or more and finite, not %g", what, base);
     table_job t = {.cos = cos, .sin = sin, .first = (double)first};
     square_roots(t.roots, base);
-    tensor_parallel(cos.shape[1], GRAIN / 16 / (cos.shape[0] + 1) + 1, table_columns, &t);
+    tensor_parallel(tensor_size(cos) > 0 ? cos.shape[1] : 0, GRAIN / 16 / (cos.shape[0] + 1) + 1,
+                    table_columns, &t);
     tensor_touch(cos);
     tensor_touch(sin);
     return true;
@@ -125,6 +126,7 @@ bool tensor_rotary(tensor out, tensor x, tensor cos, tensor sin, bool interleave
         !tensor_expect_shape(what, "sin", &sin, 2, table, err))
         return false;
     const int64_t step = interleaved ? 2 : 1, apart = interleaved ? 1 : pairs;
+    if (pairs == 0) return true; /* however many rows */
     rotary_job t = {.args = {.n = pairs,
                              .out_step = step * out.stride[last],
                              .out_apart = apart * out.stride[last],

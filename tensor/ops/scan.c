@@ -61,7 +61,7 @@ bool tensor_cumulative_sum(tensor out, tensor x, int axis, tensor_error *err) {
     axis = tensor_expect_axis(what, axis, x.rank, err);
     if (axis < 0 || !tensor_expect_shape(what, "out", &out, x.rank, x.shape, err)) return false;
     sums_job t = {.n = x.shape[axis], .out_step = out.stride[axis], .x_step = x.stride[axis]};
-    out.shape[axis] = x.shape[axis] = 1;
+    out.shape[axis] = x.shape[axis] = t.n > 0; /* no lines where they are empty */
     tensor_loop_init(&t.lines, TENSOR_ANY_ORDER, 2, (tensor[]){out, x});
     tensor_parallel(t.lines.size, GRAIN / (t.n + 1) + 1, sum_range, &t);
     tensor_touch(out);
@@ -92,6 +92,7 @@ bool tensor_triangle(tensor out, tensor x, int64_t diagonal, bool upper, tensor_
         return false;
     if (x.rank < 2) return tensor_fail(err, "triangle: x has rank %d, expected 2 or more", x.rank);
     if (!tensor_expect_shape(what, "out", &out, x.rank, x.shape, err)) return false;
+    if (tensor_size(x) == 0) return true; /* however many rows */
     const int last = x.rank - 1;
     const int64_t rows = x.shape[last - 1], n = x.shape[last];
     diagonal = diagonal < -rows ? -rows : diagonal > n ? n : diagonal; /* beyond, all is alike */

@@ -122,11 +122,9 @@ static bool softmax(const char *what, bool log, tensor out, tensor x, int axis, 
     if (axis < 0 || !tensor_expect_shape(what, "out", &out, x.rank, x.shape, err)) return false;
     softmax_job t = {
         .n = x.shape[axis], .out_stride = out.stride[axis], .x_stride = x.stride[axis], .log = log};
-    if (t.n > 0) {
-        out.shape[axis] = x.shape[axis] = 1;
-        tensor_loop_init(&t.rows, TENSOR_ANY_ORDER, 2, (tensor[]){out, x});
-        tensor_parallel(t.rows.size, GRAIN / t.n + 1, softmax_rows, &t);
-    }
+    out.shape[axis] = x.shape[axis] = t.n > 0; /* no rows where they are empty */
+    tensor_loop_init(&t.rows, TENSOR_ANY_ORDER, 2, (tensor[]){out, x});
+    tensor_parallel(t.rows.size, GRAIN / (t.n + 1) + 1, softmax_rows, &t);
     tensor_touch(out);
     return true;
 }
@@ -237,7 +235,7 @@ static bool vjp(const char *what, vjp_job t, tensor dx, tensor dy, tensor y, int
     t.n = y.shape[axis];
     for (int k = 0; k < 3; k++) {
         t.stride[k] = all[k].stride[axis];
-        all[k].shape[axis] = 1;
+        all[k].shape[axis] = t.n > 0;
     }
     tensor_loop_init(&t.rows, TENSOR_ANY_ORDER, 3, all);
     tensor_parallel(t.rows.size, GRAIN / (t.n + 1) + 1, vjp_rows, &t);

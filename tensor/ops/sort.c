@@ -45,7 +45,7 @@ static bool lines_init(lines *t, const char *what, tensor out, tensor x, int axi
     t->out_step = out.stride[axis];
     t->x_step = x.stride[axis];
     t->scratch = scratch.data;
-    out.shape[axis] = x.shape[axis] = 1;
+    out.shape[axis] = x.shape[axis] = length > 0; /* no lines where they are empty */
     tensor_loop_init(&t->loop, TENSOR_ANY_ORDER, 2, (tensor[]){out, x});
     tensor_touch(scratch);
     return true;
@@ -154,7 +154,7 @@ bool tensor_top_k(tensor out, tensor x, int axis, tensor scratch, tensor_error *
     if (k > x.shape[axis])
         return tensor_fail(err, "top_k: %lld elements of %lld", (long long)k, (long long)x.shape[axis]);
     if (!lines_init(&t, what, out, x, axis, k, k, scratch, err)) return false;
-    tensor_run run = tensor_loop_runs(&t.loop, 0, k > 0 ? t.loop.size : 0);
+    tensor_run run = tensor_loop_runs(&t.loop, 0, t.loop.size);
     while (tensor_run_next(&run))
         for (int64_t r = 0; r < run.n; r++) {
             int32_t *to = (int32_t *)run.at[0] + r * t.loop.inner_stride[0];

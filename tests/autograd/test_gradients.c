@@ -110,6 +110,48 @@ Test(gradients, every_operation_with_sizes_of_0_and_1) {
     }
 }
 
+/* The operand with the most axes. */
+static const ag_operand *widest(const ag_case *c) {
+    int most = 0;
+    for (int k = 1; k < c->inputs; k++)
+        if (c->in[k].rank > c->in[most].rank) most = k;
+    return &c->in[most];
+}
+
+/* Whether the case ran, forward and backward; not where an operand would not be empty, as no memory has room for it. */
+static bool run_empty(ag_tape *tape, const ag_case *c) {
+    ag_var *in[AG_MAX_OPERANDS];
+    ag_reset(tape);
+    for (int k = 0; k < c->inputs; k++) {
+        const ag_operand *o = &c->in[k];
+        const tensor x = ag_tensor(tape, o->ids ? TENSOR_I32 : TENSOR_F32, o->rank, o->shape);
+        if (!tensor_ok(x) || !tensor_fill(x, 0, NULL)) return false;
+        in[k] = o->ids ? ag_input(tape, x) : ag_variable(tape, x);
+    }
+    return ag_backward(ag_sum(c->run(in), AG_ALL, false));
+}
+
+/* What has nothing to do takes no time, however many rows of nothing there are. */
+Test(gradients, every_operation_of_very_many_empty_rows, .timeout = 120) {
+    const int64_t very_many = (int64_t)1 << 50;
+    ag_tape *tape = ag_tape_new();
+    int ran = 0;
+    for (const ag_op *const *op = ag_ops; *op; op++)
+        for (int i = 0; i < (*op)->case_count; i++) {
+            const ag_case *c = &(*op)->cases[i];
+            const ag_operand *o = widest(c);
+            for (int none = 0; none < o->rank; none++)
+                for (int many = 0; many < o->rank; many++) {
+                    if (o->shape[none] == o->shape[many]) continue;
+                    const ag_case empty = with_size(c, o->shape[none], 0);
+                    const ag_case rows = with_size(&empty, o->shape[many], very_many);
+                    ran += run_empty(tape, &rows);
+                }
+        }
+    ag_tape_free(tape);
+    cr_expect_gt(ran, 100, "only %d ran", ran);
+}
+
 /* ---- Memory ------------------------------------------------------------------------------------ */
 
 /* Every size that may vary is eight times as large, so that headers and scalars hardly count. */
