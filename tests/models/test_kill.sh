@@ -23,6 +23,8 @@ start() { # start FOLDER THREADS
     --layers 1 --heads 2 --width 8 --dropout 0.1 --schedule linear --warmup 10 --clip 1 --sample-tokens 20
 }
 milliseconds() { echo $(($(date +%s%N) / 1000000)); }
+# random MOST: from 0 up to it. (A seed of the clock's nanoseconds is above what some awks take.)
+random() { od -A n -N 2 -t u2 /dev/urandom | awk -v most="$1" '{ printf "%.4f", $1 / 65536 * most }'; }
 case $(date +%N) in *N*) echo 'skipped: date has no nanoseconds' && exit 77 ;; esac
 
 begun=$(milliseconds)
@@ -33,8 +35,9 @@ cut -d , -f 1-4,6-7,9- whole/log.csv >whole.csv
 n=0
 while [ "$killed" -lt "$count" ] && [ "$n" -lt $((5 * count)) ]; do
   rm -rf part
+  seconds=$(random "$took")e-3
   (start part $((n % 3 + 1))) &
-  sleep "$(awk -v seed="$n$(date +%N)" -v took=$took 'BEGIN { srand(seed); printf "%.4f", rand() * took / 1000 }')"
+  sleep "$seconds"
   kill -9 $! 2>/dev/null
   wait $! 2>/dev/null
   if [ $? -eq 137 ]; then killed=$((killed + 1)); else took=$((took - took / 20)); fi

@@ -21,7 +21,8 @@ start() { # start FOLDER RANKS
     --context 32 --layers 1 --heads 2 --width 16 --dropout 0.1 --sample-tokens 0 --threads 1 --shards 8 >>log 2>&1 </dev/null
 }
 milliseconds() { echo $(($(date +%s%N) / 1000000)); }
-random() { awk -v seed="$n$(date +%N)" -v most="$1" 'BEGIN { srand(seed); printf "%.4f", rand() * most }'; }
+# random MOST: from 0 up to it. (A seed of the clock's nanoseconds is above what some awks take.)
+random() { od -A n -N 2 -t u2 /dev/urandom | awk -v most="$1" '{ printf "%.4f", $1 / 65536 * most }'; }
 
 begun=$(milliseconds)
 start whole 1 || { cat log && exit 1; }
