@@ -1,8 +1,8 @@
 #!/bin/sh
 # The kernels give the same bits whatever the compiler and its level of optimisation, on every instruction set with fused
-# multiply-add. $1 is the top of the tree, $2 the processor's family, $3 a program with the library's own kernels, $4 the
-# compiler that has built these at -O2 or above, and so is not to do it once more. LEVELS may name other levels (all of them
-# take minutes: LEVELS="-O0 -O1 -O2 -O3 -Os").
+# multiply-add. $1 is the top of the tree, $2 the processor's family or "another", for which the compilers here do not
+# compile, $3 a program with the library's own kernels, $4 the compiler that has built these at -O2 or above, and so is not
+# to do it once more. LEVELS may name other levels (all of them take minutes: LEVELS="-O0 -O1 -O2 -O3 -Os").
 set -u
 root=$1 built=$3 optimised=$4
 work=$(mktemp -d) || exit 1
@@ -60,6 +60,7 @@ x86_64)
         check avx512 -mavx512f -mavx512vl -mavx512dq -mavx512bw -mfma -mprefer-vector-width=512
     fi
     ;;
+another) library avx2 avx512 avx512bf16 neon ;;
 *) library neon && check neon ;;
 esac
 echo "$passed passed"

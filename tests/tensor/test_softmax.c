@@ -23,7 +23,9 @@ static void check(tensor x, int axis, int to, bool log_form) {
     for (int64_t i = 0; i < tensor_size(x); i++) {
         if (i / inner % n > 0) continue; /* i is the first of its row */
         double top = -(double)INFINITY, sum = 0;
-        for (int64_t j = 0; j < n; j++) top = fmax(top, (double)in[i + j * inner]);
+        for (int64_t j = 0; j < n; j++)
+            top = in[i + j * inner] > top ? in[i + j * inner]
+                                          : top; /* gcc 12 for ARM cannot compile fmax here */
         for (int64_t j = 0; j < n; j++) sum += exp((double)in[i + j * inner] - top);
         for (int64_t j = 0; j < n; j++) {
             const double y = (double)in[i + j * inner] - top - log(sum);
