@@ -199,6 +199,12 @@ Test(norm, constant_and_empty_rows) {
         }
 }
 
+Test(norm, very_many_empty_rows_take_no_time, .timeout = 60) {
+    const tensor x = tensor_new(arena, TENSOR_F32, TENSOR_SHAPE((int64_t)1 << 50, 0), NULL), none = {0};
+    TEST_OK(tensor_layer_norm(x, none, x, none, none, 1e-5f, &err));
+    TEST_OK(tensor_rms_norm(x, none, x, none, 1e-5f, &err));
+}
+
 Test(norm, errors) {
     operands o = make(7, VIEW_PLAIN, true, true);
     tensor y = test_view(arena, TENSOR_F32, VIEW_PLAIN, TENSOR_SHAPE(3));
