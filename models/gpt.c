@@ -197,7 +197,8 @@ const lm_model *lm_program(void) {
                                         "The function in each layer; GPT-2 has gelu, in its tanh form.")),
         lm_kept("attention_scale", lm_real("attention-scale", &c->attention_scale, 1e-6, 1000,
                                            "Multiply attention scores by this, if given; else see below.")),
-        lm_choice("attention-scale-by", &c->scale_by, "width|head", "Divide scores by the root of this."),
+        lm_of_new(lm_choice("attention-scale-by", &c->scale_by, "width|head",
+                            "Divide scores by the root of this.")),
         lm_kept_since(
             "scale_by_layer", "no",
             lm_yes_no("scale-by-layer", &c->scale_by_layer, "Divide scores by the layer's number, too.")),
@@ -222,10 +223,10 @@ const lm_model *lm_program(void) {
             lm_integer("value-rows", &c->value_rows, 0, GPT_MAX_ROWS,
                        "Add a row of such a table to the values of each layer's attention, chosen by the "
                        "last 2 tokens.")),
-        lm_real("init-deviation", &c->deviation, 1e-6, 10,
-                "Draw first weights with this deviation, as GPT-2 does; else as PyTorch does."),
-        lm_yes_no("zero-init", &c->zero,
-                  "Begin with zeros where a layer adds to what it read, and in the output."),
+        lm_of_new(lm_real("init-deviation", &c->deviation, 1e-6, 10,
+                          "Draw first weights with this deviation, as GPT-2 does; else as PyTorch does.")),
+        lm_of_new(lm_yes_no("zero-init", &c->zero,
+                            "Begin with zeros where a layer adds to what it read, and in the output.")),
     };
     memcpy(options, all, sizeof all);
     model = (lm_model){.name = "gpt",

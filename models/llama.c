@@ -167,8 +167,9 @@ const lm_model *lm_program(void) {
                 lm_real("rotary-base", &c->rotary_base, 1, 1e12,
                         "The slowest pair of a head turns once in about 6 times so many tokens.")),
         lm_kept("tied_head", lm_yes_no("tied-head", &c->tied_head, "Output and input share a table.")),
-        lm_real("init-deviation", &c->deviation, 1e-6, 10,
-                "Draw first weights with this deviation, as published Llamas do; else as PyTorch does."),
+        lm_of_new(
+            lm_real("init-deviation", &c->deviation, 1e-6, 10,
+                    "Draw first weights with this deviation, as published Llamas do; else as PyTorch does.")),
     };
     memcpy(options, all, sizeof all);
     model = (lm_model){.name = "llama",

@@ -74,6 +74,9 @@ refuses 2 '--cooldown needs --schedule linear or cosine' "$gpt" train --data tex
 refuses 2 'the optimizer muon needs an --lr above 0' "$gpt" train --data text --optimizer muon --lr 0
 refuses 2 '--muon-lr and --muon-momentum need --optimizer muon' "$gpt" train --data text --muon-lr 0.1
 refuses 2 '--vocab-size needs --tokenizer bpe' "$gpt" train --data text --vocab-size 300
+for option in init-deviation=0.1 zero-init=yes attention-scale-by=head vocab-size=300; do
+  refuses 2 "--${option%=*} is for a new model, and --init has one already" "$gpt" train --data text --init here --$option
+done
 refuses 2 '--data text is given twice' "$gpt" train --data text --data other --data text
 refuses 2 '--data ./text is given twice' "$gpt" train --data text --data ./text
 refuses 2 'the optimizer muon, which the preset has, needs an --lr above 0' "$gpt" train --data text --preset best --lr 0

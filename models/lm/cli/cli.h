@@ -72,6 +72,7 @@ typedef struct lm_option {
     const lm_preset *presets;
     lm_resume resume;
     lm_group group;
+    bool of_new; /* it says how a new model begins: --init, which has one already, takes none */
 } lm_option;
 
 /* Entries of a table. */
@@ -126,6 +127,11 @@ static inline lm_option lm_kept(const char *key, lm_option option) {
 static inline lm_option lm_kept_since(const char *key, const char *since, lm_option option) {
     option.key = key;
     option.since = since;
+    return option;
+}
+/* An option that says how a new model begins. */
+static inline lm_option lm_of_new(lm_option option) {
+    option.of_new = true;
     return option;
 }
 /* The first option of a run of them in a table. */

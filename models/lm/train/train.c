@@ -32,6 +32,10 @@ static bool check(lm_trainer *t, tensor_error *err) {
         for (int k = 0; k < i; k++)
             if (is_same(set->data.paths[i], set->data.paths[k]))
                 return tensor_fail(err, "--data %.150s is given twice", set->data.paths[i]);
+    const lm_option *o;
+    for (int i = 0; set->init && (o = lm_option_at(t->usage, i)); i++)
+        if (o->of_new && lm_option_given(o, t->argc, t->argv))
+            return tensor_fail(err, "--%s is for a new model, and --init has one already", o->name);
     if (!set->resume && !set->init && lm_train_given(t, "vocab-size") && strcmp(set->tokenizer, "bpe") != 0)
         return tensor_fail(err, "--vocab-size needs --tokenizer bpe");
     if (set->lowest_rate > set->rate)
@@ -203,8 +207,8 @@ int lm_train_with(const lm_model *model, int argc, char *const *argv,
                     "Cut the text into characters, into bytes (of any file), into byte pairs learned from it "
                     "(bpe), or into the tokens of a folder with tokenizer.json, or with vocab.json and "
                     "merges.txt.")),
-        lm_integer("vocab-size", &s->vocab_size, LM_BPE_MIN, LM_BPE_MAX,
-                   "With --tokenizer bpe: learn this many tokens."),
+        lm_of_new(lm_integer("vocab-size", &s->vocab_size, LM_BPE_MIN, LM_BPE_MAX,
+                             "With --tokenizer bpe: learn this many tokens.")),
         lm_about(LM_ABOUT_FILES,
                  lm_resumed(
                      LM_UNKEPT,
