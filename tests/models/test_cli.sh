@@ -653,7 +653,9 @@ fi
 check 'the SVG needs nothing else' [ "$(grep -c -e 'href' -e 'url(' -e '@import' -e '<script' a.svg)" -eq 0 ]
 check 'the SVG names the runs, escaped' grep -qF 'runs/&lt;b&gt;&amp;</text>' a.svg
 # A small stack that may grow is made larger, and one that may not is refused, instead of a signal in the middle.
-if (ulimit -S -s 100 && ulimit -H -s 2048 && "$gpt" --version) >/dev/null 2>&1; then
+if [ -n "${MESON_EXE_WRAPPER:-}" ]; then
+  skip 'a small stack' 'an emulator has a stack of its own'
+elif (ulimit -S -s 100 && ulimit -H -s 2048 && "$gpt" --version) >/dev/null 2>&1; then
   for command in "$gpt train $tiny --iters 2" "$gpt sample $model --tokens 9" "$bin/pinn --iters 1"; do
     (ulimit -S -s 100; exec $command) >stdout 2>stderr </dev/null
     check 'a stack of 100 KiB that may grow' [ $? -eq 0 ]
