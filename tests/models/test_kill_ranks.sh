@@ -17,7 +17,7 @@ cp "$gpt" "$tmp/$name" && cd "$tmp" || exit 1
 
 while [ $n -lt 60 ]; do echo "number $n sat on the mat, number $((n * n)) did not"; n=$((n + 1)); done >text
 start() { # start FOLDER RANKS
-  "$mpirun" -n "$2" "$tmp/$name" train --data text --out "$1" --iters 200 --eval-every 10 --eval-batches 2 --batch 8 \
+  "$mpirun" -n "$2" "$tmp/$name" train --data text --out "$1" --iters 1000 --eval-every 50 --eval-batches 2 --batch 8 \
     --context 32 --layers 1 --heads 2 --width 16 --dropout 0.1 --sample-tokens 0 --threads 1 --shards 8 >>log 2>&1 </dev/null
 }
 milliseconds() { echo $(($(date +%s%N) / 1000000)); }

@@ -292,4 +292,7 @@ Test(matmul, wrong_shapes) {
     err.text[0] = '\0';
     cr_expect_not(tensor_linear(c, a, b, (tensor){0}, &err));
     cr_expect_str_eq(err.text, "linear: inner sizes differ: [256, 64] x [63, 192]");
+    err.text[0] = '\0';
+    cr_expect_not(tensor_matmul_at(c, c, c, false, TENSOR_INT8, &err));
+    cr_expect_str_eq(err.text, "matmul: the precision is neither float32 nor bfloat16");
 }

@@ -175,5 +175,9 @@ Test(pool, errors_say_what_does_not_fit) {
                "pooling: a window shows nothing but padding, of 2 elements 3 apart");
     TEST_FAILS(tensor_pool_average(ids, x, (int64_t[]){1, 4}, &(tensor_windows){0}, &err),
                "pooling: out is int32, expected float32");
+    TEST_FAILS(tensor_pool_largest(ids,
+                                   tensor_new(arena, TENSOR_F32, TENSOR_SHAPE(0, 1, 1 << 16, 1 << 16), NULL),
+                                   (int64_t[]){1, 1}, &(tensor_windows){0}, &err),
+               "pooling: an image of 65536 x 65536 elements is too large for int32");
     tensor_arena_free(arena);
 }
