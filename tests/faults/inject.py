@@ -110,6 +110,15 @@ class Outcome:
         self.fired, self.left = "fired" in words, int(words.get("left", -1))
 
 
+def has_terminal():
+    try:
+        for end in pty.openpty():
+            os.close(end)
+    except OSError:
+        return False
+    return True
+
+
 def at_terminal(command, keys, **how):
     """As subprocess.run, with standard input and output at a terminal at which the keys are typed ahead."""
     ours, its = pty.openpty()
@@ -298,7 +307,10 @@ def main():
     scratch = tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
     total, findings, tasks = 0, [], []
     try:
-        for name in SCENARIOS:
+        for name, scenario in SCENARIOS.items():
+            if scenario.terminal and not has_terminal():
+                print(f"skipped: {name}, as no terminal can be made")
+                continue
             wanted = [(kind, fault) for kind, faults in FAULTS.items() for fault in faults if options.only in f"{name}:{kind}:{fault}"]
             if wanted:
                 bench = Bench(name, scratch)

@@ -35,6 +35,8 @@ verdict() { # verdict NAME FAULT: no fault is a pass
   fi
 }
 skip() { echo "skip  $1: $2"; }
+# Whether `script` is here and can make a terminal.
+has_terminal() { script -qec true /dev/null >/dev/null 2>&1 </dev/null; }
 check() { # check NAME TEST...: passes where the test command does
   name=$1
   shift

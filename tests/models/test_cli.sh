@@ -717,7 +717,7 @@ matches 'info: nor do names' '  x?\]0;  \[2\] F16  2'
 tensors '{}' >nothing
 run "$gpt" info nothing
 matches 'info: a file without tensors' '0 numbers in 0 tensors'
-if command -v script >/dev/null; then
+if has_terminal; then
   run script -qec "stty cols 40; TERM=xterm '$gpt' info $model" /dev/null
   tr -d '\r' <stdout | sed "s/$(b '\0033')\[[01]m//g" >narrow
   check 'info: fits 40 columns' [ "$(wc -L <narrow)" -le 40 ]
@@ -725,7 +725,7 @@ if command -v script >/dev/null; then
   run script -qec "stty cols 40; NO_COLOR=1 TERM=xterm '$gpt' info $model" /dev/null
   check 'info: NO_COLOR' [ "$(grep -c "$(b '\0033')" stdout)" -eq 0 ]
 else
-  skip 'info on a terminal' 'no script'
+  skip 'info on a terminal' 'no script that could make one'
 fi
 
 # ---- A GPT-2 as published -----------------------------------------------------------------------------

@@ -229,7 +229,7 @@ until grep -q '^gpt: [a-z ]*, [0-9]* s$\|^gpt: .* parameters' alive 2>/dev/null 
 check 'something is said within seconds while tokens are learned' [ $tries -lt 30 ]
 kill "$(cat pid)" 2>/dev/null
 wait
-if command -v python3 >/dev/null; then
+if python3 -c 'import os; os.openpty()' 2>/dev/null; then
   terminal() { # terminal COMMAND...: with a terminal of 60 columns as its three streams; what it shows into stdout
     python3 - "$@" >stdout 2>stderr <<'PYTHON'
 import fcntl, os, pty, struct, sys, termios

@@ -358,7 +358,7 @@ run train ${tiny#--data text} --data escapes --iters 2 --sample-tokens 0 --out e
 run "$gpt" sample esc --prompt "$(b '\0033[31m\0302\0233')" --tokens 0
 b '\0033[31m\0302\0233\n' >first
 same 'a sample is raw in a file' stdout first
-if command -v script >/dev/null; then
+if has_terminal; then
   prompt=$(b '\0033[31m\0302\0233')
   export prompt gpt
   # shellcheck disable=SC2016 # for the shell of script
@@ -371,7 +371,7 @@ if command -v script >/dev/null; then
   run script -qec 'TERM=xterm "$gpt" sample esc --prompt "$prompt" --tokens 0 --samples 2' /dev/null
   check 'and so is each of several' [ "$(grep -cF "$shown" stdout)" -eq 2 ]
 else
-  skip 'control characters on a terminal' 'no script'
+  skip 'control characters on a terminal' 'no script that could make one'
 fi
 refuses 1 '?[31m?a: cannot open' "$gpt" info "$(b '\0033[31m\0302\0233a')"
 

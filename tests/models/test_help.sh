@@ -66,7 +66,7 @@ for name in C C.UTF-8; do
   LC_ALL=$name "$gpt" train --help >"help.$name"
 done
 same 'the same in every locale' help.C help.C.UTF-8
-if command -v script >/dev/null; then
+if has_terminal; then
   i=0
   while [ $i -lt 60 ]; do echo "number $i: the cat sat on the mat" && i=$((i + 1)); done >book
   for command in presets 'train --data book --dry-run' 'train --data book --preset fast --iters 1 --sample-tokens 0 --quiet --out none'; do
@@ -93,7 +93,7 @@ if command -v script >/dev/null; then
   in_terminal 40 "'$gpt' '$(printf '\016a b\017')'" >stdout
   check 'a word with the bytes that mark commands' grep -qF "unknown command '?a b?'" stdout
 else
-  skip 'help on a terminal' 'no script'
+  skip 'help on a terminal' 'no script that could make one'
 fi
 
 run "$bin/gpt" --help

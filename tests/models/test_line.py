@@ -249,6 +249,12 @@ def once(gpt, shape):
 
 def main():
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as nohup may have left it ignored
+    try:
+        for end in os.openpty():
+            os.close(end)
+    except OSError as fault:
+        print(f"skipped: no terminal can be made: {fault}")
+        return 77
     gpt = os.path.join(os.path.abspath(sys.argv[1]), "gpt")
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)

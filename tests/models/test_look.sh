@@ -250,7 +250,7 @@ while [ $n -lt 200 ]; do b 'ab\0033[31m\0302\0233c\0007\n'; n=$((n + 1)); done >
 run "$gpt" train --data controls $tiny --out controls_run
 run "$gpt" sample controls_run --tokens 300
 check 'sample: in a file everything is as it was written' grep -q "$(b '\0033')" stdout
-if script -qec true /dev/null >/dev/null 2>&1; then
+if has_terminal; then
   run script -qec "TERM=dumb $gpt sample controls_run --tokens 300" /dev/null
   check 'sample: a terminal gets no control characters' [ "$(tr -d '\r\n' <stdout | LC_ALL=C grep -c "$(b '[\0001-\0010\0033]')")" -eq 0 ]
   check 'sample: nor those of two bytes' [ "$(LC_ALL=C grep -c "$(b '\0302\0233')" stdout)" -eq 0 ]
@@ -259,7 +259,7 @@ if script -qec true /dev/null >/dev/null 2>&1; then
   run script -qec "TERM=dumb $gpt sample controls_run --tokens 300" /dev/null
   check 'sample: they are visible' grep -q "$(b '\0357\0277\0275')" stdout
 else
-  skip 'sample on a terminal' 'no script'
+  skip 'sample on a terminal' 'no script that could make one'
 fi
 refuses 1 'b?[31m?c' "$gpt" eval "$(b 'b\0033[31m\0302\0233c')"
 check 'a line of fault has no control characters' [ "$(LC_ALL=C grep -c "$(b '\0302\0233')" stderr)" -eq 0 ]
