@@ -71,10 +71,10 @@ static bool read_result(formula *f, const char *at) {
 
 /* Without an arrow: the letters that come once, in order. */
 static void usual_result(formula *f, const term *t, int count) {
-    for (char c = 'A'; c <= 'z'; c++) {
+    for (int c = 'A'; c <= 'z'; c++) {
         int times = 0;
-        for (int i = 0; i < count; i++) times += has(t[i].axes, c);
-        if (times == 1) append(f->out, c);
+        for (int i = 0; i < count; i++) times += has(t[i].axes, (char)c);
+        if (times == 1) append(f->out, (char)c);
     }
 }
 

@@ -26,7 +26,7 @@ bool tensor_pool_shape(tensor x, const int64_t window[2], const tensor_windows *
         if (!windows_count("pooling", &t, i, x.shape[2 + i], window[i], &shape[2 + i], err)) return false;
         if (2 * t.padding[i] > t.dilation[i] * (window[i] - 1) + 1)
             return tensor_fail(err, "pooling: a padding of %lld is more than half of a window of %lld",
-                               (long long)t.padding[i], (long long)(t.dilation[i] * (window[i] - 1) + 1));
+                               (long long)t.padding[i], (long long)t.dilation[i] * (window[i] - 1) + 1);
     }
     return true;
 }

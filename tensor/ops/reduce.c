@@ -167,7 +167,7 @@ static void fold_columns(const reduce_job *t, int64_t n, float *out, const tenso
                  [TENSOR_REDUCE_MIN] = {TENSOR_MIN, kernels->fold_min, INFINITY},
                  [TENSOR_REDUCE_PRODUCT] = {TENSOR_MUL, kernels->fold_product, 1}},
       *fold = &folds[t->op];
-    const bool few = n <= FEW && t->kept.inner_stride[1] == 1 && t->map == AS_IT_IS;
+    const bool few = fold->few && n <= FEW && t->kept.inner_stride[1] == 1 && t->map == AS_IT_IS;
     const int64_t step = rows->inner_stride[0];
     float total[COLUMN_SUMS], stage[COLUMN_SUMS];
     for (int64_t j = 0; j < n; j++) total[j] = fold->start;

@@ -39,7 +39,7 @@ static bool lines_init(lines *t, const char *what, tensor out, tensor x, int axi
     shape.shape[axis] = length;
     if (!tensor_expect_shape(what, "out", &out, shape.rank, shape.shape, err)) return false;
     if (tensor_size(scratch) < 2 * items || !tensor_dense(&scratch))
-        return tensor_fail(err, "%s: scratch needs %lld elements without gaps", what, (long long)(2 * items));
+        return tensor_fail(err, "%s: scratch needs %lld elements without gaps", what, 2 * (long long)items);
     if (x.shape[axis] > INT32_MAX) return tensor_fail(err, "%s: axis %d is too long for int32", what, axis);
     t->n = x.shape[axis];
     t->out_step = out.stride[axis];

@@ -207,8 +207,8 @@ static bool list_whole(lm_tokenizer *t, const entry *entries, tensor_arena *aren
     for (size_t i = 0; i < count; i++) bpe->whole[bpe->whole_count++] = list[i].id;
     qsort(list, count, sizeof *list, by_bytes);
     for (size_t i = 0; i < count; i++) {
-        const lm_piece one = list[i].piece, last = i > 0 ? list[i - 1].piece : (lm_piece){0};
-        if (one.size == last.size && memcmp(one.bytes, last.bytes, one.size) == 0) continue;
+        const lm_piece one = list[i].piece, *last = i > 0 ? &list[i - 1].piece : NULL;
+        if (last && one.size == last->size && memcmp(one.bytes, last->bytes, one.size) == 0) continue;
         bpe->in_order[bpe->in_order_count++] = list[i].id;
     }
     return true;

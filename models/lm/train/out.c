@@ -40,14 +40,15 @@ static void remove_tokens(const lm_trainer *t) {
 }
 static void remove_folders(const lm_trainer *t) {
     char path[PATH_MAX];
-    size_t length = t->set.out ? strlen(t->set.out) : 0;
+    const char *out = t->set.out ? t->set.out : "";
+    size_t length = strlen(out);
     if (length >= sizeof path) return;
     for (int left = t->made; left > 0; left--) {
-        while (length > 1 && t->set.out[length - 1] == '/') length--;
-        memcpy(path, t->set.out, length);
+        while (length > 1 && out[length - 1] == '/') length--;
+        memcpy(path, out, length);
         path[length] = '\0';
         if (rmdir(path) != 0) return;
-        while (length > 0 && t->set.out[length - 1] != '/') length--;
+        while (length > 0 && out[length - 1] != '/') length--;
     }
 }
 

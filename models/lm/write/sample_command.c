@@ -165,7 +165,7 @@ static bool compare(const lm_instance *instance, lm_sampling *sampling, char **p
     if (size == 0) return true;
     char *text = malloc(size);
     if (!text) return tensor_fail(err, "out of memory");
-    if (world->rank == 0) memcpy(text, sampling->prompt, size);
+    if (world->rank == 0 && sampling->prompt) memcpy(text, sampling->prompt, size);
     free(*prompt);
     sampling->prompt = *prompt = text;
     return nn_world_broadcast(world, text, size, err);
