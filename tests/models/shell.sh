@@ -78,8 +78,10 @@ matches() { if grep -qx -e "$2" stdout; then verdict "$1" ''; else verdict "$1" 
 same() { if cmp -s "$2" "$3"; then verdict "$1" ''; else verdict "$1" 'they differ'; fi; }
 differ() { if cmp -s "$2" "$3"; then verdict "$1" 'they are the same'; else verdict "$1" ''; fi; }
 
-# Whether the programs were built with AddressSanitizer, which needs memory and tools of its own.
-sanitized() { grep -q __asan_init "$gpt"; }
+# Whether the programs run in an emulator, which tools such as strace would look at instead of them.
+emulated() { [ -n "${MESON_EXE_WRAPPER:-}" ]; }
+# Whether a program's memory is its own: AddressSanitizer and an emulator need more.
+alone() { ! emulated && ! grep -q __asan_init "$gpt"; }
 
 # The last lines of a test.
 finish() {

@@ -653,7 +653,7 @@ fi
 check 'the SVG needs nothing else' [ "$(grep -c -e 'href' -e 'url(' -e '@import' -e '<script' a.svg)" -eq 0 ]
 check 'the SVG names the runs, escaped' grep -qF 'runs/&lt;b&gt;&amp;</text>' a.svg
 # A small stack that may grow is made larger, and one that may not is refused, instead of a signal in the middle.
-if [ -n "${MESON_EXE_WRAPPER:-}" ]; then
+if emulated; then
   skip 'a small stack' 'an emulator has a stack of its own'
 elif (ulimit -S -s 100 && ulimit -H -s 2048 && "$gpt" --version) >/dev/null 2>&1; then
   for command in "$gpt train $tiny --iters 2" "$gpt sample $model --tokens 9" "$bin/pinn --iters 1"; do
@@ -666,7 +666,7 @@ elif (ulimit -S -s 100 && ulimit -H -s 2048 && "$gpt" --version) >/dev/null 2>&1
 else
   skip 'a small stack' 'ulimit -s does not work here'
 fi
-if (ulimit -v 40000 && "$gpt" --version) >/dev/null 2>&1; then
+if ! emulated && (ulimit -v 40000 && "$gpt" --version) >/dev/null 2>&1; then
   log long 1000000
   (ulimit -v 40000; exec "$gpt" plot long) >stdout 2>stderr </dev/null
   check 'plot: a log of a million rows in 40 MB of memory' [ $? -eq 0 -a -s stdout ]

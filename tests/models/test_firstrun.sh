@@ -148,7 +148,7 @@ never 'a usual run' 'warning'
 # shellcheck disable=SC3045 # where there is no ulimit -v this is skipped
 limited() { (ulimit -v "$1" && shift && exec "$@"); }
 # shellcheck disable=SC3045
-if ! sanitized && (ulimit -v 3000000) 2>/dev/null; then
+if alone && (ulimit -v 3000000) 2>/dev/null; then
   refuses 1 'training would take about 4' limited 3000000 "$gpt" train --data text --preset gpt2-xl
   refuses 1 'a smaller --preset, or --layers, --width or --context takes less; --force tries all the same' \
     limited 3000000 "$gpt" train --data text --preset gpt2-xl
@@ -162,11 +162,11 @@ if ! sanitized && (ulimit -v 3000000) 2>/dev/null; then
   run limited 3000000 "$gpt" train $tiny --iters 2 --force --out forced
   done_well 'what fits is trained'
 else
-  skip 'too little memory' 'ulimit -v does not work here, or not with sanitizers'
+  skip 'too little memory' 'ulimit -v does not work here, or not with sanitizers or an emulator'
 fi
 # What fills memory as it is allocated would touch all of it.
 unset MALLOC_PERTURB_
-if ! sanitized && command -v python3 >/dev/null && [ -r /proc/self/status ]; then
+if alone && command -v python3 >/dev/null && [ -r /proc/self/status ]; then
   for options in '' '--preset small' '--preset small --accumulate 2 --dropout 0.1' '--preset medium --batch 8'; do
     python3 - "$gpt" train --data text --out measured --force --iters 2 --eval-batches 1 --sample-tokens 0 $options >stdout 2>stderr <<'PYTHON'
 import os, re, subprocess, sys
@@ -181,7 +181,7 @@ PYTHON
     check "the estimate is near: ${options:-the defaults}: $(cat stdout)" [ $? -eq 0 ]
   done
 else
-  skip 'the estimate is near' 'no python3 that could measure, or a build with sanitizers'
+  skip 'the estimate is near' 'no python3 that could measure, a build with sanitizers, or an emulator'
 fi
 
 # ---- Presets ----------------------------------------------------------------------------------------

@@ -229,7 +229,7 @@ matches 'plot: but not one that is cut off' 'six: iteration 5, .*'
 says 'which it says' 'six/log.csv: the last row is not whole and left out'
 
 # ---- On the disk before the checkpoint ------------------------------------------------------------------------
-if command -v strace >/dev/null && strace -o trace true 2>/dev/null; then
+if ! emulated && command -v strace >/dev/null && strace -o trace true 2>/dev/null; then
   # shellcheck disable=SC2086
   run strace -f -y -o trace -e trace=fsync,rename "$gpt" train $tiny --iters 5 --eval-every 2 --out traced
   check 'all that a checkpoint relies on is synced before it' awk '
@@ -241,7 +241,7 @@ if command -v strace >/dev/null && strace -o trace true 2>/dev/null; then
     /rename\(.*last\.safetensors/ { n++; if (tokens != 3 || !log_ || !samples) bad = 1; log_ = samples = 0 }
     END { exit !(n >= 3 && !bad && folders > n) }' trace
 else
-  skip 'all that a checkpoint relies on is synced before it' 'no strace'
+  skip 'all that a checkpoint relies on is synced before it' 'no strace, or an emulator'
 fi
 
 # ---- Files that cannot grow -----------------------------------------------------------------------------------
@@ -385,13 +385,13 @@ for threads in 1 2 ''; do
 done
 
 # ---- Memory ------------------------------------------------------------------------------------------------------------------
-if ! sanitized && command -v valgrind >/dev/null; then
+if alone && command -v valgrind >/dev/null; then
   # shellcheck disable=SC2086
   run train $tiny --iters 2 --out two
   run valgrind -q --error-exitcode=9 "$gpt" report two
   check 'report reads nothing that is not its own' [ "$status" -eq 0 ]
 else
-  skip 'report under valgrind' 'no valgrind, or a build with sanitizers'
+  skip 'report under valgrind' 'no valgrind, a build with sanitizers, or an emulator'
 fi
 
 

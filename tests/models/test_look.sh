@@ -211,11 +211,11 @@ check 'report: losses of other units, perplexity, duration' [ "$(tr -d '\n' <u4/
   grep -c '>3.087</b><span>validation perplexity\|>0.282</b><span>validation loss per char\|>0.407</b><span>validation bits per byte\|>3 min 12 s</b><span>of training')" -eq 4 ]
 
 # ---- report reads what is there and no more -------------------------------------------------------------
-if ! sanitized && command -v valgrind >/dev/null; then
+if alone && command -v valgrind >/dev/null; then
   run env SAMPO_ISA=baseline valgrind -q --error-exitcode=9 "$gpt" report a
   check 'report: under valgrind' [ "$status" -eq 0 ]
 else
-  skip 'report under valgrind' 'no valgrind'
+  skip 'report under valgrind' 'no valgrind, a build with sanitizers, or an emulator'
 fi
 run "$gpt" train --data text $tiny --sample-tokens 0 --out silent
 run "$gpt" report silent
