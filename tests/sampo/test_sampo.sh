@@ -244,6 +244,28 @@ run train
 sed 's/a tree/an older tree/' "$build/meson-info/meson-info.json" >"$tmp/file" && cp "$tmp/file" "$build/meson-info/meson-info.json"
 run train
 stops 'a tree that was moved' "$build was set up for a source elsewhere; remove it, or name another folder with BUILD=FOLDER" ''
+# Paths as Meson writes them into JSON: what is not ASCII, quotes, backslashes.
+first=$tree
+while IFS=' ' read -r name json; do
+    tree=$tmp/$name build=$tmp/$name/build
+    cp -R "$first" "$tree"
+    run build
+    printf '{"source": "%s", "build": ""}\n' "$tmp/$json" >"$build/meson-info/meson-info.json"
+    run build
+    check "a tree in $name is set up once" [ "$status" -eq 0 -a "$(grep -c "^ninja " "$tmp/log")" -eq 2 ]
+    printf '{"source": "%s", "build": ""}\n' "$tmp/old$json" >"$build/meson-info/meson-info.json"
+    run build
+    check "a tree that was moved to $name" [ "$status" -eq 1 -a "$(calls)" = '' ]
+done <<'END'
+Väinämöinen V\u00e4in\u00e4m\u00f6inen
+ää \u00e4\u00e4
+kalevala😀 kalevala\ud83d\ude00
+it's"q" it's\"q\"
+back\slash back\\slash
+back\u00e4 back\\u00e4
+a*ä[x] a*\u00e4[x]
+END
+tree=$first build=$first/build
 fresh cc meson ninja
 mkdir -p "$build/meson-private" && : >"$build/meson-private/coredata.dat"
 run build
