@@ -16,7 +16,7 @@ passed=0 failed=0
 mkdir "$tree" "$tree/.ci" "$tree/tests" "$tmp/tools" "$tmp/elsewhere"
 cp -R "$repo/sampo" "$repo/models" "$tree"
 cp "$repo/tests/failures.awk" "$tree/tests"
-for tool in awk cat chmod cp cut dirname env find grep ln mkdir readlink rm sed sh tr; do
+for tool in awk cat chmod cp cut dirname env find grep ln mkdir readlink rm sed sh tr xargs; do
     ln -s "$(command -v "$tool")" "$tmp/tools/$tool"
 done
 
@@ -296,6 +296,25 @@ cp "$tmp/command" "$bin/clang"
 CC='clang -m64' run build
 CC='clang -m64' run build
 check 'CC with options is what the folder was set up with' [ "$status" -eq 0 ]
+while read -r given kept; do # CC, and what Meson makes of it in build.ninja; _ is a blank
+    given=$(printf '%s' "$given" | tr _ ' ')
+    fresh cc meson ninja
+    CC=$given run build
+    # shellcheck disable=SC2016 # ninja's variables
+    printf 'rule c_COMPILER\n command = %s $ARGS -o $out\n' "$(printf '%s' "$kept" | tr _ ' ')" >"$build/build.ninja"
+    CC=$given run build
+    check "CC='$given' twice" [ "$status" -eq 0 ]
+    CC='cc -m32' run build
+    stops "CC=cc -m32 in a folder of '$given'" \
+        "$build was set up with the compiler $(printf '%s' "$kept" | tr _ ' ' | sed 's/\$\(.\)/\1/g'), and keeps it; BUILD=FOLDER names another folder for cc -m32" ''
+done <<'END'
+cc_ cc
+_cc cc
+cc__-m64 cc_-m64
+cc_'-DX=a_b' cc_'-DX=a$_b'
+cc_"-DX=a_b" cc_'-DX=a$_b'
+cc_-DX=\$Y cc_'-DX=$$Y'
+END
 fresh cc meson ninja
 run configure -Dwerror=true
 run configure -Dwerror=false
