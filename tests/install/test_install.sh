@@ -105,5 +105,17 @@ check 'no tests: configures' meson setup untested "$source" -Dtests=disabled
 check 'no tests: all but them is built' grep -q 'benches/train.c"' untested/compile_commands.json
 check 'no tests: none of their files is compiled' [ "$(grep -c '"file": ".*/tests/' untested/compile_commands.json)" = 0 ]
 
+# Paths that are built into the programs: what C strings cannot hold is refused in a line.
+mkdir 'a tree of "Väinö"' 'back\slash' && ln -s "$source"/* 'a tree of "Väinö"' && ln -s "$source"/* 'back\slash'
+refuses() { # refuses NAME ARGUMENT...: setting up names what it cannot take
+    with=$1 && shift
+    meson setup refused "$@" -Dtests=disabled -Dbenches=false >refusal 2>&1
+    check "$with" grep -q 'ERROR: .*the programs cannot be built with a double quote or a backslash in the path' refusal
+}
+refuses 'a source with a quote in its path' 'a tree of "Väinö"'
+refuses 'a source with a backslash in its path' 'back\slash'
+refuses 'a prefix with a quote' "$source" --prefix '/usr/"local"'
+check 'the library alone can be anywhere' meson setup anywhere 'a tree of "Väinö"' --prefix '/usr/"local"' -Dprograms=false -Dtests=disabled
+
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]
