@@ -18,7 +18,8 @@ bool nn_average_add(struct nn_average *o, nn_params *params) {
         return tensor_fail(err, "nn_average_add: its state is not of this model; nn_average_init makes it");
     if (s->shown) return tensor_fail(err, "nn_average_add: nn_average_show(.., false) comes first");
     const float share = (float)(o->decay > 0 ? 1 - o->decay : 1 / ((double)s->step + 1));
-    if (s->step++ == 0) return tensor_copy(s->array[0], params->values, err);
+    nn_state_count(s);
+    if (s->step == 1) return tensor_copy(s->array[0], params->values, err);
     return tensor_affine(s->array[0], 1 - share, s->array[0], 0, err) &&
            tensor_axpy(s->array[0], share, params->values, err);
 }

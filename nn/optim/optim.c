@@ -56,7 +56,7 @@ static bool sweep_all(const sweep *s, nn_state *state, nn_params *params) {
         end += tensor_size(entry->parameter->value);
     }
     if (!update(s, state, params, begin, end, how)) return false;
-    state->step++;
+    nn_state_count(state);
     return true;
 }
 

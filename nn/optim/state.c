@@ -57,10 +57,12 @@ bool nn_state_load(nn_state *s, const nn_file *file, tensor_error *err) {
             entry->bytes != (size_t)tensor_size(s->array[k]) * sizeof(float))
             return tensor_fail(err, "the tensor %s does not fit the parameters", name);
     }
-    if (steps && (strcmp(steps->dtype, "I32") != 0 || steps->bytes != sizeof s->step))
-        return tensor_fail(err, "the tensor %s is no count of steps", s->steps);
+    int32_t step = -1;
+    if (steps && strcmp(steps->dtype, "I32") == 0 && steps->bytes == sizeof step)
+        memcpy(&step, steps->data, sizeof step);
+    if (steps && step < 0) return tensor_fail(err, "the tensor %s is no count of steps", s->steps);
     for (int k = 0; k < s->arrays; k++) memcpy(s->array[k].data, entries[k]->data, entries[k]->bytes);
-    if (steps) memcpy(&s->step, steps->data, sizeof s->step);
+    if (steps) s->step = step;
     s->shown = shown;
     return true;
 }

@@ -10,6 +10,11 @@ bool nn_state_new(nn_state *s, nn_params *params, const char *what, int arrays, 
 /* Whether a state has been made for a registry; `what` is the optimizer, as "nn_sgd". */
 bool nn_state_fits(const nn_state *s, nn_params *params, const char *what, int arrays);
 
+/* One step more; the last number that there is stays, as a file may begin with it. */
+static inline void nn_state_count(nn_state *s) {
+    if (s->step < INT32_MAX) s->step++;
+}
+
 /* By how much a parameter's rate is multiplied. */
 double nn_group_rate(const nn_group *groups, const char *name);
 

@@ -256,6 +256,11 @@ Test(optimizers, refuse_a_state_that_is_not_theirs) {
                                 {"optimizer.exp_avg_sq", "F32", 1, {COUNT}, each, sizeof each},
                                 {"optimizer.step", "F32", 0, {0}, each, sizeof *each}};
     expect_refused(o.state, counted, 3, "the tensor optimizer.step is no count of steps");
+    const int32_t below = -1;
+    const nn_entry negative[] = {
+        counted[0], counted[1], {"optimizer.step", "I32", 0, {0}, &below, sizeof below}};
+    expect_refused(o.state, negative, 3, "the tensor optimizer.step is no count of steps");
+    cr_expect_eq(o.state->step, 0);
     nn_params *other = nn_params_new();
     nn_param(other, "a", NN_ONES, TENSOR_SHAPE(4));
     cr_assert(nn_params_finalize(other, 1) && tensor_ok(nn_grads(other)));
@@ -264,6 +269,25 @@ Test(optimizers, refuse_a_state_that_is_not_theirs) {
                      "nn_adamw_step: its state is not of this model; nn_adamw_init makes it");
     nn_params_free(other);
     nn_params_free(params);
+}
+
+/* A file may have the largest count that there is; what goes on from it stays there, and no value is lost. */
+Test(optimizers, count_no_further_than_they_can) {
+    for (int k = 0; k < OPTIMIZERS; k++) {
+        nn_params *params = registry();
+        optimizer o = all[k];
+        struct nn_average mean;
+        cr_assert(o.init(&o, params, NULL) && nn_average_init(&mean, params, 0));
+        o.state->step = mean.state.step = INT32_MAX;
+        for (int i = 0; i < 3; i++) {
+            steps(&o, params, i, i + 1);
+            cr_assert(nn_average_add(&mean, params));
+        }
+        cr_expect_eq(o.state->step, INT32_MAX, "%s", o.name);
+        cr_expect_eq(mean.state.step, INT32_MAX);
+        cr_expect(nn_finite(params), "%s", o.name);
+        nn_params_free(params);
+    }
 }
 
 /* No gradient is computed for what is frozen, on one tape and over shards, and the others' do not change. */
