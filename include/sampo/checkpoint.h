@@ -59,7 +59,7 @@ const nn_entry *nn_file_find(const nn_file *file, const char *name); /* NULL: no
  * names become one. */
 bool nn_file_strip(nn_file *file, const char *prefix, tensor_error *err);
 /* Adds the tensors of another file, of a model in several; the file owns `part` from then on, also after a failure. False
- * where both have a name. */
+ * where both have a name, or where there is no part (NULL, as nn_file_open may return it) or it is joined already. */
 bool nn_file_join(nn_file *file, nn_file *part, tensor_error *err);
 /* Keeps only the first rows of a tensor; false where there is none with so many. */
 bool nn_file_crop(nn_file *file, const char *name, int64_t rows, tensor_error *err);

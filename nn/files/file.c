@@ -55,7 +55,7 @@ const char *nn_file_path(const nn_file *file) {
 }
 
 const char *nn_file_metadata(const nn_file *file, const char *key) {
-    if (!file || file->metadata_count == 0) return NULL;
+    if (!file || !key || file->metadata_count == 0) return NULL;
     const nn_metadata *found = bsearch(&(nn_metadata){.key = key}, file->metadata,
                                        (size_t)file->metadata_count, sizeof *file->metadata, compare_keys);
     return found ? found->value : NULL;
@@ -78,7 +78,7 @@ const nn_entry *nn_file_at(const nn_file *file, int i) {
 }
 
 const nn_entry *nn_file_find(const nn_file *file, const char *name) {
-    if (!file || file->count == 0) return NULL;
+    if (!file || !name || file->count == 0) return NULL;
     const nn_entry *key = &(nn_entry){.name = name};
     const nn_entry **found =
         bsearch(&key, file->by_name, (size_t)file->count, sizeof *file->by_name, compare_names);
@@ -87,7 +87,14 @@ const nn_entry *nn_file_find(const nn_file *file, const char *name) {
 
 /* ---- Changes -------------------------------------------------------------------------------- */
 
+/* Whether there is a file, which may not have been opened, and the name, for which memory may have been out. */
+static bool expect(const nn_file *file, const void *name, tensor_error *err) {
+    if (!file) return tensor_fail(err, "no file to change");
+    return name || nn_file_fail(err, file->path, "no name is given");
+}
+
 bool nn_file_strip(nn_file *file, const char *prefix, tensor_error *err) {
+    if (!expect(file, prefix, err)) return false;
     const size_t length = strlen(prefix);
     for (int i = 0; i < file->count; i++)
         if (strncmp(file->entries[i].name, prefix, length) == 0) file->entries[i].name += length;
@@ -95,6 +102,13 @@ bool nn_file_strip(nn_file *file, const char *prefix, tensor_error *err) {
 }
 
 bool nn_file_join(nn_file *file, nn_file *part, tensor_error *err) {
+    if (!file || !part) {
+        nn_file_close(part);
+        return tensor_fail(err, "no file to join");
+    }
+    for (const nn_file *a = file; a; a = a->next)
+        for (const nn_file *b = part; b; b = b->next)
+            if (a == b) return nn_file_fail(err, file->path, "the part is joined already");
     nn_file *last = part;
     while (last->next) last = last->next;
     last->next = file->next;
@@ -110,6 +124,7 @@ bool nn_file_join(nn_file *file, nn_file *part, tensor_error *err) {
 }
 
 bool nn_file_crop(nn_file *file, const char *name, int64_t rows, tensor_error *err) {
+    if (!expect(file, name, err)) return false;
     for (int i = 0; i < file->count; i++) {
         nn_entry *e = &file->entries[i];
         if (strcmp(e->name, name) != 0) continue;

@@ -231,6 +231,7 @@ static const char *value(nn_json *json) {
 /* Memory for what the text may hold at most: half as many strings as it has quotes, and all their bytes. */
 static bool prepare(nn_json *reader, const char *json, tensor_arena *arena, const char ***list,
                     tensor_error *err) {
+    if (!json) return tensor_fail(err, "no JSON");
     size_t length = strlen(json), quotes = 0;
     for (const char *c = json; *c; c++) quotes += *c == '"';
     if (quotes / 2 > INT32_MAX) return tensor_fail(err, "JSON: more strings than an int counts");
@@ -284,6 +285,7 @@ bool nn_json_integers(const char *json, tensor_arena *arena, const char *const *
 
 /* A reader of a text that is kept as strings; false where memory is out. */
 static bool begin(nn_json *reader, const char *json, tensor_arena *arena, tensor_error *err) {
+    if (!json) return tensor_fail(err, "no JSON");
     const size_t length = strlen(json);
     char *text = tensor_arena_alloc(arena, length, err);
     *reader = (nn_json){.begin = json, .at = json, .end = json + length, .text = text};

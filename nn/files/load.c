@@ -204,6 +204,7 @@ int nn_params_load_part(nn_params *params, const nn_file *file, const char *scop
                         const char **missing, tensor_error *err) {
     int count = 0;
     if (!is_ready(params, file, false, err)) return -1;
+    if (!scope || !prefix) return nn_file_fail(err, nn_file_path(file), "no scope or no prefix is given"), -1;
     for (int pass = 0; pass < 2; pass++) { /* all are checked first */
         for (int i = 0; i < params->count; i++) {
             const nn_registered *p = &params->entries[i];

@@ -12,7 +12,7 @@ enum { CHUNK_BYTES = 1 << 30 }; /* some systems refuse larger reads */
 int nn_read_begin(const char *path, int64_t *bytes, tensor_error *err) {
     struct stat status;
     /* Not to wait for a writer where the path is a pipe. */
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    const int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
     if (fd < 0)
         nn_file_fail(err, path, "cannot open: %s", strerror(errno));
     else if (fstat(fd, &status) != 0)

@@ -21,7 +21,7 @@ static bool name_beside(char name[PATH_BYTES], const char *path) {
 int nn_file_begin(const char *path, tensor_error *err) {
     char name[PATH_BYTES];
     struct stat there;
-    if (!name_beside(name, path)) return failed(err, path, ENAMETOOLONG), -1;
+    if (!path || !name_beside(name, path)) return failed(err, path, ENAMETOOLONG), -1;
     if (lstat(name, &there) == 0) {
         if (!S_ISREG(there.st_mode)) {
             nn_file_fail(err, path, "cannot be written: the name of the .tmp file beside it is taken");

@@ -20,6 +20,7 @@ enum {
 
 bool nn_file_fail(tensor_error *err, const char *path, const char *format, ...) {
     enum { SHOWN = 90 };
+    if (!path) return tensor_fail(err, "a file without a name");
     char fault[sizeof err->text - SHOWN - sizeof "...: "];
     va_list args;
     va_start(args, format);

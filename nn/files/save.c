@@ -17,6 +17,7 @@ static bool valid_text(const char *text) {
 }
 
 static bool check_entry(const char *path, const nn_entry *entry, tensor_error *err) {
+    if (!entry->name || !entry->dtype) return nn_file_fail(err, path, "a tensor without a name or a dtype");
     if (!valid_text(entry->name) || strcmp(entry->name, "__metadata__") == 0)
         return nn_file_fail(err, path, "%s cannot be a tensor's name", NN_QUOTED(entry->name));
     static const char *const types[] = {"F32", "I32", "BF16", "I8", "U8", "U16", "U32"};
@@ -43,6 +44,9 @@ static bool check(const char *path, const nn_entry *entries, int count, const nn
                 return nn_file_fail(err, path, "tensor %s comes twice", NN_QUOTED(entries[i].name));
     }
     for (int i = 0; i < metadata_count; i++) {
+        if (!metadata[i].key || !metadata[i].value)
+            return nn_file_fail(err, path, "metadata %s has no value",
+                                metadata[i].key ? NN_QUOTED(metadata[i].key) : "without a key");
         if (!valid_text(metadata[i].key) || !valid_text(metadata[i].value))
             return nn_file_fail(err, path, "metadata %s: invalid UTF-8", NN_QUOTED(metadata[i].key));
         for (int j = 0; j < i; j++)

@@ -58,6 +58,7 @@ static int slots_for(int count) {
 
 int64_t nn_muon_numbers(const nn_params *params, const nn_muon_options *options) {
     int count;
+    if (!params) return 0;
     const int64_t room = largest_room(params, options, &count);
     return params->numbers + slots_for(count) * room;
 }

@@ -161,6 +161,22 @@ Test(json, values_of_any_kind) {
     tensor_arena_free(arena);
 }
 
+/* As nn_file_metadata has it where a file lacks the key. */
+Test(json, no_text_is_refused) {
+    tensor_arena *arena = tensor_arena_new(NULL);
+    const char *const *list;
+    const nn_metadata *members;
+    const int64_t *numbers;
+    int count;
+    tensor_error errors[4] = {0};
+    cr_expect_not(nn_json_strings(NULL, arena, &list, &count, &errors[0]));
+    cr_expect_not(nn_json_integers(NULL, arena, &list, &numbers, &count, &errors[1]));
+    cr_expect_not(nn_json_values(NULL, arena, &list, &count, &errors[2]));
+    cr_expect_not(nn_json_members(NULL, arena, &members, &count, &errors[3]));
+    for (int i = 0; i < 4; i++) cr_expect_str_eq(errors[i].text, "no JSON");
+    tensor_arena_free(arena);
+}
+
 Test(json, quotes) {
     char buffer[64];
     const char *const text = "a\"\\\n\t\r\b\f\x01\x1f\x7f\xc3\xa4\xff";

@@ -338,5 +338,6 @@ Test(muon, takes_the_memory_that_it_says) {
     cr_assert(tensor_set_threads(2, NULL));
     const nn_muon_options options = NN_MUON_DEFAULTS;
     cr_expect_eq(nn_muon_numbers(params, &options), 190000 + 2 * (2 * 300 * 500 + 2 * 300 * 300));
+    cr_expect_eq(nn_muon_numbers(NULL, &options), 0); /* no registry, as without memory for one */
     nn_params_free(params);
 }

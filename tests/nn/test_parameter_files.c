@@ -108,6 +108,12 @@ Test(parameter_files, that_do_not_fit_are_refused) {
     nn_file *file = nn_file_open(path, NULL);
     cr_expect_not(nn_params_load_compact(params, file, (err = (tensor_error){0}, &err)));
     cr_expect(strstr(err.text, ": the parameters are finalized already"), "%s", err.text);
+    for (int i = 0; i < 2; i++) { /* as nn_name has it without memory */
+        const char *scope = i ? "h." : NULL, *prefix = i ? NULL : "h.";
+        cr_expect_eq(nn_params_load_part(params, file, scope, prefix, NULL, (err = (tensor_error){0}, &err)),
+                     -1);
+        cr_expect(strstr(err.text, ": no scope or no prefix is given"), "%s", err.text);
+    }
     nn_params_free(params);
     params = nn_params_new();
     nn_param(params, "wte", NN_ONES, TENSOR_SHAPE(4, 3));

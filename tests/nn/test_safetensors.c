@@ -327,6 +327,33 @@ Test(safetensors, joined_and_cropped, .init = setup, .fini = teardown) {
     nn_file_close(empty);
 }
 
+/* As after nn_file_open, whose result nobody has looked at, and nn_name without memory. */
+Test(safetensors, changes_of_no_file_are_refused, .init = setup, .fini = teardown) {
+    const float x[] = {1, 2};
+    save((nn_entry[]){{"a", "F32", 1, {2}, x, 8}}, 1);
+    nn_file *file = nn_file_open(path, NULL), *part = nn_file_open(path, NULL);
+    tensor_error errors[9] = {0};
+    cr_expect_not(nn_file_join(file, file, &errors[0]));
+    cr_expect_not(nn_file_join(file, NULL, &errors[1]));
+    cr_expect_not(nn_file_join(NULL, nn_file_open(path, NULL), &errors[2]));
+    cr_expect_not(nn_file_strip(NULL, "a", &errors[3]));
+    cr_expect_not(nn_file_crop(NULL, "a", 1, &errors[4]));
+    cr_expect_not(nn_file_strip(file, NULL, &errors[5]));
+    cr_expect_not(nn_file_crop(file, NULL, 1, &errors[6]));
+    cr_assert(nn_file_strip(part, "a", NULL) && nn_file_join(file, part, NULL));
+    cr_expect_not(nn_file_join(file, part, &errors[7]));
+    cr_expect_not(nn_file_join(part, file, &errors[8]));
+    static const char *const texts[] = {
+        "the part is joined already", "no file to join",  "no file to join",  "no file to change",
+        "no file to change",          "no name is given", "no name is given", "the part is joined already",
+        "the part is joined already"};
+    for (int i = 0; i < 9; i++) cr_expect(strstr(errors[i].text, texts[i]), "%d: %s", i, errors[i].text);
+    cr_expect_eq(nn_file_entries(file), 2);
+    cr_expect_null(nn_file_find(file, NULL));
+    cr_expect_null(nn_file_metadata(file, NULL));
+    nn_file_close(file);
+}
+
 /* ---- A file that PyTorch made --------------------------------------------------------------------- */
 
 Test(safetensors, reads_a_file_of_pytorch) {

@@ -173,6 +173,32 @@ Test(safetensors_write, another_writer_is_noticed) {
     expect_no_temporary(path);
 }
 
+/* What is not there: a name, for which memory was out, or a value, which another file does not have. */
+Test(safetensors_write, refuses_what_is_not_there) {
+    const struct {
+        nn_entry entry;
+        nn_metadata metadata;
+        const char *fault;
+    } cases[] = {
+        {{NULL, "F32", 0, {0}, numbers, 4}, {"a", "b"}, "a tensor without a name or a dtype"},
+        {{"a", NULL, 0, {0}, numbers, 4}, {"a", "b"}, "a tensor without a name or a dtype"},
+        {{"a", "F32", 0, {0}, numbers, 4}, {NULL, "b"}, "metadata without a key has no value"},
+        {{"a", "F32", 0, {0}, numbers, 4}, {"a", NULL}, "metadata \"a\" has no value"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        tensor_error err = {0};
+        cr_expect_not(nn_file_save(path, &cases[i].entry, 1, &cases[i].metadata, 1, &err));
+        cr_expect(strstr(err.text, cases[i].fault), "%s", err.text);
+    }
+    tensor_error err = {0};
+    cr_expect_not(nn_file_save(NULL, NULL, 0, NULL, 0, &err));
+    cr_expect_str_eq(err.text, "a file without a name");
+    err = (tensor_error){0};
+    cr_expect_not(nn_file_open(NULL, &err));
+    cr_expect_str_eq(err.text, "a file without a name");
+    cr_expect_neq(access("(null)", F_OK), 0);
+}
+
 Test(safetensors_write, cannot_write_into_no_folder_or_over_one) {
     char target[128];
     tensor_error err = {0};
