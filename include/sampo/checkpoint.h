@@ -11,7 +11,7 @@ SAMPO_BEGIN_DECLS
  * failure at any moment, or the end of the process, leaves the earlier file whole. */
 
 /* A descriptor to write and read the new file with; -1: failed. A file that a killed program left at PATH.tmp is removed,
- * a link there is refused. */
+ * a link there is refused, and so is a PATH that is a device, a pipe or a folder. */
 int nn_file_begin(const char *path, tensor_error *err);
 /* Closes it in any case. Where all has been written (`whole`), syncs it and gives it its name; otherwise, or where that
  * fails, removes it and returns false. Not whole: leaves err as it is. */

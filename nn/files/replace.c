@@ -18,10 +18,19 @@ static bool name_beside(char name[PATH_BYTES], const char *path) {
     return snprintf(name, PATH_BYTES, "%s.tmp", path) < PATH_BYTES;
 }
 
+/* Whether a file may take the place of what is there: a device or a pipe would be gone. */
+static bool may_replace(const char *path, tensor_error *err) {
+    struct stat there;
+    if (stat(path, &there) != 0) return errno == ENOENT || failed(err, path, errno);
+    return S_ISREG(there.st_mode) ||
+           nn_file_fail(err, path, "cannot be written: it is there, and no regular file");
+}
+
 int nn_file_begin(const char *path, tensor_error *err) {
     char name[PATH_BYTES];
     struct stat there;
     if (!path || !name_beside(name, path)) return failed(err, path, ENAMETOOLONG), -1;
+    if (!may_replace(path, err)) return -1;
     if (lstat(name, &there) == 0) {
         if (!S_ISREG(there.st_mode)) {
             nn_file_fail(err, path, "cannot be written: the name of the .tmp file beside it is taken");

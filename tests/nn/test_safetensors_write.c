@@ -173,6 +173,27 @@ Test(safetensors_write, another_writer_is_noticed) {
     expect_no_temporary(path);
 }
 
+/* A file would take the place of what is no file: of /dev/null, where root saves to it. */
+Test(safetensors_write, devices_and_pipes_stay) {
+    char pipe[128];
+    snprintf(pipe, sizeof pipe, "%s/pipe", folder);
+    cr_assert_eq(mkfifo(pipe, 0600), 0);
+    const char *const links[] = {NULL, pipe, "/dev/null"};
+    for (size_t i = 0; i < sizeof links / sizeof *links; i++) {
+        struct stat before, after;
+        tensor_error err = {0};
+        const char *target = links[i] ? path : pipe;
+        if (links[i]) cr_assert_eq(symlink(links[i], path), 0);
+        cr_assert_eq(lstat(target, &before), 0);
+        cr_expect_not(nn_file_save(target, NULL, 0, NULL, 0, &err));
+        cr_expect(strstr(err.text, "cannot be written: it is there, and no regular file"), "%s", err.text);
+        cr_expect(lstat(target, &after) == 0 && after.st_ino == before.st_ino);
+        expect_no_temporary(target);
+        unlink(path);
+    }
+    unlink(pipe);
+}
+
 /* What is not there: a name, for which memory was out, or a value, which another file does not have. */
 Test(safetensors_write, refuses_what_is_not_there) {
     const struct {
