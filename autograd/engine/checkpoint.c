@@ -13,6 +13,14 @@ typedef struct recomputed {
     tensor_precision precision;
 } recomputed;
 
+/* What the block gives; NULL, with a text, where that is nothing, or nothing of this tape. */
+static ag_var *result_of(const recomputed *r, ag_tape *tape, ag_var *const *in, tensor_rng *rng) {
+    ag_var *z = r->block(r->context, in, rng);
+    if (!z) return ag_fail(tape, "checkpoint: the block gave no result");
+    if (z->tape && z->tape != tape) return ag_fail(tape, "checkpoint: the block's result is on another tape");
+    return z;
+}
+
 /* The block with the random numbers and the precision that it began with. */
 static ag_var *run_again(ag_var *y) {
     const recomputed *r = y->saved;
@@ -22,7 +30,7 @@ static ag_var *run_again(ag_var *y) {
     const bool recomputing = tape->recomputing;
     tape->precision = r->precision;
     tape->recomputing = true;
-    ag_var *z = r->block(r->context, r->in, r->random ? &rng : NULL);
+    ag_var *z = result_of(r, tape, r->in, r->random ? &rng : NULL);
     tape->precision = precision;
     tape->recomputing = recomputing;
     char is[TENSOR_SHAPE_TEXT], was[TENSOR_SHAPE_TEXT];
@@ -120,10 +128,10 @@ ag_var *ag_checkpoint(ag_block *block, const void *context, size_t bytes, int co
                           .random = rng != NULL,
                           .precision = tape->precision};
     if (tape->phase == AG_RECORDED_GRADIENTS)
-        return block(context, in, rng); /* all is kept for its gradient */
+        return result_of(&r, tape, in, rng); /* all is kept for its gradient */
     ag_var *mark = tape->last;
     const ag_scratch outer = ag_scratch_begin(tape);
-    ag_var *z = block(context, in, rng);
+    ag_var *z = result_of(&r, tape, in, rng);
     int used = 0;
     ag_var **operands = z ? operands_of(tape, mark, count, in, &used) : NULL;
     if (z) forget_nodes(tape, mark);

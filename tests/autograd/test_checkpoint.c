@@ -33,6 +33,36 @@ Test(checkpoint, a_block_begins_again_with_what_it_had) {
     ag_tape_free(tape);
 }
 
+static _Thread_local ag_var *given[2]; /* what the block gives at first and when it is computed again */
+static _Thread_local int turn;
+
+static ag_var *wayward(const void *context, ag_var *const *in, tensor_rng *rng) {
+    (void)context, (void)rng;
+    ag_var *y = given[turn++];
+    return y == in[0] ? ag_tanh(y) : y;
+}
+
+/* Neither a gradient that is wrong nor a NULL without a text, with and without recorded gradients. */
+Test(checkpoint, a_block_without_a_result_is_refused) {
+    ag_tape *tape = ag_tape_new(), *other = ag_tape_new();
+    for (int way = 0; way < 6; way++) {
+        ag_reset(tape);
+        ag_var *x = filled(tape, true, 1, TENSOR_SHAPE(3)), *away = filled(other, true, 1, TENSOR_SHAPE(3)),
+               *dx;
+        ag_var *bad = way % 2 ? away : NULL;
+        turn = 0;
+        given[0] = way < 2 ? bad : x;
+        given[1] = bad;
+        ag_var *y = total(ag_checkpoint(wayward, NULL, 0, 1, &x, NULL));
+        cr_expect_eq(y != NULL, way >= 2);
+        cr_expect_not(way < 4 ? ag_backward(y) : ag_gradients(y, 1, &x, &dx, true));
+        cr_expect_str_eq(ag_error(tape), way % 2 ? "checkpoint: the block's result is on another tape"
+                                                 : "checkpoint: the block gave no result");
+    }
+    ag_tape_free(tape);
+    ag_tape_free(other);
+}
+
 enum { NUMBERS = 400 };
 static _Thread_local ag_var *inside;
 
