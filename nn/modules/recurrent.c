@@ -35,12 +35,13 @@ void nn_cell_init(struct nn_cell *m, nn_params *params, const char *name, nn_cel
 
 void nn_recurrent_init(struct nn_recurrent *m, nn_params *params, const char *name, nn_cell_kind kind,
                        int64_t in, int64_t hidden, nn_recurrent_options options) {
-    *m = (struct nn_recurrent){.layers = options.layers, .dropout = {options.dropout}};
-    if (params && (options.layers < 1 || options.layers > NN_MAX_RECURRENT)) {
-        tensor_fail(&params->error, "%s: %d layers are not 1 to %d", name ? name : "recurrent",
-                    options.layers, NN_MAX_RECURRENT);
+    *m = (struct nn_recurrent){.dropout = {options.dropout}};
+    if (options.layers < 1 || options.layers > NN_MAX_RECURRENT) {
+        tensor_fail(params ? &params->error : NULL, "%s: %d layers are not 1 to %d",
+                    name ? name : "recurrent", options.layers, NN_MAX_RECURRENT);
         return;
     }
+    m->layers = options.layers;
     for (int i = 0; i < options.layers; i++) {
         const char *suffix = nn_name(params, "_l%d", i);
         m->layer[i] = (struct nn_cell){.kind = kind, .hidden = hidden};
@@ -146,6 +147,8 @@ static ag_var *run_layer(const struct nn_cell *m, ag_var *x, nn_hidden *s) {
 
 ag_var *nn_recurrent(const struct nn_recurrent *m, ag_var *x, nn_hidden *states, tensor_rng *dropout) {
     if (!x) return NULL;
+    if (m->layers < 1 || m->layers > NN_MAX_RECURRENT)
+        return ag_fail(x->tape, "recurrent: it has %d layers, not 1 to %d", m->layers, NN_MAX_RECURRENT);
     if (ag_rank(x) != 3 || ag_size(x, 1) < 1)
         return ag_fail(x->tape, "recurrent: needs [B, T, in] of one step or more, not rank %d and %lld steps",
                        ag_rank(x), (long long)(ag_rank(x) > 1 ? ag_size(x, 1) : 0));

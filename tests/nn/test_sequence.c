@@ -199,6 +199,22 @@ Test(sequence, recurrent_says_what_does_not_fit) {
     nn_params *bad = nn_params_new();
     nn_recurrent_init(&m, bad, "r", NN_GRU, 3, 4, (nn_recurrent_options){.layers = NN_MAX_RECURRENT + 1});
     cr_expect_str_eq(nn_params_error(bad), "r: 17 layers are not 1 to 16");
+    ag_reset(tape);
+    struct nn_recurrent none = {0}, many;
+    nn_recurrent_init(&many, NULL, "r", NN_GRU, 3, 4, (nn_recurrent_options){.layers = INT32_MAX});
+    const struct nn_recurrent *const refused[] = {&m, &none,
+                                                  &many}; /* used all the same, or before its init */
+    for (int i = 0; i < 3; i++, ag_reset(tape)) {
+        nn_cache own = {0};
+        cr_expect_null(nn_recurrent(
+            refused[i], ag_input(tape, ag_tensor(tape, TENSOR_F32, TENSOR_SHAPE(2, 2, 3))), NULL, NULL));
+        cr_expect_str_eq(ag_error(tape), "recurrent: it has 0 layers, not 1 to 16");
+        ag_reset(tape);
+        nn_recurrent_cache(refused[i], &own, 2, arena, NULL);
+        cr_expect_null(nn_recurrent_cached(
+            refused[i], ag_input(tape, ag_tensor(tape, TENSOR_F32, TENSOR_SHAPE(2, 2, 3))), &own));
+        cr_expect_not(ag_ok(tape));
+    }
     nn_params_free(bad);
 }
 
