@@ -17,7 +17,7 @@ SAMPO_BEGIN_DECLS
 
 typedef struct nn_parallel nn_parallel;
 
-/* For this registry (finalized; must outlive it). NULL when memory is out. Free with nn_parallel_free (NULL is
+/* For this registry (finalized; must outlive it). NULL when memory is out, or for NULL. Free with nn_parallel_free (NULL is
  * accepted). */
 nn_parallel *nn_parallel_new(nn_params *params);
 void nn_parallel_free(nn_parallel *parallel);

@@ -10,7 +10,7 @@ enum {
 };
 
 nn_parallel *nn_parallel_new(nn_params *params) {
-    tensor_arena *arena = tensor_arena_new(NULL);
+    tensor_arena *arena = params ? tensor_arena_new(NULL) : NULL;
     nn_parallel *parallel = arena ? tensor_arena_alloc(arena, sizeof *parallel, NULL) : NULL;
     if (!parallel) {
         tensor_arena_free(arena);

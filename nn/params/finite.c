@@ -32,8 +32,9 @@ static bool find_result(const ag_var *last, int64_t row, char *text, size_t size
     if (!first) return false;
     const char *parameter = NULL;
     for (int i = 0; i < first->inputs && !parameter; i++) parameter = first->in[i]->name;
-    snprintf(text, size, "the result of %s%s%s in row %" PRId64 " of the batch", first->op->name,
-             parameter ? " with " : "", parameter ? parameter : "", row);
+    snprintf(text, size, "the result of %s%s%s in row %" PRId64 " of the batch",
+             first->op ? first->op->name : "the loss function", parameter ? " with " : "",
+             parameter ? parameter : "", row);
     return true;
 }
 

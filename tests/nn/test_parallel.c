@@ -288,6 +288,25 @@ Test(parallel, refuses_what_is_no_batch_and_no_loss) {
     nn_parallel_free(parallel);
     nn_parallel_free(NULL);
     nn_params_free(empty);
+    cr_expect_null(nn_parallel_new(NULL));
+}
+
+static ag_var *constant_loss(void *context, ag_tape *tape, int64_t begin, int64_t end) {
+    (void)begin, (void)end;
+    return ag_constant(tape, *(const float *)context);
+}
+
+/* A loss that no operation has computed has no name. */
+Test(parallel, a_constant_loss_that_is_not_finite_is_found) {
+    model m;
+    model_init(&m);
+    char text[100];
+    float loss = 1;
+    cr_expect_not(nn_find_not_finite(m.params, 2, constant_loss, &loss, text, sizeof text));
+    loss = NAN;
+    cr_assert(nn_find_not_finite(m.params, 2, constant_loss, &loss, text, sizeof text));
+    cr_expect_str_eq(text, "the result of the loss function in row 0 of the batch");
+    nn_params_free(m.params);
 }
 
 /* The mean over rows of sum(w) * (row + 1), and how it is called. */
