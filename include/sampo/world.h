@@ -39,7 +39,8 @@ void nn_world_close(nn_world *world, bool failed);
  * was built without MPI. */
 const char *nn_world_library(void);
 
-/* Every rank calls these, in the same order. A NULL world is one process. */
+/* Every rank calls these, in the same order. A NULL world is one process, and so is
+ * {0}. */
 
 /* Each rank sends to the one that comes `step` ranks after it, cyclically, and receives from the one `step` ranks
  * before. */

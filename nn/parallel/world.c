@@ -4,7 +4,7 @@
 #include <string.h>
 
 static bool alone(const nn_world *world) {
-    return !world || world->size == 1;
+    return !world || world->size <= 1;
 }
 
 void nn_world_close(nn_world *world, bool failed) {
@@ -31,8 +31,8 @@ bool nn_world_exchange(const nn_world *world, int step, const void *out, size_t 
                        size_t in_bytes, tensor_error *err) {
     if (alone(world)) return true;
     void *context = world->context;
-    const int to = (world->rank + step) % world->size,
-              from = (world->rank - step + world->size) % world->size;
+    const int size = world->size, ahead = (step % size + size) % size, to = (world->rank + ahead) % size,
+              from = (world->rank + size - ahead) % size;
     if (world->exchange) return world->exchange(context, to, out, out_bytes, from, in, in_bytes, err);
     const bool first = world->rank < to;
     return (!first || out_bytes == 0 || world->send(context, to, out, out_bytes, err)) &&

@@ -304,6 +304,30 @@ Test(world, ranks_agree, .timeout = 60) {
     cr_assert(nn_world_same(NULL, "nothing", "", 0, NULL));
 }
 
+static bool seen(void *context, int to, const void *out, size_t out_bytes, int from, void *in,
+                 size_t in_bytes, tensor_error *err) {
+    (void)out, (void)out_bytes, (void)in, (void)in_bytes, (void)err;
+    ((int *)context)[0] = to;
+    ((int *)context)[1] = from;
+    return true;
+}
+
+Test(world, any_step_leads_to_a_rank) {
+    int ranks[2];
+    for (int step = -12; step <= 12; step++) {
+        const nn_world world = {.rank = 1, .size = 5, .context = ranks, .exchange = seen};
+        cr_assert(nn_world_exchange(&world, step, NULL, 0, NULL, 0, NULL));
+        cr_expect_eq(ranks[0], (1 + step + 15) % 5, "%d", step);
+        cr_expect_eq(ranks[1], (1 - step + 15) % 5, "%d", step);
+    }
+    const nn_world none = {0}; /* nobody has opened it */
+    int64_t value = 7;
+    cr_expect(nn_world_exchange(&none, 1, NULL, 0, NULL, 0, NULL) && nn_world_max(&none, &value, 1, NULL));
+    cr_expect(nn_world_same(&none, "it", &value, sizeof value, NULL) &&
+              nn_world_broadcast(&none, &value, sizeof value, NULL));
+    cr_expect_eq(value, 7);
+}
+
 /* More than once, as MPI can begin only once, and so must not where nobody else is there. */
 Test(world, a_process_is_alone_without_others) {
     for (int i = 0; i < 3; i++) {
