@@ -74,10 +74,11 @@ struct ag_tape {
     ag_phase phase;
     tensor_precision precision; /* of products */
     uint64_t turn;              /* grows with each reset */
-    uint64_t call;    /* number of the call of ag_gradients under way; 0: none, all gradients are asked for */
-    uint64_t calls;   /* so far */
-    bool recomputing; /* a block that has been computed before: see ag_checkpoint */
-    bool accumulates; /* this call adds to what its places hold */
+    uint64_t call;  /* number of the call of ag_gradients under way; 0: none, all gradients are asked for */
+    uint64_t calls; /* so far */
+    bool differentiating; /* gradients are being computed, whatever the phase is inside a block */
+    bool recomputing;     /* a block that has been computed before: see ag_checkpoint */
+    bool accumulates;     /* this call adds to what its places hold */
     ag_used *used_params; /* a hash table, [capacity] */
     size_t used_count, used_capacity;
     ag_buffer *free[AG_FREE_CLASSES];

@@ -322,7 +322,9 @@ void ag_propagate_block(ag_var *z, ag_var *dz, ag_var *until) {
 static bool may_begin(const ag_var *y) {
     if (!y || !y->tape || ag_failed(y->tape)) return false;
     char text[TENSOR_SHAPE_TEXT];
-    if (tensor_size(y->value) != 1 || y->value.dtype != TENSOR_F32)
+    if (y->tape->differentiating)
+        ag_fail(y->tape, "backward: a hook or a block began it while gradients of its tape are computed");
+    else if (tensor_size(y->value) != 1 || y->value.dtype != TENSOR_F32)
         ag_fail(y->tape, "backward: begins at a float32 scalar, not at %s",
                 tensor_shape_text(text, sizeof text, y->value.rank, y->value.shape));
     else if (!y->needs_grad)
@@ -336,6 +338,7 @@ static void run(ag_var *y, ag_phase phase) {
     ag_tape *tape = y->tape;
     const bool recording = tape->recording;
     tape->phase = phase;
+    tape->differentiating = true;
     tape->recording = phase == AG_RECORDED_GRADIENTS;
     ag_var *one = new_gradient(tape, y);
     if (one) {
@@ -348,6 +351,7 @@ static void run(ag_var *y, ag_phase phase) {
         ag_end_temporaries(tape);
     }
     tape->phase = AG_FORWARD;
+    tape->differentiating = false;
     tape->recording = recording;
 }
 

@@ -149,7 +149,8 @@ float ag_item(const ag_var *x);
 
 /* ---- Gradients: they belong to the tape ---------------------------------------------------- *
  * y is a scalar. Each function fails with a text on y's tape where y is not, where it depends on nothing that has a
- * gradient, or where a value that is needed was changed in place since it was used. */
+ * gradient, or where a value that is needed was changed in place since it was used; and where a hook or a block calls
+ * it while gradients of that tape are computed. */
 
 /* Adds dy/dx to the gradient of every leaf x that y depends on, parameters included (torch's y.backward()). The
  * gradients stay on the tape. To train a model, nn_backward puts them where its optimizer looks. */

@@ -63,6 +63,25 @@ Test(checkpoint, a_block_without_a_result_is_refused) {
     ag_tape_free(other);
 }
 
+static ag_var *nested(const void *context, ag_var *const *in, tensor_rng *rng) {
+    (void)context, (void)rng;
+    ag_var *y = ag_tanh(in[0]);
+    if (turn++ > 0) cr_expect_not(ag_backward(total(y)));
+    return y;
+}
+
+Test(checkpoint, a_block_begins_no_gradients_when_it_is_computed_again) {
+    ag_tape *tape = ag_tape_new();
+    for (int way = 0; way < 2; way++, ag_reset(tape)) {
+        ag_var *x = filled(tape, true, 1, TENSOR_SHAPE(3)), *dx;
+        turn = 0;
+        ag_var *y = total(ag_checkpoint(nested, NULL, 0, 1, &x, NULL));
+        cr_expect_not(way ? ag_gradients(y, 1, &x, &dx, true) : ag_backward(y));
+        cr_expect(strstr(ag_error(tape), "a hook or a block began it"), "%s", ag_error(tape));
+    }
+    ag_tape_free(tape);
+}
+
 enum { NUMBERS = 400 };
 static _Thread_local ag_var *inside;
 

@@ -157,3 +157,30 @@ Test(hooks, a_hook_of_a_leaf_that_is_not_asked_for_does_not_run) {
     cr_expect_eq(s.calls, 1);
     ag_tape_free(tape);
 }
+
+static ag_var *nested(void *context, ag_var *x, ag_var *dx) {
+    ag_var *y = ag_sum(ag_square(x), AG_ALL, false), *g;
+    cr_expect_not(*(int *)context ? ag_gradients(y, 1, &x, &g, true) : ag_backward(y));
+    return dx;
+}
+
+/* Gradients that are begun while others are computed would take theirs. */
+Test(hooks, a_hook_begins_no_gradients) {
+    ag_tape *tape = ag_tape_new();
+    for (int way = 0; way < 16; way++, ag_reset(tape)) {
+        int chosen = way & 1;
+        const tensor values = ag_tensor(tape, TENSOR_F32, TENSOR_SHAPE(3));
+        tensor_fill(values, 2, NULL);
+        ag_var *x = ag_variable(tape, values), *y = ag_tanh(x), *z = ag_sum(ag_square(y), AG_ALL, false), *dx;
+        cr_assert(ag_add_hook(way & 2 ? x : y, nested, &chosen));
+        const bool ok = way & 4 ? ag_gradients(z, 1, &x, &dx, way & 8) : ag_backward(z);
+        cr_expect_not(ok);
+        cr_expect(strstr(ag_error(tape), "a hook or a block began it"), "%s", ag_error(tape));
+        ag_reset(tape); /* and none is refused afterwards */
+        const tensor again = ag_tensor(tape, TENSOR_F32, TENSOR_SHAPE(3));
+        tensor_fill(again, 2, NULL);
+        cr_expect(ag_backward(ag_sum(ag_square(ag_variable(tape, again)), AG_ALL, false)), "%s",
+                  ag_error(tape));
+    }
+    ag_tape_free(tape);
+}
