@@ -26,8 +26,10 @@ static bool complete(nn_multihead_options *o, int64_t width, nn_params *params, 
         return tensor_fail(&params->error, "%s: %d heads do not divide a width of %lld",
                            name ? name : "attention", o->heads, (long long)width);
     if (o->head_size == 0) o->head_size = width / o->heads;
-    return o->head_size > 0 || tensor_fail(&params->error, "%s: heads of %lld", name ? name : "attention",
-                                           (long long)o->head_size);
+    int64_t all;
+    const bool fits = o->head_size > 0 && !__builtin_mul_overflow(o->heads, o->head_size, &all);
+    return fits || tensor_fail(&params->error, "%s: heads of %lld", name ? name : "attention",
+                               (long long)o->head_size);
 }
 
 void nn_multihead_init(struct nn_multihead *m, nn_params *params, const char *name, int64_t width,

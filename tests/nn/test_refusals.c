@@ -187,7 +187,7 @@ Test(refusals, groups_and_heads) {
     static const struct { const char *name, *text; } names[] = {{"m", "m: "}, {NULL, ""}};
     for (int k = 0; k < 2; k++) {
         const char *name = names[k].name;
-        for (int which = 0; which < 8; which++) {
+        for (int which = 0; which < 9; which++) {
             nn_params *p = nn_params_new();
             const tensor_windows three = {.groups = 3};
             if (which == 0) nn_conv2d_init(&m.conv2d, p, name, 4, 6, 1, 1, (nn_conv2d_options){three, false});
@@ -202,6 +202,9 @@ Test(refusals, groups_and_heads) {
             if (which == 7)
                 nn_multihead_init(&m.multihead, p, name, 4,
                                   (nn_multihead_options){.heads = 2, .head_size = -1});
+            if (which == 8) /* of which four heads would be 4 wide, as 64 bits count */
+                nn_multihead_init(&m.multihead, p, name, 4,
+                                  (nn_multihead_options){.heads = 4, .head_size = (INT64_C(1) << 62) + 1});
             cr_expect(strncmp(nn_params_error(p), names[k].text, strlen(names[k].text)) == 0 &&
                           nn_params_error(p)[0],
                       "%d: %s", which, nn_params_error(p));
