@@ -126,17 +126,19 @@ int main(int argc, char **argv) {
         {0}};
     const int status = example_begin(&e, "convnet", "Learns to read digits.", 500, own, argc, argv);
     if (status >= 0) return status;
+    const int files = !!images + !!labels + !!test_images + !!test_labels;
+    if (files % 4 != 0) {
+        lm_fail(&e.program, "--images, --labels, --test-images and --test-labels go together");
+        return LM_BAD_USAGE;
+    }
 
     tensor_arena *arena = tensor_arena_new(&e.err);
     tensor_rng rng = {.seed = (uint64_t)e.seed, .stream = EXAMPLE_STREAM};
-    const int files = !!images + !!labels + !!test_images + !!test_labels;
     data known = {0}, other = {0};
     if (files == 4)
         known = read(images, labels, arena, &e.err), other = read(test_images, test_labels, arena, &e.err);
-    else if (files == 0)
-        known = draw(DRAWN, &rng, arena, &e.err), other = draw(DRAWN_TO_TEST, &rng, arena, &e.err);
     else
-        tensor_fail(&e.err, "--images, --labels, --test-images and --test-labels go together");
+        known = draw(DRAWN, &rng, arena, &e.err), other = draw(DRAWN_TO_TEST, &rng, arena, &e.err);
 
     struct convnet m;
     task t = {.model = &m, .data = &known};

@@ -62,6 +62,9 @@ convnet() { # convnet IMAGES LABELS: of these files
   refuses 1 'images and few are not pictures and a label for each' $(convnet images few)
   refuses 1 'target 10 of row ' $(convnet images eleven)
 }
-refuses 1 '--images, --labels, --test-images and --test-labels go together' "$bin/convnet" --images images
+for options in '--images images' '--labels labels' '--images images --labels labels' '--test-images images --test-labels labels'; do
+  # shellcheck disable=SC2086 # a word an argument
+  refuses 2 '--images, --labels, --test-images and --test-labels go together' "$bin/convnet" $options
+done
 
 finish
