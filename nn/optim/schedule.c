@@ -12,14 +12,15 @@ static double half_wave(double x) {
 }
 
 double nn_schedule_rate(const nn_schedule *s, int64_t i) {
-    if (i < s->warmup && s->kind == NN_ONE_CYCLE)
-        return s->first + (s->rate - s->first) * half_wave((double)i / (double)s->warmup);
-    if (i < s->warmup) return s->rate * ((double)(i + 1) / ((double)s->warmup + 1));
+    const int64_t warmup = s->warmup > 0 ? s->warmup : 0; /* so that no difference below overflows */
+    if (i < warmup && s->kind == NN_ONE_CYCLE)
+        return s->first + (s->rate - s->first) * half_wave((double)i / (double)warmup);
+    if (i < warmup) return s->rate * ((double)(i + 1) / ((double)warmup + 1));
     if (s->kind == NN_CONSTANT) return s->rate;
     if (s->kind == NN_STEP_DECAY)
-        return s->rate * (s->every > 0 ? nn_power(s->factor, (i - s->warmup) / s->every) : 1);
+        return s->rate * (s->every > 0 ? nn_power(s->factor, (i - warmup) / s->every) : 1);
     if (i >= s->end) return s->lowest;
-    const int64_t fall = s->fall > s->warmup ? s->fall : s->warmup;
+    const int64_t fall = s->fall > warmup ? s->fall : warmup;
     if (i < fall) return s->rate;
     double x = (double)(i - fall) / (double)(s->end - fall); /* 0 <= x < 1 */
     double fallen = s->kind == NN_LINEAR_DECAY ? x : half_wave(x);

@@ -149,6 +149,22 @@ Test(schedule, steps) {
     cr_expect_gt(nn_schedule_rate(&endless, 1000), nn_schedule_rate(&endless, 999));
 }
 
+/* Steps far apart: no difference of them overflows. */
+Test(schedule, ends_far_apart) {
+    for (nn_schedule_kind kind = NN_LINEAR_DECAY; kind <= NN_ONE_CYCLE; kind++) {
+        const nn_schedule s = {.kind = kind,
+                               .rate = 2,
+                               .warmup = INT64_MIN,
+                               .fall = INT64_MIN,
+                               .end = INT64_MAX,
+                               .factor = 0.5,
+                               .every = INT64_MAX / 2};
+        cr_expect_eq(nn_schedule_rate(&s, 0), 2);
+        const double late = nn_schedule_rate(&s, INT64_MAX - 1);
+        cr_expect(late >= 0 && late <= 0.5, "kind %d: %g", (int)kind, late);
+    }
+}
+
 Test(schedule, warm_up_stable_decay) {
     const nn_schedule s = {.kind = NN_LINEAR_DECAY, .rate = 1, .warmup = 4, .fall = 80, .end = 100};
     cr_expect_eq(nn_schedule_rate(&s, 3), 0.8);
