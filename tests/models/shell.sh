@@ -79,7 +79,7 @@ same() { if cmp -s "$2" "$3"; then verdict "$1" ''; else verdict "$1" 'they diff
 differ() { if cmp -s "$2" "$3"; then verdict "$1" 'they are the same'; else verdict "$1" ''; fi; }
 
 # Whether the programs run in an emulator, which tools such as strace would look at instead of them.
-emulated() { [ -n "${MESON_EXE_WRAPPER:-}" ]; }
+emulated() { [ -n "${SAMPO_EMULATED:-}" ]; }
 # Whether a program's memory is its own: AddressSanitizer and an emulator need more.
 alone() { ! emulated && ! grep -q __asan_init "$gpt"; }
 
