@@ -398,7 +398,7 @@ Test(options, help_is_never_wider_than_the_terminal) {
         lm_presets(&chosen, presets, "Size."), lm_string("out", &path, "DIR", "Where."), {0}};
     const lm_usage usage = {"prog", "train", "Trains on a text that is long enough.", NULL, {options}};
     for (int columns = 24; columns <= 130; columns++) {
-        char text[8];
+        char text[16];
         snprintf(text, sizeof text, "%d", columns);
         for (const char *line = help_of(&usage, text); *line; line += strcspn(line, "\n") + 1)
             cr_expect_leq((int)strcspn(line, "\n"), columns);

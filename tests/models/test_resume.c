@@ -212,7 +212,7 @@ Test(resume, rates_of_a_schedule) {
                                        "--warmup 1 --optimizer muon", "--warmup 0 --table-lr 0.03"};
     size_t count = 0;
     for (int i = 0; i < 5; i++) {
-        char line[160], name[8];
+        char line[160], name[16];
         snprintf(line, sizeof line, "--iters 1 --schedule constant --weight-decay 0 --clip 1e9 %s", more[i]);
         snprintf(name, sizeof name, "%d", i);
         cr_assert_eq(start(0, 1, name, line), LM_DONE);
